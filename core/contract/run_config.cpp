@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "contract/run_config.h"
+
+#include <algorithm>
+#include <array>
+
+namespace luthier {
+
+namespace {
+
+Setting integer(std::string key, Json value, std::string label, std::string help, std::optional<double> low = {},
+                std::optional<double> high = {}, std::string unit = "") {
+    Setting setting{std::move(key), SettingType::Integer, std::move(value), std::move(label), std::move(help)};
+    setting.minimum = low;
+    setting.maximum = high;
+    setting.unit = std::move(unit);
+    return setting;
+}
+
+Setting real(std::string key, Json value, std::string label, std::string help, std::optional<double> low = {},
+             std::optional<double> high = {}) {
+    Setting setting{std::move(key), SettingType::Real, std::move(value), std::move(label), std::move(help)};
+    setting.minimum = low;
+    setting.maximum = high;
+    return setting;
+}
+
+Setting choice(std::string key, Json value, std::string label, std::string help, std::vector<std::string> choices) {
+    Setting setting{std::move(key), SettingType::Choice, std::move(value), std::move(label), std::move(help)};
+    setting.choices = std::move(choices);
+    return setting;
+}
+
+Setting simple(std::string key, SettingType type, Json value, std::string label, std::string help) {
+    return Setting{std::move(key), type, std::move(value), std::move(label), std::move(help)};
+}
+
+Setting nullable(Setting setting) {
+    setting.isNullable = true;
+    return setting;
+}
+
+Setting rare(Setting setting) {
+    setting.isUsual = false;
+    return setting;
+}
+
+Setting onlyWhen(Setting setting, std::string key, std::vector<Json> values) {
+    setting.appliesWhen = {std::move(key), std::move(values)};
+    return setting;
+}
+
+constexpr std::array<const char*, 7> kTopLevel{"name", "group", "model", "method", "data", "train", "device"};
+
+const std::vector<std::string> kFormats{"auto", "tokenized", "text", "prompt_completion", "alpaca", "chat", "classification"};
+
+void checkTopLevel(const Json& document, Problems& problems) {
+    const std::vector<std::string> known(kTopLevel.begin(), kTopLevel.end());
+    for (const auto& [key, value] : document.items()) {
+        if (std::find(known.begin(), known.end(), key) != known.end()) continue;
+        // Facts that the run folder's copy carries beside the configuration.
+        if (key == "versions" || key == "hardware" || key == "inputs") continue;
+        const std::string near = nearestName(key, known);
+        problems.push_back({"unknown_key", key + " is not a known key.",
+                            near.empty() ? "Known keys: name, group, model, method, data, train, device."
+                                         : "Did you mean \"" + near + "\"?",
+                            key, ExitCode::BadUsage});
+    }
+}
+
+const Json& sectionOf(const Json& document, const char* key, Problems& problems, bool isRequired) {
+    static const Json empty = Json::object();
+    const auto found = document.find(key);
+    if (found != document.end() && found->is_object()) return *found;
+    if (found != document.end())
+        problems.push_back({"wrong_type", std::string(key) + " must be an object.", "", key, ExitCode::BadUsage});
+    else if (isRequired)
+        problems.push_back({"missing_key", std::string(key) + " is missing.", "Add the section \"" + std::string(key) + "\".", key,
+                            ExitCode::BadUsage});
+    return empty;
+}
+
+void requireText(const Json& section, const std::string& dottedKey, const std::string& field, const std::string& hint,
+                 Problems& problems) {
+    const Json* value = findDotted(section, dottedKey);
+    if (value != nullptr && value->is_string() && !value->get_ref<const std::string&>().empty()) return;
+    if (value != nullptr && !value->is_null() && !value->is_string()) return;  // reported as wrong_type already
+    problems.push_back({"missing_key", field + " is missing.", hint, field, ExitCode::BadUsage});
+}
+
+void makeAbsolute(Json& section, const std::string& dottedKey, const std::filesystem::path& directory) {
+    const Json* value = findDotted(section, dottedKey);
+    if (value == nullptr || !value->is_string() || value->get_ref<const std::string&>().empty()) return;
+    const std::filesystem::path path = value->get<std::string>();
+    if (path.is_relative()) setDotted(section, dottedKey, (directory / path).lexically_normal().string());
+}
+
+Json resolvedMethod(const Json& method, const MethodSchemas& methods, Problems& problems) {
+    if (!method.contains("type")) {
+        problems.push_back({"missing_key", "method.type is missing.", "Name a method, for example \"lora\".", "method.type",
+                            ExitCode::BadUsage});
+        return method;
+    }
+    const std::string type = method["type"].is_string() ? method["type"].get<std::string>() : "";
+    const Schema* schema = methods.find(type);
+    if (schema == nullptr) {
+        const std::string near = nearestName(type, methods.names);
+        std::string all;
+        for (const std::string& name : methods.names) all += (all.empty() ? "" : ", ") + name;
+        problems.push_back({"unknown_method", "method.type " + dumpLine(method["type"]) + " is not a method.",
+                            near.empty() ? "Methods: " + all + "." : "Did you mean \"" + near + "\"?", "method.type",
+                            ExitCode::BadUsage});
+        return method;
+    }
+    for (Problem& problem : check(method, *schema, "method", {"type"})) problems.push_back(std::move(problem));
+    return problems.empty() ? withDefaults(method, *schema) : method;
+}
+
+Result<Json> overridden(Json document, const std::vector<std::string>& overrides) {
+    for (const std::string& text : overrides) {
+        const std::size_t equals = text.find('=');
+        if (equals == std::string::npos || equals == 0)
+            return Problem{"bad_override", "--set " + text + " is not of the form dotted.key=JSON.",
+                           "For example --set train.max_steps=50.", text, ExitCode::BadUsage};
+        const std::string value = text.substr(equals + 1);
+        Result<Json> parsed = parseJson(value, "--set " + text);
+        // A bare word is what people type for a string; accept it when it is not JSON.
+        setDotted(document, text.substr(0, equals), parsed ? *parsed : Json(value));
+    }
+    return document;
+}
+
+}  // namespace
+
+const Schema& modelSchema() {
+    static const Schema schema{
+        "model",
+        {
+            simple("path", SettingType::Path, nullptr, "Model", "Folder with config.json, *.safetensors and a tokenizer."),
+            choice("task", "causal_lm", "Task", "What the model is trained to do.", {"causal_lm", "sequence_classification"}),
+            choice("dtype", "auto", "Precision",
+                   "Type of frozen weights and of the computation; trained parameters stay float32. auto: bfloat16 where the "
+                   "device is fast at it.",
+                   {"auto", "float32", "bfloat16"}),
+            choice("init", "pretrained", "Start from", "pretrained: the weights in the folder; random: new weights from its config.",
+                   {"pretrained", "random"}),
+            rare(nullable(integer("num_labels", nullptr, "Classes", "Number of classes of a classification head.", 1, 100000))),
+        }};
+    return schema;
+}
+
+const Schema& dataSchema() {
+    static const Schema schema{
+        "data",
+        {
+            simple("train.path", SettingType::Path, nullptr, "Training data", "File or folder with the rows to train on."),
+            choice("train.format", "auto", "Format", "Shape of the rows; auto looks at the first ones.", kFormats),
+            rare(nullable(simple("eval.path", SettingType::Path, nullptr, "Evaluation data", "Rows that are only measured."))),
+            rare(choice("eval.format", "auto", "Evaluation format", "Shape of the evaluation rows.", kFormats)),
+            real("eval.split", 0.05, "Evaluation share", "Share of the training rows held back when there is no evaluation file.", 0, 0.9),
+            integer("max_length", 512, "Max. length", "Rows are cut to this many tokens; cuts are counted.", 2, 1 << 20, "tokens"),
+            simple("packing", SettingType::Boolean, false, "Pack rows", "Put several short rows in one sequence, without attention between them."),
+            rare(simple("shuffle", SettingType::Boolean, true, "Shuffle", "New row order each epoch, fixed by the seed.")),
+            choice("loss_on", "completion", "Loss on", "Which tokens are learned.", {"completion", "all", "assistant"}),
+            rare(choice("template", "auto", "Template", "How rows become text; auto: the model's chat template for chats, plain otherwise.",
+                        {"auto", "model", "plain", "alpaca", "chatml"})),
+        }};
+    return schema;
+}
+
+const Schema& trainSchema() {
+    static const Schema schema{
+        "train",
+        {
+            nullable(integer("max_steps", nullptr, "Steps", "Optimiser steps; wins over epochs.", 1, 1e9, "steps")),
+            nullable(real("epochs", nullptr, "Epochs", "Passes over the training rows when steps are not given.", 0, 1e6)),
+            integer("batch_size", 4, "Batch size", "Rows per device per micro-step.", 1, 65536, "rows"),
+            integer("gradient_accumulation_steps", 1, "Accumulation", "Micro-steps per optimiser step.", 1, 65536),
+            rare(choice("optimizer", "adamw", "Optimiser", "The rule that turns gradients into updates.", {"adamw"})),
+            real("learning_rate", 2e-4, "Learning rate", "Step size at the top of the schedule.", 0, 100),
+            rare(real("weight_decay", 0.0, "Weight decay", "Decoupled decay of AdamW.", 0, 1)),
+            rare(real("adam_beta1", 0.9, "Beta 1", "Decay of the first moment.", 0, 0.999999)),
+            rare(real("adam_beta2", 0.999, "Beta 2", "Decay of the second moment.", 0, 0.9999999)),
+            rare(real("adam_epsilon", 1e-8, "Epsilon", "Added to the root of the second moment.", 0, 1)),
+            choice("lr_scheduler_type", "linear", "Schedule", "How the learning rate moves after warm-up.",
+                   {"linear", "cosine", "constant", "constant_with_warmup"}),
+            integer("warmup_steps", 0, "Warm-up", "Steps over which the learning rate rises from 0.", 0, 1e9, "steps"),
+            nullable(real("max_grad_norm", 1.0, "Clip norm at", "Gradients are scaled down to this total norm; 0 = never.", 0, 1e9)),
+            integer("seed", 42, "Seed", "Fixes initial values, order and dropout.", 0, 4294967295.0),
+            rare(choice("gradient_checkpointing", "auto", "Checkpointing", "Recompute activations in the backward pass to save memory.",
+                        {"auto", "off"})),
+            integer("eval_every", 50, "Evaluate every", "Steps between evaluations; 0 = only at the end.", 0, 1e9, "steps"),
+            integer("save_every", 100, "Checkpoint every", "Steps between checkpoints; 0 = only at the end.", 0, 1e9, "steps"),
+            rare(integer("keep_checkpoints", 3, "Keep checkpoints", "Newest checkpoints kept; older ones are deleted.", 1, 100000)),
+            rare(simple("sample_prompts", SettingType::Texts, Json::array(), "Sample prompts", "Continued after each evaluation.")),
+            rare(integer("sample_max_new_tokens", 64, "Sample length", "Tokens generated for a sample.", 1, 4096, "tokens")),
+        }};
+    return schema;
+}
+
+Result<RunConfig> resolveRunConfig(const Json& document, const std::filesystem::path& directory, const MethodSchemas& methods) {
+    Problems problems;
+    if (!document.is_object())
+        return Problem{"wrong_type", "The run configuration must be a JSON object.", "", "", ExitCode::BadUsage};
+    checkTopLevel(document, problems);
+    const Json& model = sectionOf(document, "model", problems, true);
+    const Json& method = sectionOf(document, "method", problems, true);
+    const Json& data = sectionOf(document, "data", problems, true);
+    const Json& train = sectionOf(document, "train", problems, false);
+    for (const auto& [section, schema, name] : {std::tuple{&model, &modelSchema(), "model"}, std::tuple{&data, &dataSchema(), "data"},
+                                                std::tuple{&train, &trainSchema(), "train"}})
+        for (Problem& problem : check(*section, *schema, name)) problems.push_back(std::move(problem));
+    requireText(model, "path", "model.path", "Give the folder of a model.", problems);
+    requireText(data, "train.path", "data.train.path", "Give a file with training rows.", problems);
+
+    RunConfig config;
+    config.directory = directory;
+    Json resolved;
+    for (const char* key : {"name", "group"}) {
+        const auto found = document.find(key);
+        if (found != document.end() && !found->is_string() && !found->is_null())
+            problems.push_back({"wrong_type", std::string(key) + " must be a string.", "", key, ExitCode::BadUsage});
+        else
+            resolved[key] = found == document.end() || found->is_null() ? Json("") : *found;
+    }
+    resolved["model"] = withDefaults(model, modelSchema());
+    resolved["method"] = resolvedMethod(method, methods, problems);
+    resolved["data"] = withDefaults(data, dataSchema());
+    resolved["train"] = withDefaults(train, trainSchema());
+    const auto device = document.find("device");
+    resolved["device"] = device == document.end() ? Json("auto") : *device;
+    if (!resolved["device"].is_string())
+        problems.push_back({"wrong_type", "device must be a string.", "auto, cpu, cuda or cuda:N.", "device", ExitCode::BadUsage});
+    if (!problems.empty()) return problems;
+
+    if (resolved["name"] == "") resolved["name"] = resolved["method"]["type"];
+    if (resolved["train"]["max_steps"].is_null() && resolved["train"]["epochs"].is_null()) resolved["train"]["epochs"] = 3;
+    makeAbsolute(resolved["model"], "path", directory);
+    makeAbsolute(resolved["data"], "train.path", directory);
+    makeAbsolute(resolved["data"], "eval.path", directory);
+    makeAbsolute(resolved["method"], "init_from", directory);
+    config.document = std::move(resolved);
+    return config;
+}
+
+Result<RunConfig> loadRunConfig(const std::filesystem::path& path, const std::vector<std::string>& overrides,
+                                const MethodSchemas& methods) {
+    Result<Json> document = readJsonFile(path, 4u << 20, JsonComments::Allowed);
+    if (!document) {
+        Problems problems = document.problems();
+        for (Problem& problem : problems) problem.exit = ExitCode::BadUsage;
+        return problems;
+    }
+    Result<Json> changed = overridden(std::move(*document), overrides);
+    if (!changed) return changed.problems();
+    return resolveRunConfig(*changed, std::filesystem::absolute(path).parent_path(), methods);
+}
+
+}  // namespace luthier

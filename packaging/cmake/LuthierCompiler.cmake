@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+# Language level, warnings, linker and compiler cache; one place for all targets.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+add_library(luthier_warnings INTERFACE)
+target_compile_options(luthier_warnings INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic;-Wshadow;-Wno-missing-field-initializers>)
+
+if(LUTHIER_ASAN)
+  add_compile_options(-fsanitize=address,undefined -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+endif()
+
+find_program(LUTHIER_CCACHE ccache)
+if(LUTHIER_CCACHE)
+  set(CMAKE_C_COMPILER_LAUNCHER ${LUTHIER_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${LUTHIER_CCACHE})
+endif()
+find_program(LUTHIER_MOLD mold)
+if(LUTHIER_MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()
