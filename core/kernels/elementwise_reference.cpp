@@ -2,6 +2,7 @@
 // The formulas, one ATen call a term; any device, any dtype (float32 inside).
 #include "kernels/elementwise.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/gelu.h>

@@ -2,8 +2,8 @@
 #include "model/functions.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/cpu/Utils.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
@@ -374,8 +374,12 @@ public:
 
 bool hasFastBfloat16(const at::Device& device) {
     if (!device.is_cpu()) return true;
-    static const bool isFast = at::cpu::is_avx512_bf16_supported() || at::cpu::is_amx_tile_supported();
+#if defined(__x86_64__) && defined(__GNUC__)
+    static const bool isFast = __builtin_cpu_supports("avx512bf16") != 0;  // AMX machines have it too
     return isFast;
+#else
+    return false;
+#endif
 }
 
 at::Tensor product(const at::Tensor& x, const at::Tensor& weight, WeightLayout layout) {

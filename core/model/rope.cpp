@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/rope.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
