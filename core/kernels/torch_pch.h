@@ -4,6 +4,7 @@
 // operator: ATen/Functions.h with all operators makes a file cost ten times as much. Sources still include what they use.
 
 #include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/TensorIndexing.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>

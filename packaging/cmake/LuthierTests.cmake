@@ -4,7 +4,7 @@
 find_package(doctest REQUIRED)
 include(doctest)  # doctest_discover_tests
 
-file(WRITE ${CMAKE_BINARY_DIR}/doctest_main.cpp "#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN\n#include <doctest/doctest.h>\n")
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/doctest_main.cpp CONTENT "#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN\n#include <doctest/doctest.h>\n")
 add_library(luthier_test_main OBJECT ${CMAKE_BINARY_DIR}/doctest_main.cpp)
 target_link_libraries(luthier_test_main PUBLIC doctest::doctest)
 
