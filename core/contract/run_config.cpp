@@ -45,11 +45,6 @@ Setting rare(Setting setting) {
     return setting;
 }
 
-Setting onlyWhen(Setting setting, std::string key, std::vector<Json> values) {
-    setting.appliesWhen = {std::move(key), std::move(values)};
-    return setting;
-}
-
 constexpr std::array<const char*, 7> kTopLevel{"name", "group", "model", "method", "data", "train", "device"};
 
 const std::vector<std::string> kFormats{"auto", "tokenized", "text", "prompt_completion", "alpaca", "chat", "classification"};
@@ -137,14 +132,13 @@ const Schema& modelSchema() {
         "model",
         {
             simple("path", SettingType::Path, nullptr, "Model", "Folder with config.json, *.safetensors and a tokenizer."),
-            choice("task", "causal_lm", "Task", "What the model is trained to do.", {"causal_lm", "sequence_classification"}),
+            choice("task", "causal_lm", "Task", "What the model is trained to do.", {"causal_lm"}),
             choice("dtype", "auto", "Precision",
                    "Type of frozen weights and of the computation; trained parameters stay float32. auto: bfloat16 where the "
                    "device is fast at it.",
                    {"auto", "float32", "bfloat16"}),
             choice("init", "pretrained", "Start from", "pretrained: the weights in the folder; random: new weights from its config.",
                    {"pretrained", "random"}),
-            rare(nullable(integer("num_labels", nullptr, "Classes", "Number of classes of a classification head.", 1, 100000))),
         }};
     return schema;
 }

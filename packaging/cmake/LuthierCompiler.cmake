@@ -17,8 +17,12 @@ endif()
 
 find_program(LUTHIER_CCACHE ccache)
 if(LUTHIER_CCACHE)
-  set(CMAKE_C_COMPILER_LAUNCHER ${LUTHIER_CCACHE})
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${LUTHIER_CCACHE})
+  # Precompiled headers need the sloppiness; base_dir and nohashdir let several work trees share one cache.
+  set(_ccache ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+    CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${LUTHIER_CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${_ccache})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${_ccache})
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
 endif()
 find_program(LUTHIER_MOLD mold)
 if(LUTHIER_MOLD)

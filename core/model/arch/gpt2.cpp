@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// GPT-2 (Radford et al. 2019; Hugging Face `GPT2LMHeadModel`): pre-LayerNorm, learned positions, fused q-k-v in Conv1D layout.
+#include "model/arch/families.h"
+
+namespace luthier {
+
+Result<DecoderDescription> readGpt2(const Json& config, const std::string& file) {
+    ConfigReader read(config, file);
+    DecoderDescription d;
+    d.vocabulary = read.integer("vocab_size");
+    d.hidden = read.integer("n_embd");
+    d.layers = read.integer("n_layer");
+    d.heads = d.keyValueHeads = read.integer("n_head");
+    d.intermediate = read.integer("n_inner", 4 * d.hidden);
+    d.maxPositions = read.integer("n_positions", 1024);
+    d.headSize = d.heads > 0 ? d.hidden / d.heads : 0;
+    d.norm = NormKind::LayerNorm;
+    d.normEps = read.number("layer_norm_epsilon", 1e-5);
+    d.position = PositionKind::Learned;
+    d.feedForward = FeedForwardKind::Plain;
+    d.activation = read.activation("activation_function", "gelu_new");
+    d.hasQkvBias = d.hasAttentionOutBias = d.hasFeedForwardBias = d.hasNormBias = true;
+    d.isConv1D = true;
+    d.isTied = read.flag("tie_word_embeddings", true);
+    d.initializerRange = read.number("initializer_range", 0.02);
+    for (const char* key : {"scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "add_cross_attention"})
+        if (read.flag(key, false))
+            read.problems().push_back({"config_value", file + ": " + key + " is true, which Luthier does not support for GPT-2.", "", file});
+    if (!read.flag("scale_attn_weights", true))
+        read.problems().push_back({"config_value", file + ": scale_attn_weights is false, which Luthier does not support.", "", file});
+    if (!read.problems().empty()) return read.problems();
+    d.names = {.embedding = "transformer.wte", .positions = "transformer.wpe", .finalNorm = "transformer.ln_f", .head = "lm_head",
+               .layers = "transformer.h.", .attentionNorm = "ln_1",
+               .query = "", .key = "", .value = "", .fusedQkv = "attn.c_attn",
+               .attentionOut = "attn.c_proj", .feedForwardNorm = "ln_2",
+               .gate = "", .up = "mlp.c_fc", .down = "mlp.c_proj"};
+    d.prefixes = {"transformer."};
+    d.ignoredSuffixes = {".attn.bias", ".attn.masked_bias"};
+    return d;
+}
+
+}  // namespace luthier

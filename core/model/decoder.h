@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The decoder-only transformer that all described families share. Rows of a batch are laid one after another without padding
+// ("segments"): padding is never computed, and packed rows cannot see each other. Only the rows that are asked for pass through
+// the last block's feed-forward part, the final norm and the head.
+
+#include "model/description.h"
+#include "model/functions.h"
+#include "model/site.h"
+#include "model/weights.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace luthier {
+
+struct DecoderInput {
+    at::Tensor ids;                      ///< [N] i64, all segments one after another
+    at::Tensor positions;                ///< [N] i64, from 0 in each segment
+    std::vector<std::int64_t> segments;  ///< lengths, sum N
+
+    /// One segment of consecutive positions.
+    static DecoderInput single(const std::vector<std::int64_t>& ids, const at::Device& device);
+};
+
+/// Keys and values of what has been read so far, one sequence.
+class KeyValueCache {
+public:
+    explicit KeyValueCache(std::int64_t layers) : m_keys(static_cast<std::size_t>(layers)), m_values(static_cast<std::size_t>(layers)) {}
+
+    /// Positions already read (virtual ones included).
+    std::int64_t length() const { return m_length; }
+    bool isEmpty() const { return m_length == 0; }
+
+    /// Appends [heads, T, D] and returns views of everything stored so far.
+    std::pair<at::Tensor, at::Tensor> append(std::size_t layer, const at::Tensor& keys, const at::Tensor& values);
+    void advance(std::int64_t tokens) { m_length += tokens; }
+
+private:
+    std::vector<at::Tensor> m_keys;    // [heads, capacity, D]
+    std::vector<at::Tensor> m_values;
+    std::int64_t m_length = 0;
+};
+
+class Decoder final {
+public:
+    Decoder(DecoderDescription description, Weights weights, at::ScalarType dtype, at::Device device);
+
+    const DecoderDescription& description() const { return m_description; }
+    const ModelSites& sites() const { return m_sites; }
+    Weights& weights() { return m_weights; }
+    const Weights& weights() const { return m_weights; }
+    at::ScalarType dtype() const { return m_dtype; }
+    const at::Device& device() const { return m_device; }
+
+    /// Final hidden states (after the last norm) of `rows` [M] i64 of the input, or of all rows when undefined. Row indices are
+    /// those of `input.ids`; virtual rows that prompts add are not counted. @returns [M, C] in the compute dtype
+    at::Tensor hidden(const DecoderInput& input, const at::Tensor& rows, const SiteHooks& hooks) const;
+
+    /// [M, C] → [M, V] f32
+    at::Tensor logits(const at::Tensor& hidden, const SiteHooks& hooks) const;
+
+    /// scale * sum of cross entropies of the rows' next tokens: rows [M], labels [M] i64. @returns [] f32
+    at::Tensor loss(const DecoderInput& input, const at::Tensor& rows, const at::Tensor& labels, double scale,
+                    const SiteHooks& hooks) const;
+
+    /// Reads `ids` after what the cache holds and returns the logits of the last one, [V] f32. No gradients.
+    at::Tensor next(const std::vector<std::int64_t>& ids, KeyValueCache& cache, const SiteHooks& hooks) const;
+
+private:
+    struct Norm {
+        const at::Tensor* weight = nullptr;
+        const at::Tensor* bias = nullptr;
+    };
+    struct Block {
+        Norm attentionNorm, feedForwardNorm;
+        // Indices into sites().linears; -1: the family has no such projection.
+        int query = -1, key = -1, value = -1, fusedQkv = -1, attentionOut = -1, gate = -1, up = -1, down = -1;
+    };
+    struct Stream;  // the residual stream between sub-layers
+
+    Norm normAt(const std::string& path) const;
+    std::pair<at::Tensor, at::Tensor> applyNorm(const Norm& norm, const at::Tensor& x, const at::Tensor& delta) const;
+    at::Tensor project(int site, const at::Tensor& x, const SiteHooks& hooks) const;
+    at::Tensor throughHooks(std::size_t layer, Sublayer after, const at::Tensor& output, const at::Tensor& residual,
+                            const SiteHooks& hooks) const;
+    std::array<at::Tensor, 3> queryKeyValue(const Block& block, const at::Tensor& x, const SiteHooks& hooks) const;
+    at::Tensor feedForward(const Block& block, const at::Tensor& x, const SiteHooks& hooks) const;
+    at::Tensor embed(const at::Tensor& ids, const at::Tensor& positions) const;
+    Stream start(const DecoderInput& input, const SiteHooks& hooks) const;
+    at::Tensor attendCached(const std::array<at::Tensor, 3>& qkv, const Stream& stream, std::size_t layer, KeyValueCache& cache,
+                            const SiteHooks& hooks) const;
+    bool hasHeadHooks(const SiteHooks& hooks) const { return !hooks.linear(m_sites.linears.size() - 1).empty(); }
+
+    DecoderDescription m_description;
+    ModelSites m_sites;
+    Weights m_weights;
+    at::ScalarType m_dtype;
+    at::Device m_device;
+    std::vector<Block> m_blocks;
+    std::vector<const at::Tensor*> m_linearWeight;  // by site
+    std::vector<const at::Tensor*> m_linearBias;
+    Norm m_finalNorm;
+    const at::Tensor* m_embedding = nullptr;
+    const at::Tensor* m_positions = nullptr;
+    at::Tensor m_none;  // stands for a missing bias
+};
+
+}  // namespace luthier

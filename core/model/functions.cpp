@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/functions.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/native_layer_norm.h>
+#include <ATen/ops/native_layer_norm_backward.h>
+#include <ATen/ops/nll_loss.h>
+#include <ATen/ops/tanh.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
+#include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu_backward.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <numeric>
+
+namespace luthier::nn {
+
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::Variable;
+using torch::autograd::variable_list;
+
+bool isWidened(const at::Tensor& x) { return x.scalar_type() == at::kBFloat16 && !hasFastBfloat16(x.device()); }
+
+/// The dtype in which products with `x` are computed.
+at::ScalarType productType(const at::Tensor& x) { return isWidened(x) ? at::kFloat : x.scalar_type(); }
+
+at::Tensor asOutIn(const at::Tensor& weight, WeightLayout layout) { return layout == WeightLayout::OutIn ? weight.t() : weight; }
+
+/// x [N, in] * W → [N, out] in the product dtype.
+at::Tensor forwardProduct(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, WeightLayout layout) {
+    const at::Tensor w = asOutIn(weight.to(x.scalar_type()), layout);  // [in, out]
+    return bias.defined() ? at::addmm(bias.to(x.scalar_type()), x, w) : at::mm(x, w);
+}
+
+/// dY [N, out] * W → [N, in] in the product dtype.
+at::Tensor backwardProduct(const at::Tensor& dY, const at::Tensor& weight, WeightLayout layout) {
+    const at::Tensor w = weight.to(dY.scalar_type());
+    return at::mm(dY, layout == WeightLayout::OutIn ? w : w.t());
+}
+
+/// Gradient of W in its stored layout, float32.
+at::Tensor weightGradient(const at::Tensor& dY, const at::Tensor& x, WeightLayout layout) {
+    return (layout == WeightLayout::OutIn ? at::mm(dY.t(), x) : at::mm(x.t(), dY)).to(at::kFloat);
+}
+
+class LinearFunction final : public Function<LinearFunction> {
+public:
+    static Variable forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                            bool isConv1D) {
+        const WeightLayout layout = isConv1D ? WeightLayout::InOut : WeightLayout::OutIn;
+        const at::ScalarType type = productType(x);
+        // x is kept only for the gradient of W; W is a leaf or a mapped file and costs nothing to keep.
+        context->save_for_backward({weight.requires_grad() ? x : at::Tensor(), weight});
+        context->saved_data["conv1d"] = isConv1D;
+        context->saved_data["type"] = static_cast<std::int64_t>(type);
+        return forwardProduct(x.to(type), weight, bias, layout).to(x.scalar_type());
+    }
+
+    static variable_list backward(AutogradContext* context, variable_list gradients) {
+        const variable_list saved = context->get_saved_variables();
+        const WeightLayout layout = context->saved_data["conv1d"].toBool() ? WeightLayout::InOut : WeightLayout::OutIn;
+        const auto type = static_cast<at::ScalarType>(context->saved_data["type"].toInt());
+        const at::Tensor dY = gradients[0].to(type);
+        at::Tensor dX;
+        at::Tensor dW;
+        at::Tensor dBias;
+        if (context->needs_input_grad(0)) dX = backwardProduct(dY, saved[1], layout).to(gradients[0].scalar_type());
+        if (context->needs_input_grad(1)) dW = weightGradient(dY, saved[0].to(type), layout);
+        if (context->needs_input_grad(2)) dBias = dY.sum(0).to(at::kFloat);
+        return {dX, dW, dBias, at::Tensor()};
+    }
+};
+
+class LoraFunction final : public Function<LoraFunction> {
+public:
+    static Variable forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                            const at::Tensor& A, const at::Tensor& B, double scale, bool isConv1D) {
+        const WeightLayout layout = isConv1D ? WeightLayout::InOut : WeightLayout::OutIn;
+        const at::ScalarType type = productType(x);
+        const at::Tensor wide = x.to(type);
+        at::Tensor y = forwardProduct(wide, weight, bias, layout);
+        const at::Tensor xA = at::mm(wide, A.to(type).t());         // [N, R]
+        y.addmm_(xA, B.to(type).t(), 1, scale);
+        context->save_for_backward({x, weight, A, B, xA});
+        context->saved_data["conv1d"] = isConv1D;
+        context->saved_data["scale"] = scale;
+        return y.to(x.scalar_type());
+    }
+
+    static variable_list backward(AutogradContext* context, variable_list gradients) {
+        const variable_list saved = context->get_saved_variables();
+        const at::Tensor& x = saved[0];
+        const at::Tensor& xA = saved[4];
+        const WeightLayout layout = context->saved_data["conv1d"].toBool() ? WeightLayout::InOut : WeightLayout::OutIn;
+        const double scale = context->saved_data["scale"].toDouble();
+        const at::ScalarType type = productType(x);
+        const at::Tensor dY = gradients[0].to(type);
+        const at::Tensor dXA = at::mm(dY, saved[3].to(type)).mul_(scale);          // [N, R]
+        at::Tensor dX;
+        if (context->needs_input_grad(0)) {
+            dX = backwardProduct(dY, saved[1], layout);
+            dX.addmm_(dXA, saved[2].to(type));
+            dX = dX.to(x.scalar_type());
+        }
+        const at::Tensor dA = at::mm(dXA.t(), x.to(type)).to(at::kFloat);           // [R, in]
+        const at::Tensor dB = at::mm(dY.t(), xA).mul_(scale).to(at::kFloat);        // [out, R]
+        return {dX, at::Tensor(), at::Tensor(), dA, dB, at::Tensor(), at::Tensor()};
+    }
+};
+
+class RmsNormFunction final : public Function<RmsNormFunction> {
+public:
+    static variable_list forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight,
+                                 double eps, double offset) {
+        auto [sum, y, rstd] = kernels::addRmsNorm(x, delta, weight, eps, offset);
+        // Without delta the sum is x; an autograd node must not return its input, so a view stands for it.
+        if (!delta.defined()) sum = x.view(x.sizes());
+        context->save_for_backward({sum, weight, rstd});
+        context->saved_data["offset"] = offset;
+        context->saved_data["hasDelta"] = delta.defined();
+        return {sum, y};
+    }
+
+    static variable_list backward(AutogradContext* context, variable_list gradients) {
+        const variable_list saved = context->get_saved_variables();
+        const double offset = context->saved_data["offset"].toDouble();
+        const bool hasDelta = context->saved_data["hasDelta"].toBool();
+        at::Tensor dX;
+        at::Tensor dW;
+        if (gradients[1].defined()) {
+            const at::Tensor dY = gradients[1].contiguous();
+            const at::Tensor dSum = gradients[0].defined() ? gradients[0].contiguous() : at::Tensor();
+            dX = kernels::rmsNormBackward(dY, dSum, saved[0], saved[1], saved[2], offset);
+            if (context->needs_input_grad(2))
+                dW = (dY.to(at::kFloat) * saved[0].to(at::kFloat) * saved[2].unsqueeze(-1)).sum(0);
+        } else {
+            dX = gradients[0];
+        }
+        return {dX, hasDelta ? dX : at::Tensor(), dW, at::Tensor(), at::Tensor()};
+    }
+};
+
+class LayerNormFunction final : public Function<LayerNormFunction> {
+public:
+    static variable_list forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight,
+                                 const at::Tensor& bias, double eps) {
+        const at::Tensor sum = delta.defined() ? x + delta : x.view(x.sizes());
+        const at::ScalarType type = x.scalar_type();
+        auto [y, mean, rstd] = at::native_layer_norm(sum, {x.size(-1)}, weight.to(type), bias.defined() ? bias.to(type) : bias, eps);
+        context->save_for_backward({sum, weight, bias, mean, rstd});
+        context->saved_data["hasDelta"] = delta.defined();
+        return {sum, y};
+    }
+
+    static variable_list backward(AutogradContext* context, variable_list gradients) {
+        const variable_list saved = context->get_saved_variables();
+        const bool hasDelta = context->saved_data["hasDelta"].toBool();
+        if (!gradients[1].defined())
+            return {gradients[0], hasDelta ? gradients[0] : at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
+        const at::Tensor& sum = saved[0];
+        const at::ScalarType type = sum.scalar_type();
+        auto [dX, dW, dB] = at::native_layer_norm_backward(
+            gradients[1].contiguous(), sum, {sum.size(-1)}, saved[3], saved[4], saved[1].to(type),
+            saved[2].defined() ? saved[2].to(type) : saved[2],
+            {true, context->needs_input_grad(2), saved[2].defined() && context->needs_input_grad(3)});
+        if (gradients[0].defined()) dX.add_(gradients[0]);
+        return {dX, hasDelta ? dX : at::Tensor(), dW.defined() ? dW.to(at::kFloat) : dW, dB.defined() ? dB.to(at::kFloat) : dB,
+                at::Tensor()};
+    }
+};
+
+class GateFunction final : public Function<GateFunction> {
+public:
+    static Variable forward(AutogradContext* context, const at::Tensor& gate, const at::Tensor& up, std::int64_t activation) {
+        context->save_for_backward({gate, up});
+        context->saved_data["activation"] = activation;
+        return kernels::gatedActivation(gate, up, static_cast<kernels::GateActivation>(activation));
+    }
+
+    static variable_list backward(AutogradContext* context, variable_list gradients) {
+        const variable_list saved = context->get_saved_variables();
+        const auto activation = static_cast<kernels::GateActivation>(context->saved_data["activation"].toInt());
+        auto [dGate, dUp] = kernels::gatedActivationBackward(gradients[0].contiguous(), saved[0], saved[1], activation);
+        return {dGate, dUp, at::Tensor()};
+    }
+};
+
+/// One run of the attention kernel: rows [first, first + batch * length) as `batch` sequences of `length`.
+struct AttentionRun {
+    std::int64_t first;
+    std::int64_t batch;
+    std::int64_t length;
+};
+
+std::vector<AttentionRun> runsOf(const std::vector<std::int64_t>& segments) {
+    std::vector<AttentionRun> runs;
+    std::int64_t first = 0;
+    for (const std::int64_t length : segments) {
+        if (!runs.empty() && runs.back().length == length)
+            ++runs.back().batch;
+        else
+            runs.push_back({first, 1, length});
+        first += length;
+    }
+    return runs;
+}
+
+/// Rows of a run as [batch, heads, length, D]; float32 where the kernel has no fast path for the dtype.
+at::Tensor headsOf(const at::Tensor& rows, const AttentionRun& run, std::int64_t heads, std::int64_t D) {
+    const at::Tensor part = rows.narrow(0, run.first, run.batch * run.length).view({run.batch, run.length, heads, D}).transpose(1, 2);
+    return part.to(productType(rows));
+}
+
+/// Key or value heads, repeated for each query head of their group, after the prefix: [batch, H, n + length, D].
+at::Tensor grouped(const at::Tensor& keys, const at::Tensor& prefix, std::int64_t heads) {
+    const std::int64_t batch = keys.size(0);
+    const std::int64_t own = keys.size(1);
+    at::Tensor all = keys;
+    if (prefix.defined()) all = at::cat({prefix.to(keys.scalar_type()).unsqueeze(0).expand({batch, -1, -1, -1}), keys}, 2);
+    if (own == heads) return all;
+    return all.unsqueeze(2).expand({batch, own, heads / own, all.size(2), all.size(3)}).reshape({batch, heads, all.size(2), all.size(3)});
+}
+
+/// Visible keys of a causal run behind a prefix, [length, n + length]; undefined when plain causal order suffices.
+at::Tensor prefixMask(std::int64_t prefix, std::int64_t length, const at::Tensor& like) {
+    if (prefix == 0) return {};
+    const auto options = like.options().dtype(at::kLong);
+    const at::Tensor query = at::arange(length, options).unsqueeze(1);
+    const at::Tensor key = at::arange(prefix + length, options).unsqueeze(0);
+    const at::Tensor hidden = key > (query + prefix);
+    at::Tensor mask = at::zeros({length, prefix + length}, like.options());
+    mask.masked_fill_(hidden, -std::numeric_limits<float>::infinity());
+    return mask;
+}
+
+class AttentionFunction final : public Function<AttentionFunction> {
+public:
+    static Variable forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const at::Tensor& cos, const at::Tensor& sin, const at::Tensor& prefixKey, const at::Tensor& prefixValue,
+                            const AttentionShape& shape) {
+        const at::Tensor rotatedQ = cos.defined() ? kernels::rope(q, cos, sin, shape.headSize, kernels::RopeDirection::Forward) : q;
+        const at::Tensor rotatedK = cos.defined() ? kernels::rope(k, cos, sin, shape.headSize, kernels::RopeDirection::Forward) : k;
+        const at::Tensor y = at::empty_like(q);
+        const std::int64_t n = prefixKey.defined() ? prefixKey.size(1) : 0;
+        variable_list saved{rotatedQ, rotatedK, v, cos, sin, prefixKey, prefixValue, y};
+        for (const AttentionRun& run : runsOf(shape.segments)) {
+            const at::Tensor Q = headsOf(rotatedQ, run, shape.heads, shape.headSize);
+            const at::Tensor K = grouped(headsOf(rotatedK, run, shape.keyValueHeads, shape.headSize), prefixKey, shape.heads);
+            const at::Tensor V = grouped(headsOf(v, run, shape.keyValueHeads, shape.headSize), prefixValue, shape.heads);
+            const at::Tensor mask = prefixMask(n, run.length, Q);
+            auto [O, logSumExp] = at::_scaled_dot_product_flash_attention_for_cpu(
+                Q, K, V, 0.0, n == 0, mask.defined() ? std::optional<at::Tensor>(mask) : std::nullopt, shape.scale);
+            y.narrow(0, run.first, run.batch * run.length).view({run.batch, run.length, shape.heads, shape.headSize}).copy_(O.transpose(1, 2));
+            saved.push_back(logSumExp);
+        }
+        context->save_for_backward(saved);
+        context->saved_data["heads"] = shape.heads;
+        context->saved_data["keyValueHeads"] = shape.keyValueHeads;
+        context->saved_data["headSize"] = shape.headSize;
+        context->saved_data["scale"] = shape.scale;
+        context->saved_data["segments"] = shape.segments;
+        return y;
+    }
+
+    static variable_list backward(AutogradContext* context, variable_list gradients) {
+        const variable_list saved = context->get_saved_variables();
+        const std::int64_t H = context->saved_data["heads"].toInt();
+        const std::int64_t Hkv = context->saved_data["keyValueHeads"].toInt();
+        const std::int64_t D = context->saved_data["headSize"].toInt();
+        const double scale = context->saved_data["scale"].toDouble();
+        const auto [q, k, v] = std::tie(saved[0], saved[1], saved[2]);
+        const auto [cos, sin, prefixKey, prefixValue] = std::tie(saved[3], saved[4], saved[5], saved[6]);
+        const at::Tensor& y = saved[7];
+        const at::Tensor dY = gradients[0].contiguous();
+        const std::int64_t n = prefixKey.defined() ? prefixKey.size(1) : 0;
+        at::Tensor dQ = at::empty_like(q);
+        at::Tensor dK = at::empty_like(k);
+        at::Tensor dV = at::empty_like(v);
+        at::Tensor dPrefixKey;
+        at::Tensor dPrefixValue;
+        std::size_t next = 8;
+        for (const AttentionRun& run : runsOf(context->saved_data["segments"].toIntVector())) {
+            const at::Tensor Q = headsOf(q, run, H, D);
+            const at::Tensor K = grouped(headsOf(k, run, Hkv, D), prefixKey, H);
+            const at::Tensor V = grouped(headsOf(v, run, Hkv, D), prefixValue, H);
+            const at::Tensor mask = prefixMask(n, run.length, Q);
+            auto [gQ, gK, gV] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
+                headsOf(dY, run, H, D), Q, K, V, headsOf(y, run, H, D), saved[next++], 0.0, n == 0,
+                mask.defined() ? std::optional<at::Tensor>(mask) : std::nullopt, scale);
+            const auto rows = [&](at::Tensor& whole, std::int64_t heads) {
+                return whole.narrow(0, run.first, run.batch * run.length).view({run.batch, run.length, heads, D});
+            };
+            rows(dQ, H).copy_(gQ.transpose(1, 2));
+            const auto scatter = [&](const at::Tensor& gradient, at::Tensor& whole, at::Tensor& prefix) {
+                const at::Tensor perKey = Hkv == H ? gradient : gradient.view({run.batch, Hkv, H / Hkv, n + run.length, D}).sum(2);
+                rows(whole, Hkv).copy_(perKey.narrow(2, n, run.length).transpose(1, 2));
+                if (n == 0) return;
+                const at::Tensor part = perKey.narrow(2, 0, n).sum(0);  // [Hkv, n, D]
+                prefix = prefix.defined() ? prefix + part : part;
+            };
+            scatter(gK, dK, dPrefixKey);
+            scatter(gV, dV, dPrefixValue);
+        }
+        if (cos.defined()) {
+            dQ = kernels::rope(dQ, cos, sin, D, kernels::RopeDirection::Backward);
+            dK = kernels::rope(dK, cos, sin, D, kernels::RopeDirection::Backward);
+        }
+        return {dQ, dK, dV, at::Tensor(), at::Tensor(), dPrefixKey, dPrefixValue, at::Tensor()};
+    }
+};
+
+/// Rows of logits that live at once: enough for a full-speed product, few beside the activations.
+constexpr std::int64_t kChunkRows = 256;
+
+class HeadLossFunction final : public Function<HeadLossFunction> {
+public:
+    static Variable forward(AutogradContext* context, const at::Tensor& h, const at::Tensor& weight, const at::Tensor& bias,
+                            const at::Tensor& labels, double scale, double softCap) {
+        const at::ScalarType type = productType(h);
+        const at::Tensor w = weight.to(type);                               // [V, C]
+        const bool needsInput = h.requires_grad();
+        const bool needsWeight = weight.requires_grad();
+        const at::Tensor dH = needsInput ? at::empty_like(h) : at::Tensor();
+        const at::Tensor dW = needsWeight ? at::zeros(weight.sizes(), weight.options().dtype(at::kFloat)) : at::Tensor();
+        const at::Tensor dBias = bias.defined() && bias.requires_grad() ? at::zeros_like(bias, at::kFloat) : at::Tensor();
+        double loss = 0;
+        for (std::int64_t first = 0; first < h.size(0); first += kChunkRows) {
+            const std::int64_t rows = std::min(kChunkRows, h.size(0) - first);
+            const at::Tensor x = h.narrow(0, first, rows).to(type);
+            at::Tensor logits = forwardProduct(x, w, bias, WeightLayout::OutIn).to(at::kFloat);  // [rows, V]
+            at::Tensor slope;
+            if (softCap > 0) {
+                const at::Tensor squashed = at::tanh(logits / softCap);
+                slope = 1 - squashed.square();
+                logits = squashed * softCap;
+            }
+            loss += kernels::crossEntropyInPlace(logits, labels.narrow(0, first, rows), scale);
+            if (slope.defined()) logits.mul_(slope);
+            const at::Tensor gradient = logits.to(type);
+            if (needsInput) dH.narrow(0, first, rows).copy_(at::mm(gradient, w));
+            if (needsWeight) dW.add_(at::mm(gradient.t(), x));
+            if (dBias.defined()) dBias.add_(gradient.sum(0));
+        }
+        context->save_for_backward({dH, dW, dBias});
+        return at::full({}, loss * scale, h.options().dtype(at::kFloat));
+    }
+
+    static variable_list backward(AutogradContext* context, variable_list gradients) {
+        const variable_list saved = context->get_saved_variables();
+        const double upstream = gradients[0].item<double>();
+        const auto scaled = [upstream](const at::Tensor& gradient) {
+            return !gradient.defined() || upstream == 1.0 ? gradient : gradient * upstream;
+        };
+        return {scaled(saved[0]), scaled(saved[1]), scaled(saved[2]), at::Tensor(), at::Tensor(), at::Tensor()};
+    }
+};
+
+}  // namespace
+
+bool hasFastBfloat16(const at::Device& device) {
+    if (!device.is_cpu()) return true;
+#if defined(__x86_64__) && defined(__GNUC__)
+    static const bool isFast = __builtin_cpu_supports("avx512bf16") != 0;  // AMX machines have it too
+    return isFast;
+#else
+    return false;
+#endif
+}
+
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight, WeightLayout layout) {
+    const at::NoGradGuard guard;
+    return forwardProduct(x.to(productType(x)), weight, {}, layout).to(x.scalar_type());
+}
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, WeightLayout layout) {
+    return LinearFunction::apply(x, weight, bias, layout == WeightLayout::InOut);
+}
+
+at::Tensor loraLinear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, WeightLayout layout,
+                      const at::Tensor& A, const at::Tensor& B, double scale) {
+    return LoraFunction::apply(x, weight, bias, A, B, scale, layout == WeightLayout::InOut);
+}
+
+std::pair<at::Tensor, at::Tensor> addRmsNorm(const at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight, double eps,
+                                             double offset) {
+    const variable_list result = RmsNormFunction::apply(x, delta, weight, eps, offset);
+    return {result[0], result[1]};
+}
+
+std::pair<at::Tensor, at::Tensor> addLayerNorm(const at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight,
+                                               const at::Tensor& bias, double eps) {
+    const variable_list result = LayerNormFunction::apply(x, delta, weight, bias, eps);
+    return {result[0], result[1]};
+}
+
+at::Tensor gatedActivation(const at::Tensor& gate, const at::Tensor& up, kernels::GateActivation activation) {
+    return GateFunction::apply(gate, up, static_cast<std::int64_t>(activation));
+}
+
+at::Tensor causalAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cos,
+                           const at::Tensor& sin, const at::Tensor& prefixKey, const at::Tensor& prefixValue,
+                           const AttentionShape& shape) {
+    return AttentionFunction::apply(q, k, v, cos, sin, prefixKey, prefixValue, shape);
+}
+
+at::Tensor headLoss(const at::Tensor& h, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& labels, double scale,
+                    double softCap) {
+    return HeadLossFunction::apply(h, weight, bias, labels, scale, softCap);
+}
+
+at::Tensor logitsLoss(const at::Tensor& logits, const at::Tensor& labels, double scale) {
+    const at::Tensor logProbabilities = at::log_softmax(logits.to(at::kFloat), -1);
+    return at::nll_loss(logProbabilities, labels, {}, at::Reduction::Sum) * scale;
+}
+
+}  // namespace luthier::nn

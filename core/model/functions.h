@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The differentiable steps a model is made of. Each is one autograd node that keeps exactly what its backward pass needs and
+// computes gradients only for what asks for one; a frozen weight costs no gradient and keeps no activation. Everything between
+// is plain ATen, so a method may also be written without a node of its own.
+
+#include "kernels/elementwise.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+namespace luthier::nn {
+
+enum class WeightLayout { OutIn, InOut };  ///< nn.Linear and Conv1D
+
+/// True where bfloat16 products run faster than float32 ones. Elsewhere products of bfloat16 tensors are computed in float32
+/// and rounded once, which is both faster and more exact.
+bool hasFastBfloat16(const at::Device& device);
+
+/// x W^T (or x W) without gradient, in x's dtype. x [N, in] → [N, out]
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight, WeightLayout layout);
+
+/// y = x W^T + b. x [N, in] → [N, out]; b may be undefined. Float32 masters of W and b are cast to x's dtype.
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, WeightLayout layout);
+
+/// y = x W^T + b + scale * (x A^T) B^T with A [R, in], B [out, R] f32 (LoRA, Hu et al. 2021, without dropout).
+at::Tensor loraLinear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, WeightLayout layout,
+                      const at::Tensor& A, const at::Tensor& B, double scale);
+
+/// h = x + delta (delta may be undefined), y = RMSNorm(h). @returns {h, y}, both [N, C]
+std::pair<at::Tensor, at::Tensor> addRmsNorm(const at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight, double eps,
+                                             double offset);
+
+/// h = x + delta (delta may be undefined), y = LayerNorm(h). @returns {h, y}, both [N, C]
+std::pair<at::Tensor, at::Tensor> addLayerNorm(const at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight,
+                                               const at::Tensor& bias, double eps);
+
+/// act(gate) * up, [N, F]
+at::Tensor gatedActivation(const at::Tensor& gate, const at::Tensor& up, kernels::GateActivation activation);
+
+/// Where the rows of a flattened batch belong: consecutive runs of rows that attend only among themselves.
+struct AttentionShape {
+    std::int64_t heads = 0;
+    std::int64_t keyValueHeads = 0;
+    std::int64_t headSize = 0;
+    double scale = 0;                         ///< of the scores, usually 1/sqrt(headSize)
+    std::vector<std::int64_t> segments;       ///< lengths; their sum is N. Equal lengths run as one batch
+};
+
+/// Causal self-attention over each segment. q [N, H*D], k and v [N, Hkv*D]; cos, sin [N, rotary/2] f32 or undefined.
+/// prefixKey, prefixValue [Hkv, n, D] are visible to every row of every segment and are not rotated; may be undefined.
+at::Tensor causalAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cos,
+                           const at::Tensor& sin, const at::Tensor& prefixKey, const at::Tensor& prefixValue,
+                           const AttentionShape& shape);
+
+/// scale * sum over rows of cross entropy(h W^T + b, labels), logits made and used `chunkRows` rows at a time: the gradient is
+/// taken on the way forward, so no logits outlive their chunk. h [M, C], W [V, C], labels [M] i64 without -100.
+/// `softCap` > 0 caps logits as cap * tanh(x / cap). @returns [] f32
+at::Tensor headLoss(const at::Tensor& h, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& labels, double scale,
+                    double softCap);
+
+/// As headLoss for logits that a hook has produced. logits [M, V], any float dtype. @returns [] f32
+at::Tensor logitsLoss(const at::Tensor& logits, const at::Tensor& labels, double scale);
+
+}  // namespace luthier::nn

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/site.h"
+
+namespace luthier {
+
+const char* name(LinearRole role) {
+    switch (role) {
+        case LinearRole::Query: return "query";
+        case LinearRole::Key: return "key";
+        case LinearRole::Value: return "value";
+        case LinearRole::FusedQkv: return "fused_qkv";
+        case LinearRole::AttentionOut: return "attention_out";
+        case LinearRole::Gate: return "gate";
+        case LinearRole::Up: return "up";
+        case LinearRole::Down: return "down";
+        case LinearRole::Head: return "head";
+    }
+    return "linear";
+}
+
+std::int64_t SiteHooks::promptLength() const {
+    std::int64_t rows = 0;
+    for (const InputHook* hook : m_input) rows += hook->length();
+    return rows;
+}
+
+std::int64_t SiteHooks::prefixLength() const {
+    std::int64_t keys = 0;
+    for (const KeyValueHook* hook : m_keyValue) keys += hook->length();
+    return keys;
+}
+
+}  // namespace luthier

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The parameters of a model by their Hugging Face names. Frozen weights whose stored type is the compute type lie in the mapped
+// file and are never copied; others are converted once, when the model opens. Training a weight replaces its entry by a float32
+// copy, so the file is never written. Entries keep their address: layers hold pointers to them.
+
+#include "contract/problem.h"
+#include "model/description.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace luthier {
+
+class Weights {
+public:
+    Weights() = default;
+    Weights(const Weights&) = delete;
+    Weights& operator=(const Weights&) = delete;
+    Weights(Weights&&) = default;
+    Weights& operator=(Weights&&) = default;
+
+    /// Opens model.safetensors or its shards. Every parameter of the description must be there with its shape; old prefixes are
+    /// understood, known buffers ignored. Problem codes: those of io/weight_folder.h, tensor_missing, tensor_shape,
+    /// tensor_dtype, tensor_unexpected. Nothing large is allocated before all names and shapes are checked.
+    static Result<Weights> open(const std::filesystem::path& folder, const DecoderDescription& description, at::ScalarType dtype,
+                                const at::Device& device);
+
+    /// New weights as transformers' `_init_weights` draws them: normal(0, initializer_range), norms 1, biases 0; from `seed`.
+    static Weights random(const DecoderDescription& description, std::uint64_t seed, at::ScalarType dtype, const at::Device& device);
+
+    /// Shapes without memory, for counting.
+    static Weights shapesOnly(const DecoderDescription& description, at::ScalarType dtype);
+
+    const at::Tensor& at(const std::string& name) const;
+    const at::Tensor* find(const std::string& name) const;
+    std::vector<std::string> names() const;
+
+    /// Replaces an entry by a float32 leaf that takes gradients. Idempotent.
+    void makeTrainable(const std::string& name);
+    /// Replaces the values of an entry (merging); keeps its dtype.
+    void assign(const std::string& name, const at::Tensor& value);
+
+    std::int64_t parameterCount() const;
+    std::int64_t bytes() const;
+
+private:
+    std::map<std::string, at::Tensor> m_tensors;
+};
+
+}  // namespace luthier
