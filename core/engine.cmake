@@ -26,6 +26,13 @@ add_library(luthier_engine STATIC
   peft/methods/prefix_tuning.cpp
   peft/methods/prompt_tuning.cpp
   peft/targets.cpp
+  train/adamw.cpp
+  train/checkpoint.cpp
+  train/collate.cpp
+  train/memory_probe.cpp
+  train/schedule.cpp
+  train/trainer.cpp
+  generate/generator.cpp
 )
 target_include_directories(luthier_engine PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
 target_link_libraries(luthier_engine PUBLIC luthier_contract luthier_io luthier::torch)
