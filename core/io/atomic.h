@@ -40,7 +40,8 @@ public:
     /// The temporary folder to write into; after commit() the target.
     const std::filesystem::path& path() const { return m_path; }
 
-    /// Makes everything below durable and publishes it. To be called once.
+    /// Makes everything below durable and publishes it. To be called once. Should only the last step fail, the fsync of the
+    /// parent, then the target is the new folder but a power loss may still bring the old one back, which is kept hidden.
     Result<void> commit(Existing existing);
 
 private:

@@ -67,9 +67,9 @@ private:
     std::map<std::string, std::string> m_metadata;
 };
 
-/// Streams `tensors` into a new file and fsyncs it (the caller fsyncs the folder: AtomicDir does). Order: dtype size
-/// descending, then name; the header is padded with spaces so that data start at a multiple of 8. Returns bytes written.
-/// An existing file is replaced; on failure what was written is removed. Problem codes: disk_full (names the path and the
+/// Streams `tensors` into a hidden sibling, fsyncs it and renames it to `file`, so tensors may be views of the very file
+/// that is replaced, and a failure leaves nothing behind. Order: dtype size descending, then name; the header is padded with
+/// spaces so that data start at a multiple of 8. Returns bytes written. Problem codes: disk_full (names the path and the
 /// free bytes), folder_not_writable, folder_missing, write_failed, and safetensors_* for tensors that open() would refuse.
 Result<std::uint64_t> writeSafetensors(const std::filesystem::path& file, const std::vector<TensorView>& tensors,
                                        const std::map<std::string, std::string>& metadata);

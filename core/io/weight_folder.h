@@ -22,7 +22,8 @@ public:
     /// Takes model.safetensors, else model.safetensors.index.json with its shards, else the only other *.safetensors.
     /// Problem codes: folder_missing, weights_missing, weights_ambiguous (several files and no index), pickle_refused,
     /// shard_missing, index_invalid (not the expected JSON, or a shard name that is not a plain file name),
-    /// index_mismatch (a tensor not where the index says, in two shards, or not in the index), json_*, and safetensors_*.
+    /// index_mismatch (a tensor not where the index says, or in two shards), file_too_large, file_*, and safetensors_*.
+    /// A tensor that a shard holds but the index does not list is kept, as transformers does.
     static Result<std::shared_ptr<const WeightFolder>> open(const std::filesystem::path& folder);
 
     const TensorView* find(std::string_view name) const;  ///< nullptr when absent
