@@ -29,13 +29,19 @@ add_library(luthier_engine STATIC
   train/adamw.cpp
   train/checkpoint.cpp
   train/collate.cpp
+  train/estimate.cpp
+  train/run.cpp
   train/memory_probe.cpp
   train/schedule.cpp
   train/trainer.cpp
   generate/generator.cpp
+  export/exporter.cpp
+  export/merged_exporter.cpp
+  export/peft_exporter.cpp
 )
 target_include_directories(luthier_engine PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
-target_link_libraries(luthier_engine PUBLIC luthier_contract luthier_io luthier::torch)
+target_link_libraries(luthier_engine PUBLIC luthier_data luthier_io luthier_text luthier::torch)
+target_compile_definitions(luthier_engine PUBLIC LUTHIER_VERSION="${PROJECT_VERSION}")
 luthier_torch_pch(luthier_engine)
 set_source_files_properties(kernels/elementwise.cpp PROPERTIES COMPILE_OPTIONS "-O3;-fopenmp-simd;-fno-math-errno;-fno-trapping-math"
   SKIP_PRECOMPILE_HEADERS ON)

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// estimate RUN.json: parameters, adapter bytes and memory by part, before anything is loaded.
+#include "command.h"
+
+#include "contract/run_config.h"
+#include "peft/method.h"
+#include "train/estimate.h"
+
+namespace luthier::cli {
+
+namespace {
+
+ExitCode run(const std::string& path, const std::vector<std::string>& overrides, const Context& context) {
+    const RunConfig config = loadRunConfig(path, overrides, methodSchemas()).orThrow();
+    const Json document = estimateRun(config).orThrow();
+    std::string table = "trainable  " + withThousands(document["trainable"].get<std::int64_t>()) + " of " + withThousands(document["total"].get<std::int64_t>()) + "\n";
+    table += "file       " + bytesText(document["adapter_bytes"].get<std::int64_t>()) + "\n";
+    for (const auto& [part, bytes] : document["memory"].items()) table += "memory     " + part + "  " + bytesText(bytes.get<std::int64_t>()) + "\n";
+    report(context, document, table);
+    return ExitCode::Done;
+}
+
+}  // namespace
+
+void addEstimate(CLI::App& app, Context& context) {
+    auto path = std::make_shared<std::string>();
+    auto overrides = std::make_shared<std::vector<std::string>>();
+    CLI::App* command = app.add_subcommand("estimate", "Parameters and memory of a run, before it starts");
+    command->add_option("config", *path, "RUN.json")->required();
+    command->add_option("--set", *overrides, "dotted.key=JSON; may be repeated")->allow_extra_args(false);
+    command->callback([path, overrides, &context] { context.run = [path, overrides, &context] { return run(*path, *overrides, context); }; });
+}
+
+}  // namespace luthier::cli

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// export RUN|ADAPTER --format peft|merged --out PATH: written, read back and compared.
+#include "exporting.h"
+
+#include "command.h"
+
+#include "contract/run_store.h"
+#include "export/exporter.h"
+
+namespace luthier::cli {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Options {
+    std::string source, model, format, out, workspace;
+};
+
+/// The adapter folder and base model that `source` names.
+ExportRequest requestFor(const std::string& source, const std::string& model, const std::string& workspace) {
+    ExportRequest request;
+    std::error_code code;
+    request.model = model;
+    if (fs::exists(fs::path(source) / "adapter_config.json", code)) {
+        request.adapter = source;
+        const fs::path runConfig = fs::path(source).parent_path() / "run.json";
+        if (model.empty() && fs::exists(runConfig, code))
+            if (Result<Json> config = readJsonFile(runConfig)) request.model = (*config)["model"].value("path", "");
+    } else {
+        RunFolder folder{source};
+        if (!fs::exists(folder.config(), code)) folder = RunStore(Workspace::choose(workspace)).find(source).orThrow();
+        if (!fs::exists(folder.adapter(), code))
+            throw Failure({"no_adapter", "The run " + folder.id() + " has no adapter.", fs::exists(folder.model(), code) ? "It trained base weights; its result is the folder " + folder.model().string() + "." : "Let it finish first, or resume it.", source});
+        request.adapter = folder.adapter();
+        if (model.empty()) request.model = readJsonFile(folder.config()).orThrow()["model"].value("path", "");
+    }
+    if (request.model.empty())
+        throw Failure({"missing_model", "The base model of " + source + " is not known.", "Name it with --model DIR.", "--model", ExitCode::BadUsage});
+    return request;
+}
+
+}  // namespace
+
+Json exportResult(const std::string& source, const std::string& model, const std::string& format, const std::string& out, const std::string& workspace,
+                  const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress) {
+    const Exporter* exporter = findExporter(format);
+    if (exporter == nullptr) {
+        std::string known;
+        for (const Exporter& each : exporters()) known += (known.empty() ? "" : ", ") + each.format;
+        throw Failure({"unknown_format", "\"" + format + "\" is not an export format.", "Known: " + known + ".", "--format", ExitCode::BadUsage});
+    }
+    ExportRequest request = requestFor(source, model, workspace);
+    request.out = out;
+    request.progress = progress;
+    std::error_code code;
+    if (fs::exists(request.out, code))
+        throw Failure({"target_exists", out + " exists already.", "Choose a new folder; Luthier does not overwrite one.", "--out", ExitCode::BadUsage});
+    const ExportResult result = exporter->write(request).orThrow();
+    Json files = Json::array();
+    for (const ExportedFile& file : result.files) files.push_back({{"name", file.name}, {"bytes", file.bytes}});
+    return Json{{"path", result.path.string()}, {"files", std::move(files)}, {"certificate", result.certificate}};
+}
+
+namespace {
+
+ExitCode run(const Options& options, const Context& context) {
+    const Json document = exportResult(options.source, options.model, options.format, options.out, options.workspace, {});
+    std::string table = document["path"].get<std::string>() + "\n";
+    for (const Json& file : document["files"]) table += "  " + file["name"].get<std::string>() + "  " + bytesText(file["bytes"].get<std::int64_t>()) + "\n";
+    table += "read back and compared: largest logit difference " + dumpLine(document["certificate"]["max_abs_difference"]) + "\n";
+    report(context, document, table);
+    return ExitCode::Done;
+}
+
+}  // namespace
+
+void addExport(CLI::App& app, Context& context) {
+    auto options = std::make_shared<Options>();
+    CLI::App* command = app.add_subcommand("export", "Write a result for other tools, and prove it");
+    command->add_option("source", options->source, "Run or adapter folder")->required();
+    command->add_option("--format", options->format, "peft | merged")->required();
+    command->add_option("--out", options->out, "Folder to make")->required();
+    command->add_option("--model", options->model, "Base model, when the source does not say");
+    command->add_option("--workspace", options->workspace);
+    command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });
+}
+
+}  // namespace luthier::cli

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// `export`, as the command and the window's session both do it.
+
+#include "contract/json.h"
+
+#include <functional>
+#include <string>
+
+namespace luthier::cli {
+
+/// @param source a run (folder or id) or an adapter folder.  @param model base model's folder; "" takes the run's.
+/// @returns {"path","files":[{"name","bytes"}],"certificate"}. Throws Failure.
+Json exportResult(const std::string& source, const std::string& model, const std::string& format, const std::string& out, const std::string& workspace,
+                  const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress);
+
+}  // namespace luthier::cli

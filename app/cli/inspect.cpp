@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// inspect PATH: what a model, adapter, dataset, run folder or file is.
+#include "command.h"
+#include "survey.h"
+
+namespace luthier::cli {
+
+namespace {
+
+ExitCode run(const std::string& path, const Context& context) {
+    const Json document = inspectPath(path);
+    std::string table;
+    for (const auto& [key, value] : document.items()) {
+        if (value.is_structured() && key != "dtypes" && key != "columns") continue;
+        table += key + std::string(key.size() < 18 ? 18 - key.size() : 1, ' ') + (value.is_string() ? value.get<std::string>() : value.is_number_integer() ? withThousands(value.get<std::int64_t>()) : dumpLine(value)) + "\n";
+    }
+    for (const Json& part : document.value("parts", Json::array())) table += "  " + part["name"].get<std::string>() + "  " + withThousands(part["parameters"].get<std::int64_t>()) + "\n";
+    for (const Json& problem : document.value("problems", Json::array())) table += "problem: " + problem["message"].get<std::string>() + " " + problem["hint"].get<std::string>() + "\n";
+    report(context, document, table);
+    const Json& problems = document.at("problems");
+    return problems.empty() ? ExitCode::Done : ExitCode::BadInput;
+}
+
+}  // namespace
+
+void addInspect(CLI::App& app, Context& context) {
+    auto path = std::make_shared<std::string>();
+    CLI::App* command = app.add_subcommand("inspect", "What a folder or file is, and problems found");
+    command->add_option("path", *path)->required();
+    command->callback([path, &context] { context.run = [path, &context] { return run(*path, context); }; });
+}
+
+}  // namespace luthier::cli

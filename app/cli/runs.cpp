@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// runs list|show|compare|delete: the run store, newest first.
+#include "command.h"
+
+#include "contract/run_store.h"
+
+namespace luthier::cli {
+
+namespace {
+
+struct Options {
+    std::string workspace, id;
+    std::vector<std::string> ids;
+};
+
+std::string padded(std::string text, std::size_t width) {
+    if (text.size() < width) text.append(width - text.size(), ' ');
+    return text;
+}
+
+ExitCode list(const Options& options, const Context& context) {
+    RunStore store(Workspace::choose(options.workspace));
+    Json runs = Json::array();
+    std::string table;
+    for (const RunInfo& info : store.list().orThrow()) {
+        const Json json = toJson(info);
+        table += padded(info.id, 44) + padded(json["status"].get<std::string>(), 13) + padded(info.method, 16) + padded(std::to_string(info.steps) + "/" + std::to_string(info.maxSteps), 12) + "loss " + dumpLine(json["loss"]) + "\n";
+        runs.push_back(json);
+    }
+    report(context, Json{{"runs", std::move(runs)}}, table);
+    return ExitCode::Done;
+}
+
+ExitCode show(const Options& options, const Context& context) {
+    RunStore store(Workspace::choose(options.workspace));
+    const RunFolder folder = store.find(options.id).orThrow();
+    Json document = toJson(readRunInfo(folder));
+    document["folder"] = folder.path.string();
+    std::string table;
+    for (const auto& [key, value] : document.items()) table += padded(key, 20) + (value.is_string() ? value.get<std::string>() : dumpLine(value)) + "\n";
+    if (Result<Json> config = readJsonFile(folder.config())) document["config"] = *config;
+    report(context, document, table);
+    return ExitCode::Done;
+}
+
+ExitCode compare(const Options& options, const Context& context) {
+    RunStore store(Workspace::choose(options.workspace));
+    std::vector<std::string> ids;
+    for (const std::string& text : options.ids) ids.push_back(store.find(text).orThrow().id());
+    const Json document = store.compare(ids).orThrow();
+    std::string table;
+    for (const Json& run : document.at("runs")) {
+        table += padded(run["name"].get<std::string>(), 24);
+        for (const char* key : {"loss", "eval_loss", "best_eval_loss", "trainable", "tokens_per_second"}) table += std::string(key) + " " + dumpLine(run.value(key, Json())) + "  ";
+        table += "\n";
+    }
+    for (const Json& difference : document.at("differences")) {
+        table += padded(difference["key"].get<std::string>(), 32);
+        for (const Json& value : difference["values"]) table += padded(dumpLine(value), 20);
+        table += "\n";
+    }
+    report(context, document, table);
+    return ExitCode::Done;
+}
+
+ExitCode remove(const Options& options, const Context& context) {
+    RunStore store(Workspace::choose(options.workspace));
+    const std::string id = store.find(options.id).orThrow().id();
+    store.remove(id).orThrow();
+    report(context, Json{{"deleted", id}}, id + " deleted\n");
+    return ExitCode::Done;
+}
+
+}  // namespace
+
+void addRuns(CLI::App& app, Context& context) {
+    auto options = std::make_shared<Options>();
+    CLI::App* command = app.add_subcommand("runs", "Runs of the workspace");
+    command->require_subcommand(1);
+    command->add_option("--workspace", options->workspace);
+    const auto add = [&](const char* name, const char* help, ExitCode (*function)(const Options&, const Context&)) {
+        CLI::App* sub = command->add_subcommand(name, help);
+        sub->fallthrough();
+        sub->callback([options, &context, function] { context.run = [options, &context, function] { return function(*options, context); }; });
+        return sub;
+    };
+    add("list", "All runs, newest first", &list);
+    add("show", "One run", &show)->add_option("id", options->id, "Run id, unique prefix or latest")->required();
+    add("compare", "Metrics side by side and the configuration difference", &compare)->add_option("ids", options->ids)->required()->expected(2, 64);
+    add("delete", "Delete a run with its files", &remove)->add_option("id", options->id)->required();
+}
+
+}  // namespace luthier::cli

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+// serve: the window's session (core/README.md). One thread reads requests, this one works on them in order; a cancel takes
+// effect at the next token or phase. Models stay open between requests, so columns of a playground share one base.
+#include "command.h"
+#include "exporting.h"
+#include "loaded.h"
+#include "survey.h"
+
+#include "contract/events.h"
+#include "contract/run_store.h"
+#include "generate/generator.h"
+#include "io/command_server.h"
+#include "peft/adapter_file.h"
+#include "peft/method.h"
+#include "train/estimate.h"
+
+#include <c10/util/Exception.h>
+
+#include <atomic>
+#include <mutex>
+#include <set>
+#include <thread>
+
+namespace luthier::cli {
+
+namespace {
+
+class Session {
+public:
+    Session(const Context& context, std::string workspace) : m_context(context), m_workspace(std::move(workspace)) {}
+
+    ExitCode serve() {
+        CommandServer server(m_incoming, true, "");
+        std::thread sorter([this] { sortIncoming(); });
+        while (const std::optional<Json> request = nextRequest()) handle(*request);
+        sorter.join();
+        return ExitCode::Done;
+    }
+
+private:
+    /// Moves requests on to the working queue and notes cancellations at once.
+    void sortIncoming() {
+        while (true) {
+            const std::optional<Json> request = m_incoming.wait(1000);
+            if (!request) continue;
+            const std::string command = request->value("command", "");
+            if (command == "cancel") {
+                const std::lock_guard lock(m_mutex);
+                m_cancelled.insert(request->value("target", std::int64_t{-1}));
+                continue;
+            }
+            m_work.push(*request);
+            if (command == "input_closed") return;
+        }
+    }
+
+    std::optional<Json> nextRequest() {
+        while (true) {
+            std::optional<Json> request = m_work.wait(1000);
+            if (!request) continue;
+            if (request->value("command", "") == "input_closed") return std::nullopt;
+            return request;
+        }
+    }
+
+    bool isCancelled(const Json& id) {
+        const std::lock_guard lock(m_mutex);
+        return id.is_number_integer() && m_cancelled.contains(id.get<std::int64_t>());
+    }
+
+    void send(const Json& id, const char* type, const Json& fields) {
+        Json message{{"type", type}, {"id", id}};
+        for (const auto& [key, value] : fields.items()) message[key] = value;
+        printLine(m_context, dumpLine(message));
+    }
+
+    void handle(const Json& request) {
+        const Json id = request.value("id", Json());
+        const auto fail = [&](const Problems& problems) {
+            Json failed = event::failed(problems);
+            failed.erase("type");
+            send(id, "failed", failed);
+        };
+        try {
+            if (isCancelled(id)) return fail({{"cancelled", "The request was cancelled.", "", ""}});
+            send(id, "result", Json{{"value", answer(request, id)}});
+        } catch (const Failure& failure) {
+            fail(m_problems.empty() ? Problems{failure.problem()} : m_problems);
+        } catch (const std::bad_alloc&) {
+            fail({{"out_of_memory", "There is not enough memory for this.", "Choose a smaller model.", ""}});
+        } catch (const c10::Error& error) {
+            const std::string text = error.what_without_backtrace();
+            fail({{"internal", "An internal step failed: " + text.substr(0, text.find('\n')), "This is a fault of Luthier; please report it.", ""}});
+        } catch (const std::exception& error) {
+            fail({{"bad_request", std::string("The request could not be carried out: ") + error.what(), "", ""}});
+        }
+        m_problems.clear();
+    }
+
+    Json answer(const Json& request, const Json& id) {
+        const std::string command = request.value("command", "");
+        const auto progress = [&](const std::string& phase, std::int64_t done, std::int64_t total) {
+            if (isCancelled(id)) throw Failure({"cancelled", "The request was cancelled.", "", ""});
+            send(id, "phase", Json{{"name", phase}, {"done", done}, {"total", total}});
+        };
+        if (command == "methods") return describeMethods();
+        if (command == "inspect") return inspectPath(request.at("path").get<std::string>());
+        if (command == "models") return listModels(request.value("folders", std::vector<std::string>{}), Workspace::choose(m_workspace).root);
+        if (command == "estimate") return estimateRun(configOf(request)).orThrow();
+        if (command == "preview") return previewData(configOf(request), request.value("first", std::int64_t{0}), request.value("count", std::int64_t{50}), progress);
+        if (command == "export")
+            return exportResult(request.at("source"), request.value("model", ""), request.at("format"), request.at("out"), m_workspace, progress);
+        if (command == "generate") return generateColumns(request, id);
+        throw Failure({"unknown_command", "\"" + command + "\" is not a request.", "inspect, models, methods, estimate, preview, generate, export.", "command"});
+    }
+
+    RunConfig configOf(const Json& request) {
+        Result<RunConfig> config = resolveRunConfig(request.at("config"), request.value("directory", "."), methodSchemas());
+        if (!config) m_problems = config.problems();
+        return std::move(config).orThrow();
+    }
+
+    Loaded& loaded(const std::string& folder) {
+        if (!m_loaded.model || m_loaded.folder != folder) {
+            m_loaded = {};
+            m_loaded = loadModel(folder, "auto", "auto");
+        }
+        return m_loaded;
+    }
+
+    std::vector<std::int64_t> promptOf(const Json& request, const Tokenizer& tokenizer) {
+        std::vector<int> ids;
+        if (request.contains("messages")) {
+            ids = tokenizer.encode(tokenizer.renderChat(request["messages"], true).orThrow(), SpecialTokens::Omit, TextKind::Template);
+        } else {
+            ids = tokenizer.encode(request.value("prompt", ""));
+            if (ids.size() > 1 && tokenizer.eosId() && ids.back() == *tokenizer.eosId()) ids.pop_back();
+        }
+        if (ids.empty() && tokenizer.bosId()) ids.push_back(*tokenizer.bosId());
+        if (ids.empty()) throw Failure({"empty_prompt", "The prompt has no token.", "Write some text first.", "prompt"});
+        return {ids.begin(), ids.end()};
+    }
+
+    Json generateColumns(const Json& request, const Json& id) {
+        Loaded& base = loaded(request.at("model").get<std::string>());
+        const Tokenizer& tokenizer = base.needTokenizer();
+        const std::vector<std::int64_t> prompt = promptOf(request, tokenizer);
+        SamplingSettings settings;
+        settings.maxNewTokens = request.value("max_new_tokens", settings.maxNewTokens);
+        settings.temperature = request.value("temperature", settings.temperature);
+        settings.topP = request.value("top_p", settings.topP);
+        settings.topK = request.value("top_k", settings.topK);
+        settings.seed = request.value("seed", settings.seed);
+        Json columns = Json::array();
+        std::int64_t column = 0;
+        for (const Json& wanted : request.at("columns")) {
+            AdapterStack stack(*base.model);
+            for (const Json& entry : wanted.value("adapters", Json::array())) {
+                std::shared_ptr<Adapter> adapter = openAdapter(entry.at("path").get<std::string>(), *base.model).orThrow();
+                adapter->setWeight(entry.value("weight", 1.0)).orThrow();
+                stack.add(std::move(adapter));
+            }
+            StreamDecoder stream(tokenizer);
+            std::string text;
+            const Generated generated = generate(*base.model, stack, prompt, base.endIds(), settings, [&](const GeneratedToken& token) {
+                const std::string piece = stream.push(static_cast<int>(token.id));
+                text += piece;
+                send(id, "token", Json{{"column", column}, {"text", piece}, {"token_id", token.id}, {"probability", token.probability}});
+                return !isCancelled(id);
+            });
+            text += stream.finish();
+            columns.push_back({{"text", text}, {"ids", generated.ids}, {"finish_reason", generated.finishReason}, {"seconds", generated.seconds}, {"mean_logprob", generated.meanLogProbability}});
+            ++column;
+        }
+        return Json{{"columns", std::move(columns)}};
+    }
+
+    const Context& m_context;
+    std::string m_workspace;
+    CommandQueue m_incoming;
+    CommandQueue m_work;
+    std::mutex m_mutex;
+    std::set<std::int64_t> m_cancelled;
+    Loaded m_loaded;
+    Problems m_problems;  // all problems of a configuration, when there are several
+};
+
+}  // namespace
+
+void addServe(CLI::App& app, Context& context) {
+    auto workspace = std::make_shared<std::string>();
+    CLI::App* command = app.add_subcommand("serve", "A session for the window: requests on stdin, answers on stdout");
+    command->add_option("--workspace", *workspace);
+    command->callback([workspace, &context] { context.run = [workspace, &context] { return Session(context, *workspace).serve(); }; });
+}
+
+}  // namespace luthier::cli

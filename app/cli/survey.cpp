@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "survey.h"
+
+#include "contract/run_store.h"
+#include "data/dataset.h"
+#include "data/source.h"
+#include "data/tokenizer_encoder.h"
+#include "io/weight_folder.h"
+#include "model/arch/families.h"
+#include "model/open.h"
+#include "peft/adapter_file.h"
+#include "text/tokenizer.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <set>
+
+namespace luthier::cli {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+Json problemJson(const Problem& problem) { return Json{{"code", problem.code}, {"message", problem.message}, {"hint", problem.hint}}; }
+
+std::string lastPart(const std::string& path) {
+    const std::size_t dot = path.rfind('.');
+    return dot == std::string::npos ? path : path.substr(dot + 1);
+}
+
+/// Parameters by module, blocks summed.
+Json partsOf(const DecoderDescription& description) {
+    std::vector<std::pair<std::string, std::int64_t>> parts;
+    for (const ParameterShape& parameter : parameterShapes(description)) {
+        const std::string name = lastPart(parameter.name.substr(0, parameter.name.rfind('.')));
+        std::int64_t count = 1;
+        for (const std::int64_t size : parameter.shape) count *= size;
+        const auto found = std::find_if(parts.begin(), parts.end(), [&](const auto& part) { return part.first == name; });
+        if (found == parts.end())
+            parts.emplace_back(name, count);
+        else
+            found->second += count;
+    }
+    Json list = Json::array();
+    for (const auto& [name, count] : parts) list.push_back({{"name", name}, {"parameters", count}});
+    return list;
+}
+
+/// One block's projections with embedding, head and norms: what the window draws.
+Json mapOf(const DecoderDescription& description) {
+    const ModelSites sites = sitesOf(description);
+    Json modules = Json::array();
+    modules.push_back({{"name", lastPart(sites.embeddingPath)}, {"role", "embedding"}, {"in", sites.vocabulary}, {"out", sites.hidden}, {"parameters", sites.vocabulary * sites.hidden}});
+    const std::string firstLayer = description.names.layers + "0.";
+    for (const LinearSite& site : sites.linears) {
+        if (site.layer > 0) continue;
+        const bool isHead = site.role == LinearRole::Head;
+        modules.push_back({{"name", isHead ? lastPart(site.path) : site.path.substr(firstLayer.size())},
+                           {"role", name(site.role)}, {"in", site.in}, {"out", site.out},
+                           {"parameters", isHead && sites.isTied ? 0 : site.in * site.out + (site.hasBias ? site.out : 0)}});
+    }
+    for (const NormSite& norm : sites.norms)
+        if (norm.path.rfind(firstLayer, 0) == 0 || norm.path == description.names.finalNorm)
+            modules.push_back({{"name", norm.path.rfind(firstLayer, 0) == 0 ? norm.path.substr(firstLayer.size()) : lastPart(norm.path)},
+                               {"role", "norm"}, {"in", norm.width}, {"out", norm.width}, {"parameters", norm.width * (norm.hasBias ? 2 : 1)}});
+    return Json{{"layers", sites.layers}, {"modules", std::move(modules)}};
+}
+
+Json inspectModel(const fs::path& folder) {
+    Json document{{"kind", "model"}, {"path", folder.string()}, {"name", folder.filename().string()}};
+    Problems problems;
+    const Result<Json> config = readConfig(folder);
+    document["family"] = config && config->is_object() ? config->value("model_type", Json("")) : Json("");
+    Result<DecoderDescription> description = config ? describeModel(*config, (folder / "config.json").string()) : Result<DecoderDescription>(config.problems());
+    if (!description)
+        for (const Problem& problem : description.problems()) problems.push_back(problem);
+    Result<std::shared_ptr<const WeightFolder>> weights = WeightFolder::open(folder);
+    Json dtypes = Json::object();
+    if (weights) {
+        std::int64_t bytes = 0;
+        for (const TensorView* view : (*weights)->tensors()) {
+            std::int64_t count = 1;
+            for (const std::int64_t size : view->shape) count *= size;
+            Json& slot = dtypes[name(view->dtype)];
+            slot = (slot.is_null() ? 0 : slot.get<std::int64_t>()) + count;
+            bytes += static_cast<std::int64_t>(view->bytes);
+        }
+        document["bytes"] = bytes;
+    } else {
+        for (const Problem& problem : weights.problems()) problems.push_back(problem);
+    }
+    if (description && weights) {
+        // Opening maps the file and checks every name and shape; nothing is read but the header.
+        const bool isFloat = dtypes.size() == 1 && dtypes.contains("F32");
+        Result<Weights> opened = isFloat || dtypes.size() == 0 ? Weights::open(folder, *description, at::kFloat, at::kCPU)
+                                                               : Weights::open(folder, *description, at::kBFloat16, at::kCPU);
+        if (!opened)
+            for (const Problem& problem : opened.problems()) problems.push_back(problem);
+    }
+    document["dtypes"] = dtypes;
+    if (description) {
+        std::int64_t parameters = 0;
+        for (const ParameterShape& parameter : parameterShapes(*description)) {
+            std::int64_t count = 1;
+            for (const std::int64_t size : parameter.shape) count *= size;
+            parameters += count;
+        }
+        document["architecture"] = description->architecture;
+        document["parameters"] = parameters;
+        document["layers"] = description->layers;
+        document["heads"] = description->heads;
+        document["key_value_heads"] = description->keyValueHeads;
+        document["hidden"] = description->hidden;
+        document["intermediate"] = description->intermediate;
+        document["context"] = description->maxPositions;
+        document["vocabulary"] = description->vocabulary;
+        document["tied"] = description->isTied;
+        document["parts"] = partsOf(*description);
+        document["map"] = mapOf(*description);
+    }
+    Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::open(folder);
+    document["chat_template"] = tokenizer && (*tokenizer)->hasChatTemplate();
+    if (!tokenizer) problems.push_back(tokenizer.problem());
+    document["license"] = nullptr;
+    for (const char* file : {"LICENSE", "LICENSE.txt", "LICENSE.md"})
+        if (std::error_code code; fs::exists(folder / file, code)) document["license"] = file;
+    document["can_train"] = problems.empty();
+    document["reason"] = problems.empty() ? "" : problems.front().message;
+    Json list = Json::array();
+    for (const Problem& problem : problems) list.push_back(problemJson(problem));
+    document["problems"] = std::move(list);
+    return document;
+}
+
+Json inspectAdapter(const fs::path& folder) {
+    Json document{{"kind", "adapter"}, {"path", folder.string()}, {"name", folder.filename().string()}};
+    Result<AdapterFolder> read = readAdapterFolder(folder);
+    Json problems = Json::array();
+    if (read) {
+        document["method"] = read->method->type;
+        document["settings"] = read->settings;
+        document["base"] = read->config.value("base_model_name_or_path", Json());
+        Result<std::shared_ptr<const SafetensorsFile>> file = SafetensorsFile::open(read->tensorFile);
+        if (file) {
+            Json tensors = Json::array();
+            std::int64_t parameters = 0;
+            for (const TensorView& view : (*file)->tensors()) {
+                tensors.push_back({{"name", view.name}, {"dtype", name(view.dtype)}, {"shape", view.shape}});
+                std::int64_t count = 1;
+                for (const std::int64_t size : view.shape) count *= size;
+                parameters += count;
+            }
+            document["parameters"] = parameters;
+            document["bytes"] = (*file)->fileBytes();
+            document["tensors"] = std::move(tensors);
+        } else {
+            problems.push_back(problemJson(file.problem()));
+        }
+    } else {
+        for (const Problem& problem : read.problems()) problems.push_back(problemJson(problem));
+    }
+    document["problems"] = std::move(problems);
+    return document;
+}
+
+Json inspectTensorFile(const fs::path& file) {
+    const std::shared_ptr<const SafetensorsFile> opened = SafetensorsFile::open(file).orThrow();
+    Json tensors = Json::array();
+    std::int64_t parameters = 0;
+    for (const TensorView& view : opened->tensors()) {
+        tensors.push_back({{"name", view.name}, {"dtype", name(view.dtype)}, {"shape", view.shape}});
+        std::int64_t count = 1;
+        for (const std::int64_t size : view.shape) count *= size;
+        parameters += count;
+    }
+    return Json{{"kind", "file"}, {"path", file.string()}, {"name", file.filename().string()}, {"format", "safetensors"}, {"bytes", opened->fileBytes()},
+                {"parameters", parameters}, {"metadata", opened->metadata()}, {"tensors", std::move(tensors)}, {"problems", Json::array()}};
+}
+
+Json inspectData(const fs::path& file) {
+    OpenSource source = openSource(file).orThrow();
+    Json document{{"kind", "dataset"}, {"path", file.string()}, {"name", file.filename().string()}, {"bytes", source.bytes}};
+    std::vector<Json> sample;
+    std::int64_t rows = 0;
+    Json problems = Json::array();
+    std::set<std::string> columns;
+    while (true) {
+        Result<std::optional<SourceRow>> row = source.rows->next();
+        if (!row) {
+            problems.push_back(problemJson(row.problem()));
+            break;
+        }
+        if (!row->has_value()) break;
+        if (sample.size() < 20) sample.push_back((*row)->value);
+        ++rows;
+    }
+    for (const Json& row : sample)
+        for (const auto& [key, value] : row.items()) columns.insert(key);
+    document["rows"] = rows;
+    document["columns"] = columns;
+    document["first"] = sample.empty() ? Json() : sample.front();
+    document["problems"] = std::move(problems);
+    return document;
+}
+
+void findModels(const fs::path& folder, int depth, std::vector<fs::path>& found) {
+    std::error_code code;
+    if (depth < 0 || !fs::is_directory(folder, code)) return;
+    if (fs::exists(folder / "config.json", code)) {
+        found.push_back(folder);
+        return;
+    }
+    std::vector<fs::path> children;
+    for (const auto& entry : fs::directory_iterator(folder, fs::directory_options::skip_permission_denied, code))
+        if (entry.is_directory(code) && entry.path().filename().string().rfind('.', 0) != 0) children.push_back(entry.path());
+    std::sort(children.begin(), children.end());
+    for (const fs::path& child : children) findModels(child, depth - 1, found);
+}
+
+fs::path huggingFaceCache() {
+    if (const char* cache = std::getenv("HF_HUB_CACHE")) return cache;
+    if (const char* home = std::getenv("HF_HOME")) return fs::path(home) / "hub";
+    const char* home = std::getenv("HOME");
+    return home == nullptr ? fs::path() : fs::path(home) / ".cache/huggingface/hub";
+}
+
+}  // namespace
+
+Json inspectPath(const fs::path& given) {
+    std::error_code code;
+    const fs::path path = fs::absolute(given, code).lexically_normal();
+    if (!fs::exists(path, code)) throw Failure({"file_missing", given.string() + " does not exist.", "Check the path.", given.string()});
+    if (fs::is_directory(path, code)) {
+        const fs::path folder = path.filename().empty() ? path.parent_path() : path;
+        if (fs::exists(folder / "adapter_config.json", code)) return inspectAdapter(folder);
+        if (fs::exists(folder / "events.jsonl", code) && fs::exists(folder / "run.json", code)) {
+            Json document{{"kind", "run"}, {"path", folder.string()}};
+            const Json info = toJson(readRunInfo(RunFolder{folder}));
+            for (const auto& [key, value] : info.items()) document[key] = value;
+            document["problems"] = Json::array();
+            return document;
+        }
+        return inspectModel(folder);
+    }
+    const std::string ending = path.extension().string();
+    if (ending == ".safetensors") return inspectTensorFile(path);
+    if (ending == ".bin" || ending == ".pt" || ending == ".pth" || ending == ".ckpt")
+        throw Failure({"pickle_refused", path.string() + " is a pickle, which can run code; Luthier never opens one.", "Convert it to safetensors with transformers' save_pretrained.", path.string()});
+    return inspectData(path);
+}
+
+Json listModels(const std::vector<std::string>& folders, const fs::path& workspace) {
+    std::vector<fs::path> found;
+    for (const std::string& folder : folders) findModels(folder, 4, found);
+    findModels(workspace / "models", 3, found);
+    findModels(huggingFaceCache(), 3, found);
+    Json list = Json::array();
+    std::set<std::string> seen;
+    for (const fs::path& folder : found) {
+        std::error_code code;
+        const std::string canonical = fs::weakly_canonical(folder, code).string();
+        if (seen.insert(canonical).second) list.push_back(inspectPath(folder));
+    }
+    return Json{{"models", std::move(list)}};
+}
+
+Json previewData(const RunConfig& config, std::int64_t first, std::int64_t count, const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress) {
+    const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::open(config.get<std::string>("model.path")).orThrow();
+    const TokenizerEncoder encoder(*tokenizer);
+    return Dataset::build(config, encoder, progress).orThrow().toJson(encoder, first, count);
+}
+
+}  // namespace luthier::cli

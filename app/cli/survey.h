@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The documents that describe things on disk, for the commands and for the window's session alike (core/README.md, "Shapes").
+// All throw Failure.
+
+#include "contract/json.h"
+#include "contract/run_config.h"
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace luthier::cli {
+
+Json inspectPath(const std::filesystem::path& path);
+Json listModels(const std::vector<std::string>& folders, const std::filesystem::path& workspace);
+Json previewData(const RunConfig& config, std::int64_t first, std::int64_t count,
+                 const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress = {});
+
+}  // namespace luthier::cli

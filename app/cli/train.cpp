@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// train RUN.json: the worker. The event log comes first, then the pipe; commands come from stdin and the run's socket.
+#include "command.h"
+
+#include "contract/events.h"
+#include "contract/run_store.h"
+#include "io/atomic.h"
+#include "peft/method.h"
+#include "train/run.h"
+
+#include <c10/util/Exception.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <fcntl.h>
+#include <iostream>
+#include <unistd.h>
+
+namespace luthier::cli {
+
+namespace {
+
+struct Options {
+    std::string config, workspace, resume, events, runId;
+    std::vector<std::string> overrides;
+    bool isDetached = false;
+};
+
+/// The run's configuration and folder, before anything is loaded.
+struct Prepared {
+    RunConfig config;
+    RunFolder folder;
+    RunStart start = RunStart::New;
+};
+
+Prepared prepare(const Options& options, RunStore& store) {
+    Prepared prepared;
+    if (!options.resume.empty()) {
+        prepared.folder = store.find(options.resume).orThrow();
+        prepared.start = RunStart::Resume;
+        prepared.config = loadRunConfig(prepared.folder.config(), options.overrides, methodSchemas()).orThrow();
+        return prepared;
+    }
+    if (options.config.empty()) throw Failure({"bad_usage", "train needs a RUN.json, or --resume RUN_ID.", "luthier-cli train --help", "", ExitCode::BadUsage});
+    Result<RunConfig> config = loadRunConfig(options.config, options.overrides, methodSchemas());
+    if (!config) {
+        // Every problem of the document is told at once.
+        Failure failure(config.problem());
+        if (config.problems().size() > 1)
+            for (const Problem& problem : config.problems()) std::cerr << describe({problem}) << "\n";
+        throw failure;
+    }
+    prepared.config = *config;
+    prepared.folder = store.create(prepared.config.name(), options.runId).orThrow();
+    return prepared;
+}
+
+/// Which descriptor receives the stream; -1 for none.
+int openEventPipe(const std::string& target, const Context& context) {
+    if (target.empty()) return -1;
+    if (target == "-") return context.stdoutDescriptor;
+    const int descriptor = ::open(target.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (descriptor < 0) throw Failure({"file_not_writable", target + " could not be opened for the events.", "Check the folder.", "--events", ExitCode::BadUsage});
+    return descriptor;
+}
+
+/// Runs the work and writes its one `failed` event, whatever ended it.
+ExitCode supervised(const RunRequest& request, const std::function<Problem(std::exception_ptr)>& explain) {
+    try {
+        return trainRun(request);
+    } catch (...) {
+        const Problem problem = explain(std::current_exception());
+        // A full disk can also keep this event from being written; the exit code and stderr still tell.
+        if (Result<void> written = request.events.write(event::failed(problem)); written) static_cast<void>(request.events.sync());
+        throw Failure(problem);
+    }
+}
+
+Problem explained(std::exception_ptr error) {
+    try {
+        std::rethrow_exception(error);
+    } catch (const Failure& failure) {
+        return failure.problem();
+    } catch (const std::bad_alloc&) {
+        return {"out_of_memory", "There was not enough memory for a training step.", "Lower train.batch_size or data.max_length.", "train.batch_size", ExitCode::OutOfMemory};
+    } catch (const c10::Error& torchError) {
+        const std::string text = torchError.what_without_backtrace();
+        if (text.find("DefaultCPUAllocator") != std::string::npos || text.find("out of memory") != std::string::npos)
+            return {"out_of_memory", "There was not enough memory for a training step.", "Lower train.batch_size or data.max_length.", "train.batch_size", ExitCode::OutOfMemory};
+        return {"internal", "An internal step failed: " + text.substr(0, text.find('\n')), "This is a fault of Luthier; please report it.", "", ExitCode::Internal};
+    } catch (const std::exception& other) {
+        return {"internal", std::string("An internal step failed: ") + other.what(), "This is a fault of Luthier; please report it.", "", ExitCode::Internal};
+    }
+}
+
+ExitCode run(const Options& options, const Context& context) {
+    RunStore store(Workspace::choose(options.workspace));
+    Prepared prepared = prepare(options, store);
+    const RunFolder& folder = prepared.folder;
+    RunLock lock = RunLock::acquire(folder).orThrow();
+    const int pipe = openEventPipe(options.events, context);
+    const std::unique_ptr<EventLog> events = EventLog::open(folder.events(), folder.id(), pipe).orThrow();
+    CommandQueue commands;
+    CommandServer server(commands, options.events == "-" && !options.isDetached, folder.id());
+    const double now = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+    writeJsonAtomically(folder.worker(), Json{{"pid", ::getpid()}, {"socket", server.socketPath()}, {"started", now}}).orThrow();
+
+    const ExitCode code = supervised({prepared.config, folder, prepared.start, *events, commands}, &explained);
+    if (options.events == "-") return code;  // the stream's last line is `finished`
+    const Json document{{"run", folder.id()}, {"folder", folder.path.string()}};
+    report(context, document, folder.id() + "\n" + folder.path.string() + "\n");
+    return code;
+}
+
+}  // namespace
+
+void addTrain(CLI::App& app, Context& context) {
+    auto options = std::make_shared<Options>();
+    CLI::App* command = app.add_subcommand("train", "Train a run");
+    command->add_option("config", options->config, "RUN.json");
+    command->add_option("--set", options->overrides, "dotted.key=JSON; may be repeated")->allow_extra_args(false);
+    command->add_option("--workspace", options->workspace, "Folder that holds the runs");
+    command->add_option("--resume", options->resume, "Run to continue, or \"latest\"");
+    command->add_option("--events", options->events, "File for the event stream, or - for standard output");
+    command->add_option("--run-id", options->runId, "Id of the new run");
+    command->add_flag("--detached", options->isDetached, "Keep training when standard input closes");
+    command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });
+}
+
+}  // namespace luthier::cli
