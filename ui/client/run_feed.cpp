@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "client/run_feed.h"
+
+#include <QDir>
+#include <QElapsedTimer>
+#include <QJsonDocument>
+#include <QLocalSocket>
+
+#include <csignal>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+namespace luthier::ui {
+
+namespace {
+constexpr int kSliceMs = 5;
+constexpr qint64 kChunk = 64 * 1024;
+constexpr int kIdleMs = 60;
+}  // namespace
+
+bool isWorkerAlive(const QString& runFolder) {
+    QFile file(runFolder + "/worker.json");
+    if (!file.open(QIODevice::ReadOnly)) return false;
+    const auto pid = static_cast<pid_t>(QJsonDocument::fromJson(file.readAll()).object()["pid"].toInteger());
+    if (pid <= 0 || (kill(pid, 0) != 0 && errno == ESRCH)) return false;
+    const int lock = ::open(QFile::encodeName(runFolder + "/worker.lock").constData(), O_RDONLY | O_CLOEXEC);
+    if (lock < 0) return true;   // no lock file: trust the pid
+    const bool isFree = ::flock(lock, LOCK_SH | LOCK_NB) == 0;
+    ::close(lock);
+    return !isFree;
+}
+
+RunFeed::RunFeed(QString runFolder, QObject* parent) : QObject(parent), m_folder(std::move(runFolder)), m_file(m_folder + "/events.jsonl") {
+    m_timer.setSingleShot(true);
+    connect(&m_timer, &QTimer::timeout, this, &RunFeed::slice);
+    m_timer.start(0);
+    connect(&m_workerTimer, &QTimer::timeout, this, &RunFeed::checkWorker);
+    m_workerTimer.start(700);
+}
+
+void RunFeed::slice() {
+    if (!m_file.isOpen() && !m_file.open(QIODevice::ReadOnly)) {
+        m_timer.start(kIdleMs);
+        return;
+    }
+    QElapsedTimer clock;
+    clock.start();
+    const QString before = m_record->status;
+    bool gotSome = false, atEnd = false;
+    while (clock.elapsed() < kSliceMs) {
+        const QByteArray chunk = m_file.read(kChunk);
+        if (chunk.isEmpty()) {
+            atEnd = true;
+            break;
+        }
+        gotSome = true;
+        m_rest += chunk;
+        qsizetype from = 0;
+        for (qsizetype end; (end = m_rest.indexOf('\n', from)) >= 0; from = end + 1)
+            m_record->fold(m_rest.constData() + from, m_rest.constData() + end);
+        m_rest.remove(0, from);
+    }
+    m_isCaughtUp = atEnd;
+    if (m_record->status != before) emit statusChanged(m_record->status);
+    if (gotSome) emit changed();
+    // Between slices of a long log other events get their turn; at the end we look again about thirty times a second at most.
+    m_timer.start(atEnd ? kIdleMs : 8);
+}
+
+void RunFeed::checkWorker() {
+    const QString& status = m_record->status;
+    const bool isOver = status == "finished" || status == "failed" || status == "stopped";
+    const bool wasAlive = m_workerAlive;
+    m_workerAlive = !isOver && ui::isWorkerAlive(m_folder);
+    if (isOver) {
+        if (wasAlive) emit changed();
+        return;
+    }
+    // A worker needs a moment from start to lock; three misses in a row are an end.
+    m_missing = m_workerAlive ? 0 : m_missing + 1;
+    if (m_missing == 3 && m_isCaughtUp) emit workerLost();
+    if (wasAlive != m_workerAlive) emit changed();
+}
+
+void RunFeed::sendCommand(const QJsonObject& command, std::function<void(const QString&)> done) {
+    QFile file(m_folder + "/worker.json");
+    const QString name = file.open(QIODevice::ReadOnly) ? QJsonDocument::fromJson(file.readAll()).object()["socket"].toString() : QString();
+    if (name.isEmpty()) {
+        if (done) done(tr("The worker of this run is not reachable."));
+        return;
+    }
+    auto* socket = new QLocalSocket(this);
+    const QString path = QDir::isAbsolutePath(name) || name.startsWith('@') ? name : m_folder + "/" + name;
+    connect(socket, &QLocalSocket::connected, this, [socket, command, done] {
+        socket->write(QJsonDocument(command).toJson(QJsonDocument::Compact) + '\n');
+        socket->flush();
+        socket->disconnectFromServer();
+        if (done) done({});
+    });
+    connect(socket, &QLocalSocket::errorOccurred, this, [socket, done](QLocalSocket::LocalSocketError error) {
+        if (error != QLocalSocket::PeerClosedError && done) done(RunFeed::tr("The worker does not answer: %1").arg(socket->errorString()));
+        socket->deleteLater();
+    });
+    connect(socket, &QLocalSocket::disconnected, socket, &QObject::deleteLater);
+    socket->connectToServer(path);
+}
+
+QString RunFeed::errorText() const {
+    QFile file(m_errorFile.isEmpty() ? m_folder + "/stderr.txt" : m_errorFile);
+    if (!file.open(QIODevice::ReadOnly)) return {};
+    file.seek(qMax<qint64>(0, file.size() - 4000));
+    return QString::fromUtf8(file.readAll()).trimmed();
+}
+
+}  // namespace luthier::ui

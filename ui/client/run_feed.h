@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+// Follows runs/ID/events.jsonl while it grows and folds it, a few milliseconds at a time, so that neither a 100,000-step log at
+// opening nor 200 events a second ever hold the event thread. The same for our own runs, re-attached ones and a cluster's.
+
+#include "client/run_record.h"
+
+#include <QFile>
+#include <QObject>
+#include <QTimer>
+
+#include <functional>
+#include <memory>
+
+class QLocalSocket;
+
+namespace luthier::ui {
+
+class RunFeed final : public QObject {
+    Q_OBJECT
+public:
+    RunFeed(QString runFolder, QObject* parent = nullptr);
+
+    const RunRecord& record() const { return *m_record; }
+    QString folder() const { return m_folder; }
+    bool isCaughtUp() const { return m_isCaughtUp; }
+    bool isWorkerAlive() const { return m_workerAlive; }
+    /// Sends a command to the worker's socket; `done` gets "" or what went wrong.
+    void sendCommand(const QJsonObject& command, std::function<void(const QString&)> done = {});
+    QString errorText() const;      ///< what the worker wrote to stderr before its first event, if it failed early
+    void setErrorFile(const QString& path) { m_errorFile = path; }
+
+signals:
+    void changed();                 ///< at most 30 times a second
+    void statusChanged(const QString& status);
+    void workerLost();              ///< the process is gone without `finished` or `failed`
+
+private:
+    void slice();
+    void checkWorker();
+
+    QString m_folder, m_errorFile;
+    QFile m_file;
+    QByteArray m_rest;
+    std::unique_ptr<RunRecord> m_record = std::make_unique<RunRecord>();
+    QTimer m_timer, m_workerTimer;
+    bool m_isCaughtUp = false, m_workerAlive = false;
+    int m_missing = 0;
+};
+
+/// Whether the process that trains in this folder still holds its lock (core/README.md).
+bool isWorkerAlive(const QString& runFolder);
+
+}  // namespace luthier::ui
