@@ -107,8 +107,7 @@ Result<AtomicDir> AtomicDir::begin(const fs::path& target) {
     fs::path normal = fs::absolute(target, error).lexically_normal();
     if (!normal.has_filename()) normal = normal.parent_path();
     if (error || target.empty() || !normal.has_filename()) {
-        return Problem{"write_failed", "\"" + target.string() + "\" is not a name for a folder.", "Choose another one.",
-                       target.string()};
+        return Problem{"write_failed", target.string() + " is not a name for a folder.", "Choose another one.", target.string()};
     }
     if (Result<void> parents = createFoldersDurably(folderOf(normal)); !parents) return parents.problems();
     fs::path temporary = hiddenSibling(normal, "tmp");

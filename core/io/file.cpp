@@ -113,7 +113,7 @@ Problem writeProblem(int error, const std::filesystem::path& path) {
         return Problem{"target_exists", where + " exists already.", "Choose another name, or allow it to be replaced.", where};
     }
     return Problem{"write_failed", where + " could not be written: " + textOf(error) + ".",
-                   "Check the disk; nothing that was there before has been changed.", where, ExitCode::RunFailed};
+                   "Check the disk and try again.", where, ExitCode::RunFailed};
 }
 
 Result<void> syncDescriptor(const Descriptor& descriptor, const std::filesystem::path& path) {

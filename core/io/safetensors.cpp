@@ -160,7 +160,8 @@ private:
 
     Stop beginMetadata(const std::string& key) {
         if (metadata.count(key) != 0) {
-            return Problem{"safetensors_duplicate", m_file + ": the metadata key " + shownName(key) + " is there twice.", kToolHint, m_file};
+            return Problem{"safetensors_duplicate", m_file + ": the metadata key " + shownName(key) + " is there twice.", kToolHint,
+                           m_file};
         }
         if (metadata.size() == Limits::kTensors) {
             return Problem{"safetensors_limit", m_file + " has more than " + std::to_string(Limits::kTensors) + " metadata keys.",
@@ -194,10 +195,12 @@ private:
             if (kind != JsonKind::String) return badEntry("has a dtype that is not a string");
             entry.dtype = dtypeFromName(text);
             if (entry.dtype) return std::nullopt;
-            return problemOf("safetensors_dtype", m_file, entry.name, "has the element type " + shownName(text) + ", which is not supported",
-                             "Convert the model to BF16, F16 or F32.");
+            return problemOf("safetensors_dtype", m_file, entry.name,
+                             "has the element type " + shownName(text) + ", which is not supported", "Convert the model to BF16, F16 or F32.");
         }
-        if (kind != JsonKind::Array) return badEntry(m_field == Field::Shape ? "has a shape that is not a list" : "has data_offsets that are not a list");
+        if (kind != JsonKind::Array) {
+            return badEntry(m_field == Field::Shape ? "has a shape that is not a list" : "has data_offsets that are not a list");
+        }
         if (m_field == Field::Shape) entry.shape.emplace();
         return std::nullopt;
     }
@@ -250,7 +253,8 @@ std::optional<Problem> checkLayout(std::vector<Entry>& entries, std::uint64_t da
         if (auto problem = checkExtent(file, entry.name, *entry.dtype, *entry.shape, entry.end() - entry.begin())) return problem;
         if (entry.end() > dataBytes) {
             return problemOf("safetensors_truncated", file, entry.name,
-                             "lies at bytes " + offsets + " of the data, but the file holds only " + std::to_string(dataBytes), kDamagedHint);
+                             "lies at bytes " + offsets + " of the data, but the file holds only " + std::to_string(dataBytes),
+                             kDamagedHint);
         }
     }
     std::uint64_t covered = 0;

@@ -46,7 +46,9 @@ private:
         if (depth != 2 || !m_inMap) return std::nullopt;
         if (weightMap->count(key) != 0) return bad("tensor " + shownName(key) + " is listed twice");
         if (key.size() > SafetensorsLimits::kNameBytes) return bad("the tensor name " + shownName(key) + " is too long");
-        if (weightMap->size() == SafetensorsLimits::kTensors) return bad("it lists more than " + std::to_string(SafetensorsLimits::kTensors) + " tensors");
+        if (weightMap->size() == SafetensorsLimits::kTensors) {
+            return bad("it lists more than " + std::to_string(SafetensorsLimits::kTensors) + " tensors");
+        }
         m_tensor = key;
         return std::nullopt;
     }
