@@ -61,17 +61,19 @@ int main(int argc, char** argv) {
     const QCommandLineOption wait("wait", "for --screenshot: wait at least this long", "MS", "0");
     const QCommandLineOption timing("timing", "print the milliseconds until the window is visible, and exit");
     parser.addOptions({demo, screenshot, size, theme, run, wait, timing});
-    parser.process(app);
-
-    QStringList positional = parser.positionalArguments();
-    PageId page = PageId::Start;
+    // --screenshot takes two words, which QCommandLineParser cannot say: the second is taken out first.
+    QStringList arguments = QApplication::arguments();
     QString file;
+    if (const qsizetype at = arguments.indexOf("--screenshot"); at > 0 && at + 2 < arguments.size()) file = arguments.takeAt(at + 2);
+    parser.process(arguments);
+
+    const QStringList positional = parser.positionalArguments();
+    PageId page = PageId::Start;
     if (parser.isSet(screenshot)) {
-        if (!pageFromKey(parser.value(screenshot), &page) || positional.isEmpty()) {
+        if (!pageFromKey(parser.value(screenshot), &page) || file.isEmpty()) {
             qCritical("Usage: luthier --screenshot PAGE FILE.png; pages: start library data new-run runs compare playground export settings");
             return 2;
         }
-        file = positional.takeFirst();
     }
 
     Settings::applyAppearance();

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+#include "pages/page.h"
+namespace luthier::ui {
+class ComparePage final : public Page {
+    Q_OBJECT
+public:
+    explicit ComparePage(Workbench& bench) : Page(bench) {}
+    QString title() const override { return "compare"; }
+    void open(const QString&, const QString& = {}) {}
+    void showRun(const QString&) {}
+    void select(const QString&) {}
+};
+}  // namespace luthier::ui
