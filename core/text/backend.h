@@ -29,6 +29,7 @@ public:
     virtual std::optional<int> idOf(std::string_view token) const = 0;
     virtual bool isSpecial(int id) const = 0;
     virtual int size() const = 0;
+    virtual Ends ownEnds() const { return {}; }  ///< begin and end tokens that the model file itself names
 
     virtual Result<void> declare(const DeclaredToken& token) = 0;
     virtual Result<void> setEnds(const Ends& ends) = 0;

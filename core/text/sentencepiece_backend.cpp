@@ -81,6 +81,13 @@ public:
 
     int size() const override { return m_size; }
 
+    Ends ownEnds() const override {
+        Ends ends;
+        if (m_model.bos_id() >= 0) ends.bos = m_model.bos_id();
+        if (m_model.eos_id() >= 0) ends.eos = m_model.eos_id();
+        return ends;
+    }
+
     Result<void> declare(const DeclaredToken& token) override {
         if (token.text.empty()) return {};
         const int id = token.id.value_or(idOf(token.text).value_or(m_size));

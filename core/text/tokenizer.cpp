@@ -68,11 +68,10 @@ Json withReasoningNames(const Json& messages) {
         for (const char* key : {"reasoning_content", "thinking", "reasoning"}) {
             if (reasoning == nullptr && message.contains(key) && !message[key].is_null()) reasoning = &message[key];
         }
-        Json copy = message;
-        if (reasoning != nullptr) {
-            if (!copy.contains("thinking")) copy["thinking"] = *reasoning;
-            copy["reasoning_content"] = *reasoning;
-        }
+        Json copy = Json::object();
+        if (reasoning != nullptr) copy["thinking"] = *reasoning;  // first, as there: a template may list a message's keys
+        for (const auto& [key, value] : message.items()) copy[key] = value;
+        if (reasoning != nullptr) copy["reasoning_content"] = *reasoning;
         renamed.push_back(std::move(copy));
     }
     return renamed;
@@ -98,6 +97,8 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::open(const std::filesystem::path& 
     }
     parts->bos = namedId(backend, parts->files, "bos_token");
     parts->eos = namedId(backend, parts->files, "eos_token");
+    if (!parts->bos) parts->bos = backend.ownEnds().bos;
+    if (!parts->eos) parts->eos = backend.ownEnds().eos;
     parts->pad = namedId(backend, parts->files, "pad_token");
 
     // As transformers 5: tokenizer.json's post-processor counts unless the configuration names what to add.
@@ -105,7 +106,8 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::open(const std::filesystem::path& 
     if (opened->isSentencePiece || isNamed(config, "add_bos_token") || isNamed(config, "add_eos_token")) {
         Ends ends;
         if (flagOf(config, "add_bos_token", opened->isSentencePiece)) ends.bos = parts->bos;
-        if (flagOf(config, "add_eos_token", false)) ends.eos = parts->eos;
+        // A sentencepiece model without a begin token is of T5's kind, which ends every text.
+        if (flagOf(config, "add_eos_token", opened->isSentencePiece && !parts->bos)) ends.eos = parts->eos;
         if (auto set = backend.setEnds(ends); !set) return set.problems();
     }
     for (auto& [name, source] : parts->files.chatTemplates) {
