@@ -9,11 +9,33 @@ add_library(luthier_engine STATIC
   model/decoder.cpp
   model/description.cpp
   model/functions.cpp
+  model/open.cpp
   model/rope.cpp
   model/site.cpp
+  model/tensors.cpp
+  model/weights.cpp
+  peft/adapter.cpp
+  peft/adapter_file.cpp
+  peft/methods.cpp
+  peft/methods/base_weights.cpp
+  peft/methods/bottleneck.cpp
+  peft/methods/freeze.cpp
+  peft/methods/full.cpp
+  peft/methods/ia3.cpp
+  peft/methods/lora.cpp
+  peft/methods/prefix_tuning.cpp
+  peft/methods/prompt_tuning.cpp
+  peft/targets.cpp
+  train/adamw.cpp
+  train/checkpoint.cpp
+  train/collate.cpp
+  train/memory_probe.cpp
+  train/schedule.cpp
+  train/trainer.cpp
+  generate/generator.cpp
 )
 target_include_directories(luthier_engine PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
-target_link_libraries(luthier_engine PUBLIC luthier_contract luthier::torch)
+target_link_libraries(luthier_engine PUBLIC luthier_contract luthier_io luthier::torch)
 luthier_torch_pch(luthier_engine)
 set_source_files_properties(kernels/elementwise.cpp PROPERTIES COMPILE_OPTIONS "-O3;-fopenmp-simd;-fno-math-errno;-fno-trapping-math"
   SKIP_PRECOMPILE_HEADERS ON)

@@ -20,7 +20,7 @@ namespace luthier {
 enum class RunStatus { Queued, Running, Paused, Finished, Stopped, Failed, Interrupted };
 
 /// "queued" … "interrupted", as in `runs list --json`.
-const char* name(RunStatus status);
+const char* runStatusName(RunStatus status);
 RunStatus runStatusFromName(const std::string& text);  ///< Queued when unknown
 
 /// One value per optimiser step; all vectors have the same length. What was not reported is NaN (0 for counts).

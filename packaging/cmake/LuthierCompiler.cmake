@@ -10,9 +10,12 @@ add_library(luthier_warnings INTERFACE)
 target_compile_options(luthier_warnings INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic;-Wshadow;-Wno-missing-field-initializers>)
 
-if(LUTHIER_ASAN)
+if(LUTHIER_SANITIZER STREQUAL "address")
   add_compile_options(-fsanitize=address,undefined -fno-omit-frame-pointer)
   add_link_options(-fsanitize=address,undefined)
+elseif(LUTHIER_SANITIZER STREQUAL "thread")
+  add_compile_options(-fsanitize=thread)
+  add_link_options(-fsanitize=thread)
 endif()
 
 find_program(LUTHIER_CCACHE ccache)

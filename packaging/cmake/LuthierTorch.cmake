@@ -42,7 +42,7 @@ install(DIRECTORY ${_lib}/ DESTINATION lib/luthier/torch/lib COMPONENT engine FI
 install(DIRECTORY ${_cuda_lib}/ DESTINATION lib/luthier/nvidia/cu13/lib COMPONENT engine FILES_MATCHING PATTERN "*.so*")
 
 # One precompiled header serves every target that asks for it (with the same flags: gcc refuses it under another -Wpedantic or -fPIC).
-file(WRITE ${CMAKE_BINARY_DIR}/torch_pch.cpp "")
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/torch_pch.cpp CONTENT "")
 add_library(luthier_torch_headers OBJECT ${CMAKE_BINARY_DIR}/torch_pch.cpp)
 target_link_libraries(luthier_torch_headers PRIVATE luthier_torch luthier_warnings)
 target_precompile_headers(luthier_torch_headers PRIVATE ${PROJECT_SOURCE_DIR}/core/kernels/torch_pch.h)

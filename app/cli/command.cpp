@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "command.h"
+
+#include <cerrno>
+#include <cmath>
+#include <cstdio>
+#include <unistd.h>
+
+namespace luthier::cli {
+
+void print(const Context& context, const std::string& text) {
+    std::size_t done = 0;
+    while (done < text.size()) {
+        const ssize_t count = ::write(context.stdoutDescriptor, text.data() + done, text.size() - done);
+        if (count < 0 && errno == EINTR) continue;
+        if (count <= 0) return;  // the reader is gone; the exit code still tells
+        done += static_cast<std::size_t>(count);
+    }
+}
+
+void printLine(const Context& context, const std::string& text) { print(context, text + "\n"); }
+
+void report(const Context& context, const Json& document, const std::string& table) {
+    if (context.isJson)
+        printLine(context, document.dump(2, ' ', false, Json::error_handler_t::replace));
+    else
+        print(context, table);
+}
+
+std::string withThousands(std::int64_t value) {
+    std::string digits = std::to_string(std::abs(value));
+    for (int at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<std::size_t>(at), ",");
+    return (value < 0 ? "-" : "") + digits;
+}
+
+std::string bytesText(std::int64_t bytes) {
+    const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double value = static_cast<double>(bytes);
+    int unit = 0;
+    while (value >= 1024 && unit < 4) {
+        value /= 1024;
+        ++unit;
+    }
+    char text[64];
+    std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+    return text;
+}
+
+WeightedPath weightedPath(const std::string& text) {
+    const std::size_t colon = text.rfind(':');
+    if (colon == std::string::npos || colon + 1 == text.size()) return {text, 1};
+    const std::string tail = text.substr(colon + 1);
+    char* end = nullptr;
+    const double weight = std::strtod(tail.c_str(), &end);
+    if (end == nullptr || *end != '\0' || !std::isfinite(weight)) return {text, 1};
+    return {text.substr(0, colon), weight};
+}
+
+}  // namespace luthier::cli

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "loaded.h"
+
+#include "command.h"
+
+#include "model/open.h"
+#include "peft/adapter_file.h"
+
+namespace luthier::cli {
+
+const Tokenizer& Loaded::needTokenizer() const {
+    if (!tokenizer) throw Failure(tokenizerProblems.front());
+    return *tokenizer;
+}
+
+AdapterStack Loaded::stack(const std::vector<std::string>& adapters) const {
+    AdapterStack stack(*model);
+    for (const std::string& text : adapters) {
+        const WeightedPath chosen = weightedPath(text);
+        std::shared_ptr<Adapter> adapter = openAdapter(chosen.path, *model).orThrow();
+        adapter->setWeight(chosen.weight).orThrow();
+        stack.add(std::move(adapter));
+    }
+    return stack;
+}
+
+std::vector<std::int64_t> Loaded::endIds() const {
+    if (!tokenizer) return {};
+    const std::vector<int> ids = tokenizer->endIds();
+    return {ids.begin(), ids.end()};
+}
+
+Loaded loadModel(const std::string& folder, const std::string& dtype, const std::string& device) {
+    Loaded loaded;
+    loaded.folder = folder;
+    ModelRequest request;
+    request.folder = folder;
+    request.dtype = dtype;
+    request.device = device;
+    loaded.model = openModel(request).orThrow();
+    Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::open(folder);
+    if (tokenizer)
+        loaded.tokenizer = std::move(*tokenizer);
+    else
+        loaded.tokenizerProblems = tokenizer.problems();
+    return loaded;
+}
+
+}  // namespace luthier::cli

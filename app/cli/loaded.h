@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// A model with its tokenizer and adapters, as score, eval, generate and serve use it.
+
+#include "model/decoder.h"
+#include "peft/adapter.h"
+#include "text/tokenizer.h"
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace luthier::cli {
+
+struct Loaded {
+    std::filesystem::path folder;
+    std::unique_ptr<Decoder> model;
+    std::shared_ptr<Tokenizer> tokenizer;  ///< null when the folder has none
+    Problems tokenizerProblems;            ///< why it is null
+
+    /// The tokenizer, or a Failure that says why there is none.
+    const Tokenizer& needTokenizer() const;
+    /// The weighted sum of adapters given as "DIR" or "DIR:WEIGHT". Throws Failure.
+    AdapterStack stack(const std::vector<std::string>& adapters) const;
+    std::vector<std::int64_t> endIds() const;
+};
+
+/// Throws Failure.
+Loaded loadModel(const std::string& folder, const std::string& dtype, const std::string& device);
+
+}  // namespace luthier::cli

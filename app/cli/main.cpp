@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// luthier-cli: the engine without Qt (interface.md). Standard output is kept for results: descriptor 1 is duplicated and then
+// pointed at descriptor 2, so that a library that prints cannot corrupt a document or an event stream. Every failure ends as
+// one {"type":"failed"} object on standard error; no exception text or trace of C++ reaches a user.
+#include "command.h"
+
+#include "contract/events.h"
+
+#include <c10/core/Allocator.h>
+#include <c10/util/Exception.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <malloc.h>
+#include <new>
+#include <unistd.h>
+
+namespace {
+
+using namespace luthier;
+
+int fail(const Problems& problems) {
+    std::fprintf(stderr, "%s\n", dumpLine(event::failed(problems)).c_str());
+    return static_cast<int>(problems.front().exit);
+}
+
+Problem outOfMemory() {
+    return {"out_of_memory", "There is not enough memory for this.", "Lower train.batch_size or data.max_length, or choose a smaller model.", "", ExitCode::OutOfMemory};
+}
+
+/// torch reports a failed allocation as a c10::Error whose text names the allocator.
+Problem fromTorch(const c10::Error& error) {
+    const std::string text = error.what_without_backtrace();
+    if (text.find("DefaultCPUAllocator") != std::string::npos || text.find("out of memory") != std::string::npos) return outOfMemory();
+    return {"internal", "An internal step failed: " + text.substr(0, text.find('\n')), "This is a fault of Luthier; please report it with this message.", "", ExitCode::Internal};
+}
+
+int guarded(const std::function<ExitCode()>& run) {
+    try {
+        return static_cast<int>(run());
+    } catch (const Failure& failure) {
+        return fail({failure.problem()});
+    } catch (const std::bad_alloc&) {
+        return fail({outOfMemory()});
+    } catch (const c10::Error& error) {
+        return fail({fromTorch(error)});
+    } catch (const std::exception& error) {
+        return fail({{"internal", std::string("An internal step failed: ") + error.what(), "This is a fault of Luthier; please report it with this message.", "", ExitCode::Internal}});
+    }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    std::signal(SIGPIPE, SIG_IGN);
+    // Large blocks come and go every step: keep them instead of giving the pages back and faulting them in again.
+    ::mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    ::mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    cli::Context context;
+    context.stdoutDescriptor = ::dup(1);
+    ::dup2(2, 1);
+
+    CLI::App app{"Luthier fits a language model to your own work: train, compare, export."};
+    app.name("luthier-cli");
+    app.set_version_flag("--version", "luthier-cli " LUTHIER_VERSION);
+    app.require_subcommand(1);
+    app.fallthrough();
+    app.add_flag("--json", context.isJson, "Print one JSON document instead of a table");
+    cli::addTrain(app, context);
+    cli::addEstimate(app, context);
+    cli::addMethods(app, context);
+    cli::addModels(app, context);
+    cli::addInspect(app, context);
+    cli::addData(app, context);
+    cli::addTokenize(app, context);
+    cli::addScore(app, context);
+    cli::addEval(app, context);
+    cli::addGenerate(app, context);
+    cli::addMerge(app, context);
+    cli::addExport(app, context);
+    cli::addRuns(app, context);
+    cli::addServe(app, context);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::CallForHelp&) {
+        cli::print(context, app.help());
+        return 0;
+    } catch (const CLI::CallForVersion& version) {
+        cli::printLine(context, version.what());
+        return 0;
+    } catch (const CLI::ParseError& error) {
+        return fail({{"bad_usage", error.what(), "luthier-cli --help lists the commands, luthier-cli COMMAND --help its options.", "", ExitCode::BadUsage}});
+    }
+    return guarded(context.run);
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// merge MODEL --adapter DIR… --out DIR: a full model with the adapters folded in, one after another.
+#include "command.h"
+#include "loaded.h"
+
+#include "io/atomic.h"
+#include "model/open.h"
+#include "peft/adapter_file.h"
+
+namespace luthier::cli {
+
+namespace {
+
+struct Options {
+    std::string model, out, dtype = "float32";
+    std::vector<std::string> adapters;
+};
+
+ExitCode run(const Options& options, const Context& context) {
+    ModelRequest request;
+    request.folder = options.model;
+    request.dtype = "float32";
+    request.device = "cpu";
+    const std::unique_ptr<Decoder> model = openModel(request).orThrow();
+    // All adapters are read against the base before the first one changes it.
+    std::vector<std::shared_ptr<Adapter>> adapters;
+    for (const std::string& text : options.adapters) {
+        const WeightedPath chosen = weightedPath(text);
+        adapters.push_back(openAdapter(chosen.path, *model).orThrow());
+        adapters.back()->setWeight(chosen.weight).orThrow();
+    }
+    for (const auto& adapter : adapters) adapter->merge(*model).orThrow();
+    AtomicDir target = AtomicDir::begin(options.out).orThrow();
+    const std::int64_t bytes = writeModel(*model, options.model, target.path(), options.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat).orThrow();
+    target.commit(Existing::Refuse).orThrow();
+    report(context, Json{{"path", options.out}, {"bytes", bytes}}, options.out + "  " + bytesText(bytes) + "\n");
+    return ExitCode::Done;
+}
+
+}  // namespace
+
+void addMerge(CLI::App& app, Context& context) {
+    auto options = std::make_shared<Options>();
+    CLI::App* command = app.add_subcommand("merge", "Fold adapters into a full model");
+    command->add_option("model", options->model, "Model folder")->required();
+    command->add_option("--adapter", options->adapters, "Adapter folder, optionally :WEIGHT; may be repeated")->required();
+    command->add_option("--out", options->out, "Folder to make")->required();
+    command->add_option("--dtype", options->dtype)->check(CLI::IsMember({"float32", "bfloat16"}));
+    command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });
+}
+
+}  // namespace luthier::cli

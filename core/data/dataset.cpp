@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "data/dataset.h"
+
+#include "data/order.h"
+#include "data/source.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <unordered_set>
+
+namespace luthier {
+
+namespace {
+
+constexpr std::size_t kNamedRows = 20;
+constexpr std::size_t kShownCutTokens = 64;
+constexpr std::int64_t kRecognisedRows = 16;
+
+/// Rows that share one observation.
+struct Finding {
+    std::int64_t count = 0;
+    std::vector<std::int64_t> rows;
+
+    void add(std::int64_t row) {
+        ++count;
+        if (rows.size() < kNamedRows) rows.push_back(row);
+    }
+};
+
+struct Findings {
+    Finding truncated, unlearned, emptyAnswer, uncertainMask, noEnd;
+};
+
+std::string countOf(std::int64_t count, const char* singular) {
+    return std::to_string(count) + " " + singular + (count == 1 ? "" : "s");
+}
+
+std::uint64_t hashOf(const std::vector<std::int32_t>& ids) {
+    std::uint64_t hash = 1469598103934665603ull;  // FNV-1a
+    for (const std::int32_t id : ids) hash = (hash ^ static_cast<std::uint32_t>(id)) * 1099511628211ull;
+    return hash;
+}
+
+struct Reader {
+    const TextEncoder& encoder;
+    MappingOptions mapping;
+    std::int64_t maxLength;
+    bool isClassification;
+    const Dataset::Progress& progress;
+    Dataset& dataset;
+    Findings findings;
+    std::map<std::string, std::int32_t> classes;
+
+    void keep(MappedRow mapped, std::int64_t sourceRow, bool isPlainText, std::vector<DataRow>& rows) {
+        dataset.lengths.push_back(static_cast<std::uint32_t>(mapped.ids.size()));
+        dataset.facts.longest = std::max(dataset.facts.longest, static_cast<std::int64_t>(mapped.ids.size()));
+        if (mapped.isAnswerEmpty) findings.emptyAnswer.add(sourceRow);
+        if (mapped.isMaskUncertain) findings.uncertainMask.add(sourceRow);
+        const auto limit = static_cast<std::size_t>(maxLength);
+        // A book has no rows: a long paragraph of plain text goes on in the next row instead of being cut.
+        while (isPlainText && mapped.ids.size() > limit) {
+            DataRow row;
+            row.sourceRow = sourceRow;
+            row.ids.assign(mapped.ids.begin(), mapped.ids.begin() + maxLength);
+            row.labels.assign(mapped.labels.begin(), mapped.labels.begin() + maxLength);
+            mapped.ids.erase(mapped.ids.begin(), mapped.ids.begin() + maxLength);
+            mapped.labels.erase(mapped.labels.begin(), mapped.labels.begin() + maxLength);
+            mapped.labels.front() = kIgnoredLabel;
+            rows.push_back(std::move(row));
+        }
+        DataRow row;
+        row.sourceRow = sourceRow;
+        if (mapped.ids.size() > limit) {
+            row.isTruncated = true;
+            findings.truncated.add(sourceRow);
+            const auto cutEnd = std::min(mapped.ids.size(), limit + kShownCutTokens);
+            row.cut.assign(mapped.ids.begin() + maxLength, mapped.ids.begin() + static_cast<std::ptrdiff_t>(cutEnd));
+            mapped.ids.resize(limit);
+            mapped.labels.resize(limit);
+        }
+        row.ids = std::move(mapped.ids);
+        row.labels = std::move(mapped.labels);
+        if (mapped.className) {
+            row.classIndex = classes.try_emplace(*mapped.className, static_cast<std::int32_t>(classes.size())).first->second;
+        } else if (row.supervisedTokens() == 0) {
+            findings.unlearned.add(sourceRow);
+            return;
+        }
+        if (row.ids.empty()) {
+            findings.unlearned.add(sourceRow);
+            return;
+        }
+        rows.push_back(std::move(row));
+    }
+
+    Result<void> read(const std::filesystem::path& path, const std::string& formatName, std::vector<DataRow>& rows) {
+        Result<OpenSource> source = openSource(path);
+        if (!source) return source.problems();
+        std::optional<RowFormat> format = rowFormatFromName(formatName);
+        bool isFirst = true;
+        std::int64_t reported = 0;
+        while (true) {
+            Result<std::optional<SourceRow>> next = source->rows->next();
+            if (!next) return next.problems();
+            if (!next->has_value()) break;
+            const SourceRow& row = **next;
+            if (!format || (isFirst && formatName == "auto")) {
+                format = recognise(row.value);
+                if (!format) return formatProblem(path, row);
+                if (*format == RowFormat::Classification && !isClassification) format = RowFormat::Text;
+            }
+            if (isFirst && dataset.facts.format.empty()) {
+                dataset.facts.format = rowFormatName(*format);
+                dataset.facts.mapping = mappingDescription(*format, row.value);
+            }
+            if (isFirst && isClassification && *format != RowFormat::Classification)
+                return Problem{"data_format", path.string() + " has no labels: its rows are of the format " + rowFormatName(*format) + ".",
+                               "Give rows with \"text\" and \"label\", or set model.task to causal_lm.", "data.train.format"};
+            isFirst = false;
+            Result<MappedRow> mapped = mapRow(row.value, *format, mapping, encoder, placeOf(path, row));
+            if (!mapped) return withFile(mapped.problems(), path, row);
+            ++dataset.facts.rows;
+            keep(std::move(*mapped), row.row, source->isPlainText && *format == RowFormat::Text, rows);
+            if (progress && source->rows->bytesRead() - reported > (1 << 18)) {
+                reported = source->rows->bytesRead();
+                progress("tokenising", reported, source->bytes);
+            }
+        }
+        if (progress) progress("tokenising", source->bytes, source->bytes);
+        return {};
+    }
+
+    static Problem formatProblem(const std::filesystem::path& path, const SourceRow& row) {
+        std::string keys;
+        for (const auto& [key, value] : row.value.items()) keys += (keys.empty() ? "" : ", ") + key;
+        return Problem{"data_format", "In " + path.string() + ", row " + std::to_string(row.row) + " has the keys " + keys +
+                                          ", which fit no known format.",
+                       "Use text; prompt and completion; question and answer; instruction and output; messages; text and label; or "
+                       "input_ids and labels.",
+                       "data.train.format"};
+    }
+
+    static Problems withFile(Problems problems, const std::filesystem::path& path, const SourceRow& row) {
+        for (Problem& problem : problems)
+            if (problem.code == "bad_row") problem.field = path.string() + ":" + std::to_string(row.row);
+        return problems;
+    }
+};
+
+void sortClasses(Dataset& dataset, const std::map<std::string, std::int32_t>& classes) {
+    // Numbered labels keep their numbers' order, names are sorted: the same data always gives the same classes.
+    std::vector<std::pair<std::string, std::int32_t>> order(classes.begin(), classes.end());
+    const auto isNumber = [](const auto& entry) { return entry.first.find_first_not_of("0123456789") == std::string::npos && entry.first.size() < 10; };
+    if (std::all_of(order.begin(), order.end(), isNumber))
+        std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return std::stoll(a.first) < std::stoll(b.first); });
+    std::vector<std::int32_t> newIndex(order.size());
+    for (std::size_t i = 0; i < order.size(); ++i) {
+        newIndex[static_cast<std::size_t>(order[i].second)] = static_cast<std::int32_t>(i);
+        dataset.classNames.push_back(order[i].first);
+    }
+    for (auto* rows : {&dataset.train, &dataset.eval})
+        for (DataRow& row : *rows)
+            if (row.classIndex >= 0) row.classIndex = newIndex[static_cast<std::size_t>(row.classIndex)];
+}
+
+void split(Dataset& dataset, double share, std::uint64_t seed) {
+    const std::size_t count = dataset.train.size();
+    auto held = static_cast<std::size_t>(std::llround(share * static_cast<double>(count)));
+    if (share > 0 && held == 0 && count > 1) held = 1;
+    held = std::min(held, count > 0 ? count - 1 : 0);
+    if (held == 0) return;
+    const std::vector<std::uint32_t> order = permutation(count, seed, "split", 0);
+    std::vector<bool> isHeld(count, false);
+    for (std::size_t i = 0; i < held; ++i) isHeld[order[i]] = true;
+    std::vector<DataRow> train;
+    for (std::size_t i = 0; i < count; ++i) (isHeld[i] ? dataset.eval : train).push_back(std::move(dataset.train[i]));
+    dataset.train = std::move(train);
+}
+
+void report(Dataset& dataset, DataLevel level, const char* code, const Finding& finding, const std::string& message, const std::string& hint) {
+    if (finding.count > 0) dataset.problems.push_back({level, code, message, hint, finding.rows});
+}
+
+void reportAll(Dataset& dataset, const Findings& findings, const TextEncoder& encoder) {
+    report(dataset, DataLevel::Warning, "rows_truncated", findings.truncated,
+           countOf(findings.truncated.count, "row") + " cut to " + std::to_string(dataset.maxLength) + " tokens.",
+           "The longest row has " + std::to_string(dataset.facts.longest) + " tokens; raise data.max_length to keep it whole.");
+    report(dataset, DataLevel::Warning, "rows_skipped", findings.unlearned,
+           countOf(findings.unlearned.count, "row") + " skipped: no token of it carries loss.",
+           "The answer is empty or lies behind data.max_length.");
+    report(dataset, DataLevel::Warning, "empty_answers", findings.emptyAnswer, countOf(findings.emptyAnswer.count, "row") + " with an empty answer.",
+           "The model learns to say nothing there; delete them unless that is meant.");
+    report(dataset, DataLevel::Warning, "mask_uncertain", findings.uncertainMask,
+           "In " + countOf(findings.uncertainMask.count, "row") + " the chat template rewrites earlier turns; only answers with a sure place carry loss.",
+           "Split such chats into one row an answer.");
+    report(dataset, DataLevel::Warning, "no_end_token", findings.noEnd,
+           countOf(findings.noEnd.count, "row") + " never show the model where to stop.",
+           encoder.end() ? "Their last learned token is no end token." : "The tokenizer names no end token (eos_token).");
+    std::unordered_set<std::uint64_t> seen;
+    Finding repeated;
+    for (const DataRow& row : dataset.train)
+        if (!seen.insert(hashOf(row.ids)).second) repeated.add(row.sourceRow);
+    report(dataset, DataLevel::Note, "duplicates", repeated, countOf(repeated.count, "training row") + " occur more than once.", "");
+    Finding leaked;
+    for (const DataRow& row : dataset.eval)
+        if (seen.contains(hashOf(row.ids))) leaked.add(row.sourceRow);
+    report(dataset, DataLevel::Warning, "eval_in_train", leaked,
+           countOf(leaked.count, "evaluation row") + " also occur in the training rows, so the evaluation flatters.", "Remove duplicates.");
+    std::stable_sort(dataset.problems.begin(), dataset.problems.end(), [](const auto& a, const auto& b) { return a.level < b.level; });
+}
+
+Json previewOf(const DataRow& row, bool isEval, const TextEncoder& encoder) {
+    Json tokens = Json::array();
+    for (std::size_t i = 0; i < row.ids.size(); ++i) {
+        const char* state = row.labels[i] != kIgnoredLabel ? "loss" : encoder.isSpecial(row.ids[i]) ? "special" : "prompt";
+        tokens.push_back({{"id", row.ids[i]}, {"text", encoder.tokenText(row.ids[i])}, {"state", state}});
+    }
+    for (const std::int32_t id : row.cut) tokens.push_back({{"id", id}, {"text", encoder.tokenText(id)}, {"state", "cut"}});
+    Json json{{"row", row.sourceRow}, {"split", isEval ? "eval" : "train"}, {"truncated", row.isTruncated}};
+    if (row.classIndex >= 0) json["label"] = row.classIndex;
+    json["tokens"] = std::move(tokens);
+    return json;
+}
+
+Json histogramOf(const std::vector<std::uint32_t>& lengths) {
+    const std::uint32_t longest = lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
+    std::uint32_t width = 1;
+    while (longest / width >= 40) width *= 2;
+    std::vector<std::int64_t> counts(longest / width + 1, 0);
+    for (const std::uint32_t length : lengths) ++counts[length / width];
+    return Json{{"bin_width", width}, {"counts", counts}, {"longest", longest}};
+}
+
+}  // namespace
+
+std::int64_t DataRow::supervisedTokens() const {
+    return std::count_if(labels.begin(), labels.end(), [](std::int32_t label) { return label != kIgnoredLabel; });
+}
+
+Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encoder, const Progress& progress) {
+    Dataset dataset;
+    dataset.maxLength = config.get<std::int64_t>("data.max_length");
+    const bool isClassification = config.get<std::string>("model.task") == "sequence_classification";
+    Reader reader{encoder,
+                  {lossOnFromName(config.get<std::string>("data.loss_on")), config.get<std::string>("data.template")},
+                  dataset.maxLength, isClassification, progress, dataset, {}, {}};
+    const std::string trainPath = config.get<std::string>("data.train.path");
+    if (Result<void> read = reader.read(trainPath, config.get<std::string>("data.train.format"), dataset.train); !read) return read.problems();
+    if (const auto evalPath = config.optional<std::string>("data.eval.path"); evalPath && !evalPath->empty()) {
+        if (Result<void> read = reader.read(*evalPath, config.get<std::string>("data.eval.format"), dataset.eval); !read) return read.problems();
+    } else {
+        split(dataset, config.get<double>("data.eval.split"), config.get<std::uint64_t>("train.seed"));
+    }
+    if (dataset.train.empty())
+        return Problem{"data_no_rows", "No row of " + trainPath + " can be trained on: " + std::to_string(dataset.facts.rows) +
+                                           " read, " + std::to_string(reader.findings.unlearned.count) + " without a token that carries loss.",
+                       "Check data.max_length, data.loss_on and the rows' answers.", "data.train.path"};
+    sortClasses(dataset, reader.classes);
+    const bool isTokenized = dataset.facts.format == "tokenized";
+    for (const DataRow& row : dataset.train) {
+        dataset.facts.tokens += static_cast<std::int64_t>(row.ids.size());
+        dataset.facts.supervisedTokens += row.supervisedTokens();
+        const bool endsWell = row.isTruncated || isClassification || isTokenized || (encoder.end() && row.labels.back() == *encoder.end()) ||
+                              (dataset.facts.format == "chat" && std::any_of(row.labels.begin(), row.labels.end(), [&](std::int32_t id) {
+                                   return id != kIgnoredLabel && encoder.isSpecial(id);
+                               })) ||
+                              (&row != &dataset.train.back() && (&row + 1)->sourceRow == row.sourceRow);
+        if (!endsWell) reader.findings.noEnd.add(row.sourceRow);
+    }
+    dataset.facts.truncatedRows = reader.findings.truncated.count;
+    dataset.facts.skippedRows = reader.findings.unlearned.count;
+    reportAll(dataset, reader.findings, encoder);
+    return dataset;
+}
+
+std::vector<std::uint32_t> Dataset::trainLengths() const {
+    std::vector<std::uint32_t> result;
+    for (const DataRow& row : train) result.push_back(static_cast<std::uint32_t>(row.ids.size()));
+    return result;
+}
+
+Json Dataset::toJson(const TextEncoder& encoder, std::int64_t first, std::int64_t count) const {
+    static constexpr const char* kLevels[] = {"error", "warning", "note"};
+    Json list = Json::array();
+    for (const DataProblem& problem : problems)
+        list.push_back({{"level", kLevels[static_cast<int>(problem.level)]}, {"code", problem.code}, {"message", problem.message},
+                        {"hint", problem.hint}, {"rows", problem.rows}});
+    Json preview = Json::array();
+    const auto trainCount = static_cast<std::int64_t>(train.size());
+    const std::int64_t end = std::min(first + count, trainCount + static_cast<std::int64_t>(eval.size()));
+    for (std::int64_t i = std::max<std::int64_t>(0, first); i < end; ++i) {
+        const bool isEval = i >= trainCount;
+        preview.push_back(previewOf(isEval ? eval[static_cast<std::size_t>(i - trainCount)] : train[static_cast<std::size_t>(i)], isEval, encoder));
+    }
+    Json json{{"rows", facts.rows}, {"train_rows", train.size()}, {"eval_rows", eval.size()}, {"tokens", facts.tokens},
+              {"supervised_tokens", facts.supervisedTokens}, {"truncated_rows", facts.truncatedRows}, {"skipped_rows", facts.skippedRows},
+              {"max_length", maxLength}, {"format", facts.format}, {"mapping", facts.mapping}, {"lengths", histogramOf(lengths)},
+              {"problems", std::move(list)}, {"first", first}, {"preview", std::move(preview)}};
+    if (!classNames.empty()) json["classes"] = classNames;
+    return json;
+}
+
+}  // namespace luthier

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "data/order.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace luthier {
+
+namespace {
+
+/// Finaliser of splitmix64 (Steele, Lea, Flood 2014).
+std::uint64_t mix(std::uint64_t x) {
+    x += 0x9E3779B97F4A7C15ull;
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
+    return x ^ (x >> 31);
+}
+
+}  // namespace
+
+std::uint64_t counterHash(std::uint64_t seed, std::string_view purpose, std::uint64_t stream, std::uint64_t index) {
+    std::uint64_t hash = mix(seed);
+    for (const char c : purpose) hash = mix(hash ^ static_cast<unsigned char>(c));
+    return mix(mix(hash ^ mix(stream)) ^ index);
+}
+
+std::vector<std::uint32_t> permutation(std::size_t count, std::uint64_t seed, std::string_view purpose, std::uint64_t stream) {
+    std::vector<std::uint32_t> order(count);
+    std::iota(order.begin(), order.end(), 0u);
+    // The remainder's bias is below count / 2^64.
+    for (std::size_t i = count; i > 1; --i) std::swap(order[i - 1], order[counterHash(seed, purpose, stream, i) % i]);
+    return order;
+}
+
+BatchPlan::BatchPlan(std::vector<std::uint32_t> lengths, PlanOptions options) : m_lengths(std::move(lengths)), m_options(options) {
+    m_options.batchSize = std::max<std::int64_t>(1, m_options.batchSize);
+    m_options.accumulation = std::max<std::int64_t>(1, m_options.accumulation);
+    m_firstStep = {0};
+    if (m_lengths.empty()) return;
+    if (m_options.maxSteps > 0) {
+        m_totalSteps = m_options.maxSteps;
+        return;
+    }
+    const double whole = std::floor(m_options.epochs);
+    for (std::int64_t epoch = 0; epoch < static_cast<std::int64_t>(whole); ++epoch) {
+        // Without packing all epochs are equally long.
+        const std::int64_t steps = m_options.packing || epoch == 0 ? stepsFor(sequencesOf(epoch).size()) : m_firstStep[1];
+        m_firstStep.push_back(m_firstStep.back() + steps);
+    }
+    m_totalSteps = m_firstStep.back();
+    if (const double rest = m_options.epochs - whole; rest > 1e-9)
+        m_totalSteps += static_cast<std::int64_t>(std::ceil(rest * static_cast<double>(stepsFor(sequencesOf(static_cast<std::int64_t>(whole)).size()))));
+}
+
+std::int64_t BatchPlan::stepsFor(std::size_t sequences) const {
+    const std::int64_t perStep = m_options.batchSize * m_options.accumulation;
+    return (static_cast<std::int64_t>(sequences) + perStep - 1) / perStep;
+}
+
+std::vector<Sequence> BatchPlan::sequencesOf(std::int64_t epoch) const {
+    std::vector<std::uint32_t> order;
+    if (m_options.shuffle) {
+        order = permutation(m_lengths.size(), m_options.seed, "order", static_cast<std::uint64_t>(epoch));
+    } else {
+        order.resize(m_lengths.size());
+        std::iota(order.begin(), order.end(), 0u);
+    }
+    std::vector<Sequence> sequences;
+    std::int64_t filled = 0;
+    for (const std::uint32_t row : order) {
+        const std::int64_t length = m_lengths[row];
+        if (!m_options.packing || sequences.empty() || filled + length > m_options.maxLength) {
+            sequences.emplace_back();
+            filled = 0;
+        }
+        sequences.back().push_back(row);
+        filled += length;
+    }
+    return sequences;
+}
+
+void BatchPlan::loadEpoch(std::int64_t epoch) {
+    if (m_epoch == epoch) return;
+    m_sequences = sequencesOf(epoch);
+    m_epoch = epoch;
+}
+
+PlannedStep BatchPlan::step(std::int64_t step) {
+    PlannedStep planned;
+    if (m_lengths.empty() || step < 1) return planned;
+    const std::int64_t index = step - 1;
+    while (m_firstStep.back() <= index) {
+        const auto epoch = static_cast<std::int64_t>(m_firstStep.size()) - 1;
+        if (!m_options.packing && epoch > 0) {
+            m_firstStep.push_back(m_firstStep.back() + m_firstStep[1]);
+            continue;
+        }
+        loadEpoch(epoch);
+        m_firstStep.push_back(m_firstStep.back() + stepsFor(m_sequences.size()));
+    }
+    const auto after = std::upper_bound(m_firstStep.begin(), m_firstStep.end(), index);
+    const std::int64_t epoch = after - m_firstStep.begin() - 1;
+    const std::int64_t first = *(after - 1);
+    loadEpoch(epoch);
+    auto next = static_cast<std::size_t>((index - first) * m_options.batchSize * m_options.accumulation);
+    for (std::int64_t i = 0; i < m_options.accumulation && next < m_sequences.size(); ++i) {
+        const std::size_t end = std::min(next + static_cast<std::size_t>(m_options.batchSize), m_sequences.size());
+        planned.microBatches.emplace_back(m_sequences.begin() + static_cast<std::ptrdiff_t>(next), m_sequences.begin() + static_cast<std::ptrdiff_t>(end));
+        next = end;
+    }
+    planned.epoch = static_cast<double>(epoch) + static_cast<double>(index - first + 1) / static_cast<double>(*after - first);
+    return planned;
+}
+
+std::vector<MicroBatch> BatchPlan::inOrder(std::size_t rows, std::int64_t batchSize) {
+    std::vector<MicroBatch> batches;
+    for (std::size_t row = 0; row < rows; ++row) {
+        if (row % static_cast<std::size_t>(std::max<std::int64_t>(1, batchSize)) == 0) batches.emplace_back();
+        batches.back().push_back({static_cast<std::uint32_t>(row)});
+    }
+    return batches;
+}
+
+}  // namespace luthier

@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "data/row_format.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <utility>
+
+namespace luthier {
+
+namespace {
+
+constexpr std::array<std::pair<RowFormat, const char*>, 6> kFormatNames{{
+    {RowFormat::Tokenized, "tokenized"},
+    {RowFormat::Text, "text"},
+    {RowFormat::PromptCompletion, "prompt_completion"},
+    {RowFormat::Alpaca, "alpaca"},
+    {RowFormat::Chat, "chat"},
+    {RowFormat::Classification, "classification"},
+}};
+
+struct KeyPair {
+    const char* prompt;
+    const char* answer;
+};
+constexpr std::array<KeyPair, 8> kPairs{{{"prompt", "completion"}, {"prompt", "response"}, {"prompt", "answer"}, {"prompt", "output"},
+                                         {"question", "answer"}, {"question", "response"}, {"input", "output"}, {"input", "target"}}};
+constexpr std::array<const char*, 3> kMessageKeys{"messages", "conversations", "conversation"};
+constexpr std::array<const char*, 3> kTextKeys{"text", "content", "story"};
+constexpr std::array<const char*, 3> kClassKeys{"label", "class", "category"};
+
+template <std::size_t N>
+const char* firstKey(const Json& row, const std::array<const char*, N>& keys) {
+    for (const char* key : keys)
+        if (row.contains(key)) return key;
+    return nullptr;
+}
+
+const KeyPair* pairOf(const Json& row) {
+    for (const KeyPair& pair : kPairs)
+        if (row.contains(pair.prompt) && row.contains(pair.answer)) return &pair;
+    return nullptr;
+}
+
+/// A stretch of a row's text, and whether it carries loss.
+struct Part {
+    std::string text;
+    bool isLearned = false;
+    TextOrigin origin = TextOrigin::Data;
+};
+
+enum class Ends { Added, InText };
+
+MappedRow encodeParts(const std::vector<Part>& parts, Ends ends, LossOn lossOn, const TextEncoder& encoder) {
+    MappedRow row;
+    const auto add = [&row](std::int32_t id, bool isLearned) {
+        row.ids.push_back(id);
+        row.labels.push_back(isLearned ? id : kIgnoredLabel);
+    };
+    if (ends == Ends::Added && encoder.begin()) add(*encoder.begin(), false);
+    for (const Part& part : parts)
+        for (const std::int32_t id : encoder.encode(part.text, part.origin)) add(id, part.isLearned || lossOn == LossOn::All);
+    if (ends == Ends::Added && encoder.end()) add(*encoder.end(), true);
+    return row;
+}
+
+Problem badRow(const std::string& place, const std::string& what, const std::string& hint) {
+    return Problem{"bad_row", "In " + place + ", " + what + ".", hint, place};
+}
+
+Result<std::string> textOf(const Json& row, const char* key, const std::string& place) {
+    const auto found = row.find(key);
+    if (found == row.end()) {
+        std::string keys;
+        for (const auto& [name, value] : row.items()) keys += (keys.empty() ? "" : ", ") + name;
+        return badRow(place, "the key \"" + std::string(key) + "\" is missing", "It has: " + keys + ".");
+    }
+    if (found->is_string()) return found->get<std::string>();
+    if (found->is_number() || found->is_boolean()) return found->dump();
+    if (found->is_null()) return std::string();
+    return badRow(place, "\"" + std::string(key) + "\" is not text", "Give a string.");
+}
+
+std::string alpacaPrompt(const std::string& instruction, const std::string& input) {
+    if (input.empty())
+        return "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
+               "### Instruction:\n" + instruction + "\n\n### Response:\n";
+    return "Below is an instruction that describes a task, paired with an input that provides further context. Write a response that "
+           "appropriately completes the request.\n\n### Instruction:\n" + instruction + "\n\n### Input:\n" + input + "\n\n### Response:\n";
+}
+
+Result<Json> messagesOf(const Json& list, const std::string& place) {
+    if (!list.is_array() || list.empty()) return badRow(place, "the list of messages is empty", "Give [{\"role\": …, \"content\": …}, …].");
+    Json messages = Json::array();
+    for (const Json& item : list) {
+        if (!item.is_object()) return badRow(place, "a message is not an object", "Give {\"role\": …, \"content\": …}.");
+        const char* roleKey = item.contains("role") ? "role" : "from";
+        const char* textKey = item.contains("content") ? "content" : "value";
+        if (!item.contains(roleKey) || !item[roleKey].is_string() || !item.contains(textKey))
+            return badRow(place, "a message lacks role or content", "Give {\"role\": …, \"content\": …}.");
+        std::string role = item[roleKey];
+        if (role == "human") role = "user";
+        if (role == "gpt" || role == "bot" || role == "model") role = "assistant";
+        Json message = item;
+        message.erase("from");
+        message.erase("value");
+        message["role"] = role;
+        message["content"] = item[textKey];
+        messages.push_back(std::move(message));
+    }
+    return messages;
+}
+
+std::string contentText(const Json& message) {
+    const Json& content = message["content"];
+    if (content.is_string()) return content;
+    std::string text;
+    if (content.is_array())
+        for (const Json& piece : content)
+            if (piece.is_object() && piece.contains("text") && piece["text"].is_string()) text += piece["text"].get<std::string>();
+    return text;
+}
+
+/// Plain words for models without a chat template.
+std::vector<Part> plainChat(const Json& messages) {
+    std::vector<Part> parts;
+    for (const Json& message : messages) {
+        const std::string role = message["role"];
+        const bool isAnswer = role == "assistant";
+        const std::string head = isAnswer ? "Assistant:" : role == "system" ? "" : "User: ";
+        parts.push_back({head + (isAnswer ? "" : contentText(message) + "\n"), false, TextOrigin::Data});
+        if (isAnswer) parts.push_back({" " + contentText(message) + "\n", true, TextOrigin::Data});
+    }
+    return parts;
+}
+
+std::string chatml(const Json& messages, bool withGenerationPrompt) {
+    std::string text;
+    for (const Json& message : messages)
+        text += "<|im_start|>" + message["role"].get<std::string>() + "\n" + contentText(message) + "<|im_end|>\n";
+    return withGenerationPrompt ? text + "<|im_start|>assistant\n" : text;
+}
+
+void learnOnlyLast(std::vector<Part>& parts) {
+    auto last = std::find_if(parts.rbegin(), parts.rend(), [](const Part& part) { return part.isLearned; });
+    if (last == parts.rend()) return;
+    for (auto part = last + 1; part != parts.rend(); ++part) part->isLearned = false;
+}
+
+/// Renders ever longer prefixes of the chat: what an answer adds behind its generation prompt is the answer.
+template <class Render>
+Result<std::vector<Part>> templateChat(const Json& messages, const Render& render, bool& isUncertain) {
+    Result<std::string> whole = render(messages, false);
+    if (!whole) return whole.problems();
+    std::vector<Part> parts;
+    std::string done;
+    Json prefix = Json::array();
+    for (std::size_t i = 0; i < messages.size(); ++i) {
+        const bool isAnswer = messages[i]["role"] == "assistant";
+        if (!isAnswer) {
+            prefix.push_back(messages[i]);
+            continue;
+        }
+        Result<std::string> before = render(prefix, true);
+        prefix.push_back(messages[i]);
+        Result<std::string> after = i + 1 == messages.size() ? whole : render(prefix, false);
+        if (!before) return before.problems();
+        if (!after) return after.problems();
+        // Some templates drop what they rendered before (thoughts of earlier turns): then only the last answer has a sure place.
+        const bool fits = after->rfind(*before, 0) == 0 && before->rfind(done, 0) == 0 && whole->rfind(*after, 0) == 0;
+        if (!fits) {
+            isUncertain = true;
+            continue;
+        }
+        parts.push_back({before->substr(done.size()), false, TextOrigin::Template});
+        parts.push_back({after->substr(before->size()), true, TextOrigin::Template});
+        done = *after;
+    }
+    if (whole->size() > done.size()) parts.push_back({whole->substr(done.size()), false, TextOrigin::Template});
+    return parts;
+}
+
+Result<MappedRow> mapChat(const Json& messages, const MappingOptions& options, const TextEncoder& encoder, const std::string& place) {
+    const std::string& choice = options.chatTemplate;
+    const bool useModel = choice == "model" || (choice == "auto" && encoder.hasChatTemplate());
+    if (choice == "model" && !encoder.hasChatTemplate())
+        return Problem{"template_missing", "data.template is \"model\", but the model has no chat template.", "Choose \"plain\" or \"chatml\".",
+                       "data.template", ExitCode::BadUsage};
+    bool isUncertain = false;
+    Ends ends = Ends::InText;
+    Result<std::vector<Part>> parts = std::vector<Part>{};
+    if (useModel) {
+        parts = templateChat(messages, [&encoder](const Json& list, bool prompt) { return encoder.renderChat(list, prompt); }, isUncertain);
+    } else if (choice == "chatml") {
+        parts = templateChat(messages, [](const Json& list, bool prompt) { return Result<std::string>(chatml(list, prompt)); }, isUncertain);
+    } else {
+        parts = plainChat(messages);
+        ends = Ends::Added;
+    }
+    if (!parts) {
+        Problems problems = parts.problems();
+        for (Problem& problem : problems) problem.message = "In " + place + ": " + problem.message;
+        return problems;
+    }
+    if (options.lossOn == LossOn::Completion) learnOnlyLast(*parts);
+    MappedRow row = encodeParts(*parts, ends, options.lossOn, encoder);
+    row.isMaskUncertain = isUncertain;
+    row.isAnswerEmpty = messages.back()["role"] == "assistant" && contentText(messages.back()).empty();
+    return row;
+}
+
+Result<MappedRow> mapTokenized(const Json& row, const TextEncoder& encoder, const std::string& place) {
+    MappedRow mapped;
+    for (const char* key : {"input_ids", "labels"}) {
+        const auto found = row.find(key);
+        if (found == row.end() && std::string_view(key) == "labels") break;
+        if (found == row.end() || !found->is_array()) return badRow(place, "\"" + std::string(key) + "\" is not a list", "Give token ids.");
+        auto& ids = std::string_view(key) == "labels" ? mapped.labels : mapped.ids;
+        for (const Json& id : *found) {
+            if (!id.is_number_integer()) return badRow(place, "\"" + std::string(key) + "\" holds " + id.dump(), "Token ids are whole numbers.");
+            const std::int64_t value = id.get<std::int64_t>();
+            const bool isIgnored = &ids == &mapped.labels && value == kIgnoredLabel;
+            if (!isIgnored && (value < 0 || value >= encoder.vocabularySize()))
+                return badRow(place, "the token id " + std::to_string(value) + " is outside the vocabulary of " + std::to_string(encoder.vocabularySize()),
+                              "Tokenise the data with this model's tokenizer.");
+            ids.push_back(static_cast<std::int32_t>(value));
+        }
+    }
+    if (!row.contains("labels")) mapped.labels = mapped.ids;
+    if (mapped.labels.size() != mapped.ids.size())
+        return badRow(place, "input_ids has " + std::to_string(mapped.ids.size()) + " entries and labels " + std::to_string(mapped.labels.size()),
+                      "Give both the same length.");
+    return mapped;
+}
+
+Result<MappedRow> mapPair(const std::string& prompt, const std::string& answer, bool isQuestion, const MappingOptions& options,
+                          const TextEncoder& encoder, const std::string& place) {
+    const std::string& choice = options.chatTemplate;
+    if (choice == "model" || choice == "chatml") {
+        const Json messages = Json::array({Json{{"role", "user"}, {"content", prompt}}, Json{{"role", "assistant"}, {"content", answer}}});
+        return mapChat(messages, options, encoder, place);
+    }
+    std::string before = prompt, after = answer;
+    if (choice == "alpaca") {
+        before = alpacaPrompt(prompt, "");
+    } else if (isQuestion) {
+        before = "Question: " + prompt + "\nAnswer:";
+        after = " " + answer;
+    }
+    MappedRow row = encodeParts({{before, false}, {after, true}}, Ends::Added, options.lossOn, encoder);
+    row.isAnswerEmpty = answer.find_first_not_of(" \t\r\n") == std::string::npos;
+    return row;
+}
+
+Result<MappedRow> mapPromptCompletion(const Json& row, const MappingOptions& options, const TextEncoder& encoder, const std::string& place) {
+    const KeyPair* pair = pairOf(row);
+    const KeyPair keys = pair == nullptr ? kPairs[0] : *pair;
+    if (pair != nullptr && row[keys.prompt].is_array()) {
+        Json joined = row[keys.prompt];
+        if (row[keys.answer].is_array()) joined.insert(joined.end(), row[keys.answer].begin(), row[keys.answer].end());
+        Result<Json> messages = messagesOf(joined, place);
+        if (!messages) return messages.problems();
+        return mapChat(*messages, options, encoder, place);
+    }
+    Result<std::string> prompt = textOf(row, keys.prompt, place);
+    Result<std::string> answer = textOf(row, keys.answer, place);
+    if (!prompt) return prompt.problems();
+    if (!answer) return answer.problems();
+    return mapPair(*prompt, *answer, std::string_view(keys.prompt) == "question", options, encoder, place);
+}
+
+Result<MappedRow> mapAlpaca(const Json& row, const MappingOptions& options, const TextEncoder& encoder, const std::string& place) {
+    Result<std::string> instruction = textOf(row, "instruction", place);
+    Result<std::string> input = row.contains("input") ? textOf(row, "input", place) : Result<std::string>(std::string());
+    Result<std::string> answer = textOf(row, row.contains("output") ? "output" : "response", place);
+    if (!instruction) return instruction.problems();
+    if (!input) return input.problems();
+    if (!answer) return answer.problems();
+    if (options.chatTemplate == "auto" || options.chatTemplate == "alpaca") {
+        MappingOptions plain = options;
+        plain.chatTemplate = "plain";
+        return mapPair(alpacaPrompt(*instruction, *input), *answer, false, plain, encoder, place);
+    }
+    const std::string prompt = input->empty() ? *instruction : *instruction + "\n\n" + *input;
+    return mapPair(prompt, *answer, false, options, encoder, place);
+}
+
+Result<MappedRow> mapText(const Json& row, const TextEncoder& encoder, const std::string& place) {
+    const char* key = firstKey(row, kTextKeys);
+    Result<std::string> text = textOf(row, key == nullptr ? "text" : key, place);
+    if (!text) return text.problems();
+    return encodeParts({{*text, true}}, Ends::Added, LossOn::All, encoder);
+}
+
+Result<MappedRow> mapClassification(const Json& row, const TextEncoder& encoder, const std::string& place) {
+    Result<MappedRow> mapped = mapText(row, encoder, place);
+    const char* key = firstKey(row, kClassKeys);
+    Result<std::string> label = textOf(row, key == nullptr ? "label" : key, place);
+    if (!mapped) return mapped.problems();
+    if (!label) return label.problems();
+    if (label->empty()) return badRow(place, "the label is empty", "Give a class.");
+    mapped->className = *label;
+    if (encoder.end() && !mapped->ids.empty()) mapped->ids.pop_back();  // transformers adds no end token to texts that are classified
+    mapped->labels.assign(mapped->ids.size(), kIgnoredLabel);
+    return mapped;
+}
+
+}  // namespace
+
+const char* rowFormatName(RowFormat format) {
+    for (const auto& [value, text] : kFormatNames)
+        if (value == format) return text;
+    return "text";
+}
+
+std::optional<RowFormat> rowFormatFromName(const std::string& text) {
+    for (const auto& [value, known] : kFormatNames)
+        if (text == known) return value;
+    return std::nullopt;
+}
+
+LossOn lossOnFromName(const std::string& text) {
+    return text == "all" ? LossOn::All : text == "assistant" ? LossOn::Assistant : LossOn::Completion;
+}
+
+std::optional<RowFormat> recognise(const Json& row) {
+    if (row.contains("input_ids")) return RowFormat::Tokenized;
+    if (firstKey(row, kMessageKeys) != nullptr) return RowFormat::Chat;
+    if (row.contains("instruction") && (row.contains("output") || row.contains("response"))) return RowFormat::Alpaca;
+    if (pairOf(row) != nullptr) return RowFormat::PromptCompletion;
+    if (firstKey(row, kTextKeys) == nullptr) return std::nullopt;
+    return firstKey(row, kClassKeys) != nullptr ? RowFormat::Classification : RowFormat::Text;
+}
+
+Result<MappedRow> mapRow(const Json& row, RowFormat format, const MappingOptions& options, const TextEncoder& encoder, const std::string& place) {
+    Result<MappedRow> mapped = MappedRow{};
+    switch (format) {
+        case RowFormat::Tokenized: mapped = mapTokenized(row, encoder, place); break;
+        case RowFormat::Text: mapped = mapText(row, encoder, place); break;
+        case RowFormat::PromptCompletion: mapped = mapPromptCompletion(row, options, encoder, place); break;
+        case RowFormat::Alpaca: mapped = mapAlpaca(row, options, encoder, place); break;
+        case RowFormat::Classification: mapped = mapClassification(row, encoder, place); break;
+        case RowFormat::Chat: {
+            const char* key = firstKey(row, kMessageKeys);
+            if (key == nullptr) return badRow(place, "there are no messages", "Give \"messages\": [{\"role\": …, \"content\": …}, …].");
+            Result<Json> messages = messagesOf(row[key], place);
+            if (!messages) return messages.problems();
+            mapped = mapChat(*messages, options, encoder, place);
+            break;
+        }
+    }
+    if (mapped && !mapped->labels.empty()) mapped->labels.front() = kIgnoredLabel;
+    return mapped;
+}
+
+std::string mappingDescription(RowFormat format, const Json& row) {
+    switch (format) {
+        case RowFormat::Tokenized: return "input_ids, labels as given";
+        case RowFormat::Text: return "text + end token";
+        case RowFormat::Alpaca: return "instruction template + output + end token";
+        case RowFormat::Chat: return "messages in the chat template";
+        case RowFormat::Classification: return "text, label";
+        case RowFormat::PromptCompletion: break;
+    }
+    const KeyPair* pair = pairOf(row);
+    return pair == nullptr ? "prompt + completion + end token" : std::string(pair->prompt) + " + " + pair->answer + " + end token";
+}
+
+}  // namespace luthier

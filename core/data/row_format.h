@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// From one row of a file to tokens and labels. Prompt and answer are tokenised apart, so the boundary of the loss is exact.
+// `labels` are unshifted as in Transformers: the model compares position i with label i+1, so the first label never counts and
+// is always -100 here.
+//
+//   format              keys                                     what is learned with loss_on = completion
+//   tokenized           input_ids [labels]                       labels as given
+//   chat                messages | conversations                 the last answer (assistant: every answer)
+//   alpaca              instruction [input] output               output + end token
+//   prompt_completion   prompt completion, question answer, …    completion + end token
+//   classification      text label                               the class
+//   text                text                                     everything + end token
+
+#include "data/source.h"
+#include "data/text_encoder.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace luthier {
+
+enum class RowFormat { Tokenized, Text, PromptCompletion, Alpaca, Chat, Classification };
+enum class LossOn { Completion, All, Assistant };
+
+const char* rowFormatName(RowFormat format);
+std::optional<RowFormat> rowFormatFromName(const std::string& text);
+LossOn lossOnFromName(const std::string& text);
+
+/// The format whose keys `row` has; nullopt when none fits.
+std::optional<RowFormat> recognise(const Json& row);
+
+constexpr std::int32_t kIgnoredLabel = -100;
+
+struct MappedRow {
+    std::vector<std::int32_t> ids;
+    std::vector<std::int32_t> labels;     ///< as long as ids
+    std::optional<std::string> className; ///< classification: the label as text
+    bool isAnswerEmpty = false;
+    bool isMaskUncertain = false;         ///< the chat template changes earlier turns; only the last answer is learned
+};
+
+struct MappingOptions {
+    LossOn lossOn = LossOn::Completion;
+    std::string chatTemplate = "auto";    ///< data.template
+};
+
+/// One row as tokens, not yet cut. `place` is what messages call the row. Problem code: bad_row, template_failed.
+Result<MappedRow> mapRow(const Json& row, RowFormat format, const MappingOptions& options, const TextEncoder& encoder, const std::string& place);
+
+/// How the format becomes text, for people: "prompt + completion + end token".
+std::string mappingDescription(RowFormat format, const Json& row);
+
+}  // namespace luthier

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What the data room asks of a tokenizer. An interface, because rows must also be mapped in tests and previews without one of
+// the real tokenizers; `tokenizer_encoder.h` puts text/tokenizer.h behind it.
+
+#include "contract/json.h"
+#include "contract/problem.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace luthier {
+
+enum class TextOrigin {
+    Data,      ///< a user's text: control tokens spelled in it stay text
+    Template,  ///< rendered by a template: control tokens are meant
+};
+
+class TextEncoder {
+public:
+    virtual ~TextEncoder() = default;
+
+    /// Ids of `text` alone: no begin or end token is added.
+    virtual std::vector<std::int32_t> encode(std::string_view text, TextOrigin origin) const = 0;
+    /// The begin token, when this tokenizer puts one in front of a text.
+    virtual std::optional<std::int32_t> begin() const = 0;
+    virtual std::optional<std::int32_t> end() const = 0;
+    virtual std::optional<std::int32_t> padding() const = 0;
+    virtual std::int64_t vocabularySize() const = 0;  ///< highest id + 1
+    virtual std::string tokenText(std::int32_t id) const = 0;
+    virtual bool isSpecial(std::int32_t id) const = 0;
+    virtual bool hasChatTemplate() const = 0;
+    /// `messages`: [{"role","content"}, …]
+    virtual Result<std::string> renderChat(const Json& messages, bool withGenerationPrompt) const = 0;
+};
+
+}  // namespace luthier

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// A Tokenizer as the data room sees it: Dataset::build(config, TokenizerEncoder(*tokenizer), progress). Borrows the tokenizer.
+
+#include "data/text_encoder.h"
+#include "text/tokenizer.h"
+
+namespace luthier {
+
+class TokenizerEncoder final : public TextEncoder {
+public:
+    explicit TokenizerEncoder(const Tokenizer& tokenizer);
+
+    std::vector<std::int32_t> encode(std::string_view text, TextOrigin origin) const override;
+    std::optional<std::int32_t> begin() const override { return m_begin; }
+    std::optional<std::int32_t> end() const override { return m_tokenizer.eosId(); }
+    std::optional<std::int32_t> padding() const override { return m_tokenizer.padId(); }
+    std::int64_t vocabularySize() const override { return m_tokenizer.vocabularySize(); }
+    std::string tokenText(std::int32_t id) const override;
+    bool isSpecial(std::int32_t id) const override { return m_tokenizer.isSpecial(id); }
+    bool hasChatTemplate() const override { return m_tokenizer.hasChatTemplate(); }
+    Result<std::string> renderChat(const Json& messages, bool withGenerationPrompt) const override {
+        return m_tokenizer.renderChat(messages, withGenerationPrompt);
+    }
+
+private:
+    const Tokenizer& m_tokenizer;
+    std::optional<std::int32_t> m_begin;
+};
+
+}  // namespace luthier

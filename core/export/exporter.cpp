@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "export/exporter.h"
+
+#include "peft/method.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/log_softmax.h>
+
+#include <algorithm>
+
+namespace luthier {
+
+const std::vector<Exporter>& exporters() {
+    static const std::vector<Exporter> list{peftExporter(), mergedExporter()};
+    return list;
+}
+
+const Exporter* findExporter(const std::string& format) {
+    for (const Exporter& exporter : exporters())
+        if (exporter.format == format) return &exporter;
+    return nullptr;
+}
+
+Json compareModels(const Decoder& trained, AdapterStack& trainedStack, const Decoder& readBack, AdapterStack& readBackStack,
+                   const std::vector<std::vector<std::int64_t>>& probes, double tolerance) {
+    const at::NoGradGuard guard;
+    double largest = 0;
+    double divergence = 0;
+    std::int64_t agreeing = 0;
+    std::int64_t tokens = 0;
+    for (const std::vector<std::int64_t>& ids : probes) {
+        const DecoderInput input = DecoderInput::single(ids, trained.device());
+        trainedStack.beginPass({});
+        readBackStack.beginPass({});
+        const at::Tensor a = trained.logits(trained.hidden(input, {}, trainedStack.hooks()), trainedStack.hooks());      // [T, V]
+        const at::Tensor b = readBack.logits(readBack.hidden(input, {}, readBackStack.hooks()), readBackStack.hooks());
+        largest = std::max(largest, (a - b).abs().max().item<double>());
+        const at::Tensor logA = at::log_softmax(a, -1);
+        divergence += (logA.exp() * (logA - at::log_softmax(b, -1))).sum().item<double>();
+        agreeing += (a.argmax(-1) == b.argmax(-1)).sum().item<std::int64_t>();
+        tokens += a.size(0);
+    }
+    const double count = static_cast<double>(std::max<std::int64_t>(1, tokens));
+    Json certificate{{"probes", probes.size()}, {"tokens", tokens}};
+    setNumber(certificate, "max_abs_difference", largest);
+    setNumber(certificate, "mean_kl", std::max(0.0, divergence / count));
+    certificate["greedy_agreement"] = static_cast<double>(agreeing) / count;
+    certificate["tolerance"] = tolerance;
+    certificate["passed"] = largest <= tolerance;
+    return certificate;
+}
+
+std::vector<std::vector<std::int64_t>> drawnProbes(std::int64_t vocabulary, std::size_t count, std::size_t length) {
+    std::vector<std::vector<std::int64_t>> probes(count);
+    for (std::size_t i = 0; i < count; ++i)
+        for (std::size_t j = 0; j < length; ++j)
+            probes[i].push_back(static_cast<std::int64_t>(tensorSeed(i, "probe " + std::to_string(j)) % static_cast<std::uint64_t>(vocabulary)));
+    return probes;
+}
+
+std::vector<ExportedFile> filesIn(const std::filesystem::path& folder) {
+    std::vector<ExportedFile> files;
+    std::error_code code;
+    for (const auto& entry : std::filesystem::directory_iterator(folder, code))
+        if (entry.is_regular_file(code)) files.push_back({entry.path().filename().string(), static_cast<std::int64_t>(entry.file_size(code))});
+    std::sort(files.begin(), files.end(), [](const ExportedFile& a, const ExportedFile& b) { return a.name < b.name; });
+    return files;
+}
+
+}  // namespace luthier

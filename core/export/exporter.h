@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// An exporter writes a trained result in a format of other tools, then reads back what it wrote through the ordinary opening
+// code and compares logits on probe prompts with the trained model. A mismatch is a failed export: nothing is left behind.
+// The certificate lies beside the files as luthier-export.json.
+
+#include "contract/json.h"
+#include "contract/problem.h"
+#include "model/decoder.h"
+#include "peft/adapter.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace luthier {
+
+struct ExportRequest {
+    std::filesystem::path model;    ///< folder of the base model
+    std::filesystem::path adapter;  ///< adapter folder
+    std::filesystem::path out;      ///< must not exist
+    std::vector<std::vector<std::int64_t>> probes;  ///< prompts as ids; empty: drawn from the vocabulary
+    std::function<void(const std::string& phase, std::int64_t done, std::int64_t total)> progress;
+};
+
+struct ExportedFile {
+    std::string name;
+    std::int64_t bytes = 0;
+};
+
+struct ExportResult {
+    std::filesystem::path path;
+    std::vector<ExportedFile> files;
+    Json certificate;  ///< {"format", "probes", "tokens", "max_abs_difference", "mean_kl", "greedy_agreement", "tolerance", "passed"}
+};
+
+struct Exporter {
+    std::string format;   ///< "peft", "merged"
+    std::string title;
+    std::string summary;
+    Result<ExportResult> (*write)(const ExportRequest& request);
+};
+
+const std::vector<Exporter>& exporters();
+const Exporter* findExporter(const std::string& format);
+
+Exporter peftExporter();
+Exporter mergedExporter();
+
+/// Compares two models on the same prompts, position by position.
+Json compareModels(const Decoder& trained, AdapterStack& trainedStack, const Decoder& readBack, AdapterStack& readBackStack,
+                   const std::vector<std::vector<std::int64_t>>& probes, double tolerance);
+
+/// `count` prompts of `length` ids spread over the vocabulary.
+std::vector<std::vector<std::int64_t>> drawnProbes(std::int64_t vocabulary, std::size_t count, std::size_t length);
+
+std::vector<ExportedFile> filesIn(const std::filesystem::path& folder);
+
+}  // namespace luthier

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// A folder in PEFT's format (or the adapters library's for bottlenecks): tensors, the smallest config, and a model card.
+#include "export/exporter.h"
+
+#include "io/atomic.h"
+#include "model/open.h"
+#include "peft/adapter_file.h"
+
+namespace luthier {
+
+namespace {
+
+// Both sides compute in float32 from the same numbers: only a wrong name or shape can make a difference.
+constexpr double kTolerance = 1e-5;
+
+std::string modelCard(const ExportRequest& request, const Adapter& adapter, bool isBottleneck) {
+    const std::string base = request.model.filename().string();
+    std::string card = "---\nlibrary_name: " + std::string(isBottleneck ? "adapters" : "peft") + "\ntags:\n- luthier\n---\n\n";
+    card += "# " + adapter.method() + " adapter for " + base + "\n\nTrained with Luthier.\n";
+    if (!isBottleneck)
+        card += "\n```python\nfrom transformers import AutoModelForCausalLM\nfrom peft import PeftModel\n\n"
+                "model = AutoModelForCausalLM.from_pretrained(\"" + base + "\")\nmodel = PeftModel.from_pretrained(model, \"" + request.out.filename().string() + "\")\n```\n";
+    return card;
+}
+
+Result<ExportResult> write(const ExportRequest& request) {
+    const auto progress = [&](const std::string& phase, std::int64_t done) {
+        if (request.progress) request.progress(phase, done, 3);
+    };
+    progress("opening", 0);
+    Result<std::unique_ptr<Decoder>> model = openModel({request.model, "float32", "cpu"});
+    if (!model) return model.problems();
+    Result<std::shared_ptr<Adapter>> trained = openAdapter(request.adapter, **model);
+    if (!trained) return trained.problems();
+    progress("writing", 1);
+    Result<AtomicDir> target = AtomicDir::begin(request.out);
+    if (!target) return target.problems();
+    Result<std::int64_t> bytes = writeAdapter(**trained, target->path(), "");
+    if (!bytes) return bytes.problems();
+    const bool isBottleneck = (*trained)->method() == "bottleneck";
+    Result<void> done = writeFileAtomically(target->path() / "README.md", modelCard(request, **trained, isBottleneck));
+    if (!done) return done.problems();
+    progress("comparing", 2);
+    Result<std::shared_ptr<Adapter>> again = openAdapter(target->path(), **model);
+    if (!again) return again.problems();
+    AdapterStack trainedStack(**model);
+    trainedStack.add(*trained);
+    AdapterStack againStack(**model);
+    againStack.add(*again);
+    const auto probes = request.probes.empty() ? drawnProbes((*model)->description().vocabulary, 5, 24) : request.probes;
+    ExportResult result;
+    result.certificate = compareModels(**model, trainedStack, **model, againStack, probes, kTolerance);
+    result.certificate["format"] = isBottleneck ? "adapters" : "peft";
+    if (result.certificate["passed"] != true)
+        return Problem{"export_mismatch", "The exported adapter does not give the trained model's logits: they differ by " + dumpLine(result.certificate["max_abs_difference"]) + ".",
+                       "Nothing was written. Please report this.", request.out.string(), ExitCode::RunFailed};
+    done = writeJsonAtomically(target->path() / "luthier-export.json", result.certificate);
+    if (done) done = target->commit(Existing::Refuse);
+    if (!done) return done.problems();
+    result.path = request.out;
+    result.files = filesIn(request.out);
+    progress("done", 3);
+    return result;
+}
+
+}  // namespace
+
+Exporter peftExporter() { return {"peft", "PEFT adapter folder", "Loads in Hugging Face PEFT on the same base model.", &write}; }
+
+}  // namespace luthier

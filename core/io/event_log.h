@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The worker's event log: every event is appended to events.jsonl first and then, when asked, offered to a pipe. The pipe is a
+// doorbell: it never blocks training, and a reader that stalls or goes away loses lines, never the run (the log has them all).
+// A reader that has lost lines gets none of half a line: what does not fit is kept back up to a limit, then dropped whole.
+
+#include "contract/events.h"
+#include "contract/json.h"
+#include "contract/problem.h"
+
+#include <cstdint>
+#include <deque>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <string>
+
+namespace luthier {
+
+/// Thread-safe.
+class EventLog final {
+public:
+    /// Opens (or makes) the log; a line that a killed process left unfinished is closed first. `pipe` is a file descriptor that
+    /// also receives the lines, or -1. Problem codes: folder_not_writable.
+    static Result<std::unique_ptr<EventLog>> open(const std::filesystem::path& file, const std::string& run, int pipe);
+    ~EventLog();
+
+    /// Appends one event. Problem code: disk_full, log_not_written.
+    Result<void> write(const Json& event);
+    /// Makes everything written so far durable.
+    Result<void> sync();
+
+private:
+    EventLog(int file, int pipe, std::string run) : m_file(file), m_pipe(pipe), m_run(std::move(run)) {}
+    void offer(const std::string& line);
+
+    int m_file;
+    int m_pipe;
+    std::string m_run;
+    std::mutex m_mutex;
+    std::string m_pending;  // bytes the pipe has not taken, whole lines but for the first
+};
+
+}  // namespace luthier

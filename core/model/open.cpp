@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/open.h"
+
+#include "model/arch/families.h"
+#include "model/functions.h"
+
+namespace luthier {
+
+Result<at::Device> chooseDevice(const std::string& name) {
+    if (name == "auto" || name == "cpu") return at::Device(at::kCPU);
+    if (name == "cuda" || name.rfind("cuda:", 0) == 0)
+        return Problem{"no_cuda", "This build of Luthier computes on the CPU only.", "Set device to \"auto\" or \"cpu\".", "device", ExitCode::BadUsage};
+    return Problem{"unknown_device", "\"" + name + "\" is not a device.", "auto, cpu, cuda or cuda:N.", "device", ExitCode::BadUsage};
+}
+
+at::ScalarType chooseDtype(const std::string& name, const at::Device& device) {
+    if (name == "float32") return at::kFloat;
+    if (name == "bfloat16") return at::kBFloat16;
+    return nn::hasFastBfloat16(device) ? at::kBFloat16 : at::kFloat;
+}
+
+Result<Json> readConfig(const std::filesystem::path& folder) {
+    std::error_code code;
+    if (!std::filesystem::is_directory(folder, code))
+        return Problem{"folder_missing", folder.string() + " is not a folder.", "Give the folder that holds config.json and *.safetensors.", folder.string()};
+    const std::filesystem::path file = folder / "config.json";
+    if (!std::filesystem::exists(file, code))
+        return Problem{"config_missing", folder.string() + " has no config.json.", "Give the folder of a model in Hugging Face format.", file.string()};
+    return readJsonFile(file, 4u << 20);
+}
+
+Result<DecoderDescription> readDescription(const std::filesystem::path& folder) {
+    Result<Json> config = readConfig(folder);
+    if (!config) return config.problems();
+    return describeModel(*config, (folder / "config.json").string());
+}
+
+Result<std::unique_ptr<Decoder>> openModel(const ModelRequest& request) {
+    Result<at::Device> device = chooseDevice(request.device);
+    if (!device) return device.problems();
+    Result<DecoderDescription> description = readDescription(request.folder);
+    if (!description) return description.problems();
+    const at::ScalarType dtype = chooseDtype(request.dtype, *device);
+    if (request.init == "random")
+        return std::make_unique<Decoder>(*description, Weights::random(*description, request.seed, dtype, *device), dtype, *device);
+    Result<Weights> weights = Weights::open(request.folder, *description, dtype, *device);
+    if (!weights) return weights.problems();
+    return std::make_unique<Decoder>(*description, std::move(*weights), dtype, *device);
+}
+
+Result<std::unique_ptr<Decoder>> openShapes(const ModelRequest& request) {
+    Result<at::Device> device = chooseDevice(request.device);
+    if (!device) return device.problems();
+    Result<DecoderDescription> description = readDescription(request.folder);
+    if (!description) return description.problems();
+    const at::ScalarType dtype = chooseDtype(request.dtype, *device);
+    return std::make_unique<Decoder>(*description, Weights::shapesOnly(*description, dtype), dtype, at::Device(at::kMeta));
+}
+
+}  // namespace luthier

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// A model folder (config.json, *.safetensors) as a Decoder.
+
+#include "contract/json.h"
+#include "contract/problem.h"
+#include "model/decoder.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+namespace luthier {
+
+struct ModelRequest {
+    std::filesystem::path folder;
+    std::string dtype = "auto";       ///< auto | float32 | bfloat16
+    std::string device = "auto";      ///< auto | cpu | cuda | cuda:N
+    std::string init = "pretrained";  ///< pretrained | random
+    std::uint64_t seed = 42;
+};
+
+/// The device that a name stands for. Problem codes: unknown_device, no_cuda.
+Result<at::Device> chooseDevice(const std::string& name);
+/// auto: bfloat16 where the device is fast at it, else float32.
+at::ScalarType chooseDtype(const std::string& name, const at::Device& device);
+
+/// config.json of a folder, checked. Problem codes: folder_missing, config_missing, config_*, unknown_family, pickle_refused.
+Result<Json> readConfig(const std::filesystem::path& folder);
+Result<DecoderDescription> readDescription(const std::filesystem::path& folder);
+
+Result<std::unique_ptr<Decoder>> openModel(const ModelRequest& request);
+/// The model without weights: for counting and estimates.
+Result<std::unique_ptr<Decoder>> openShapes(const ModelRequest& request);
+
+}  // namespace luthier

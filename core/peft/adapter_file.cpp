@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "peft/adapter_file.h"
+
+#include "io/atomic.h"
+#include "io/safetensors.h"
+#include "model/open.h"
+#include "model/tensors.h"
+
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <set>
+
+namespace luthier {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kBottleneckConfigKey = "config";
+
+/// Keys of adapter_config.json that describe, but do not change the mathematics.
+const std::set<std::string>& harmlessKeys() {
+    static const std::set<std::string> keys{
+        "peft_type", "task_type", "auto_mapping", "base_model_name_or_path", "inference_mode", "revision", "peft_version",
+        "fan_in_fan_out", "megatron_core", "layers_pattern", "init_ia3_weights", "tokenizer_name_or_path", "tokenizer_kwargs",
+        "token_dim", "num_layers", "num_attention_heads", "num_transformer_submodules", "runtime_config", "eva_config",
+        "corda_config", "lora_ga_config", "loftq_config", "qalora_group_size", "projection_prng_key", "ensure_weight_tying", "init_weights"};
+    return keys;
+}
+
+bool isNeutral(const Json& value) {
+    return value.is_null() || value == false || value == 0 || value == "" || value == "none" || ((value.is_array() || value.is_object()) && value.empty());
+}
+
+Result<Json> peftSettings(const Json& config, const Method& method, const std::string& file) {
+    Json settings = Json::object();
+    for (const auto& [key, value] : config.items()) {
+        if (method.schema.find(key) != nullptr) {
+            // A stored null stands for the default of a key that must have a value.
+            if (!value.is_null() || method.schema.find(key)->isNullable) settings[key] = value;
+        } else if (!harmlessKeys().contains(key) && !isNeutral(value)) {
+            return Problem{"adapter_feature", file + " sets " + key + " to " + dumpLine(value).substr(0, 60) + ", which Luthier does not compute yet.",
+                           "Open it with PEFT, or train an adapter without that option.", key};
+        }
+    }
+    if (settings.value("init_lora_weights", Json(true)).is_string()) {
+        // PiSSA, OLoRA and the like change the base when they load; only plain starts do not.
+        const std::string init = settings["init_lora_weights"];
+        if (init != "gaussian")
+            return Problem{"adapter_feature", file + " was started with init_lora_weights \"" + init + "\", which changes the base model.",
+                           "Convert it to plain LoRA with PEFT's path_initial_model_for_weight_conversion.", "init_lora_weights"};
+    }
+    // Rows of a trained prefix or prompt come from the file: nothing is to be projected or looked up.
+    if (settings.contains("prefix_projection")) settings["prefix_projection"] = false;
+    if (settings.contains("prompt_tuning_init")) settings["prompt_tuning_init"] = "RANDOM";
+    return settings;
+}
+
+/// The `config` object of the adapters library as our settings.
+Result<Json> bottleneckSettings(const Json& config, const std::string& file) {
+    const auto flag = [&](const char* key) { return config.value(key, false); };
+    for (const char* key : {"ln_before", "ln_after", "use_gating", "phm_layer", "cross_adapter"})
+        if (flag(key))
+            return Problem{"adapter_feature", file + " sets " + key + ", which Luthier does not compute yet.", "", key};
+    if (!config.value("reduction_factor", Json(16)).is_number() || !config.value("scaling", Json(1.0)).is_number())
+        return Problem{"adapter_feature", file + ": reduction_factor and scaling must be numbers.", "", "reduction_factor"};
+    return Json{{"placement", flag("is_parallel") ? "parallel" : flag("mh_adapter") ? "houlsby" : "pfeiffer"},
+                {"reduction_factor", config.value("reduction_factor", Json(16))},
+                {"non_linearity", config.value("non_linearity", "swish")},
+                {"scaling", config.value("scaling", Json(1.0))}};
+}
+
+/// The adapters library puts the adapter's name into every tensor name.
+TensorMap withOurName(const TensorMap& tensors, const std::string& name) {
+    TensorMap renamed;
+    for (const auto& [key, tensor] : tensors) {
+        const std::string from = ".adapters." + name + ".";
+        const std::size_t at = key.find(from);
+        renamed[at == std::string::npos ? key : key.substr(0, at) + ".adapters.luthier." + key.substr(at + from.size())] = tensor;
+    }
+    return renamed;
+}
+
+Result<TensorMap> tensorsOf(const AdapterFolder& folder) {
+    Result<TensorMap> tensors = readTensors(folder.tensorFile);
+    if (!tensors) return tensors;
+    if (folder.config.contains(kBottleneckConfigKey)) return withOurName(*tensors, folder.config.value("name", "luthier"));
+    // Files saved with the adapter's name in their keys load in PEFT, so they load here.
+    TensorMap plain;
+    for (const auto& [name, tensor] : *tensors) {
+        const std::size_t at = name.find(".default.weight");
+        plain[at == std::string::npos ? name : name.substr(0, at) + ".weight"] = tensor;
+    }
+    return plain;
+}
+
+}  // namespace
+
+Result<AdapterFolder> readAdapterFolder(const fs::path& folder) {
+    std::error_code code;
+    if (!fs::is_directory(folder, code))
+        return Problem{"folder_missing", folder.string() + " is not a folder.", "Give the folder that holds adapter_config.json.", folder.string()};
+    const fs::path file = folder / "adapter_config.json";
+    if (!fs::exists(file, code))
+        return Problem{"adapter_config_missing", folder.string() + " has no adapter_config.json.", "Give an adapter folder.", file.string()};
+    Result<Json> config = readJsonFile(file, 4u << 20);
+    if (!config) return config.problems();
+    if (!config->is_object()) return Problem{"adapter_config", file.string() + " is not a JSON object.", "", file.string()};
+
+    AdapterFolder result;
+    result.path = folder;
+    result.config = *config;
+    Json settings;
+    const bool isBottleneck = config->contains(kBottleneckConfigKey) && (*config)[kBottleneckConfigKey].is_object();
+    if (isBottleneck) {
+        result.method = findMethod("bottleneck");
+        Result<Json> read = bottleneckSettings((*config)[kBottleneckConfigKey], file.string());
+        if (!read) return read.problems();
+        settings = *read;
+    } else {
+        const std::string type = config->contains("peft_type") && (*config)["peft_type"].is_string() ? (*config)["peft_type"].get<std::string>() : "";
+        result.method = findPeftMethod(type);
+        if (result.method == nullptr)
+            return Problem{"adapter_method", file.string() + ": peft_type is " + (type.empty() ? "missing" : "\"" + type + "\", which Luthier does not know yet") + ".",
+                           "Known: LORA, IA3, PREFIX_TUNING, PROMPT_TUNING.", "peft_type"};
+        Result<Json> read = peftSettings(*config, *result.method, file.string());
+        if (!read) return read.problems();
+        settings = *read;
+    }
+    Problems problems = check(settings, result.method->schema, "adapter_config.json");
+    if (!problems.empty()) {
+        for (Problem& problem : problems) problem.exit = ExitCode::BadInput;
+        return problems;
+    }
+    result.settings = withDefaults(settings, result.method->schema);
+    result.tensorFile = folder / (isBottleneck ? "adapter.safetensors" : "adapter_model.safetensors");
+    if (!fs::exists(result.tensorFile, code)) {
+        for (const char* pickle : {"adapter_model.bin", "pytorch_adapter.bin"})
+            if (fs::exists(folder / pickle, code))
+                return Problem{"pickle_refused", (folder / pickle).string() + " is a pickle, which can run code; Luthier never opens one.",
+                               "Save the adapter again with safe_serialization=True.", (folder / pickle).string()};
+        return Problem{"adapter_weights_missing", folder.string() + " has no " + result.tensorFile.filename().string() + ".", "The folder is incomplete.", result.tensorFile.string()};
+    }
+    return result;
+}
+
+Result<TensorMap> readTensors(const fs::path& file) {
+    Result<std::shared_ptr<const SafetensorsFile>> opened = SafetensorsFile::open(file);
+    if (!opened) return opened.problems();
+    TensorMap tensors;
+    for (const TensorView& view : (*opened)->tensors()) {
+        if (!scalarType(view.dtype))
+            return Problem{"tensor_dtype", file.string() + ": " + view.name + " is stored as " + name(view.dtype) + ".", "", view.name};
+        tensors[view.name] = mappedTensor(view, *opened);
+    }
+    return tensors;
+}
+
+Result<std::shared_ptr<Adapter>> openAdapter(const fs::path& path, Decoder& model) {
+    Result<AdapterFolder> folder = readAdapterFolder(path);
+    if (!folder) return folder.problems();
+    Result<std::shared_ptr<Adapter>> adapter = folder->method->create({model, folder->settings, 0, {}});
+    if (!adapter) return adapter;
+    Result<TensorMap> tensors = tensorsOf(*folder);
+    if (!tensors) return tensors.problems();
+    Result<void> loaded = (*adapter)->load(*tensors);
+    if (!loaded) {
+        Problems problems = loaded.problems();
+        problems.front().message = path.string() + " does not fit this model: " + problems.front().message;
+        return problems;
+    }
+    return adapter;
+}
+
+Result<void> loadInto(Adapter& adapter, const fs::path& path) {
+    Result<AdapterFolder> folder = readAdapterFolder(path);
+    if (!folder) return folder.problems();
+    if (folder->method->type != adapter.method())
+        return Problem{"adapter_method", path.string() + " holds a " + folder->method->type + " adapter, but the run trains " + adapter.method() + ".",
+                       "Set method.type to \"" + folder->method->type + "\".", "method.init_from"};
+    Result<TensorMap> tensors = tensorsOf(*folder);
+    if (!tensors) return tensors.problems();
+    return adapter.load(*tensors);
+}
+
+Result<std::int64_t> writeAdapter(const Adapter& adapter, const fs::path& folder, const std::string& baseModelName) {
+    std::vector<at::Tensor> storage;
+    std::vector<TensorView> views;
+    for (const NamedTensor& tensor : adapter.fileTensors()) views.push_back(viewOf(tensor.name, tensor.tensor, storage));
+    Json config = adapter.fileConfig();
+    const bool isBottleneck = config.contains(kBottleneckConfigKey);
+    if (!isBottleneck) {
+        config["task_type"] = "CAUSAL_LM";
+        config["base_model_name_or_path"] = baseModelName.empty() ? Json() : Json(baseModelName);
+        config["inference_mode"] = true;
+    }
+    Result<void> written = writeJsonAtomically(folder / "adapter_config.json", config);
+    if (!written) return written.problems();
+    Result<std::uint64_t> bytes = writeSafetensors(folder / (isBottleneck ? "adapter.safetensors" : "adapter_model.safetensors"), views, {{"format", "pt"}});
+    if (!bytes) return bytes.problems();
+    return static_cast<std::int64_t>(*bytes);
+}
+
+namespace {
+
+/// Small files of a model folder that a copy of it needs as well; weights and config.json are written anew.
+bool isCompanion(const fs::path& file) {
+    static const std::set<std::string> endings{".json", ".model", ".txt", ".jinja", ".tiktoken"};
+    const std::string name = file.filename().string();
+    if (name == "config.json" || name.ends_with(".index.json") || name.rfind("adapter", 0) == 0) return name == "config.json";
+    if (name.rfind("LICENSE", 0) == 0) return true;
+    return endings.contains(file.extension().string());
+}
+
+Result<void> copyCompanions(const fs::path& source, const fs::path& folder) {
+    std::error_code code;
+    for (const fs::directory_entry& entry : fs::directory_iterator(source, code)) {
+        if (!entry.is_regular_file(code) || entry.path().filename() == "config.json" || !isCompanion(entry.path())) continue;
+        Result<void> copied = copyFileDurably(entry.path(), folder / entry.path().filename());
+        if (!copied) return copied;
+    }
+    return {};
+}
+
+std::string shardName(std::size_t index, std::size_t count) {
+    char text[64];
+    std::snprintf(text, sizeof text, "model-%05zu-of-%05zu.safetensors", index, count);
+    return text;
+}
+
+}  // namespace
+
+Result<std::int64_t> writeModel(const Decoder& model, const fs::path& source, const fs::path& folder, at::ScalarType dtype, std::int64_t shardBytes) {
+    const at::NoGradGuard guard;
+    Result<Json> config = readConfig(source);
+    if (!config) return config.problems();
+    const char* dtypeName = dtype == at::kBFloat16 ? "bfloat16" : "float32";
+    for (const char* key : {"torch_dtype", "dtype"})
+        if (config->contains(key)) (*config)[key] = dtypeName;
+    if (!config->contains("torch_dtype") && !config->contains("dtype")) (*config)["torch_dtype"] = dtypeName;
+    Result<void> done = writeJsonAtomically(folder / "config.json", *config);
+    if (!done) return done.problems();
+    done = copyCompanions(source, folder);
+    if (!done) return done.problems();
+
+    // Weights one shard at a time, so that converting never holds more than a shard.
+    std::vector<std::vector<std::string>> shards(1);
+    std::int64_t inShard = 0;
+    std::int64_t total = 0;
+    for (const std::string& name : model.weights().names()) {
+        const std::int64_t bytes = model.weights().at(name).numel() * static_cast<std::int64_t>(at::elementSize(dtype));
+        if (inShard > 0 && inShard + bytes > shardBytes) {
+            shards.emplace_back();
+            inShard = 0;
+        }
+        shards.back().push_back(name);
+        inShard += bytes;
+        total += bytes;
+    }
+    Json weightMap = Json::object();
+    for (std::size_t i = 0; i < shards.size(); ++i) {
+        const std::string file = shards.size() == 1 ? "model.safetensors" : shardName(i + 1, shards.size());
+        std::vector<at::Tensor> storage;
+        std::vector<TensorView> views;
+        for (const std::string& name : shards[i]) {
+            views.push_back(viewOf(name, model.weights().at(name).to(dtype), storage));
+            weightMap[name] = file;
+        }
+        Result<std::uint64_t> written = writeSafetensors(folder / file, views, {{"format", "pt"}});
+        if (!written) return written.problems();
+    }
+    if (shards.size() > 1) {
+        done = writeJsonAtomically(folder / "model.safetensors.index.json", Json{{"metadata", {{"total_size", total}}}, {"weight_map", weightMap}});
+        if (!done) return done.problems();
+    }
+    return total;
+}
+
+}  // namespace luthier

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Adapter folders: adapter_config.json and adapter_model.safetensors (PEFT), or adapter.safetensors (the `adapters` library).
+
+#include "contract/json.h"
+#include "contract/problem.h"
+#include "peft/adapter.h"
+#include "peft/method.h"
+
+#include <filesystem>
+#include <memory>
+
+namespace luthier {
+
+/// What a folder says of its adapter, before any model is at hand.
+struct AdapterFolder {
+    std::filesystem::path path;
+    std::filesystem::path tensorFile;
+    const Method* method = nullptr;
+    Json settings;  ///< complete settings of the method
+    Json config;    ///< adapter_config.json as it stands
+};
+
+/// Problem codes: folder_missing, adapter_config_missing, adapter_config, adapter_method, adapter_feature (a PEFT option that
+/// changes the result and that Luthier does not compute), pickle_refused, adapter_weights_missing.
+Result<AdapterFolder> readAdapterFolder(const std::filesystem::path& folder);
+
+/// The tensors of a safetensors file as CPU tensors.
+Result<TensorMap> readTensors(const std::filesystem::path& file);
+
+/// Makes the adapter for `model` and fills it from the folder.
+Result<std::shared_ptr<Adapter>> openAdapter(const std::filesystem::path& folder, Decoder& model);
+
+/// Fills `adapter` from the file of another folder of the same method (init_from).
+Result<void> loadInto(Adapter& adapter, const std::filesystem::path& folder);
+
+/// Writes the adapter's file and config into an existing folder. @returns bytes of the tensor file.
+Result<std::int64_t> writeAdapter(const Adapter& adapter, const std::filesystem::path& folder, const std::string& baseModelName);
+
+/// Writes a model folder: config.json and the other small files of `source`, and the weights of `model` as stored or float32.
+/// Shards above `shardBytes`. @returns bytes of the weights.
+Result<std::int64_t> writeModel(const Decoder& model, const std::filesystem::path& source, const std::filesystem::path& folder,
+                                at::ScalarType dtype, std::int64_t shardBytes = 5'000'000'000);
+
+}  // namespace luthier

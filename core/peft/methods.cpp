@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "peft/method.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+
+namespace luthier {
+
+const std::vector<Method>& methods() {
+    static const std::vector<Method> list{fullMethod(), freezeMethod(),       loraMethod(),         ia3Method(),
+                                          bottleneckMethod(), prefixTuningMethod(), promptTuningMethod()};
+    return list;
+}
+
+const Method* findMethod(const std::string& type) {
+    for (const Method& method : methods())
+        if (method.type == type) return &method;
+    return nullptr;
+}
+
+const Method* findPeftMethod(const std::string& peftType) {
+    for (const Method& method : methods())
+        if (!method.peftType.empty() && method.peftType == peftType) return &method;
+    return nullptr;
+}
+
+MethodSchemas methodSchemas() {
+    MethodSchemas schemas;
+    schemas.find = [](const std::string& type) -> const Schema* {
+        const Method* method = findMethod(type);
+        return method == nullptr ? nullptr : &method->schema;
+    };
+    for (const Method& method : methods()) schemas.names.push_back(method.type);
+    return schemas;
+}
+
+Json describeMethods() {
+    Json list = Json::array();
+    for (const Method& method : methods())
+        list.push_back({{"name", method.type},
+                        {"title", method.title},
+                        {"group", method.group},
+                        {"summary", method.summary},
+                        {"peft_type", method.peftType.empty() ? Json() : Json(method.peftType)},
+                        {"mergeable", method.isMergeable},
+                        {"schema", toJson(method.schema)}});
+    return Json{{"methods", std::move(list)},
+                {"sections", {{"model", toJson(modelSchema())}, {"data", toJson(dataSchema())}, {"train", toJson(trainSchema())}}}};
+}
+
+std::uint64_t tensorSeed(std::uint64_t seed, const std::string& name) {
+    // FNV-1a over the name, then a splitmix64 round: near names give far seeds.
+    std::uint64_t hash = 14695981039346656037ull;
+    for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ull;
+    std::uint64_t z = hash + seed * 0x9E3779B97F4A7C15ull;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
+    return z ^ (z >> 31);
+}
+
+at::Tensor uniformTensor(at::IntArrayRef shape, double bound, std::uint64_t seed, const at::Device& device) {
+    at::Tensor value = at::empty(shape, at::kFloat);
+    return value.uniform_(-bound, bound, at::detail::createCPUGenerator(seed)).to(device);
+}
+
+at::Tensor normalTensor(at::IntArrayRef shape, double deviation, std::uint64_t seed, const at::Device& device) {
+    at::Tensor value = at::empty(shape, at::kFloat);
+    return value.normal_(0, deviation, at::detail::createCPUGenerator(seed)).to(device);
+}
+
+at::Tensor leaf(const at::Tensor& value) { return value.to(at::kFloat).detach().clone().set_requires_grad(true); }
+
+}  // namespace luthier

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// Transfer learning by freezing: the last N blocks with the final norm, and on request the head and the embeddings, are
+// trained; nothing below the lowest trained layer takes part in the backward pass. The result is a model folder.
+#include "peft/method.h"
+#include "peft/methods/base_weights.h"
+
+#include <algorithm>
+
+namespace luthier {
+
+namespace {
+
+bool startsWith(const std::string& name, const std::string& path) {
+    return name.compare(0, path.size(), path) == 0 && (name.size() == path.size() || name[path.size()] == '.');
+}
+
+Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
+    const Json& settings = context.settings;
+    const ModelSites& sites = context.model.sites();
+    const DecoderDescription& description = context.model.description();
+    const auto last = settings.at("trainable_layers").get<std::int64_t>();
+    if (last > sites.layers)
+        return Problem{"out_of_range", "method.trainable_layers is " + std::to_string(last) + "; this model has " + std::to_string(sites.layers) + " blocks.",
+                       "", "method.trainable_layers", ExitCode::BadUsage};
+    const bool trainsHead = settings.at("train_head");
+    const bool trainsEmbeddings = settings.at("train_embeddings");
+    if (trainsHead && sites.isTied && !trainsEmbeddings)
+        return Problem{"tied_head", "The head of this model shares its weights with the embedding and cannot be trained alone.",
+                       "Set method.train_embeddings to true, or method.train_head to false.", "method.train_head", ExitCode::BadUsage};
+    std::vector<std::string> paths{description.names.finalNorm};
+    for (std::int64_t layer = sites.layers - last; layer < sites.layers; ++layer) paths.push_back(description.names.layers + std::to_string(layer));
+    if (trainsHead) paths.push_back(sites.headPath);
+    if (trainsEmbeddings) {
+        paths.push_back(sites.embeddingPath);
+        if (!description.names.positions.empty()) paths.push_back(description.names.positions);
+    }
+    const std::vector<std::string> names = context.model.weights().names();
+    for (const Json& part : settings.at("parts")) {
+        const std::string path = part.get<std::string>();
+        if (std::none_of(names.begin(), names.end(), [&](const std::string& name) { return startsWith(name, path); }))
+            return Problem{"no_target_matches", "method.parts names \"" + path + "\", which this model does not have.",
+                           "For example \"" + description.names.layers + "0\".", "method.parts", ExitCode::BadUsage};
+        paths.push_back(path);
+    }
+    std::vector<std::string> trained;
+    for (const std::string& name : names)
+        if (std::any_of(paths.begin(), paths.end(), [&](const std::string& path) { return startsWith(name, path); })) trained.push_back(name);
+    return std::shared_ptr<Adapter>(std::make_shared<BaseWeightsAdapter>("freeze", context.model, trained));
+}
+
+}  // namespace
+
+Method freezeMethod() {
+    Method method{"freeze", "Freeze layers", "Adjust existing weights", "Trains the last blocks; the rest stays as it is.", "", true, {}, &create};
+    Setting layers{"trainable_layers", SettingType::Integer, 2, "Trained blocks", "Number of last blocks that are trained, with the final norm."};
+    layers.minimum = 0;
+    layers.maximum = 1024;
+    layers.unit = "blocks";
+    Setting head{"train_head", SettingType::Boolean, false, "Train the head", "Also train the output head."};
+    Setting embeddings{"train_embeddings", SettingType::Boolean, false, "Train embeddings", "Also train the token embeddings."};
+    embeddings.isUsual = false;
+    Setting parts{"parts", SettingType::Texts, Json::array(), "More parts", "Paths of further modules to train."};
+    parts.isUsual = false;
+    method.schema = {"freeze", {layers, head, embeddings, parts}};
+    return method;
+}
+
+}  // namespace luthier

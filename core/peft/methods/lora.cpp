@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// LoRA (Hu et al. 2021, arXiv 2106.09685): y = W x + b + s B A dropout(x), A [R, in], B [out, R], s = alpha / R, or
+// alpha / sqrt(R) with use_rslora (Kalajdzievski 2023). File format: PEFT's, `lora_A.weight`, `lora_B.weight` (methods.md 5).
+#include "peft/method.h"
+#include "peft/targets.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/zeros.h>
+
+#include <cmath>
+
+namespace luthier {
+
+namespace {
+
+class LoraLayer final : public LinearHook {
+public:
+    LoraLayer(LinearSite site, at::Tensor A, at::Tensor B, double scale, double dropout)
+        : m_site(std::move(site)), m_A(std::move(A)), m_B(std::move(B)), m_scale(scale), m_dropout(dropout) {}
+
+    at::Tensor forward(const at::Tensor& x, const Projection& base) override {
+        const double scale = m_scale * m_weight;
+        const bool drops = m_dropout > 0 && m_random.isTraining;
+        const LinearWeights* plain = base.plain();
+        if (plain != nullptr && !drops && !plain->weight.requires_grad())
+            return nn::loraLinear(x, plain->weight, plain->bias, plain->isConv1D ? nn::WeightLayout::InOut : nn::WeightLayout::OutIn,
+                                  m_A, m_B, scale);
+        const at::Tensor wide = (drops ? dropped(x) : x).to(at::kFloat);
+        const at::Tensor delta = at::mm(at::mm(wide, m_A.t()), m_B.t()) * scale;
+        return base(x) + delta.to(x.scalar_type());
+    }
+
+    /// s B A in the layout of the base weight.
+    at::Tensor deltaWeight() const {
+        const at::NoGradGuard guard;
+        const at::Tensor delta = at::mm(m_B, m_A) * (m_scale * m_weight);
+        return m_site.isConv1D ? delta.t() : delta;
+    }
+
+    const LinearSite& site() const { return m_site; }
+    const at::Tensor& A() const { return m_A; }
+    const at::Tensor& B() const { return m_B; }
+    void setWeight(double weight) { m_weight = weight; }
+    void setRandom(const RandomKey& random) { m_random = random; }
+
+private:
+    /// Inverted dropout; the mask depends on (seed, step, micro-step, layer) alone.
+    at::Tensor dropped(const at::Tensor& x) const {
+        const at::NoGradGuard guard;
+        at::Tensor mask = at::empty_like(x, at::kFloat);
+        mask.bernoulli_(1 - m_dropout, at::detail::createCPUGenerator(tensorSeed(m_random.key, m_site.path)));
+        mask.div_(1 - m_dropout);
+        const at::AutoGradMode enabled(true);
+        return x * mask.to(x.scalar_type());
+    }
+
+    LinearSite m_site;
+    at::Tensor m_A;  // [R, in] f32
+    at::Tensor m_B;  // [out, R] f32
+    double m_scale;
+    double m_dropout;
+    double m_weight = 1;
+    RandomKey m_random;
+};
+
+class LoraAdapter final : public Adapter {
+public:
+    LoraAdapter(Json settings, std::vector<std::string> targets) : m_settings(std::move(settings)), m_targets(std::move(targets)) {}
+
+    void add(std::size_t siteIndex, std::unique_ptr<LoraLayer> layer) {
+        m_sites.push_back(siteIndex);
+        m_layers.push_back(std::move(layer));
+    }
+
+    std::string method() const override { return "lora"; }
+
+    std::vector<TrainedParameter> parameters() const override {
+        std::vector<TrainedParameter> all;
+        for (const auto& layer : m_layers) {
+            const std::string& path = layer->site().path;
+            all.push_back({path + ".lora_A.weight", layer->A(), lastName(path)});
+            all.push_back({path + ".lora_B.weight", layer->B(), lastName(path)});
+        }
+        return all;
+    }
+
+    void install(SiteHooks& hooks) override {
+        for (std::size_t i = 0; i < m_layers.size(); ++i) hooks.addLinear(m_sites[i], m_layers[i].get());
+    }
+
+    void beginPass(const RandomKey& key) override {
+        for (const auto& layer : m_layers) layer->setRandom(key);
+    }
+
+    Result<void> setWeight(double weight) override {
+        for (const auto& layer : m_layers) layer->setWeight(weight);
+        return {};
+    }
+
+    std::vector<NamedTensor> fileTensors() const override {
+        std::vector<NamedTensor> tensors;
+        for (const TrainedParameter& parameter : parameters())
+            tensors.push_back({"base_model.model." + parameter.name, parameter.tensor});
+        return tensors;
+    }
+
+    Json fileConfig() const override {
+        Json config{{"peft_type", "LORA"}, {"r", m_settings.at("r")}, {"lora_alpha", m_settings.at("lora_alpha")},
+                    {"target_modules", m_targets}, {"lora_dropout", m_settings.at("lora_dropout")}, {"bias", "none"}};
+        if (m_settings.at("use_rslora") == true) config["use_rslora"] = true;
+        if (!m_layers.empty() && m_layers.front()->site().isConv1D) config["fan_in_fan_out"] = true;
+        for (const char* key : {"rank_pattern", "alpha_pattern"})
+            if (!m_settings.at(key).empty()) config[key] = m_settings.at(key);
+        return config;
+    }
+
+    Result<void> merge(Decoder& model) override {
+        const at::NoGradGuard guard;
+        for (const auto& layer : m_layers) {
+            const std::string name = layer->site().path + ".weight";
+            const at::Tensor& weight = model.weights().at(name);
+            model.weights().assign(name, weight.to(at::kFloat) + layer->deltaWeight().to(weight.device()));
+        }
+        return {};
+    }
+
+private:
+    Json m_settings;
+    std::vector<std::string> m_targets;
+    std::vector<std::size_t> m_sites;
+    std::vector<std::unique_ptr<LoraLayer>> m_layers;
+};
+
+Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
+    const Json& settings = context.settings;
+    const ModelSites& sites = context.model.sites();
+    Result<std::vector<std::size_t>> matched = matchLinears(sites, settings.at("target_modules"), settings.at("exclude_modules"),
+                                                            settings.at("layers_to_transform"), "LORA");
+    if (!matched) return matched.problems();
+    auto adapter = std::make_shared<LoraAdapter>(settings, targetNames(sites, *matched));
+    const Json& init = settings.at("init_lora_weights");
+    for (const std::size_t index : *matched) {
+        const LinearSite& site = sites.linears[index];
+        Result<double> rank = patternValue(settings.at("rank_pattern"), site.path, settings.at("r").get<double>(), "method.rank_pattern");
+        if (!rank) return rank.problems();
+        Result<double> alpha = patternValue(settings.at("alpha_pattern"), site.path, settings.at("lora_alpha").get<double>(), "method.alpha_pattern");
+        if (!alpha) return alpha.problems();
+        const auto R = static_cast<std::int64_t>(*rank);
+        if (R < 1 || R > std::min(site.in, site.out))
+            return Problem{"rank_too_large", "The rank " + std::to_string(R) + " does not fit " + site.path + ", a layer of " +
+                               std::to_string(site.in) + " x " + std::to_string(site.out) + ".",
+                           "Choose r from 1 to " + std::to_string(std::min(site.in, site.out)) + ".", "method.r", ExitCode::BadUsage};
+        const double scale = *alpha / (settings.at("use_rslora") == true ? std::sqrt(*rank) : *rank);
+        const at::Device& device = context.model.device();
+        // Kaiming-uniform with a = sqrt(5) is uniform in +-1/sqrt(in).
+        const std::uint64_t seedA = tensorSeed(context.seed, site.path + ".lora_A");
+        const at::Tensor A = init == "gaussian" ? normalTensor({R, site.in}, 1.0 / static_cast<double>(R), seedA, device)
+                                                : uniformTensor({R, site.in}, 1.0 / std::sqrt(static_cast<double>(site.in)), seedA, device);
+        const at::Tensor B = init == false ? uniformTensor({site.out, R}, 1.0 / std::sqrt(static_cast<double>(R)),
+                                                           tensorSeed(context.seed, site.path + ".lora_B"), device)
+                                           : at::zeros({site.out, R}, A.options());
+        adapter->add(index, std::make_unique<LoraLayer>(site, leaf(A), leaf(B), scale, settings.at("lora_dropout").get<double>()));
+    }
+    return std::shared_ptr<Adapter>(adapter);
+}
+
+}  // namespace
+
+Method loraMethod() {
+    Method method{"lora", "LoRA", "Add low-rank weights", "Two thin matrices beside each chosen weight.", "LORA", true, {}, &create};
+    Setting rank{"r", SettingType::Integer, 8, "Rank", "Width of the two matrices. More learns more and costs in proportion."};
+    rank.minimum = 1;
+    rank.maximum = 8192;
+    Setting alpha{"lora_alpha", SettingType::Real, 16, "Alpha", "Strength of the adapter: its output is scaled by alpha / rank."};
+    alpha.minimum = 0;
+    alpha.minimumExclusive = true;
+    Setting dropout{"lora_dropout", SettingType::Real, 0.0, "Dropout", "Share of the adapter's inputs dropped while training."};
+    dropout.minimum = 0;
+    dropout.maximum = 0.99;
+    Setting targets{"target_modules", SettingType::Names, nullptr, "Target modules", "Layers that get an adapter; empty: PEFT's default for the family."};
+    targets.isNullable = true;
+    Setting excluded{"exclude_modules", SettingType::Names, nullptr, "Excluded modules", "Layers left out though they match."};
+    excluded.isUsual = false;
+    excluded.isNullable = true;
+    Setting layers{"layers_to_transform", SettingType::Integers, nullptr, "Layers", "Blocks that get an adapter; empty: all."};
+    layers.isUsual = false;
+    layers.isNullable = true;
+    Setting init{"init_lora_weights", SettingType::BooleanOrChoice, true, "Initial values", "true: uniform A, zero B; gaussian: normal A, zero B; false: both random."};
+    init.choices = {"gaussian"};
+    init.isUsual = false;
+    Setting rslora{"use_rslora", SettingType::Boolean, false, "rsLoRA", "Scale by alpha / sqrt(rank), which keeps high ranks stable."};
+    Setting rankPattern{"rank_pattern", SettingType::NumberMap, Json::object(), "Rank by module", "Ranks of single modules, by regular expression."};
+    rankPattern.isUsual = false;
+    Setting alphaPattern{"alpha_pattern", SettingType::NumberMap, Json::object(), "Alpha by module", "Alphas of single modules, by regular expression."};
+    alphaPattern.isUsual = false;
+    Setting initFrom{"init_from", SettingType::Path, nullptr, "Continue from", "An adapter folder in PEFT format."};
+    initFrom.isUsual = false;
+    initFrom.isNullable = true;
+    method.schema = {"lora", {rank, alpha, dropout, targets, rslora, init, excluded, layers, rankPattern, alphaPattern, initFrom}};
+    return method;
+}
+
+}  // namespace luthier

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// Prefix tuning (Li & Liang 2021, arXiv 2101.00190): n learned keys and values before those of the text, in every layer. With
+// prefix_projection they come from a two-layer MLP over a small embedding, P = W2 tanh(W1 e + b1) + b2, which is dropped after
+// training. File: PEFT's `prompt_embeddings` [n, 2 L t], t = key-value heads x head size; slice 2l is the key of layer l, slice
+// 2l + 1 its value, each split into heads (methods.md 12.3). Keys are not rotated.
+#include "peft/method.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/tanh.h>
+
+#include <cmath>
+
+namespace luthier {
+
+namespace {
+
+class PrefixAdapter final : public Adapter, public KeyValueHook {
+public:
+    PrefixAdapter(const ModelSites& sites, std::int64_t n) : m_sites(sites), m_n(n), m_width(sites.keyValueHeads * sites.headSize) {}
+
+    std::int64_t rowWidth() const { return 2 * m_sites.layers * m_width; }
+
+    void setDirect(at::Tensor embedding) { m_embedding = std::move(embedding); }
+    void setProjected(at::Tensor embedding, std::array<at::Tensor, 4> mlp) {
+        m_embedding = std::move(embedding);
+        m_mlp = std::move(mlp);
+        m_isProjected = true;
+    }
+
+    std::string method() const override { return "prefix_tuning"; }
+
+    std::vector<TrainedParameter> parameters() const override {
+        std::vector<TrainedParameter> all{{"embedding.weight", m_embedding, "prefix"}};
+        const char* names[] = {"transform.0.weight", "transform.0.bias", "transform.2.weight", "transform.2.bias"};
+        if (m_isProjected)
+            for (std::size_t i = 0; i < m_mlp.size(); ++i) all.push_back({names[i], m_mlp[i], "projection"});
+        return all;
+    }
+
+    void install(SiteHooks& hooks) override { hooks.addKeyValue(this); }
+    void beginPass(const RandomKey&) override { m_rows = at::Tensor(); }
+
+    Result<void> setWeight(double weight) override {
+        if (weight == 1) return {};
+        return Problem{"cannot_weight", "A prefix cannot be given a weight other than 1.", "Use weight 1 or another method.", "", ExitCode::BadUsage};
+    }
+
+    std::pair<at::Tensor, at::Tensor> prefix(int layer) override {
+        if (!m_rows.defined()) m_rows = flattened();
+        const auto heads = [&](std::int64_t slice) {
+            return m_rows.narrow(1, slice * m_width, m_width).view({m_n, m_sites.keyValueHeads, m_sites.headSize}).transpose(0, 1);
+        };
+        return {heads(2 * layer), heads(2 * layer + 1)};
+    }
+    std::int64_t length() const override { return m_n; }
+
+    std::vector<NamedTensor> fileTensors() const override {
+        const at::NoGradGuard guard;
+        return {{"prompt_embeddings", flattened()}};
+    }
+
+    Json fileConfig() const override {
+        return Json{{"peft_type", "PREFIX_TUNING"},           {"num_virtual_tokens", m_n},
+                    {"token_dim", m_width},                   {"num_layers", m_sites.layers},
+                    {"num_attention_heads", m_sites.keyValueHeads}, {"num_transformer_submodules", 1},
+                    {"encoder_hidden_size", m_width},         {"prefix_projection", false}};
+    }
+
+protected:
+    std::vector<NamedTensor> fileSlots() const override { return {{"prompt_embeddings", m_embedding}}; }
+
+private:
+    at::Tensor flattened() const {
+        if (!m_isProjected) return m_embedding;
+        const at::Tensor inner = at::tanh(at::addmm(m_mlp[1], m_embedding, m_mlp[0].t()));  // [n, E]
+        return at::addmm(m_mlp[3], inner, m_mlp[2].t());                                     // [n, 2 L t]
+    }
+
+    ModelSites m_sites;
+    std::int64_t m_n;
+    std::int64_t m_width;
+    bool m_isProjected = false;
+    at::Tensor m_embedding;              // [n, 2 L t], or [n, t] under the MLP
+    std::array<at::Tensor, 4> m_mlp;     // [E, t], [E], [2 L t, E], [2 L t]
+    at::Tensor m_rows;                   // [n, 2 L t] of this pass
+};
+
+Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
+    const Json& settings = context.settings;
+    const ModelSites& sites = context.model.sites();
+    const auto n = settings.at("num_virtual_tokens").get<std::int64_t>();
+    auto adapter = std::make_shared<PrefixAdapter>(sites, n);
+    const at::Device& device = context.model.device();
+    const auto seed = [&](const char* name) { return tensorSeed(context.seed, std::string("prefix.") + name); };
+    // A file holds the rows themselves, so a run that continues from one has nothing to project.
+    if (settings.at("prefix_projection") == false || !settings.at("init_from").is_null()) {
+        adapter->setDirect(leaf(normalTensor({n, adapter->rowWidth()}, 1.0, seed("embedding"), device)));
+        return std::shared_ptr<Adapter>(adapter);
+    }
+    const std::int64_t t = sites.keyValueHeads * sites.headSize;
+    const std::int64_t E = settings.at("encoder_hidden_size").is_null() ? t : settings.at("encoder_hidden_size").get<std::int64_t>();
+    const double first = 1.0 / std::sqrt(static_cast<double>(t));
+    const double second = 1.0 / std::sqrt(static_cast<double>(E));
+    adapter->setProjected(leaf(normalTensor({n, t}, 1.0, seed("embedding"), device)),
+                          {leaf(uniformTensor({E, t}, first, seed("w1"), device)), leaf(uniformTensor({E}, first, seed("b1"), device)),
+                           leaf(uniformTensor({adapter->rowWidth(), E}, second, seed("w2"), device)),
+                           leaf(uniformTensor({adapter->rowWidth()}, second, seed("b2"), device))});
+    return std::shared_ptr<Adapter>(adapter);
+}
+
+}  // namespace
+
+Method prefixTuningMethod() {
+    Method method{"prefix_tuning", "Prefix tuning", "Add virtual tokens", "Learned keys and values in every layer.", "PREFIX_TUNING", false, {}, &create};
+    Setting count{"num_virtual_tokens", SettingType::Integer, 20, "Virtual tokens", "Length of the prefix."};
+    count.minimum = 1;
+    count.maximum = 4096;
+    count.unit = "tokens";
+    Setting projection{"prefix_projection", SettingType::Boolean, false, "Through an MLP", "Train the prefix through a two-layer network that is dropped afterwards."};
+    Setting hidden{"encoder_hidden_size", SettingType::Integer, nullptr, "MLP width", "Hidden size of that network; empty: the size of a key."};
+    hidden.minimum = 1;
+    hidden.maximum = 65536;
+    hidden.isNullable = true;
+    hidden.isUsual = false;
+    hidden.appliesWhen = {"prefix_projection", {true}};
+    Setting initFrom{"init_from", SettingType::Path, nullptr, "Continue from", "An adapter folder in PEFT format."};
+    initFrom.isUsual = false;
+    initFrom.isNullable = true;
+    method.schema = {"prefix_tuning", {count, projection, hidden, initFrom}};
+    return method;
+}
+
+}  // namespace luthier

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "peft/targets.h"
+
+#include <algorithm>
+#include <map>
+#include <regex>
+#include <set>
+
+namespace luthier {
+
+namespace {
+
+using Names = std::vector<std::string>;
+
+struct FamilyTargets {
+    Names lora;
+    Names ia3;
+    Names ia3FeedForward;
+};
+
+/// methods.md section 13, the families this build knows.
+const std::map<std::string, FamilyTargets>& table() {
+    static const std::map<std::string, FamilyTargets> entries{
+        {"gpt2", {{"c_attn"}, {"c_attn", "mlp.c_proj"}, {"mlp.c_proj"}}},
+        {"llama", {{"q_proj", "v_proj"}, {"k_proj", "v_proj", "down_proj"}, {"down_proj"}}},
+    };
+    return entries;
+}
+
+Result<std::regex> compiled(const std::string& pattern, const std::string& field) {
+    try {
+        return std::regex(pattern, std::regex::ECMAScript);
+    } catch (const std::regex_error&) {
+        return Problem{"bad_pattern", field + ": \"" + pattern + "\" is not a regular expression.",
+                       "Use a list of module names instead.", field, ExitCode::BadUsage};
+    }
+}
+
+Names namesOf(const Json& value) {
+    if (value.is_string()) return {value.get<std::string>()};
+    Names names;
+    if (value.is_array())
+        for (const Json& item : value) names.push_back(item.get<std::string>());
+    return names;
+}
+
+bool matchesAny(const std::string& path, const Names& entries) {
+    return std::any_of(entries.begin(), entries.end(), [&](const std::string& entry) { return endsWithModule(path, entry); });
+}
+
+/// Tests a path against a list, or a regular expression for the whole path.
+Result<std::vector<bool>> selected(const ModelSites& sites, const Json& rule, const std::string& field) {
+    std::vector<bool> chosen(sites.linears.size(), false);
+    if (rule.is_string() && rule != "all-linear") {
+        Result<std::regex> pattern = compiled(rule.get<std::string>(), field);
+        if (!pattern) return pattern.problems();
+        for (std::size_t i = 0; i < chosen.size(); ++i) chosen[i] = std::regex_match(sites.linears[i].path, *pattern);
+        return chosen;
+    }
+    const Names entries = namesOf(rule);
+    for (std::size_t i = 0; i < chosen.size(); ++i)
+        chosen[i] = rule == "all-linear" ? sites.linears[i].role != LinearRole::Head : matchesAny(sites.linears[i].path, entries);
+    return chosen;
+}
+
+std::string existingNames(const ModelSites& sites) {
+    std::set<std::string> seen;
+    std::string text;
+    for (const LinearSite& site : sites.linears)
+        if (seen.insert(lastName(site.path)).second) text += (text.empty() ? "" : ", ") + lastName(site.path);
+    return text;
+}
+
+}  // namespace
+
+bool endsWithModule(const std::string& path, const std::string& entry) {
+    if (path == entry) return true;
+    const std::string tail = "." + entry;
+    return path.size() > tail.size() && path.compare(path.size() - tail.size(), tail.size(), tail) == 0;
+}
+
+std::string lastName(const std::string& path) {
+    const std::size_t dot = path.rfind('.');
+    return dot == std::string::npos ? path : path.substr(dot + 1);
+}
+
+std::vector<std::string> defaultTargets(const std::string& peftType, const std::string& family) {
+    const auto found = table().find(family);
+    if (found == table().end()) return {};
+    return peftType == "IA3" ? found->second.ia3 : found->second.lora;
+}
+
+std::vector<std::string> defaultFeedForward(const std::string& family) {
+    const auto found = table().find(family);
+    return found == table().end() ? Names{} : found->second.ia3FeedForward;
+}
+
+Result<std::vector<std::size_t>> matchLinears(const ModelSites& sites, const Json& targets, const Json& excluded,
+                                              const Json& layersToTransform, const std::string& peftType) {
+    const std::string field = "method.target_modules";
+    Json rule = targets;
+    if (rule.is_null()) {
+        rule = defaultTargets(peftType, sites.family);
+        if (rule.empty())
+            return Problem{"no_default_targets", "There are no default target modules for the family " + sites.family + ".",
+                           "Name some of: " + existingNames(sites) + ".", field, ExitCode::BadUsage};
+    }
+    Result<std::vector<bool>> chosen = selected(sites, rule, field);
+    if (!chosen) return chosen.problems();
+    if (!excluded.is_null() && !excluded.empty()) {
+        Result<std::vector<bool>> left = selected(sites, excluded, "method.exclude_modules");
+        if (!left) return left.problems();
+        for (std::size_t i = 0; i < chosen->size(); ++i)
+            if ((*left)[i]) (*chosen)[i] = false;
+    }
+    std::set<std::int64_t> layers;
+    if (layersToTransform.is_number_integer()) layers.insert(layersToTransform.get<std::int64_t>());
+    if (layersToTransform.is_array())
+        for (const Json& layer : layersToTransform) layers.insert(layer.get<std::int64_t>());
+    std::vector<std::size_t> matched;
+    for (std::size_t i = 0; i < chosen->size(); ++i) {
+        if (!(*chosen)[i] || (!layers.empty() && !layers.contains(sites.linears[i].layer))) continue;
+        if (sites.linears[i].role == LinearRole::Head && sites.isTied)
+            return Problem{"tied_head", sites.headPath + " shares its weights with " + sites.embeddingPath + " in this model and cannot be adapted alone.",
+                           "Leave " + sites.headPath + " out of target_modules.", field, ExitCode::BadUsage};
+        matched.push_back(i);
+    }
+    if (matched.empty())
+        return Problem{"no_target_matches", "target_modules " + dumpLine(rule) + " matches no layer of this model.",
+                       "It has: " + existingNames(sites) + ".", field, ExitCode::BadUsage};
+    return matched;
+}
+
+std::vector<std::string> targetNames(const ModelSites& sites, const std::vector<std::size_t>& matched) {
+    const std::set<std::size_t> wanted(matched.begin(), matched.end());
+    for (const int segments : {1, 2}) {
+        std::set<std::string> names;
+        for (const std::size_t index : matched) {
+            const std::string& path = sites.linears[index].path;
+            std::size_t begin = path.size();
+            for (int i = 0; i < segments && begin != std::string::npos; ++i) begin = begin == 0 ? std::string::npos : path.rfind('.', begin - 1);
+            names.insert(begin == std::string::npos ? path : path.substr(begin + 1));
+        }
+        const Names list(names.begin(), names.end());
+        bool isExact = true;
+        for (std::size_t i = 0; i < sites.linears.size(); ++i)
+            if (matchesAny(sites.linears[i].path, list) != wanted.contains(i)) isExact = false;
+        if (isExact) return list;
+    }
+    Names paths;
+    for (const std::size_t index : matched) paths.push_back(sites.linears[index].path);
+    return paths;
+}
+
+Result<double> patternValue(const Json& pattern, const std::string& path, double fallback, const std::string& field) {
+    if (!pattern.is_object()) return fallback;
+    for (const auto& [key, value] : pattern.items()) {
+        Result<std::regex> expression = compiled("(?:.*\\.)?(?:" + key + ")", field);
+        if (!expression) return expression.problems();
+        if (std::regex_match(path, *expression)) return value.get<double>();
+    }
+    return fallback;
+}
+
+}  // namespace luthier

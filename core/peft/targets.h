@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// Which linear layers a method acts on, by PEFT's rules (methods.md 1.5): a list matches a module path that equals an entry or
+// ends with "." + entry; a string is a regular expression for the whole path; "all-linear" is every projection but the head;
+// null takes PEFT's defaults for the family (methods.md 13).
+
+#include "contract/json.h"
+#include "contract/problem.h"
+#include "model/site.h"
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace luthier {
+
+/// PEFT's default target modules of a family; empty when it has none. `peftType` "LORA", "IA3", …
+std::vector<std::string> defaultTargets(const std::string& peftType, const std::string& family);
+/// IA3's default feed-forward modules of a family.
+std::vector<std::string> defaultFeedForward(const std::string& family);
+
+/// Indices into sites.linears. Problem codes: no_default_targets, no_target_matches (naming the modules that exist),
+/// bad_pattern, tied_head.
+Result<std::vector<std::size_t>> matchLinears(const ModelSites& sites, const Json& targets, const Json& excluded,
+                                              const Json& layersToTransform, const std::string& peftType);
+
+/// The shortest list that PEFT resolves to exactly these layers: last names, then the last two names, then whole paths.
+std::vector<std::string> targetNames(const ModelSites& sites, const std::vector<std::size_t>& matched);
+
+/// True when `path` equals `entry` or ends with "." + entry.
+bool endsWithModule(const std::string& path, const std::string& entry);
+
+/// "q_proj" of "model.layers.0.self_attn.q_proj".
+std::string lastName(const std::string& path);
+
+/// First value in `pattern` (rank_pattern, alpha_pattern) whose key, a regular expression, matches the end of `path` from a
+/// segment boundary; `fallback` without a match.
+Result<double> patternValue(const Json& pattern, const std::string& path, double fallback, const std::string& field);
+
+}  // namespace luthier

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* The one C header between core/text and the Rust crate in this folder. No panic crosses it: every entry catches unwinding and
+ * answers LUTHIER_TEXT_PANIC. Every answer is a buffer that the caller frees; its bytes are the result, or a message when the
+ * status says so. A tokenizer may be used by several threads at once. */
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    LUTHIER_TEXT_OK = 0,
+    LUTHIER_TEXT_ERROR = 1,   /* bytes are a message */
+    LUTHIER_TEXT_PANIC = 2,   /* bytes are a message; the library is at fault or the file is hostile */
+    LUTHIER_TEXT_RAISED = 3,  /* the chat template called raise_exception; bytes are its words */
+    LUTHIER_TEXT_SYNTAX = 4,  /* the chat template does not parse */
+    LUTHIER_TEXT_LIMIT = 5,   /* out of fuel, recursion or output */
+};
+
+enum {
+    LUTHIER_ENCODE_SPECIAL = 1,  /* run the post-processor: begin and end tokens */
+    LUTHIER_ENCODE_PLAIN = 2,    /* control tokens written in the text stay text */
+};
+
+typedef struct LuthierBuffer {
+    int32_t status;
+    uint8_t* data;
+    size_t size;
+    size_t capacity;
+} LuthierBuffer;
+
+typedef struct LuthierTokenizer LuthierTokenizer;
+typedef struct LuthierTemplate LuthierTemplate;
+
+void luthier_buffer_free(LuthierBuffer buffer);
+
+/* `json` is the text of tokenizer.json. */
+LuthierBuffer luthier_tokenizer_open(const uint8_t* json, size_t size, LuthierTokenizer** out);
+void luthier_tokenizer_free(LuthierTokenizer* tokenizer);
+/* Makes the post-processor put these ids around a text; -1 for none. */
+LuthierBuffer luthier_tokenizer_set_ends(LuthierTokenizer* tokenizer, int64_t bos, int64_t eos);
+/* Declares `token` a control token; adds it when the vocabulary lacks it. */
+LuthierBuffer luthier_tokenizer_add_special(LuthierTokenizer* tokenizer, const uint8_t* token, size_t size);
+/* OK: triples of uint32 {id, first byte, byte behind the last}. */
+LuthierBuffer luthier_tokenizer_encode(const LuthierTokenizer* tokenizer, const uint8_t* text, size_t size, int32_t flags);
+LuthierBuffer luthier_tokenizer_decode(const LuthierTokenizer* tokenizer, const uint32_t* ids, size_t count, int32_t skip_special);
+/* The piece as the vocabulary spells it; empty for an id it does not hold. */
+LuthierBuffer luthier_tokenizer_piece(const LuthierTokenizer* tokenizer, uint32_t id);
+int64_t luthier_tokenizer_id(const LuthierTokenizer* tokenizer, const uint8_t* token, size_t size); /* -1: none */
+int64_t luthier_tokenizer_size(const LuthierTokenizer* tokenizer); /* highest id + 1 */
+int32_t luthier_tokenizer_is_special(const LuthierTokenizer* tokenizer, uint32_t id);
+
+/* Compiles a chat template with transformers' settings (trim_blocks, lstrip_blocks, loop controls). */
+LuthierBuffer luthier_template_open(const uint8_t* source, size_t size, LuthierTemplate** out);
+void luthier_template_free(LuthierTemplate* compiled);
+/* `context` is a JSON object of the template's variables. */
+LuthierBuffer luthier_template_render(const LuthierTemplate* compiled, const uint8_t* context, size_t size);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The C side of luthier_text.h. Nothing here but pointers, `catch_unwind` and buffers; the work is in `tokenizer` and `template`.
+
+mod python;
+mod template;
+mod tokenizer;
+
+use std::cell::RefCell;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::Once;
+
+pub const OK: i32 = 0;
+pub const ERROR: i32 = 1;
+pub const PANIC: i32 = 2;
+pub const RAISED: i32 = 3;
+pub const SYNTAX: i32 = 4;
+pub const LIMIT: i32 = 5;
+
+/// A status of luthier_text.h and a message.
+pub struct Fault(pub i32, pub String);
+
+pub fn error<T: ToString>(message: T) -> Fault {
+    Fault(ERROR, message.to_string())
+}
+
+#[repr(C)]
+pub struct LuthierBuffer {
+    status: i32,
+    data: *mut u8,
+    size: usize,
+    capacity: usize,
+}
+
+fn buffer(status: i32, bytes: Vec<u8>) -> LuthierBuffer {
+    let mut bytes = std::mem::ManuallyDrop::new(bytes);
+    LuthierBuffer { status, data: bytes.as_mut_ptr(), size: bytes.len(), capacity: bytes.capacity() }
+}
+
+thread_local! {
+    static PANIC_WORDS: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Runs `work`; a panic becomes a message instead of text on stderr.
+fn guarded(work: impl FnOnce() -> Result<Vec<u8>, Fault>) -> LuthierBuffer {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        std::panic::set_hook(Box::new(|info| {
+            PANIC_WORDS.with(|words| *words.borrow_mut() = info.to_string().replace('\n', " "));
+        }))
+    });
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(bytes)) => buffer(OK, bytes),
+        Ok(Err(Fault(status, message))) => buffer(status, message.into_bytes()),
+        Err(_) => buffer(PANIC, PANIC_WORDS.with(|words| words.take()).into_bytes()),
+    }
+}
+
+unsafe fn slice<'a, T>(data: *const T, count: usize) -> &'a [T] {
+    if count == 0 { &[] } else { std::slice::from_raw_parts(data, count) }
+}
+
+unsafe fn text<'a>(data: *const u8, size: usize) -> Result<&'a str, Fault> {
+    std::str::from_utf8(slice(data, size)).map_err(|e| error(format!("not UTF-8 at byte {}", e.valid_up_to())))
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn luthier_buffer_free(buffer: LuthierBuffer) {
+    drop(Vec::from_raw_parts(buffer.data, buffer.size, buffer.capacity));
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn luthier_tokenizer_open(json: *const u8, size: usize, out: *mut *mut tokenizer::Tokenizer) -> LuthierBuffer {
+    guarded(|| {
+        let opened = tokenizer::Tokenizer::open(slice(json, size))?;
+        *out = Box::into_raw(Box::new(opened));
+        Ok(Vec::new())
+    })
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn luthier_tokenizer_free(tokenizer: *mut tokenizer::Tokenizer) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(Box::from_raw(tokenizer))));
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn luthier_tokenizer_set_ends(tokenizer: *mut tokenizer::Tokenizer, bos: i64, eos: i64) -> LuthierBuffer {
+    guarded(|| (*tokenizer).set_ends(bos, eos).map(|()| Vec::new()))
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn luthier_tokenizer_add_special(tokenizer: *mut tokenizer::Tokenizer, token: *const u8, size: usize) -> LuthierBuffer {
+    guarded(|| (*tokenizer).add_special(text(token, size)?).map(|()| Vec::new()))
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn luthier_tokenizer_encode(tokenizer: *const tokenizer::Tokenizer, words: *const u8, size: usize, flags: i32) -> LuthierBuffer {
+    guarded(|| (*tokenizer).encode(text(words, size)?, flags & 1 != 0, flags & 2 != 0))
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn luthier_tokenizer_decode(tokenizer: *const tokenizer::Tokenizer, ids: *const u32, count: usize, skip_special: i32) -> LuthierBuffer {
+    guarded(|| (*tokenizer).decode(slice(ids, count), skip_special != 0))
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn luthier_tokenizer_piece(tokenizer: *const tokenizer::Tokenizer, id: u32) -> LuthierBuffer {
+    guarded(|| Ok((*tokenizer).piece(id).into_bytes()))
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn luthier_tokenizer_id(tokenizer: *const tokenizer::Tokenizer, token: *const u8, size: usize) -> i64 {
+    catch_unwind(AssertUnwindSafe(|| text(token, size).ok().and_then(|token| (*tokenizer).id(token)).map_or(-1, i64::from))).unwrap_or(-1)
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn luthier_tokenizer_size(tokenizer: *const tokenizer::Tokenizer) -> i64 {
+    catch_unwind(AssertUnwindSafe(|| (*tokenizer).size())).unwrap_or(0)
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn luthier_tokenizer_is_special(tokenizer: *const tokenizer::Tokenizer, id: u32) -> i32 {
+    catch_unwind(AssertUnwindSafe(|| i32::from((*tokenizer).is_special(id)))).unwrap_or(0)
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn luthier_template_open(source: *const u8, size: usize, out: *mut *mut template::Template) -> LuthierBuffer {
+    guarded(|| {
+        let compiled = template::Template::open(text(source, size)?)?;
+        *out = Box::into_raw(Box::new(compiled));
+        Ok(Vec::new())
+    })
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn luthier_template_free(compiled: *mut template::Template) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(Box::from_raw(compiled))));
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn luthier_template_render(compiled: *const template::Template, context: *const u8, size: usize) -> LuthierBuffer {
+    guarded(|| (*compiled).render(slice(context, size)))
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// A chat template is a stranger's program. It runs in a child process with 512 MiB and two seconds a chat; inside, the bridge
+// bounds instructions, recursion and output. A child that dies or is late makes one problem, and every later chat the same one.
+
+#include "contract/problem.h"
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+namespace luthier {
+
+class ChatTemplate final {
+public:
+    /// Neither compiles nor starts anything yet.
+    explicit ChatTemplate(std::string source);
+    ~ChatTemplate();
+    ChatTemplate(const ChatTemplate&) = delete;
+    ChatTemplate& operator=(const ChatTemplate&) = delete;
+
+    /// `context`: a JSON object of variables. Problem codes: template_raised, template_invalid, template_failed, template_limit.
+    /// May be called by several threads; they take turns.
+    Result<std::string> render(std::string_view context);
+
+    const std::string& source() const { return m_source; }
+
+private:
+    bool start();
+    void stop();
+    Result<std::string> giveUp(Problem problem);
+
+    std::string m_source;
+    std::mutex m_mutex;
+    int m_socket = -1;
+    int m_process = -1;
+    std::unique_ptr<Problem> m_end;  ///< set once the child died
+};
+
+}  // namespace luthier

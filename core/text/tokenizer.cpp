@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "text/tokenizer.h"
+
+#include "text/backend.h"
+#include "text/chat_template.h"
+#include "text/model_files.h"
+#include "text/utf8.h"
+
+#include <algorithm>
+#include <map>
+
+namespace luthier {
+
+struct Tokenizer::Parts {
+    std::unique_ptr<TokenizerBackend> backend;
+    ModelFiles files;
+    std::optional<int> bos;
+    std::optional<int> eos;
+    std::optional<int> pad;
+    std::map<std::string, std::unique_ptr<ChatTemplate>> chatTemplates;
+};
+
+namespace {
+
+bool flagOf(const Json& object, const char* key, bool fallback) {
+    const Json& value = object.value(key, Json());
+    return value.is_boolean() ? value.get<bool>() : fallback;
+}
+
+bool isNamed(const Json& object, const char* key) { return object.contains(key) && object[key].is_boolean(); }
+
+std::optional<int> namedId(const TokenizerBackend& backend, const ModelFiles& files, const std::string& name) {
+    if (const std::string text = files.namedToken(name); !text.empty()) {
+        if (const auto id = backend.idOf(text)) return id;
+    }
+    const std::vector<int> ids = files.ids(name + "_id");
+    if (ids.empty() || ids.front() < 0 || ids.front() >= backend.size()) return std::nullopt;
+    return ids.front();
+}
+
+struct Opened {
+    std::unique_ptr<TokenizerBackend> backend;
+    bool isSentencePiece = false;
+};
+
+Result<Opened> openBackend(const std::filesystem::path& folder, const ModelFiles& files) {
+    if (const auto file = folder / "tokenizer.json"; std::filesystem::exists(file)) {
+        auto backend = openTokenizerJson(file);
+        if (!backend) return backend.problems();
+        return Opened{std::move(*backend), false};
+    }
+    for (const char* name : {"tokenizer.model", "spiece.model"}) {
+        const auto file = folder / name;
+        if (!std::filesystem::exists(file)) continue;
+        auto backend = openSentencePiece(file, flagOf(files.tokenizerConfig, "legacy", true));
+        if (!backend) return backend.problems();
+        return Opened{std::move(*backend), true};
+    }
+    return Problem{.code = "tokenizer_missing", .message = "No tokenizer.json and no tokenizer.model in " + folder.string() + ".",
+                   .hint = "Copy the tokenizer's files into the model's folder.", .field = ""};
+}
+
+/// transformers gives a message's reasoning under every name that templates read it by.
+Json withReasoningNames(const Json& messages) {
+    Json renamed = Json::array();
+    for (const Json& message : messages) {
+        const Json* reasoning = nullptr;
+        for (const char* key : {"reasoning_content", "thinking", "reasoning"}) {
+            if (reasoning == nullptr && message.contains(key) && !message[key].is_null()) reasoning = &message[key];
+        }
+        Json copy = message;
+        if (reasoning != nullptr) {
+            if (!copy.contains("thinking")) copy["thinking"] = *reasoning;
+            copy["reasoning_content"] = *reasoning;
+        }
+        renamed.push_back(std::move(copy));
+    }
+    return renamed;
+}
+
+}  // namespace
+
+Tokenizer::Tokenizer(std::unique_ptr<Parts> parts) : m_parts(std::move(parts)) {}
+Tokenizer::~Tokenizer() = default;
+
+Result<std::unique_ptr<Tokenizer>> Tokenizer::open(const std::filesystem::path& modelFolder) {
+    auto files = readModelFiles(modelFolder);
+    if (!files) return files.problems();
+    auto opened = openBackend(modelFolder, *files);
+    if (!opened) return opened.problems();
+
+    auto parts = std::make_unique<Parts>();
+    parts->backend = std::move(opened->backend);
+    parts->files = std::move(*files);
+    TokenizerBackend& backend = *parts->backend;
+    for (const DeclaredToken& token : parts->files.declaredTokens()) {
+        if (auto declared = backend.declare(token); !declared) return declared.problems();
+    }
+    parts->bos = namedId(backend, parts->files, "bos_token");
+    parts->eos = namedId(backend, parts->files, "eos_token");
+    parts->pad = namedId(backend, parts->files, "pad_token");
+
+    // As transformers 5: tokenizer.json's post-processor counts unless the configuration names what to add.
+    const Json& config = parts->files.tokenizerConfig;
+    if (opened->isSentencePiece || isNamed(config, "add_bos_token") || isNamed(config, "add_eos_token")) {
+        Ends ends;
+        if (flagOf(config, "add_bos_token", opened->isSentencePiece)) ends.bos = parts->bos;
+        if (flagOf(config, "add_eos_token", false)) ends.eos = parts->eos;
+        if (auto set = backend.setEnds(ends); !set) return set.problems();
+    }
+    for (auto& [name, source] : parts->files.chatTemplates) {
+        parts->chatTemplates[name] = std::make_unique<ChatTemplate>(source);
+    }
+    return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(parts)));
+}
+
+std::vector<TokenSpan> Tokenizer::encodeWithOffsets(std::string_view text, SpecialTokens special, TextKind kind) const {
+    if (!isUtf8(text)) return m_parts->backend->encode(toUtf8(text), special, kind);
+    return m_parts->backend->encode(text, special, kind);
+}
+
+std::vector<int> Tokenizer::encode(std::string_view text, SpecialTokens special, TextKind kind) const {
+    std::vector<int> ids;
+    for (const TokenSpan& token : encodeWithOffsets(text, special, kind)) ids.push_back(token.id);
+    return ids;
+}
+
+std::vector<std::vector<int>> Tokenizer::encodeBatch(std::span<const std::string> texts, SpecialTokens special, TextKind kind) const {
+    std::vector<std::vector<int>> rows;
+    rows.reserve(texts.size());
+    for (const std::string& text : texts) rows.push_back(encode(text, special, kind));
+    return rows;
+}
+
+std::string Tokenizer::decode(std::span<const int> ids, bool skipSpecial) const { return m_parts->backend->decode(ids, skipSpecial); }
+
+std::string Tokenizer::tokenText(int id) const { return id < 0 ? std::string() : m_parts->backend->piece(id); }
+std::optional<int> Tokenizer::idOf(std::string_view token) const { return m_parts->backend->idOf(token); }
+bool Tokenizer::isSpecial(int id) const { return id >= 0 && m_parts->backend->isSpecial(id); }
+int Tokenizer::vocabularySize() const { return m_parts->backend->size(); }
+
+std::optional<int> Tokenizer::bosId() const { return m_parts->bos; }
+std::optional<int> Tokenizer::eosId() const { return m_parts->eos; }
+std::optional<int> Tokenizer::padId() const { return m_parts->pad; }
+
+std::vector<int> Tokenizer::endIds() const {
+    std::vector<int> ids = m_parts->files.ids("eos_token_id");
+    if (ids.empty() && m_parts->eos) ids.push_back(*m_parts->eos);
+    return ids;
+}
+
+bool Tokenizer::hasChatTemplate() const { return m_parts->chatTemplates.contains("default"); }
+
+std::string Tokenizer::chatTemplate() const {
+    return hasChatTemplate() ? m_parts->chatTemplates.at("default")->source() : std::string();
+}
+
+Result<std::string> Tokenizer::renderChat(const Json& messages, bool addGenerationPrompt, const Json& tools) const {
+    if (!hasChatTemplate()) {
+        return Problem{.code = "chat_template_missing", .message = "This model has no chat template.",
+                       .hint = "Use prompt and completion rows, or put a chat_template.jinja into the model's folder.", .field = ""};
+    }
+    const auto isMessage = [](const Json& message) { return message.is_object(); };
+    if (!messages.is_array() || !std::all_of(messages.begin(), messages.end(), isMessage)) {
+        return Problem{.code = "wrong_type", .message = "A conversation is a list of objects with role and content.",
+                       .hint = "Write [{\"role\": \"user\", \"content\": \"…\"}].", .field = ""};
+    }
+    Json context = Json::object();
+    for (const char* name : kNamedTokens) {
+        if (const std::string text = m_parts->files.namedToken(name); !text.empty()) context[name] = text;
+    }
+    context["messages"] = withReasoningNames(messages);
+    context["tools"] = tools;
+    context["documents"] = nullptr;
+    context["add_generation_prompt"] = addGenerationPrompt;
+    const bool hasToolUse = !tools.is_null() && m_parts->chatTemplates.contains("tool_use");
+    return m_parts->chatTemplates.at(hasToolUse ? "tool_use" : "default")->render(dumpLine(context));
+}
+
+StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, bool skipSpecial) : m_tokenizer(tokenizer), m_skipSpecial(skipSpecial) {}
+
+std::string StreamDecoder::push(int id) {
+    m_ids.push_back(id);
+    const std::span<const int> ids(m_ids);
+    const std::string known = m_tokenizer.decode(ids.subspan(m_settled, m_pending - m_settled), m_skipSpecial);
+    const std::string all = m_tokenizer.decode(ids.subspan(m_settled), m_skipSpecial);
+    if (all.size() <= known.size() || all.ends_with("\xEF\xBF\xBD")) return {};
+    m_settled = m_pending;
+    m_pending = m_ids.size();
+    return all.substr(known.size());
+}
+
+std::string StreamDecoder::finish() {
+    const std::span<const int> ids(m_ids);
+    const std::string known = m_tokenizer.decode(ids.subspan(m_settled, m_pending - m_settled), m_skipSpecial);
+    const std::string all = m_tokenizer.decode(ids.subspan(m_settled), m_skipSpecial);
+    m_ids.clear();
+    m_settled = m_pending = 0;
+    return all.size() > known.size() ? all.substr(known.size()) : std::string();
+}
+
+}  // namespace luthier

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/adamw.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+
+#include <cmath>
+
+namespace luthier {
+
+AdamW::AdamW(const std::vector<TrainedParameter>& parameters, AdamWSettings settings) : m_parameters(parameters), m_settings(settings) {
+    for (const TrainedParameter& parameter : m_parameters) {
+        m_first.push_back(at::zeros_like(parameter.tensor.detach()));
+        m_second.push_back(at::zeros_like(parameter.tensor.detach()));
+        m_steps.push_back(at::zeros({}, at::TensorOptions(at::kFloat).device(parameter.tensor.device())));
+    }
+}
+
+void AdamW::step(double learningRate) {
+    const at::NoGradGuard guard;
+    std::vector<at::Tensor> values, gradients, first, second, steps;
+    for (std::size_t i = 0; i < m_parameters.size(); ++i) {
+        const at::Tensor& gradient = m_parameters[i].tensor.grad();
+        if (!gradient.defined()) continue;
+        m_steps[i].add_(1);
+        values.push_back(m_parameters[i].tensor);
+        gradients.push_back(gradient.contiguous());
+        first.push_back(m_first[i]);
+        second.push_back(m_second[i]);
+        steps.push_back(m_steps[i]);
+    }
+    if (values.empty()) return;
+    at::_fused_adamw_(values, gradients, first, second, {}, steps, learningRate, m_settings.beta1, m_settings.beta2,
+                      m_settings.weightDecay, m_settings.epsilon, false, false);
+}
+
+void AdamW::clearGradients() {
+    for (const TrainedParameter& parameter : m_parameters) parameter.tensor.mutable_grad() = at::Tensor();
+}
+
+double AdamW::clipGradients(double maxNorm) {
+    const at::NoGradGuard guard;
+    double squares = 0;
+    for (const TrainedParameter& parameter : m_parameters) {
+        const at::Tensor& gradient = parameter.tensor.grad();
+        if (!gradient.defined()) continue;
+        const double norm = gradient.norm().item<double>();
+        squares += norm * norm;
+    }
+    const double norm = std::sqrt(squares);
+    const double factor = maxNorm / (norm + 1e-6);
+    if (maxNorm > 0 && factor < 1)
+        for (const TrainedParameter& parameter : m_parameters)
+            if (parameter.tensor.grad().defined()) parameter.tensor.mutable_grad().mul_(factor);
+    return norm;
+}
+
+std::vector<NamedTensor> AdamW::state() const {
+    std::vector<NamedTensor> state;
+    for (std::size_t i = 0; i < m_parameters.size(); ++i) {
+        state.push_back({"optimizer." + m_parameters[i].name + ".exp_avg", m_first[i]});
+        state.push_back({"optimizer." + m_parameters[i].name + ".exp_avg_sq", m_second[i]});
+        state.push_back({"optimizer." + m_parameters[i].name + ".step", m_steps[i]});
+    }
+    return state;
+}
+
+}  // namespace luthier

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// AdamW (Loshchilov & Hutter 2019) as torch.optim.AdamW computes it, one fused pass over each tensor:
+// p *= 1 - lr wd; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; p -= lr / (1-b1^t) * m / (sqrt(v) / sqrt(1-b2^t) + eps).
+
+#include "peft/adapter.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <vector>
+
+namespace luthier {
+
+struct AdamWSettings {
+    double beta1 = 0.9;
+    double beta2 = 0.999;
+    double epsilon = 1e-8;
+    double weightDecay = 0;
+};
+
+class AdamW final {
+public:
+    AdamW(const std::vector<TrainedParameter>& parameters, AdamWSettings settings);
+
+    /// One update from the parameters' gradients; parameters without a gradient are left alone.
+    void step(double learningRate);
+    void clearGradients();
+
+    /// Total L2 norm of all gradients; scaled down to `maxNorm` when that is positive and smaller, as torch's clip_grad_norm_.
+    double clipGradients(double maxNorm);
+
+    /// First and second moments and step counts, by the parameters' names; load() takes the same names.
+    std::vector<NamedTensor> state() const;
+
+private:
+    std::vector<TrainedParameter> m_parameters;
+    AdamWSettings m_settings;
+    std::vector<at::Tensor> m_first;   // f32, shape of the parameter
+    std::vector<at::Tensor> m_second;
+    std::vector<at::Tensor> m_steps;   // [] f32
+};
+
+}  // namespace luthier

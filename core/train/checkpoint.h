@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// A checkpoint is a folder written whole or not at all: `state.safetensors` (trained parameters and optimiser moments, float32)
+// and `state.json`. Since data order and randomness are functions of (seed, step), the step number is all of their state.
+//
+//   checkpoints/step-000100/state.safetensors   parameter.NAME, optimizer.NAME.exp_avg, .exp_avg_sq, .step
+//   checkpoints/step-000100/state.json          TrainState
+
+#include "contract/problem.h"
+#include "peft/adapter.h"
+#include "train/adamw.h"
+
+#include <cstdint>
+#include <filesystem>
+
+namespace luthier {
+
+struct TrainState {
+    std::int64_t step = 0;               ///< optimiser steps done
+    double learningRate = 0;             ///< base rate; a `set` command may have changed it
+    std::int64_t tokens = 0;             ///< seen since the run began
+    std::int64_t supervisedTokens = 0;
+    double seconds = 0;                  ///< spent training
+    double bestEvalLoss = 0;             ///< 0 when none was taken
+    std::int64_t bestEvalStep = 0;
+    int threads = 0;                     ///< results are bit-equal only with as many
+};
+
+/// @returns bytes on disk. Problem codes: disk_full and those of io/atomic.h.
+Result<std::int64_t> writeCheckpoint(const std::filesystem::path& folder, const Adapter& adapter, const AdamW& optimizer, const TrainState& state);
+
+/// Fills the parameters and moments in place. Problem codes: checkpoint_missing, checkpoint_mismatch.
+Result<TrainState> readCheckpoint(const std::filesystem::path& folder, const Adapter& adapter, AdamW& optimizer);
+
+}  // namespace luthier

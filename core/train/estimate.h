@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What a run will cost, from config.json alone: counts are exact (the method is attached to a model without memory), bytes of
+// the adapter file are exact, memory is a model of the step (which tensors it keeps, for how many tokens).
+
+#include "contract/json.h"
+#include "contract/problem.h"
+#include "contract/run_config.h"
+#include "model/decoder.h"
+#include "peft/adapter.h"
+
+namespace luthier {
+
+/// The document of `estimate --json` (core/README.md).
+Result<Json> estimateRun(const RunConfig& config);
+
+/// {"name","kind","total_bytes"} of the device that a run would use.
+Json describeDevice(const std::string& name);
+
+/// Parameters by the last part of the module they belong to.
+Json countByPart(const Adapter& adapter);
+
+}  // namespace luthier

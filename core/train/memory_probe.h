@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What a worker uses: the resident set on a CPU (from /proc), the allocator's figures on a GPU.
+
+#include "contract/events.h"
+
+#include <cstdint>
+
+namespace luthier {
+
+MemoryReading readMemory();
+/// Highest resident set of this process so far, bytes.
+std::int64_t peakHostBytes();
+/// All memory of this machine, bytes.
+std::int64_t totalHostBytes();
+
+}  // namespace luthier

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/run.h"
+
+#include "data/dataset.h"
+#include "data/order.h"
+#include "data/tokenizer_encoder.h"
+#include "generate/generator.h"
+#include "io/atomic.h"
+#include "io/sha256.h"
+#include "io/weight_folder.h"
+#include "model/open.h"
+#include "peft/adapter_file.h"
+#include "peft/method.h"
+#include "text/tokenizer.h"
+#include "train/estimate.h"
+#include "train/memory_probe.h"
+#include "train/trainer.h"
+
+#include <ATen/Parallel.h>
+
+#include <chrono>
+#include <filesystem>
+#include <thread>
+
+namespace luthier {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// Stands for the tokenizer of a model folder that has none; rows of ids need no other.
+class MissingTokenizer final : public TextEncoder {
+public:
+    MissingTokenizer(Problem problem, std::int64_t vocabulary) : m_problem(std::move(problem)), m_vocabulary(vocabulary) {}
+    std::vector<std::int32_t> encode(std::string_view, TextOrigin) const override { throw Failure(m_problem); }
+    std::optional<std::int32_t> begin() const override { return std::nullopt; }
+    std::optional<std::int32_t> end() const override { return std::nullopt; }
+    std::optional<std::int32_t> padding() const override { return std::nullopt; }
+    std::int64_t vocabularySize() const override { return m_vocabulary; }
+    std::string tokenText(std::int32_t id) const override { return std::to_string(id); }
+    bool isSpecial(std::int32_t) const override { return false; }
+    bool hasChatTemplate() const override { return false; }
+    Result<std::string> renderChat(const Json&, bool) const override { return m_problem; }
+
+private:
+    Problem m_problem;
+    std::int64_t m_vocabulary;
+};
+
+std::vector<Example> examplesOf(const std::vector<DataRow>& rows) {
+    std::vector<Example> examples;
+    for (const DataRow& row : rows) examples.push_back({row.ids, row.labels});
+    return examples;
+}
+
+Json hashesOf(const RunConfig& config) {
+    Json inputs = Json::object();
+    const auto add = [&inputs](const fs::path& file) {
+        if (Result<std::string> hash = sha256OfFile(file)) inputs[file.string()] = *hash;
+    };
+    if (config.get<std::string>("model.init") == "pretrained")
+        if (Result<std::shared_ptr<const WeightFolder>> folder = WeightFolder::open(config.get<std::string>("model.path")))
+            for (const fs::path& file : (*folder)->files()) add(file);
+    std::error_code code;
+    for (const char* key : {"data.train.path", "data.eval.path"})
+        if (const auto path = config.optional<std::string>(key); path && fs::is_regular_file(*path, code)) add(*path);
+    return inputs;
+}
+
+class Run {
+public:
+    explicit Run(const RunRequest& request) : m_request(request), m_config(request.config) {}
+
+    ExitCode execute() {
+        announce();
+        openModelAndRows();
+        attach();
+        BatchPlan plan(m_data.trainLengths(), planOptions());
+        Trainer trainer(*m_model, m_adapter, optimizerSettings(), trainerSettings(plan), ports(plan));
+        m_optimizer = &trainer.optimizer();
+        if (m_request.start == RunStart::Resume) resume(trainer);
+        // Hashing reads every input once; the steps need not wait for it.
+        std::thread hashing([this] { m_hashes = hashesOf(m_config); });
+        TrainEnd end;
+        try {
+            end = trainer.run();
+        } catch (...) {
+            hashing.join();
+            throw;
+        }
+        hashing.join();
+        writeConfig(m_hashes);
+        return finish(trainer, end);
+    }
+
+private:
+    void emit(const Json& event) { m_request.events.write(event).orThrow(); }
+
+    void writeConfig(const Json& hashes) {
+        Json document = m_config.document;
+        document["versions"] = Json{{"luthier", LUTHIER_VERSION}, {"torch", "2.11.0"}};
+        document["hardware"] = describeDevice(m_config.device());
+        if (!hashes.is_null()) document["inputs"] = hashes;
+        writeJsonAtomically(m_request.folder.config(), document).orThrow();
+    }
+
+    void announce() {
+        if (m_request.start == RunStart::New) {
+            writeConfig(nullptr);
+            emit({{"type", "run_started"}, {"config", m_config.document}, {"device", describeDevice(m_config.device())}});
+        }
+    }
+
+    void openModelAndRows() {
+        emit(event::phase("loading", 0, 1));
+        ModelRequest request{m_config.get<std::string>("model.path"), m_config.get<std::string>("model.dtype"), m_config.device(),
+                             m_config.get<std::string>("model.init"), m_config.get<std::uint64_t>("train.seed")};
+        m_model = openModel(request).orThrow();
+        emit({{"type", "model_loaded"}, {"architecture", m_model->description().architecture},
+              {"parameters", m_model->weights().parameterCount()}, {"bytes", m_model->weights().bytes()},
+              {"dtype", m_model->dtype() == at::kBFloat16 ? "bfloat16" : "float32"}});
+        Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::open(request.folder);
+        if (tokenizer) m_tokenizer = std::move(*tokenizer);
+        if (m_tokenizer)
+            m_encoder = std::make_unique<TokenizerEncoder>(*m_tokenizer);
+        else
+            m_encoder = std::make_unique<MissingTokenizer>(tokenizer.problem(), m_model->description().vocabulary);
+        auto lastReport = Clock::now() - std::chrono::hours(1);
+        m_data = Dataset::build(m_config, *m_encoder, [&](const std::string& name, std::int64_t done, std::int64_t total) {
+                     if (done != total && Clock::now() - lastReport < std::chrono::milliseconds(200)) return;
+                     lastReport = Clock::now();
+                     emit(event::phase(name, done, total));
+                 }).orThrow();
+        checkVocabulary();
+        emit({{"type", "data"}, {"rows", m_data.facts.rows}, {"train_rows", m_data.train.size()}, {"eval_rows", m_data.eval.size()},
+              {"tokens", m_data.facts.tokens}, {"supervised_tokens", m_data.facts.supervisedTokens},
+              {"truncated_rows", m_data.facts.truncatedRows}, {"skipped_rows", m_data.facts.skippedRows}});
+        for (const DataProblem& problem : m_data.problems)
+            if (problem.level != DataLevel::Note) emit(event::warning(problem.code, problem.message, problem.hint));
+    }
+
+    /// An id beyond the embedding would read foreign memory.
+    void checkVocabulary() const {
+        const auto vocabulary = static_cast<std::int32_t>(m_model->description().vocabulary);
+        for (const std::vector<DataRow>* rows : {&m_data.train, &m_data.eval})
+            for (const DataRow& row : *rows)
+                for (std::size_t i = 0; i < row.ids.size(); ++i)
+                    if (row.ids[i] < 0 || row.ids[i] >= vocabulary || row.labels[i] >= vocabulary)
+                        throw Failure({"id_out_of_range", "Row " + std::to_string(row.sourceRow) + " of the data holds the token id " + std::to_string(std::max(row.ids[i], row.labels[i])) +
+                                                              "; the model knows ids below " + std::to_string(vocabulary) + ".",
+                                       "Use the tokenizer that belongs to the model.", "data.train.path"});
+    }
+
+    void attach() {
+        const Method* method = findMethod(m_config.methodType());
+        const auto tokenize = [this](const std::string& text) {
+            std::vector<std::int64_t> ids;
+            if (m_tokenizer)
+                for (const int id : m_tokenizer->encode(text)) ids.push_back(id);
+            return ids;
+        };
+        m_adapter = method->create({*m_model, m_config.method(), m_config.get<std::uint64_t>("train.seed"), tokenize}).orThrow();
+        if (const auto from = m_config.optional<std::string>("method.init_from"); from && m_request.start == RunStart::New)
+            loadInto(*m_adapter, *from).orThrow();
+        std::int64_t trainable = 0;
+        for (const TrainedParameter& parameter : m_adapter->parameters()) trainable += parameter.tensor.numel();
+        const std::int64_t base = m_model->weights().parameterCount();
+        const std::int64_t total = m_adapter->trainsBase() ? base : base + trainable;
+        m_trainable = trainable;
+        m_total = total;
+        emit({{"type", "parameters"}, {"trainable", trainable}, {"frozen", total - trainable},
+              {"percent", 100.0 * static_cast<double>(trainable) / static_cast<double>(total)}, {"by_part", countByPart(*m_adapter)}});
+    }
+
+    PlanOptions planOptions() const {
+        PlanOptions options;
+        options.batchSize = m_config.get<std::int64_t>("train.batch_size");
+        options.accumulation = m_config.get<std::int64_t>("train.gradient_accumulation_steps");
+        options.maxSteps = m_config.optional<std::int64_t>("train.max_steps").value_or(0);
+        options.epochs = m_config.optional<double>("train.epochs").value_or(1);
+        options.seed = m_config.get<std::uint64_t>("train.seed");
+        options.shuffle = m_config.get<bool>("data.shuffle");
+        options.packing = m_config.get<bool>("data.packing");
+        options.maxLength = m_config.get<std::int64_t>("data.max_length");
+        return options;
+    }
+
+    AdamWSettings optimizerSettings() const {
+        return {m_config.get<double>("train.adam_beta1"), m_config.get<double>("train.adam_beta2"), m_config.get<double>("train.adam_epsilon"), m_config.get<double>("train.weight_decay")};
+    }
+
+    TrainerSettings trainerSettings(const BatchPlan& plan) const {
+        TrainerSettings settings;
+        settings.totalSteps = plan.totalSteps();
+        settings.microBatches = m_config.get<std::int64_t>("train.gradient_accumulation_steps");
+        settings.schedule = m_config.get<std::string>("train.lr_scheduler_type");
+        settings.warmupSteps = m_config.get<std::int64_t>("train.warmup_steps");
+        settings.learningRate = m_config.get<double>("train.learning_rate");
+        settings.maxGradNorm = m_config.optional<double>("train.max_grad_norm").value_or(0);
+        settings.seed = m_config.get<std::uint64_t>("train.seed");
+        settings.evalEvery = m_config.get<std::int64_t>("train.eval_every");
+        settings.saveEvery = m_config.get<std::int64_t>("train.save_every");
+        settings.evalBatch = static_cast<std::size_t>(m_config.get<std::int64_t>("train.batch_size"));
+        return settings;
+    }
+
+    TrainerPorts ports(BatchPlan& plan) {
+        TrainerPorts ports;
+        ports.batch = [this, &plan](std::int64_t step, std::int64_t microStep) {
+            std::vector<Example> rows;
+            if (m_plannedStep != step) {
+                m_planned = plan.step(step + 1);
+                m_plannedStep = step;
+            }
+            if (microStep >= static_cast<std::int64_t>(m_planned.microBatches.size())) return rows;
+            for (const Sequence& sequence : m_planned.microBatches[static_cast<std::size_t>(microStep)])
+                for (const std::uint32_t row : sequence) rows.push_back({m_data.train[row].ids, m_data.train[row].labels});
+            return rows;
+        };
+        ports.epochAt = [this](std::int64_t) { return m_planned.epoch; };
+        ports.evalRows = examplesOf(m_data.eval);
+        ports.emit = [this](const Json& event) { emit(event); };
+        ports.saveCheckpoint = [this](const TrainState& state) { return saveCheckpoint(state); };
+        if (m_tokenizer && !m_config.train().at("sample_prompts").empty()) ports.sample = [this](std::int64_t step) { sample(step); };
+        ports.commands = &m_request.commands;
+        return ports;
+    }
+
+    Result<void> saveCheckpoint(const TrainState& state) {
+        const RunFolder& folder = m_request.folder;
+        Result<std::int64_t> bytes = writeCheckpoint(folder.checkpoint(state.step), *m_adapter, *m_optimizer, state);
+        if (!bytes) return bytes.problems();
+        Result<void> synced = m_request.events.sync();
+        if (!synced) return synced;
+        emit(event::checkpoint(state.step, fs::relative(folder.checkpoint(state.step), folder.path).string(), *bytes));
+        const std::vector<std::int64_t> steps = folder.checkpointSteps();
+        const auto keep = static_cast<std::size_t>(m_config.get<std::int64_t>("train.keep_checkpoints"));
+        std::error_code code;
+        for (std::size_t i = 0; i + keep < steps.size(); ++i) fs::remove_all(folder.checkpoint(steps[i]), code);
+        return {};
+    }
+
+    void sample(std::int64_t step) {
+        AdapterStack stack(*m_model);
+        stack.add(m_adapter);
+        SamplingSettings settings;
+        settings.maxNewTokens = m_config.get<std::int64_t>("train.sample_max_new_tokens");
+        const std::vector<int> ends = m_tokenizer->endIds();
+        for (const Json& prompt : m_config.train().at("sample_prompts")) {
+            std::vector<int> ids = m_tokenizer->encode(prompt.get<std::string>());
+            if (ids.size() > 1 && m_tokenizer->eosId() && ids.back() == *m_tokenizer->eosId()) ids.pop_back();
+            if (ids.empty()) continue;
+            const Generated generated = generate(*m_model, stack, {ids.begin(), ids.end()}, {ends.begin(), ends.end()}, settings);
+            const std::vector<int> out(generated.ids.begin(), generated.ids.end());
+            emit(event::sample(step, prompt, m_tokenizer->decode(out)));
+        }
+    }
+
+    void resume(Trainer& trainer) {
+        const std::vector<std::int64_t> steps = m_request.folder.checkpointSteps();
+        if (!steps.empty()) {
+            trainer.state() = readCheckpoint(m_request.folder.checkpoint(steps.back()), *m_adapter, trainer.optimizer()).orThrow();
+            const int threads = trainer.state().threads;
+            if (threads > 0 && threads != at::get_num_threads()) at::set_num_threads(threads);
+        } else if (const auto from = m_config.optional<std::string>("method.init_from")) {
+            loadInto(*m_adapter, *from).orThrow();
+        }
+        emit({{"type", "resumed"}, {"step", trainer.state().step}});
+    }
+
+    ExitCode finish(Trainer& trainer, TrainEnd end) {
+        const TrainState& state = trainer.state();
+        const RunFolder& folder = m_request.folder;
+        const fs::path target = m_adapter->trainsBase() ? folder.model() : folder.adapter();
+        AtomicDir result = AtomicDir::begin(target).orThrow();
+        const fs::path source = m_config.get<std::string>("model.path");
+        const std::int64_t bytes = m_adapter->trainsBase() ? writeModel(*m_model, source, result.path(), at::kFloat).orThrow()
+                                                           : writeAdapter(*m_adapter, result.path(), "").orThrow();
+        result.commit(Existing::Replace).orThrow();
+        Json summary{{"status", end == TrainEnd::Finished ? "finished" : "stopped"}, {"steps", state.step}, {"tokens", state.tokens}};
+        setNumber(summary, "loss", trainer.lastLoss());
+        if (!m_data.eval.empty()) {
+            setNumber(summary, "eval_loss", trainer.lastEvalLoss());
+            setNumber(summary, "best_eval_loss", state.bestEvalLoss);
+            summary["best_eval_step"] = state.bestEvalStep;
+        }
+        summary["trainable"] = m_trainable;
+        summary["total"] = m_total;
+        summary["adapter_bytes"] = bytes;
+        summary["seconds"] = state.seconds;
+        setNumber(summary, "tokens_per_second", state.seconds > 0 ? static_cast<double>(state.tokens) / state.seconds : 0);
+        summary["peak_bytes"] = peakHostBytes();
+        summary["result"] = target.filename().string();
+        writeJsonAtomically(folder.summary(), summary).orThrow();
+        emit({{"type", "finished"}, {"summary", summary}});
+        m_request.events.sync().orThrow();
+        return end == TrainEnd::Finished ? ExitCode::Done : ExitCode::Stopped;
+    }
+
+    const RunRequest& m_request;
+    const RunConfig& m_config;
+    std::unique_ptr<Decoder> m_model;
+    std::unique_ptr<Tokenizer> m_tokenizer;
+    std::unique_ptr<TextEncoder> m_encoder;
+    Dataset m_data;
+    std::shared_ptr<Adapter> m_adapter;
+    AdamW* m_optimizer = nullptr;  // the trainer's; checkpoints hold its moments
+    PlannedStep m_planned;
+    std::int64_t m_plannedStep = -1;
+    std::int64_t m_trainable = 0;
+    std::int64_t m_total = 0;
+    Json m_hashes;
+};
+
+}  // namespace
+
+ExitCode trainRun(const RunRequest& request) { return Run(request).execute(); }
+
+}  // namespace luthier

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/trainer.h"
+
+#include "train/memory_probe.h"
+#include "train/schedule.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+namespace luthier {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double secondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+/// The randomness of one micro-step: a function of where it stands, not of what ran before.
+RandomKey passKey(std::uint64_t seed, std::int64_t step, std::int64_t microStep) {
+    std::uint64_t z = seed * 0x9E3779B97F4A7C15ull + static_cast<std::uint64_t>(step) * 0xBF58476D1CE4E5B9ull + static_cast<std::uint64_t>(microStep) + 1;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
+    return {z ^ (z >> 31), true};
+}
+
+}  // namespace
+
+Trainer::Trainer(Decoder& model, std::shared_ptr<Adapter> adapter, AdamWSettings optimizer, TrainerSettings settings, TrainerPorts ports)
+    : m_model(model), m_adapter(std::move(adapter)), m_stack(model), m_optimizer(m_adapter->parameters(), optimizer),
+      m_settings(std::move(settings)), m_ports(std::move(ports)) {
+    m_stack.add(m_adapter);
+    m_state.learningRate = m_settings.learningRate;
+    m_state.threads = at::get_num_threads();
+}
+
+double Trainer::rate() const {
+    return m_state.learningRate * scheduleFactor(m_settings.schedule, m_state.step, m_settings.warmupSteps, m_settings.totalSteps);
+}
+
+TrainEnd Trainer::run() {
+    if (m_state.step == 0 && m_settings.evalEvery > 0) evaluate();
+    while (m_state.step < m_settings.totalSteps) {
+        if (obey() == Wish::Stop) {
+            save();
+            return TrainEnd::Stopped;
+        }
+        step();
+        const bool isLast = m_state.step == m_settings.totalSteps;
+        if (isLast || (m_settings.evalEvery > 0 && m_state.step % m_settings.evalEvery == 0)) evaluate();
+        if (isLast || (m_settings.saveEvery > 0 && m_state.step % m_settings.saveEvery == 0)) save();
+    }
+    return TrainEnd::Finished;
+}
+
+void Trainer::step() {
+    const Clock::time_point start = Clock::now();
+    std::vector<std::vector<Example>> batches;
+    std::int64_t supervised = 0;
+    for (std::int64_t micro = 0; micro < m_settings.microBatches; ++micro) {
+        std::vector<Example> rows = m_ports.batch(m_state.step, micro);
+        for (const Example& row : rows) supervised += supervisedTokens(row);
+        if (!rows.empty()) batches.push_back(std::move(rows));
+    }
+    if (supervised == 0)
+        throw Failure({"no_labels", "Step " + std::to_string(m_state.step + 1) + " has no token that carries loss.", "Check data.loss_on and data.max_length.", "data"});
+
+    // Every token weighs the same: the sum over all micro-batches is divided by their labels' count (interface.md).
+    const double scale = 1.0 / static_cast<double>(supervised);
+    double loss = 0;
+    std::int64_t tokens = 0;
+    for (std::size_t micro = 0; micro < batches.size(); ++micro) {
+        const Collated batch = collate(batches[micro], m_model.device());
+        tokens += batch.tokens;
+        if (batch.supervised == 0) continue;
+        m_stack.beginPass(passKey(m_settings.seed, m_state.step, static_cast<std::int64_t>(micro)));
+        const at::Tensor part = m_model.loss(batch.input, batch.rows, batch.labels, scale, m_stack.hooks());
+        loss += part.item<double>();
+        part.backward();
+    }
+
+    StepFacts facts;
+    facts.gradNorm = m_optimizer.clipGradients(m_settings.maxGradNorm);
+    facts.learningRate = rate();
+    const bool isFinite = std::isfinite(loss) && std::isfinite(facts.gradNorm);
+    if (isFinite) m_optimizer.step(facts.learningRate);
+    m_optimizer.clearGradients();
+
+    const double seconds = secondsSince(start);
+    ++m_state.step;
+    m_state.tokens += tokens;
+    m_state.supervisedTokens += supervised;
+    m_state.seconds += seconds;
+    m_lastLoss = loss;
+    facts.step = m_state.step;
+    facts.epoch = m_ports.epochAt(m_state.step);
+    facts.loss = loss;
+    facts.tokens = tokens;
+    facts.supervisedTokens = supervised;
+    facts.stepSeconds = seconds;
+    facts.tokensPerSecond = static_cast<double>(tokens) / std::max(seconds, 1e-9);
+    facts.memory = readMemory();
+    m_ports.emit(event::step(facts));
+    if (!isFinite)
+        throw Failure({"non_finite_loss",
+                       std::string("The ") + (std::isfinite(loss) ? "gradient" : "loss") + " of step " + std::to_string(m_state.step) + " is not a finite number; the weights were left as they were.",
+                       "Lower train.learning_rate or train.max_grad_norm, and resume from the last checkpoint.", "train.learning_rate", ExitCode::RunFailed});
+}
+
+LossSum evaluateRows(const Decoder& model, AdapterStack& stack, const std::vector<Example>& rows, std::size_t batch) {
+    const at::NoGradGuard guard;
+    LossSum sum;
+    for (std::size_t first = 0; first < rows.size(); first += batch) {
+        const Collated part = collate(std::span(rows).subspan(first, std::min(batch, rows.size() - first)), model.device());
+        if (part.supervised == 0) continue;
+        stack.beginPass({});
+        sum.loss += model.loss(part.input, part.rows, part.labels, 1.0, stack.hooks()).item<double>();
+        sum.tokens += part.supervised;
+    }
+    return sum;
+}
+
+void Trainer::evaluate() {
+    if (m_evaluatedStep == m_state.step) return;
+    m_evaluatedStep = m_state.step;
+    if (!m_ports.evalRows.empty()) {
+        const LossSum sum = evaluateRows(m_model, m_stack, m_ports.evalRows, m_settings.evalBatch);
+        const double loss = sum.loss / static_cast<double>(std::max<std::int64_t>(1, sum.tokens));
+        m_lastEvalLoss = loss;
+        Json metrics = Json::object();
+        setNumber(metrics, "perplexity", std::exp(loss));
+        if (std::isfinite(loss) && (m_state.bestEvalLoss == 0 || loss < m_state.bestEvalLoss)) {
+            m_state.bestEvalLoss = loss;
+            m_state.bestEvalStep = m_state.step;
+        }
+        m_ports.emit(event::eval(m_state.step, loss, metrics));
+    }
+    if (m_ports.sample) m_ports.sample(m_state.step);
+}
+
+void Trainer::save() {
+    if (m_savedStep == m_state.step) return;
+    m_ports.saveCheckpoint(m_state).orThrow();
+    m_savedStep = m_state.step;
+}
+
+Trainer::Wish Trainer::obey() {
+    if (m_ports.commands == nullptr) return Wish::GoOn;
+    while (const std::optional<Json> command = m_ports.commands->take())
+        if (obeyOne(*command) == Wish::Stop) return Wish::Stop;
+    return Wish::GoOn;
+}
+
+Trainer::Wish Trainer::obeyOne(const Json& command) {
+    const std::string name = command.value("command", "");
+    if (name == "stop" || name == "input_closed") return Wish::Stop;
+    if (name == "pause") return pause();
+    if (name == "checkpoint") save();
+    if (name == "evaluate") {
+        m_evaluatedStep = -1;
+        evaluate();
+    }
+    if (name == "set") {
+        const auto value = command.find("learning_rate");
+        const bool isValid = value != command.end() && value->is_number() && std::isfinite(value->get<double>()) && value->get<double>() >= 0;
+        if (isValid) m_state.learningRate = value->get<double>();
+        m_ports.emit(isValid ? Json{{"type", "learning_rate"}, {"step", m_state.step}, {"learning_rate", m_state.learningRate}}
+                             : event::warning("bad_command", "The command " + dumpLine(command).substr(0, 80) + " was not understood.", "set takes a learning_rate of at least 0."));
+    }
+    return Wish::GoOn;
+}
+
+Trainer::Wish Trainer::pause() {
+    m_ports.emit(Json{{"type", "paused"}, {"step", m_state.step}});
+    while (true) {
+        const std::optional<Json> command = m_ports.commands->wait(1000);
+        if (!command) continue;
+        if (command->value("command", "") == "resume") break;
+        if (command->value("command", "") != "pause" && obeyOne(*command) == Wish::Stop) return Wish::Stop;
+    }
+    m_ports.emit(Json{{"type", "resumed"}, {"step", m_state.step}});
+    return Wish::GoOn;
+}
+
+}  // namespace luthier

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The training loop, read top to bottom: take commands, run the micro-batches of one optimiser step, clip, update, report,
+// evaluate, sample, save. It knows rows of ids and labels, an adapter and a model; files and processes are the caller's.
+// One thread; the model's products run on ATen's.
+
+#include "contract/events.h"
+#include "io/command_server.h"
+#include "model/decoder.h"
+#include "peft/adapter.h"
+#include "train/adamw.h"
+#include "train/checkpoint.h"
+#include "train/collate.h"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace luthier {
+
+struct TrainerSettings {
+    std::int64_t totalSteps = 0;
+    std::int64_t microBatches = 1;       ///< gradient_accumulation_steps
+    std::string schedule = "linear";
+    std::int64_t warmupSteps = 0;
+    double learningRate = 2e-4;
+    double maxGradNorm = 1;              ///< 0: never clip
+    std::uint64_t seed = 42;
+    std::int64_t evalEvery = 0;          ///< 0: only at the end
+    std::int64_t saveEvery = 0;
+    std::size_t evalBatch = 8;
+};
+
+/// What the loop needs from outside.
+struct TrainerPorts {
+    /// Rows of one micro-step of optimiser step `step` (from 0); fewer than usual, or none, at the end of an epoch.
+    std::function<std::vector<Example>(std::int64_t step, std::int64_t microStep)> batch;
+    std::function<double(std::int64_t stepsDone)> epochAt;
+    std::vector<Example> evalRows;
+    std::function<void(const Json& event)> emit;
+    std::function<Result<void>(const TrainState&)> saveCheckpoint;
+    std::function<void(std::int64_t step)> sample;  ///< may be empty
+    CommandQueue* commands = nullptr;               ///< may be null
+};
+
+enum class TrainEnd { Finished, Stopped };
+
+class Trainer final {
+public:
+    Trainer(Decoder& model, std::shared_ptr<Adapter> adapter, AdamWSettings optimizer, TrainerSettings settings, TrainerPorts ports);
+
+    AdamW& optimizer() { return m_optimizer; }
+    TrainState& state() { return m_state; }
+    double lastLoss() const { return m_lastLoss; }
+    double lastEvalLoss() const { return m_lastEvalLoss; }
+
+    /// Runs from state().step to the end, or until a stop command. Throws Failure: non_finite_loss, disk_full, …
+    TrainEnd run();
+
+    /// Mean loss per supervised token over the evaluation rows; emits `eval`.
+    void evaluate();
+
+private:
+    enum class Wish { GoOn, Stop };
+
+    Wish obey();
+    Wish pause();
+    Wish obeyOne(const Json& command);
+    void save();
+    void step();
+    double rate() const;
+
+    Decoder& m_model;
+    std::shared_ptr<Adapter> m_adapter;
+    AdapterStack m_stack;
+    AdamW m_optimizer;
+    TrainerSettings m_settings;
+    TrainerPorts m_ports;
+    TrainState m_state;
+    std::int64_t m_savedStep = -1;
+    std::int64_t m_evaluatedStep = -1;
+    double m_lastLoss = 0;
+    double m_lastEvalLoss = 0;
+};
+
+/// Sum of token losses and their count over rows, without gradients. `visit` is called after each batch and may cancel by false.
+struct LossSum {
+    double loss = 0;
+    std::int64_t tokens = 0;
+};
+LossSum evaluateRows(const Decoder& model, AdapterStack& stack, const std::vector<Example>& rows, std::size_t batch);
+
+}  // namespace luthier

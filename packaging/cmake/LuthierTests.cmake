@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+# luthier_test(name SOURCES a.cpp… [LIBRARIES targets…] [TORCH]): one doctest program, and every test case of it a ctest case.
+# The sources hold TEST_CASEs only; main() comes with luthier_test_main.
+find_package(doctest REQUIRED)
+include(doctest)  # doctest_discover_tests
+
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/doctest_main.cpp CONTENT "#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN\n#include <doctest/doctest.h>\n")
+add_library(luthier_test_main OBJECT ${CMAKE_BINARY_DIR}/doctest_main.cpp)
+target_link_libraries(luthier_test_main PUBLIC doctest::doctest)
+
+function(luthier_test name)
+  cmake_parse_arguments(ARG "TORCH" "" "SOURCES;LIBRARIES" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE luthier_test_main ${ARG_LIBRARIES} luthier_warnings)
+  if(ARG_TORCH)
+    luthier_torch_pch(${name})
+  endif()
+  doctest_discover_tests(${name} TEST_PREFIX "${name}: " PROPERTIES TIMEOUT 300)
+endfunction()
