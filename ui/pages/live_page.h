@@ -1,14 +1,66 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
+// Runs: one run live or as it ended, its plots, parameters, samples and log, beside the queue. Drawn from the shared feed ten
+// times a second at most, so that watching costs training nothing.
+
 #include "pages/page.h"
+
+#include <QPointer>
+#include <QTimer>
+
+class QSplitter;
+class QStackedWidget;
+
 namespace luthier::ui {
+
+class Banner;
+class EmptyState;
+class FailedView;
+class LogPane;
+class ParametersPane;
+class QueuePane;
+class RunHeader;
+class RunPlots;
+class SamplesPane;
+
 class LivePage final : public Page {
     Q_OBJECT
 public:
-    explicit LivePage(Workbench& bench) : Page(bench) {}
-    QString title() const override { return "live"; }
-    void open(const QString&, const QString& = {}) {}
-    void showRun(const QString&) {}
-    void select(const QString&) {}
+    explicit LivePage(Workbench& bench);
+    QString title() const override { return tr("Runs"); }
+    QString context() const override;
+    QList<QWidget*> actions() override { return m_actions; }
+    void enter() override;
+    bool perform(PageCommand command) override;
+    bool isSettled() const override;
+    void showRun(const QString& id);
+
+protected:
+    void resizeEvent(QResizeEvent*) override;
+
+private:
+    void follow(const QString& id);
+    void refresh();
+    void command(const QString& name, const QJsonObject& more = {});
+    QString statusNow() const;
+
+    QString m_id;
+    QPointer<RunFeed> m_feed;
+    QTimer m_timer;
+    QList<QWidget*> m_actions;
+    QStackedWidget* m_stack;
+    QWidget* m_runView;
+    QStackedWidget* m_content;
+    RunHeader* m_header;
+    Banner* m_banner;
+    RunPlots* m_plots;
+    ParametersPane* m_parameters;
+    SamplesPane* m_samples;
+    LogPane* m_log;
+    FailedView* m_failed;
+    QueuePane* m_queue;
+    EmptyState *m_empty, *m_waiting;
+    bool m_isLost = false;
 };
+
 }  // namespace luthier::ui

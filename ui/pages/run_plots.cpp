@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#include "pages/run_plots.h"
+
+#include "settings/settings.h"
+#include "theme/format.h"
+#include "theme/icons.h"
+#include "theme/theme.h"
+#include "widgets/basics.h"
+#include "widgets/controls.h"
+
+#include <QFileDialog>
+#include <QGridLayout>
+#include <QInputDialog>
+#include <QPainter>
+#include <QPushButton>
+#include <QSlider>
+#include <QSplitter>
+
+#include <cmath>
+
+namespace luthier::ui {
+
+namespace {
+
+/// Legend of the loss plot: strokes and a diamond with their words.
+class LossLegend final : public QWidget {
+public:
+    void setColor(const QColor& color) { m_color = color; update(); }
+    QSize sizeHint() const override { return {px(230), px(24)}; }
+
+protected:
+    void paintEvent(QPaintEvent*) override {
+        const Tokens& t = Theme::tokens();
+        QPainter p(this);
+        p.setRenderHint(QPainter::Antialiasing);
+        p.setFont(themeFont(Type::Table));
+        double x = 0;
+        const auto words = [&](const QString& text) {
+            p.setPen(t.t2);
+            p.drawText(QRectF(x + 20, 0, 200, height()), Qt::AlignVCenter, text);
+            x += 20 + p.fontMetrics().horizontalAdvance(text) + 14;
+        };
+        p.setPen(QPen(m_color, 2));
+        p.drawLine(QPointF(x, height() / 2.0), QPointF(x + 14, height() / 2.0));
+        words(tr("smoothed"));
+        p.setPen(QPen(withAlpha(m_color, 0.35), 1.5));
+        p.drawLine(QPointF(x, height() / 2.0), QPointF(x + 14, height() / 2.0));
+        words(tr("raw"));
+        p.setPen(QPen(t.t1, 1.5));
+        const QPointF c(x + 8, height() / 2.0);
+        p.drawPolygon(QPolygonF(QList<QPointF>{c + QPointF(0, -4.5), c + QPointF(4.5, 0), c + QPointF(0, 4.5), c + QPointF(-4.5, 0)}));
+        words(tr("evaluation"));
+    }
+
+private:
+    QColor m_color;
+};
+
+float last(const std::vector<float>& values) { return values.empty() ? std::numeric_limits<float>::quiet_NaN() : values.back(); }
+
+}  // namespace
+
+RunPlots::RunPlots() {
+    auto* lossPane = new QWidget;
+    auto* lossColumn = makeColumn(0);
+    auto* header = new PaneHeader(tr("Loss"), 40);
+    m_lossValue = makeLabel(QStringLiteral("–"), "strong");
+    auto* legend = new LossLegend;
+    legend->setObjectName("legend");
+    m_slider = new QSlider(Qt::Horizontal);
+    m_slider->setRange(0, 99);
+    m_slider->setFixedWidth(px(80));
+    m_slider->setAccessibleName(tr("Smoothing"));
+    m_slider->setToolTip(tr("Smoothing"));
+    auto* weight = makeLabel("0.90", "table", "t2");
+    weight->setFixedWidth(px(28));
+    m_unit = new SegmentedControl({tr("Step"), tr("Tokens"), tr("Time")}, 26);
+    m_unit->setAccessibleName(tr("Horizontal axis"));
+    m_log = makeButton(tr("Log"), "check", 24);
+    m_log->setCheckable(true);
+    auto* image = makeIconButton("image", tr("Save this plot (Ctrl+E)"), 26);
+    header->addLeft(legend);
+    header->addLeft(m_lossValue);
+    header->addRight(m_slider);
+    header->addRight(weight);
+    header->addRight(m_unit);
+    header->addRight(m_log);
+    header->addRight(image);
+    m_loss = new Plot(m_group, Plot::YRule::Loss, tr("Loss"));
+    m_loss->xLabel = tr("optimiser step");
+    m_loss->showXTag = true;
+    m_loss->tip = [this](double x) { return lossTip(x); };
+    m_raw = m_loss->addCurve();
+    m_raw->isRaw = true;
+    m_raw->width = 1;
+    m_smooth = m_loss->addCurve();
+    m_smooth->width = 2;
+    lossColumn->addWidget(header);
+    lossColumn->addWidget(m_loss, 1);
+    lossPane->setLayout(lossColumn);
+
+    auto* grid = new QGridLayout;
+    grid->setContentsMargins(0, 0, 0, 0);
+    grid->setSpacing(0);
+    m_rate = makeSmall(tr("Learning rate"), Plot::YRule::FromZero);
+    m_norm = makeSmall(tr("Gradient norm"), Plot::YRule::Log);
+    m_speed = makeSmall(tr("Throughput"), Plot::YRule::FromZero);
+    m_memory = makeSmall(tr("Memory"), Plot::YRule::FromZero);
+    m_rate.plot->yText = [](double v) { return format::rate(v); };
+    m_speed.plot->yText = [](double v) { return v >= 1000 ? format::real(std::round(v / 100) / 10) + " k" : format::real(v); };
+    m_memory.plot->yText = [](double v) { return format::real(std::round(v * 100) / 100); };
+    auto* edit = makeIconButton("pencil", tr("Change the learning rate from the next step on"), 24);
+    m_rate.header->addRight(edit);
+    connect(edit, &QPushButton::clicked, this, [this] {
+        bool ok = false;
+        const double now = m_record ? last(m_record->series.learningRate) : 0;
+        const QString text = QInputDialog::getText(window(), tr("Learning rate"), tr("Learning rate from the next step on"), QLineEdit::Normal, format::rate(now), &ok);
+        const double rate = text.toDouble(&ok);
+        if (ok && rate >= 0) emit rateEdited(rate);
+    });
+    edit->setObjectName("rateEdit");
+    int cell = 0;
+    for (const Small* small : {&m_rate, &m_norm, &m_speed, &m_memory}) {
+        auto* pane = new QWidget;
+        auto* column = makeColumn(0);
+        column->addWidget(small->header);
+        column->addWidget(small->plot, 1);
+        pane->setLayout(column);
+        grid->addWidget(pane, (cell / 2) * 2, (cell % 2) * 2);
+        ++cell;
+    }
+    grid->addWidget(makeRule(Qt::Vertical), 0, 1, 3, 1);
+    grid->addWidget(makeRule(), 1, 0, 1, 3);
+    for (int i : {0, 2}) {
+        grid->setColumnStretch(i, 1);
+        grid->setRowStretch(i, 1);
+    }
+    auto* lower = new QWidget;
+    lower->setLayout(grid);
+    auto* splitter = new QSplitter(Qt::Vertical);
+    splitter->addWidget(lossPane);
+    splitter->addWidget(lower);
+    splitter->setSizes({px(336), px(398)});
+    splitter->setStretchFactor(0, 46);
+    splitter->setStretchFactor(1, 54);
+    Settings::keepSplitter(splitter, "live-plots");
+    auto* column = makeColumn(0);
+    column->addWidget(splitter);
+    setLayout(column);
+
+    const int smoothing = Settings::value("plots/smoothing", 90).toInt();
+    m_slider->setValue(smoothing);
+    m_smoother.setWeight(smoothing / 100.0);
+    weight->setText(QString::number(smoothing / 100.0, 'f', 2));
+    connect(m_slider, &QSlider::valueChanged, this, [this, weight](int value) {
+        m_smoother.setWeight(value / 100.0);
+        weight->setText(QString::number(value / 100.0, 'f', 2));
+        Settings::set("plots/smoothing", value);
+        smooth();
+        m_loss->refresh();
+    });
+    connect(m_unit, &SegmentedControl::changed, this, [this](int index) { m_group.setUnit(static_cast<XUnit>(index)); });
+    connect(&m_group, &PlotGroup::unitChanged, this, [this] {
+        const QString labels[] = {tr("optimiser step"), tr("tokens"), tr("training time")};
+        m_loss->xLabel = labels[static_cast<int>(m_group.unit())];
+        m_unit->setCurrent(static_cast<int>(m_group.unit()));
+        if (m_record) show(*m_record, false);
+    });
+    connect(&m_group, &PlotGroup::unitKeyPressed, this, [this] { m_group.setUnit(static_cast<XUnit>((static_cast<int>(m_group.unit()) + 1) % 3)); });
+    connect(&m_group, &PlotGroup::logKeyPressed, m_log, &QPushButton::click);
+    connect(m_log, &QPushButton::toggled, m_loss, &Plot::setLog);
+    connect(image, &QPushButton::clicked, this, &RunPlots::exportLoss);
+}
+
+RunPlots::Small RunPlots::makeSmall(const QString& title, Plot::YRule rule) {
+    Small small;
+    small.header = new PaneHeader(title, 32);
+    small.value = makeLabel(QStringLiteral("–"), "strong");
+    small.header->addRight(small.value);
+    small.plot = new Plot(m_group, rule, title);
+    small.plot->setCompactAxes(true);
+    small.curve = small.plot->addCurve();
+    small.curve->width = 1.3;
+    return small;
+}
+
+void RunPlots::setRun(int colorIndex, const QJsonObject& config, std::int64_t maxSteps) {
+    m_color = colorIndex;
+    m_maxSteps = maxSteps;
+    m_clip = config["train"]["max_grad_norm"].toDouble(1.0);
+    m_smoothed.clear();
+    m_record = nullptr;
+    m_group.resetZoom();
+}
+
+const std::vector<float>& RunPlots::xs(const RunRecord& record) const {
+    return m_group.unit() == XUnit::Step ? record.series.step : m_group.unit() == XUnit::Tokens ? record.series.tokens : record.series.seconds;
+}
+
+void RunPlots::smooth() {
+    if (!m_record) return;
+    m_smoother.extend(m_record->series.loss, m_smoothed);
+    m_smooth->pyramid.clear();
+}
+
+void RunPlots::show(const RunRecord& record, bool isLive) {
+    if (m_record != &record) {
+        m_smoothed.clear();
+        for (Plot* plot : {m_loss, m_rate.plot, m_norm.plot, m_speed.plot, m_memory.plot})
+            for (const auto& curve : plot->curves) curve->pyramid.clear();
+    }
+    m_record = &record;
+    const Tokens& t = Theme::tokens();
+    const QColor color = Theme::instance().runColor(m_color);
+    findChild<QWidget*>("rateEdit")->setVisible(isLive);
+    static_cast<LossLegend*>(findChild<QWidget*>("legend"))->setColor(color);
+    m_smoother.extend(record.series.loss, m_smoothed);
+    const std::vector<float>& x = xs(record);
+    m_raw->x = m_smooth->x = &x;
+    m_raw->y = &record.series.loss;
+    m_raw->color = withAlpha(color, 0.34);
+    m_smooth->y = &m_smoothed;
+    m_smooth->color = color;
+    const auto bind = [&](const Small& small, const std::vector<float>& y) {
+        small.curve->x = &x;
+        small.curve->y = &y;
+        small.curve->color = t.t2;
+    };
+    bind(m_rate, record.series.learningRate);
+    bind(m_norm, record.series.gradNorm);
+    bind(m_speed, record.series.tokensPerSecond);
+    bind(m_memory, record.series.memoryBytes);
+    m_memory.curve->isFilled = true;
+
+    const double now = last(x);
+    double end = now;
+    if (isLive && m_maxSteps > 0 && record.lastStep > 0) end = std::max(now, now * static_cast<double>(m_maxSteps) / static_cast<double>(record.lastStep));
+    if (std::isnan(end)) end = static_cast<double>(std::max<std::int64_t>(m_maxSteps, 1));
+    m_group.setExtent(0, std::max(end, 1e-6));
+    m_loss->hatchFrom = std::isnan(now) ? 0 : now;
+    m_loss->hatchTo = isLive ? end : 0;
+    m_loss->hatchLabel = m_maxSteps > record.lastStep ? tr("%1 steps to go").arg(format::count(m_maxSteps - record.lastStep)) : QString();
+    const auto toX = [&](const EvalPoint& e) { return m_group.unit() == XUnit::Step ? static_cast<double>(e.step) : m_group.unit() == XUnit::Tokens ? e.tokens : e.seconds; };
+    m_loss->points.clear();
+    for (const EvalPoint& e : record.evals) m_loss->points.push_back({toX(e), e.loss, color});
+    const EvalPoint* best = record.bestEval();
+    m_loss->pointLabel = best ? tr("best %1").arg(format::loss(best->loss)) : QString();
+    m_loss->marks.clear();
+    if (m_group.unit() == XUnit::Step) {
+        for (const CheckpointMark& mark : record.checkpoints) m_loss->marks.push_back({static_cast<double>(mark.step), PlotMark::Checkpoint});
+        for (double step : record.resumes) m_loss->marks.push_back({step, PlotMark::Resume});
+    }
+    m_lossValue->setText(m_smoothed.empty() ? QStringLiteral("–") : format::loss(m_smoothed.back()));
+    m_rate.value->setText(record.series.size() ? format::rate(last(record.series.learningRate)) : QStringLiteral("–"));
+    m_norm.value->setText(record.series.size() ? QString::number(last(record.series.gradNorm), 'f', 2) : QStringLiteral("–"));
+    m_speed.value->setText(record.series.size() ? format::count(std::lround(last(record.series.tokensPerSecond))) + tr(" tokens/s") : QStringLiteral("–"));
+    const bool inGib = record.peakBytes > 1.5e9;
+    const double unit = inGib ? 1024.0 * 1024 * 1024 : 1024.0 * 1024;
+    m_memory.header->setTitle(record.memoryIsDevice ? tr("GPU memory") : tr("Process memory"));
+    m_memory.value->setText(record.series.size() ? QStringLiteral("%1 %2").arg(last(record.series.memoryBytes) / unit, 0, 'f', inGib ? 2 : 0).arg(inGib ? "GiB" : "MiB") : QStringLiteral("–"));
+    m_memory.plot->yText = [unit](double v) { return format::real(std::round(v / unit * 10) / 10); };
+    m_norm.plot->lines.clear();
+    if (m_clip > 0) m_norm.plot->lines.push_back({m_clip, t.warn, tr("clipped above %1").arg(format::real(m_clip)), true});
+    m_memory.plot->lines.clear();
+    if (record.peakBytes > 0) m_memory.plot->lines.push_back({record.peakBytes, t.t2, tr("peak %1").arg(format::bytes(record.peakBytes)), true});
+    for (Plot* plot : {m_loss, m_rate.plot, m_norm.plot, m_speed.plot, m_memory.plot}) plot->refresh();
+}
+
+std::vector<TipRow> RunPlots::lossTip(double x) const {
+    if (!m_record || m_smoothed.empty()) return {};
+    const int i = Plot::nearest(*m_smooth, x);
+    if (i < 0) return {};
+    const auto at = static_cast<std::size_t>(i);
+    const QColor color = Theme::instance().runColor(m_color);
+    std::vector<TipRow> rows;
+    rows.push_back({color, {}, tr("Smoothed"), QString::number(m_smoothed[at], 'f', 4), {}, false, TipRow::Line});
+    rows.push_back({withAlpha(color, 0.4), {}, tr("Raw"), format::loss(m_record->series.loss[at]) == QStringLiteral("–") ? tr("not a number") : QString::number(m_record->series.loss[at], 'f', 4), {}, false, TipRow::Line});
+    const EvalPoint* near = nullptr;
+    for (const EvalPoint& e : m_record->evals)
+        if (static_cast<float>(e.step) <= m_record->series.step[at]) near = &e;
+    if (near) rows.push_back({{}, {}, tr("Evaluation (%1)").arg(near->step), QString::number(near->loss, 'f', 4), {}, false, TipRow::Diamond});
+    rows.push_back({{}, {}, tr("Tokens seen"), format::shortCount(m_record->series.tokens[at]), {}, false, TipRow::None});
+    return rows;
+}
+
+void RunPlots::exportLoss() {
+    const QString file = QFileDialog::getSaveFileName(window(), tr("Save the plot"), "loss.png", tr("Image (*.png);;Drawing (*.svg);;Document (*.pdf)"));
+    if (!file.isEmpty()) m_loss->exportTo(file, {960, 480});
+}
+
+}  // namespace luthier::ui

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+#pragma once
+// One plot of DESIGN.md section 4 over QCustomPlot: axes, grid and export are its own; curves are drawn here from min/max
+// pyramids, one vertical stroke a pixel column, so a million points cost what the screen shows. Plots of a page share a
+// PlotGroup: one x range, one crosshair, one x unit.
+
+#include "plots/minmax_pyramid.h"
+
+#include <QColor>
+#include <QList>
+#include <QTimer>
+#include <QWidget>
+
+#include <functional>
+#include <memory>
+
+class QCustomPlot;
+class QPainter;
+
+namespace luthier::ui {
+
+enum class XUnit { Step, Tokens, Time };
+
+struct PlotCurve {
+    const std::vector<float>* x = nullptr;
+    const std::vector<float>* y = nullptr;
+    std::shared_ptr<const void> keep;        ///< whatever owns x and y, when it may go away
+    QColor color;
+    double width = 2;
+    QList<qreal> dash;
+    bool isRaw = false;                      ///< 1 px, under the others
+    bool isVisible = true;
+    bool isFilled = false;                   ///< to the axis, for memory
+    QString label;                           ///< at the right end, when shown
+    bool isStrong = false;
+    MinMaxPyramid pyramid;                   ///< of y
+};
+
+struct PlotMark { double x; enum Kind { Checkpoint, Resume, Rate, Warning } kind; };
+struct PlotPoint { double x, y; QColor color; };               ///< hollow diamond
+struct PlotLine { double y; QColor color; QString label; bool isDashed; };
+struct TipRow { QColor color; QList<qreal> dash; QString name, value, difference; bool isStrong = false; enum Shape { Line, Diamond, None } shape = Line; };
+
+class Plot;
+
+class PlotGroup final : public QObject {
+    Q_OBJECT
+public:
+    explicit PlotGroup(QObject* parent = nullptr) : QObject(parent) {}
+    XUnit unit() const { return m_unit; }
+    void setUnit(XUnit unit);
+    /// The whole extent of the data; while nobody zoomed, it is what is shown.
+    void setExtent(double low, double high);
+    void setRange(double low, double high);      ///< a zoom by the user
+    void pan(double delta);
+    void resetZoom();
+    double low() const { return m_isZoomed ? m_low : m_extentLow; }
+    double high() const { return m_isZoomed ? m_high : m_extentHigh; }
+    bool isZoomed() const { return m_isZoomed; }
+    void setCrosshair(double x, Plot* source);   ///< NaN hides it
+    double crosshair() const { return m_crosshair; }
+    Plot* crosshairSource() const { return m_source; }
+
+signals:
+    void rangeChanged();
+    void crosshairChanged();
+    void unitChanged();
+    void unitKeyPressed();
+    void logKeyPressed();
+
+private:
+    XUnit m_unit = XUnit::Step;
+    double m_low = 0, m_high = 1, m_extentLow = 0, m_extentHigh = 1, m_crosshair = std::numeric_limits<double>::quiet_NaN();
+    bool m_isZoomed = false;
+    Plot* m_source = nullptr;
+};
+
+class Plot final : public QWidget {
+    Q_OBJECT
+public:
+    enum class YRule { Loss, FromZero, Log, FromZeroOrLog };
+    Plot(PlotGroup& group, YRule rule, const QString& accessibleName);
+    ~Plot() override;
+
+    std::vector<std::unique_ptr<PlotCurve>> curves;
+    std::vector<PlotPoint> points;
+    std::vector<PlotMark> marks;
+    std::vector<PlotLine> lines;
+    QString pointLabel;                                   ///< beside the best point
+    double hatchFrom = 0, hatchTo = 0;                    ///< steps to go; none when equal
+    QString hatchLabel, xLabel;
+    std::function<std::vector<TipRow>(double x)> tip;     ///< rows of the crosshair's table; empty = none on this plot
+    bool showEndLabels = false;
+    bool showXTag = false;                                ///< "step 612" on the axis
+    std::function<QString(double)> yText;                 ///< labels of the y axis
+
+    PlotCurve* addCurve();
+    void setLog(bool log);
+    bool isLog() const { return m_isLog; }
+    void setCompactAxes(bool compact);
+    void refresh();                                       ///< data changed; drawn within 33 ms
+    void refreshNow();
+    /// Index of the logged point nearest to x in a curve; -1 when it has none.
+    static int nearest(const PlotCurve& curve, double x);
+    QString xWords(double x) const;
+    QString summary() const;                              ///< one sentence for screen readers
+
+    bool exportTo(const QString& file, QSize size);       ///< png, svg or pdf by suffix, in the light theme
+    double lastDrawMs() const { return m_lastDrawMs; }
+
+signals:
+    void curveClicked(int index);
+    void curveHovered(int index);
+
+protected:
+    bool eventFilter(QObject* object, QEvent* event) override;
+    void resizeEvent(QResizeEvent*) override;
+    void keyPressEvent(QKeyEvent*) override;
+
+private:
+    friend class PlotPainter;
+    void applyTheme();
+    void applyRanges();
+    void paintBackground(QPainter& p);
+    void paintCurves(QPainter& p, bool raw);
+    void paintEvents(QPainter& p);
+    void paintOverlay(QPainter& p);
+    void paintTip(QPainter& p, double atX);
+    void paintEndLabels(QPainter& p);
+    double pixelX(double x) const;
+    double pixelY(double y) const;
+    QRectF plotRect() const;
+    int curveNear(QPointF point) const;
+
+    PlotGroup& m_group;
+    YRule m_rule;
+    QCustomPlot* m_plot;
+    QTimer m_timer;
+    bool m_isLog = false, m_isCompact = false, m_isExporting = false;
+    double m_dragFrom, m_dragTo, m_panFrom, m_lastDrawMs = 0;
+};
+
+}  // namespace luthier::ui
