@@ -34,6 +34,12 @@ using torch::autograd::Function;
 using torch::autograd::Variable;
 using torch::autograd::variable_list;
 
+/// An argument that may be missing: autograd nodes take those as std::optional, never as an undefined tensor.
+using Maybe = std::optional<at::Tensor>;
+
+Maybe maybe(const at::Tensor& tensor) { return tensor.defined() ? Maybe(tensor) : std::nullopt; }
+at::Tensor orUndefined(const Maybe& tensor) { return tensor.value_or(at::Tensor()); }
+
 bool isWidened(const at::Tensor& x) { return x.scalar_type() == at::kBFloat16 && !hasFastBfloat16(x.device()); }
 
 /// The dtype in which products with `x` are computed.
@@ -60,14 +66,16 @@ at::Tensor weightGradient(const at::Tensor& dY, const at::Tensor& x, WeightLayou
 
 class LinearFunction final : public Function<LinearFunction> {
 public:
-    static Variable forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+    static Variable forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const Maybe& maybeBias,
                             bool isConv1D) {
+        const at::Tensor bias = orUndefined(maybeBias);
         const WeightLayout layout = isConv1D ? WeightLayout::InOut : WeightLayout::OutIn;
         const at::ScalarType type = productType(x);
         // x is kept only for the gradient of W; W is a leaf or a mapped file and costs nothing to keep.
         context->save_for_backward({weight.requires_grad() ? x : at::Tensor(), weight});
         context->saved_data["conv1d"] = isConv1D;
         context->saved_data["type"] = static_cast<std::int64_t>(type);
+        context->saved_data["biasGradient"] = bias.defined() && bias.requires_grad();
         return forwardProduct(x.to(type), weight, bias, layout).to(x.scalar_type());
     }
 
@@ -81,15 +89,16 @@ public:
         at::Tensor dBias;
         if (context->needs_input_grad(0)) dX = backwardProduct(dY, saved[1], layout).to(gradients[0].scalar_type());
         if (context->needs_input_grad(1)) dW = weightGradient(dY, saved[0].to(type), layout);
-        if (context->needs_input_grad(2)) dBias = dY.sum(0).to(at::kFloat);
+        if (context->saved_data["biasGradient"].toBool()) dBias = dY.sum(0).to(at::kFloat);
         return {dX, dW, dBias, at::Tensor()};
     }
 };
 
 class LoraFunction final : public Function<LoraFunction> {
 public:
-    static Variable forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
-                            const at::Tensor& A, const at::Tensor& B, double scale, bool isConv1D) {
+    static Variable forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& A,
+                            const at::Tensor& B, const Maybe& maybeBias, double scale, bool isConv1D) {
+        const at::Tensor bias = orUndefined(maybeBias);
         const WeightLayout layout = isConv1D ? WeightLayout::InOut : WeightLayout::OutIn;
         const at::ScalarType type = productType(x);
         const at::Tensor wide = x.to(type);
@@ -119,14 +128,15 @@ public:
         }
         const at::Tensor dA = at::mm(dXA.t(), x.to(type)).to(at::kFloat);           // [R, in]
         const at::Tensor dB = at::mm(dY.t(), xA).mul_(scale).to(at::kFloat);        // [out, R]
-        return {dX, at::Tensor(), at::Tensor(), dA, dB, at::Tensor(), at::Tensor()};
+        return {dX, at::Tensor(), dA, dB, at::Tensor(), at::Tensor(), at::Tensor()};
     }
 };
 
 class RmsNormFunction final : public Function<RmsNormFunction> {
 public:
-    static variable_list forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight,
+    static variable_list forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const Maybe& maybeDelta,
                                  double eps, double offset) {
+        const at::Tensor delta = orUndefined(maybeDelta);
         auto [sum, y, rstd] = kernels::addRmsNorm(x, delta, weight, eps, offset);
         // Without delta the sum is x; an autograd node must not return its input, so a view stands for it.
         if (!delta.defined()) sum = x.view(x.sizes());
@@ -146,19 +156,21 @@ public:
             const at::Tensor dY = gradients[1].contiguous();
             const at::Tensor dSum = gradients[0].defined() ? gradients[0].contiguous() : at::Tensor();
             dX = kernels::rmsNormBackward(dY, dSum, saved[0], saved[1], saved[2], offset);
-            if (context->needs_input_grad(2))
+            if (context->needs_input_grad(1))
                 dW = (dY.to(at::kFloat) * saved[0].to(at::kFloat) * saved[2].unsqueeze(-1)).sum(0);
         } else {
             dX = gradients[0];
         }
-        return {dX, hasDelta ? dX : at::Tensor(), dW, at::Tensor(), at::Tensor()};
+        return {dX, dW, hasDelta ? dX : at::Tensor(), at::Tensor(), at::Tensor()};
     }
 };
 
 class LayerNormFunction final : public Function<LayerNormFunction> {
 public:
-    static variable_list forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight,
-                                 const at::Tensor& bias, double eps) {
+    static variable_list forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, const Maybe& maybeBias,
+                                 const Maybe& maybeDelta, double eps) {
+        const at::Tensor bias = orUndefined(maybeBias);
+        const at::Tensor delta = orUndefined(maybeDelta);
         const at::Tensor sum = delta.defined() ? x + delta : x.view(x.sizes());
         const at::ScalarType type = x.scalar_type();
         auto [y, mean, rstd] = at::native_layer_norm(sum, {x.size(-1)}, weight.to(type), bias.defined() ? bias.to(type) : bias, eps);
@@ -171,15 +183,15 @@ public:
         const variable_list saved = context->get_saved_variables();
         const bool hasDelta = context->saved_data["hasDelta"].toBool();
         if (!gradients[1].defined())
-            return {gradients[0], hasDelta ? gradients[0] : at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
+            return {gradients[0], at::Tensor(), at::Tensor(), hasDelta ? gradients[0] : at::Tensor(), at::Tensor()};
         const at::Tensor& sum = saved[0];
         const at::ScalarType type = sum.scalar_type();
         auto [dX, dW, dB] = at::native_layer_norm_backward(
             gradients[1].contiguous(), sum, {sum.size(-1)}, saved[3], saved[4], saved[1].to(type),
             saved[2].defined() ? saved[2].to(type) : saved[2],
-            {true, context->needs_input_grad(2), saved[2].defined() && context->needs_input_grad(3)});
+            {true, context->needs_input_grad(1), saved[2].defined() && context->needs_input_grad(2)});
         if (gradients[0].defined()) dX.add_(gradients[0]);
-        return {dX, hasDelta ? dX : at::Tensor(), dW.defined() ? dW.to(at::kFloat) : dW, dB.defined() ? dB.to(at::kFloat) : dB,
+        return {dX, dW.defined() ? dW.to(at::kFloat) : dW, dB.defined() ? dB.to(at::kFloat) : dB, hasDelta ? dX : at::Tensor(),
                 at::Tensor()};
     }
 };
@@ -251,8 +263,12 @@ at::Tensor prefixMask(std::int64_t prefix, std::int64_t length, const at::Tensor
 class AttentionFunction final : public Function<AttentionFunction> {
 public:
     static Variable forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const at::Tensor& cos, const at::Tensor& sin, const at::Tensor& prefixKey, const at::Tensor& prefixValue,
+                            const Maybe& maybeCos, const Maybe& maybeSin, const Maybe& maybePrefixKey, const Maybe& maybePrefixValue,
                             const AttentionShape& shape) {
+        const at::Tensor cos = orUndefined(maybeCos);
+        const at::Tensor sin = orUndefined(maybeSin);
+        const at::Tensor prefixKey = orUndefined(maybePrefixKey);
+        const at::Tensor prefixValue = orUndefined(maybePrefixValue);
         const at::Tensor rotatedQ = cos.defined() ? kernels::rope(q, cos, sin, shape.headSize, kernels::RopeDirection::Forward) : q;
         const at::Tensor rotatedK = cos.defined() ? kernels::rope(k, cos, sin, shape.headSize, kernels::RopeDirection::Forward) : k;
         const at::Tensor y = at::empty_like(q);
@@ -329,8 +345,9 @@ constexpr std::int64_t kChunkRows = 256;
 
 class HeadLossFunction final : public Function<HeadLossFunction> {
 public:
-    static Variable forward(AutogradContext* context, const at::Tensor& h, const at::Tensor& weight, const at::Tensor& bias,
+    static Variable forward(AutogradContext* context, const at::Tensor& h, const at::Tensor& weight, const Maybe& maybeBias,
                             const at::Tensor& labels, double scale, double softCap) {
+        const at::Tensor bias = orUndefined(maybeBias);
         const at::ScalarType type = productType(h);
         const at::Tensor w = weight.to(type);                               // [V, C]
         const bool needsInput = h.requires_grad();
@@ -388,23 +405,23 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight, WeightLayout l
 }
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, WeightLayout layout) {
-    return LinearFunction::apply(x, weight, bias, layout == WeightLayout::InOut);
+    return LinearFunction::apply(x, weight, maybe(bias), layout == WeightLayout::InOut);
 }
 
 at::Tensor loraLinear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, WeightLayout layout,
                       const at::Tensor& A, const at::Tensor& B, double scale) {
-    return LoraFunction::apply(x, weight, bias, A, B, scale, layout == WeightLayout::InOut);
+    return LoraFunction::apply(x, weight, A, B, maybe(bias), scale, layout == WeightLayout::InOut);
 }
 
 std::pair<at::Tensor, at::Tensor> addRmsNorm(const at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight, double eps,
                                              double offset) {
-    const variable_list result = RmsNormFunction::apply(x, delta, weight, eps, offset);
+    const variable_list result = RmsNormFunction::apply(x, weight, maybe(delta), eps, offset);
     return {result[0], result[1]};
 }
 
 std::pair<at::Tensor, at::Tensor> addLayerNorm(const at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight,
                                                const at::Tensor& bias, double eps) {
-    const variable_list result = LayerNormFunction::apply(x, delta, weight, bias, eps);
+    const variable_list result = LayerNormFunction::apply(x, weight, maybe(bias), maybe(delta), eps);
     return {result[0], result[1]};
 }
 
@@ -415,12 +432,12 @@ at::Tensor gatedActivation(const at::Tensor& gate, const at::Tensor& up, kernels
 at::Tensor causalAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cos,
                            const at::Tensor& sin, const at::Tensor& prefixKey, const at::Tensor& prefixValue,
                            const AttentionShape& shape) {
-    return AttentionFunction::apply(q, k, v, cos, sin, prefixKey, prefixValue, shape);
+    return AttentionFunction::apply(q, k, v, maybe(cos), maybe(sin), maybe(prefixKey), maybe(prefixValue), shape);
 }
 
 at::Tensor headLoss(const at::Tensor& h, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& labels, double scale,
                     double softCap) {
-    return HeadLossFunction::apply(h, weight, bias, labels, scale, softCap);
+    return HeadLossFunction::apply(h, weight, maybe(bias), labels, scale, softCap);
 }
 
 at::Tensor logitsLoss(const at::Tensor& logits, const at::Tensor& labels, double scale) {
