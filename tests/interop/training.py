@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Methods against peft: runs started from an adapter that peft saved follow peft's loss and end in its tensors; exports load in peft."""
+from pathlib import Path
+
+import torch
+from peft import IA3Config, LoraConfig, PeftModel, PrefixTuningConfig, PromptTuningConfig, get_peft_model
+from safetensors.torch import load_file
+
+from common import (check, engine, finish, gpt2, llama, logits_of, losses, random_rows, reference_losses, score, temporary, train, worst)
+
+STEPS = 20
+BOTH = {"llama": llama, "gpt2": gpt2}
+
+
+def peft_configs(family):
+    qkv = ["q_proj", "v_proj"] if family == "llama" else ["c_attn"]
+    everything = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] if family == "llama" else ["c_attn", "attn.c_proj", "c_fc", "mlp.c_proj"]
+    common = dict(task_type="CAUSAL_LM")
+    yield "lora", LoraConfig(r=4, lora_alpha=8, target_modules=qkv, **common), dict(type="lora", r=4, lora_alpha=8, target_modules=qkv)
+    yield "lora everywhere, rslora, rank_pattern", LoraConfig(r=4, lora_alpha=8, target_modules=everything, use_rslora=True, rank_pattern={everything[0]: 6}, **common), \
+        dict(type="lora", r=4, lora_alpha=8, target_modules=everything, use_rslora=True, rank_pattern={everything[0]: 6})
+    yield "ia3", IA3Config(**common), dict(type="ia3")
+    yield "prefix_tuning", PrefixTuningConfig(num_virtual_tokens=5, **common), dict(type="prefix_tuning", num_virtual_tokens=5)
+    yield "prompt_tuning", PromptTuningConfig(num_virtual_tokens=5, **common), dict(type="prompt_tuning", num_virtual_tokens=5)
+
+
+def shaken(model):
+    """Small random values in every trained tensor, so that no part is silently zero."""
+    torch.manual_seed(7)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data.add_(torch.randn_like(parameter) * 0.05)
+    return model
+
+
+def relative(a, b):
+    return max(((a[k].float() - b[k].float()).abs().max() / b[k].float().abs().max().clamp(min=1e-6)).item() for k in b)
+
+
+def without_key_bias(tensors):
+    return {k: torch.cat(v.float().chunk(3)[::2]) if k.endswith("c_attn.bias") else v for k, v in tensors.items()}
+
+
+with temporary() as base:
+    base = Path(base)
+    rows = random_rows(30)
+    for family, make in BOTH.items():
+        model_folder = base / family
+        make().save_pretrained(model_folder)
+        for name, config, method in peft_configs(family):
+            label = f"{family} {name}"
+            folder = base / label.replace(" ", "-").replace(",", "")
+            model = shaken(get_peft_model(make(), config))
+            model.save_pretrained(folder / "start")
+            expected = reference_losses(model, rows, STEPS)
+            actual, run = train(folder, model_folder, {**method, "init_from": str(folder / "start")}, rows, STEPS)
+            check(f"loss curve follows peft ({label})", worst(actual, expected) < 1e-4, f"worst {worst(actual, expected):.1e}")
+            model.save_pretrained(folder / "end")
+            figure = relative(load_file(run / "adapter" / "adapter_model.safetensors"), load_file(folder / "end" / "adapter_model.safetensors"))
+            check(f"ends in peft's tensors ({label})", figure < 2e-3, f"relative {figure:.1e}")
+            engine("export", run, "--format", "peft", "--out", folder / "export")
+            loaded = PeftModel.from_pretrained(make(), folder / "export").eval()
+            missing = set(load_file(folder / "export" / "adapter_model.safetensors")) ^ set(load_file(folder / "end" / "adapter_model.safetensors"))
+            ours = score(model_folder, rows[:3], folder, folder / "export")
+            figure = max((logits_of(loaded, row) - mine).abs().max().item() for row, mine in zip(rows, ours))
+            check(f"export loads in peft with equal logits ({label})", figure < 1e-4 and not missing, f"max difference {figure:.1e}")
+            if name.startswith(("lora", "ia3")):
+                engine("merge", model_folder, "--adapter", folder / "export", "--out", folder / "merged")
+                merged = loaded.merge_and_unload().state_dict()
+                files = load_file(folder / "merged" / "model.safetensors")
+                figure = max((files[k] - merged[k]).abs().max().item() for k in files)
+                check(f"merge equals merge_and_unload ({label})", figure < 1e-5, f"max difference {figure:.1e}")
+
+        model = make()
+        expected = reference_losses(model, rows, STEPS, batch=2, accumulation=2, lr=1e-3)
+        actual, run = train(base / f"{family}-full", model_folder, dict(type="full"), rows, STEPS, batch=2, accumulation=2, lr=1e-3)
+        check(f"full fine-tuning follows transformers ({family})", worst(actual, expected) < 1e-4, f"worst {worst(actual, expected):.1e}")
+        files = load_file(run / "model" / "model.safetensors")
+        # A bias on the keys shifts all scores of a query alike and softmax ignores that: its gradient is rounding noise, which
+        # Adam scales up to full steps of random sign on either side. It is the one tensor part that cannot be compared.
+        figure = relative(without_key_bias(files), without_key_bias({k: v for k, v in model.state_dict().items() if k in files}))
+        check(f"full fine-tuning ends in the same weights ({family})", figure < 2e-3, f"relative {figure:.1e}")
+
+        model = make()
+        last = "model.layers.2." if family == "llama" else "transformer.h.2."
+        norm = "model.norm." if family == "llama" else "transformer.ln_f."
+        for parameter_name, parameter in model.named_parameters():
+            parameter.requires_grad = parameter_name.startswith((last, norm))
+        expected = reference_losses(model, rows, STEPS, lr=1e-3)
+        actual, _ = train(base / f"{family}-freeze", model_folder, dict(type="freeze", trainable_layers=1), rows, STEPS, lr=1e-3)
+        check(f"freezing follows transformers ({family})", worst(actual, expected) < 1e-4, f"worst {worst(actual, expected):.1e}")
+
+    one, _ = train(base / "whole", base / "llama", dict(type="lora"), rows, 6, batch=8)
+    four, _ = train(base / "parts", base / "llama", dict(type="lora"), rows, 6, batch=2, accumulation=4)
+    check("accumulation 4 x batch 2 equals batch 8", worst(one, four) < 1e-5, f"worst {worst(one, four):.1e}")
+finish()
