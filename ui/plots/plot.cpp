@@ -137,7 +137,6 @@ Plot::Plot(PlotGroup& group, YRule rule, const QString& accessibleName) : m_grou
     setFocusPolicy(Qt::TabFocus);
     m_plot = new QCustomPlot(this);
     m_plot->setFocusPolicy(Qt::NoFocus);
-    m_plot->setOpenGl(false);
     m_plot->setNoAntialiasingOnDrag(true);
     m_plot->setMouseTracking(true);
     m_plot->installEventFilter(this);
