@@ -58,6 +58,8 @@ MainWindow::MainWindow(Workbench& bench) : m_bench(bench) {
     row->addLayout(column, 1);
     central->setLayout(row);
     setCentralWidget(central);
+    central->setFocusPolicy(Qt::ClickFocus);
+    central->setFocus();   // no ring anywhere until the keyboard is used
     m_toasts = new ToastArea(this);
     new FocusRing(this);
 

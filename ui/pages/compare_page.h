@@ -1,14 +1,100 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
+// Compare: a table of runs against a pinned baseline, their curves under one crosshair, quality against cost, and what differs
+// between their configurations. One selection for all of them.
+
 #include "pages/page.h"
+#include "plots/plot.h"
+#include "plots/smoothing.h"
+
+#include <QSet>
+
+class QComboBox;
+class QGridLayout;
+class QLabel;
+class QLineEdit;
+class QSlider;
+class QStackedWidget;
+
 namespace luthier::ui {
+
+class EmptyState;
+class PaneHeader;
+class ScatterPlot;
+class SegmentedControl;
+class SimpleTable;
+class Toggle;
+
 class ComparePage final : public Page {
     Q_OBJECT
 public:
-    explicit ComparePage(Workbench& bench) : Page(bench) {}
-    QString title() const override { return "compare"; }
-    void open(const QString&, const QString& = {}) {}
-    void showRun(const QString&) {}
-    void select(const QString&) {}
+    explicit ComparePage(Workbench& bench);
+    QString title() const override { return tr("Compare"); }
+    QString context() const override;
+    void enter() override { refreshRuns(); }
+    bool perform(PageCommand command) override;
+    bool isSettled() const override { return m_bench.runs.isLoaded() && m_loading == 0; }
+
+private:
+    struct Curve {
+        std::shared_ptr<const RunRecord> record;
+        std::vector<float> smoothed;
+        Smoother smoother{0.9};
+    };
+    void refreshRuns();
+    void fillTable();
+    void loadCurves();
+    void rebuildCurves();
+    void fillScatter();
+    void fillDifferences();
+    void toggleShown(const QString& id);
+    void setBaseline(const QString& id);
+    void exportAs(const QString& suffix);
+    std::vector<const RunInfo*> visibleRuns() const;
+    const std::vector<float>* xsOf(const RunRecord& record) const;
+    std::vector<TipRow> tip(double x) const;
+
+    QSet<QString> m_hidden;
+    QString m_baseline, m_selected, m_signature;
+    std::map<QString, std::shared_ptr<Curve>> m_curves;
+    QStringList m_curveIds;
+    int m_loading = 0;
+    QStackedWidget* m_stack;
+    EmptyState* m_empty;
+    QComboBox* m_group;
+    QLineEdit* m_filter;
+    QLabel* m_summary;
+    SimpleTable* m_table;
+    PlotGroup m_plotGroup;
+    Plot* m_plot;
+    QSlider* m_slider;
+    ScatterPlot* m_scatter;
+    SegmentedControl *m_unit, *m_cost, *m_what;
+    QGridLayout* m_differences;
+    QLabel* m_differenceNote;
+    Toggle* m_onlyDifferent;
 };
+
+/// Quality (lower is better) against a cost on a log axis; dominated points hollow, the Pareto front stepped.
+class ScatterPlot final : public QWidget {
+    Q_OBJECT
+public:
+    struct Point { QString id, label; double x, y; QColor color; };
+    ScatterPlot() { setMouseTracking(true); setAccessibleName(tr("Quality and cost")); }
+    void set(std::vector<Point> points, const QString& xLabel, std::function<QString(double)> xText, const QString& selected);
+
+signals:
+    void clicked(const QString& id);
+
+protected:
+    void paintEvent(QPaintEvent*) override;
+    void mousePressEvent(QMouseEvent*) override;
+
+private:
+    std::vector<Point> m_points;
+    std::vector<QPointF> m_at;
+    QString m_xLabel, m_selected;
+    std::function<QString(double)> m_xText;
+};
+
 }  // namespace luthier::ui

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
+// Settings: appearance; saved at once.
+
 #include "pages/page.h"
+
 namespace luthier::ui {
+
 class SettingsPage final : public Page {
     Q_OBJECT
 public:
-    explicit SettingsPage(Workbench& bench) : Page(bench) {}
-    QString title() const override { return "settings"; }
-    void open(const QString&, const QString& = {}) {}
-    void showRun(const QString&) {}
-    void select(const QString&) {}
+    explicit SettingsPage(Workbench& bench);
+    QString title() const override { return tr("Settings"); }
+    QString context() const override { return tr("saved as you change them"); }
 };
+
 }  // namespace luthier::ui

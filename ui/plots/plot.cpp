@@ -137,7 +137,6 @@ Plot::Plot(PlotGroup& group, YRule rule, const QString& accessibleName) : m_grou
     setFocusPolicy(Qt::TabFocus);
     m_plot = new QCustomPlot(this);
     m_plot->setFocusPolicy(Qt::NoFocus);
-    m_plot->setOpenGl(false);
     m_plot->setNoAntialiasingOnDrag(true);
     m_plot->setMouseTracking(true);
     m_plot->installEventFilter(this);
@@ -149,7 +148,6 @@ Plot::Plot(PlotGroup& group, YRule rule, const QString& accessibleName) : m_grou
     m_plot->layer("overlay")->setMode(QCPLayer::lmBuffered);
     QCPAxisRect* rect = m_plot->axisRect();
     rect->setAutoMargins(QCP::msNone);
-    rect->setupFullAxesBox(false);
     m_plot->xAxis->setTicker(QSharedPointer<QCPAxisTicker>(new XTicker(group)));
     setLog(m_isLog);
     new PlotPainter(m_plot, "background", true, [this](QPainter& p) { paintBackground(p); });
@@ -204,6 +202,7 @@ void Plot::applyTheme() {
         axis->setTickLabelFont(font);
         axis->setTickLabelColor(t.t3);
         axis->setSubTicks(false);
+        axis->setNumberFormat("g");   // else QCustomPlot turns 2e-4 into a power of ten
         axis->setBasePen(axis == m_plot->xAxis ? QPen(t.line2, 1) : QPen(Qt::NoPen));
         axis->setTickPen(axis == m_plot->xAxis ? QPen(t.line2, 1) : QPen(Qt::NoPen));
         axis->setTickLengthIn(0);

@@ -112,7 +112,7 @@ void CountBars::paintEvent(QPaintEvent*) {
         noteWidth = std::max(noteWidth, row.note.isEmpty() ? 0 : words.horizontalAdvance(row.note) + 8);
         if (m_scale <= 0) scale = std::max(scale, row.value);
     }
-    nameWidth = std::min(nameWidth, width() / 2);
+    nameWidth = std::min(nameWidth + 2, width() / 2);
     const double left = nameWidth + 12, right = width() - wordWidth - noteWidth - 12;
     for (std::size_t i = 0; i < m_rows.size(); ++i) {
         const NamedCount& row = m_rows[i];
