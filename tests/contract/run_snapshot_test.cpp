@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "contract/run_snapshot.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include <unistd.h>
+
+using namespace luthier;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct TemporaryFolder {
+    fs::path path = fs::temp_directory_path() / ("luthier-snapshot-" + std::to_string(::getpid()));
+    TemporaryFolder() { fs::remove_all(path), fs::create_directories(path); }
+    ~TemporaryFolder() { fs::remove_all(path); }
+};
+
+std::string stepLine(std::int64_t step, double loss, double time) {
+    StepFacts facts;
+    facts.step = step;
+    facts.loss = loss;
+    facts.tokens = 100;
+    facts.tokensPerSecond = 50;
+    facts.memory.hostBytes = 1000 + step;
+    return eventLine(event::step(facts), "r", time);
+}
+
+void append(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::app | std::ios::binary) << text; }
+
+}  // namespace
+
+TEST_CASE("a snapshot folds a whole run") {
+    RunSnapshot run;
+    run.applyLine(R"({"type":"run_started","time":10,"run":"r","config":{"name":"poems","method":{"type":"lora"},"train":{"max_steps":3}}})");
+    run.applyLine(R"({"type":"phase","time":10.5,"name":"tokenising","done":3,"total":9})");
+    CHECK(run.phase.name == "tokenising");
+    run.applyLine(R"({"type":"parameters","time":11,"trainable":10,"frozen":90,"by_part":{"q_proj":6,"v_proj":4}})");
+    for (int step = 1; step <= 3; ++step) run.applyLine(stepLine(step, 3.0 / step, 11 + step));
+    run.applyLine(eventLine(event::eval(3, 0.9, Json{{"accuracy", 0.5}}), "r", 15));
+    run.applyLine(R"({"type":"finished","time":16,"run":"r","summary":{"steps":3}})");
+    CHECK(run.status == RunStatus::Finished);
+    CHECK(run.name == "poems");
+    CHECK(run.method == "lora");
+    CHECK(run.maxSteps == 3);
+    CHECK(run.phase.name.empty());
+    CHECK(run.trainablePercent == doctest::Approx(10));
+    REQUIRE(run.byPart.size() == 2);
+    CHECK(run.byPart[1].parameters == 4);
+    CHECK(run.steps.tokens == std::vector<std::int64_t>{100, 200, 300});
+    CHECK(run.steps.seconds.back() == doctest::Approx(4));
+    CHECK(run.evals[0].tokens == 300);
+    CHECK(run.recentTokensPerSecond() == doctest::Approx(50));
+    CHECK(run.peakBytes() == 1003);
+    CHECK(run.elapsedSeconds() == doctest::Approx(6));
+}
+
+TEST_CASE("a resumed run forgets what came after the step it resumes at") {
+    RunSnapshot run;
+    for (int step = 1; step <= 5; ++step) run.applyLine(stepLine(step, step, step));
+    run.applyLine(eventLine(event::eval(5, 1, {}), "r", 6));
+    run.applyLine(R"({"type":"resumed","time":9,"step":3})");
+    CHECK(run.steps.size() == 3);
+    CHECK(run.evals.empty());
+    run.applyLine(stepLine(4, 40, 10));
+    CHECK(run.steps.loss.back() == 40);
+    CHECK(run.steps.tokens.back() == 400);
+    CHECK(run.status == RunStatus::Running);
+}
+
+TEST_CASE("a loss that is not a number stays one") {
+    RunSnapshot run;
+    run.applyLine(stepLine(1, std::nan(""), 1));
+    run.applyLine(stepLine(2, -INFINITY, 2));
+    CHECK(std::isnan(run.steps.loss[0]));
+    CHECK(run.steps.loss[1] == -INFINITY);
+}
+
+TEST_CASE("a snapshot ignores what it does not understand") {
+    RunSnapshot run;
+    run.applyLine("not json");
+    run.applyLine("[1,2]");
+    run.applyLine(R"({"type":"from_the_future","time":1,"x":{}})");
+    run.applyLine(R"({"type":"step","step":"one","loss":[],"memory":7,"time":"late"})");
+    run.applyLine(R"({"type":"parameters","by_part":[{"name":"a","parameters":3}]})");
+    CHECK(run.ignoredLines == 2);
+    CHECK(run.steps.size() == 1);
+    CHECK(run.byPart.size() == 1);
+}
+
+TEST_CASE("a follower hands out complete lines only") {
+    TemporaryFolder folder;
+    const fs::path log = folder.path / "events.jsonl";
+    EventFollower follower(log);
+    CHECK(follower.read().lines.empty());
+    append(log, "one\ntw");
+    CHECK(follower.read().lines == std::vector<std::string>{"one"});
+    append(log, "o\n");
+    CHECK(follower.read().lines == std::vector<std::string>{"two"});
+    CHECK(follower.read().lines.empty());
+}
+
+TEST_CASE("a follower starts anew when the log was cut or rewritten") {
+    TemporaryFolder folder;
+    const fs::path log = folder.path / "events.jsonl";
+    append(log, "one\ntwo\n");
+    EventFollower follower(log);
+    follower.read();
+    fs::resize_file(log, 4);
+    auto batch = follower.read();
+    CHECK(batch.restarted);
+    CHECK(batch.lines == std::vector<std::string>{"one"});
+    fs::remove(log);
+    append(log, "new\nother\nthird\n");
+    batch = follower.read();
+    CHECK(batch.restarted);
+    CHECK(batch.lines.size() == 3);
+}
+
+TEST_CASE("a follower bounds the work of a call and reaches the end") {
+    TemporaryFolder folder;
+    const fs::path log = folder.path / "events.jsonl";
+    append(log, std::string(500, 'x') + "\n");
+    for (int i = 0; i < 100; ++i) append(log, "line " + std::to_string(i) + "\n");
+    EventFollower follower(log);
+    std::size_t lines = 0, calls = 0;
+    for (auto batch = follower.read(64); !batch.lines.empty(); batch = follower.read(64)) lines += batch.lines.size(), ++calls;
+    CHECK(lines == 101);
+    CHECK(calls > 10);
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "data/batch.h"
+#include "data/dataset.h"
+#include "letters.h"
+
+#include <doctest/doctest.h>
+
+using namespace luthier;
+
+namespace {
+
+RunConfig configFor(const std::filesystem::path& path, const Json& data = Json::object(), const std::string& task = "causal_lm") {
+    RunConfig config;
+    Json section = withDefaults(Json::object(), dataSchema());
+    setDotted(section, "train.path", path.string());
+    setDotted(section, "eval.split", 0.0);
+    for (const auto& [key, value] : data.items()) setDotted(section, key, value);
+    config.document = Json{{"model", {{"task", task}}}, {"method", {{"type", "lora"}}}, {"data", section}, {"train", {{"seed", 42}}}};
+    return config;
+}
+
+Dataset built(const std::filesystem::path& path, const Json& data = Json::object(), const Letters& letters = {}) {
+    auto dataset = Dataset::build(configFor(path, data), letters);
+    REQUIRE_MESSAGE(dataset.ok(), describe(dataset.ok() ? Problems{} : dataset.problems()));
+    return std::move(*dataset);
+}
+
+/// Labels as text: '.' where no loss is taken, '$' for the end token.
+std::string learned(const DataRow& row) {
+    std::string text;
+    for (const std::int32_t label : row.labels) text += label == kIgnoredLabel ? '.' : label == 257 ? '$' : static_cast<char>(label);
+    return text;
+}
+
+const DataProblem* findProblem(const Dataset& dataset, const std::string& code) {
+    for (const DataProblem& problem : dataset.problems)
+        if (problem.code == code) return &problem;
+    return nullptr;
+}
+
+}  // namespace
+
+TEST_CASE("a completion is learned up to its end token") {
+    const DataFile file("p.jsonl", R"({"prompt":"ab","completion":"cd"})");
+    const Dataset dataset = built(file.path);
+    CHECK(learned(dataset.train[0]) == "...cd$");
+    CHECK(dataset.train[0].ids.front() == 256);
+    CHECK(dataset.facts.format == "prompt_completion");
+    CHECK(dataset.facts.supervisedTokens == 3);
+    CHECK(learned(built(file.path, Json{{"loss_on", "all"}}).train[0]) == ".abcd$");
+}
+
+TEST_CASE("questions get their words around them") {
+    const DataFile file("q.jsonl", R"({"question":"Why","answer":"so"})");
+    const Dataset dataset = built(file.path);
+    CHECK(learned(dataset.train[0]) == std::string(1 + std::string("Question: Why\nAnswer:").size(), '.') + " so$");
+}
+
+TEST_CASE("texts are learned whole") {
+    const DataFile file("t.jsonl", R"({"text":"abc"})");
+    CHECK(learned(built(file.path).train[0]) == ".abc$");
+}
+
+TEST_CASE("control tokens in data stay text") {
+    const DataFile file("c.jsonl", R"({"text":"a<e>"})");
+    CHECK(learned(built(file.path).train[0]) == ".a<e>$");
+}
+
+TEST_CASE("a chat learns its last answer, or all of them") {
+    const DataFile file("m.jsonl", R"({"messages":[{"role":"user","content":"x"},{"role":"assistant","content":"yy"},{"role":"user","content":"z"},{"role":"assistant","content":"w"}]})");
+    Letters letters;
+    letters.isChat = true;
+    CHECK(learned(built(file.path, {}, letters).train[0]) == "..........." "..w$");  // U:x|A:yy<e>U:z|A: before it
+    CHECK(learned(built(file.path, Json{{"loss_on", "assistant"}}, letters).train[0]) == ".....yy$......w$".substr(0, 5) + ".yy$......w$");
+}
+
+TEST_CASE("ShareGPT conversations are chats") {
+    const DataFile file("s.jsonl", R"({"conversations":[{"from":"human","value":"x"},{"from":"gpt","value":"y"}]})");
+    Letters letters;
+    letters.isChat = true;
+    CHECK(learned(built(file.path, {}, letters).train[0]) == "......y$");
+}
+
+TEST_CASE("tokenized rows are taken as they are but for the first label") {
+    const DataFile file("k.jsonl", R"({"input_ids":[5,6,7],"labels":[5,-100,7]})");
+    const Dataset dataset = built(file.path);
+    CHECK(dataset.train[0].ids == std::vector<std::int32_t>{5, 6, 7});
+    CHECK(dataset.train[0].labels == std::vector<std::int32_t>{-100, -100, 7});
+}
+
+TEST_CASE("a token id outside the vocabulary is a problem with its row") {
+    const DataFile file("v.jsonl", "{\"input_ids\":[5]}\n{\"input_ids\":[5,999]}\n");
+    const auto dataset = Dataset::build(configFor(file.path), Letters{});
+    REQUIRE_FALSE(dataset.ok());
+    CHECK(dataset.problem().message.find("999") != std::string::npos);
+    CHECK(dataset.problem().field == file.path.string() + ":2");
+}
+
+TEST_CASE("cuts are counted and rows without loss skipped") {
+    const DataFile file("l.jsonl", "{\"prompt\":\"abcdef\",\"completion\":\"x\"}\n{\"prompt\":\"a\",\"completion\":\"xyzxyz\"}\n");
+    const Dataset dataset = built(file.path, Json{{"max_length", 5}});
+    CHECK(dataset.train.size() == 1);
+    CHECK(dataset.facts.truncatedRows == 2);
+    CHECK(dataset.facts.skippedRows == 1);
+    CHECK(learned(dataset.train[0]) == "..xyz");
+    CHECK(findProblem(dataset, "rows_skipped")->rows == std::vector<std::int64_t>{1});
+}
+
+TEST_CASE("data without anything to learn is refused") {
+    const DataFile file("n.jsonl", "{\"prompt\":\"abcdef\",\"completion\":\"x\"}\n");
+    const auto dataset = Dataset::build(configFor(file.path, Json{{"max_length", 4}}), Letters{});
+    REQUIRE_FALSE(dataset.ok());
+    CHECK(dataset.problem().code == "data_no_rows");
+}
+
+TEST_CASE("rows of an unknown shape name their keys") {
+    const DataFile file("u.jsonl", "{\"foo\":1,\"bar\":2}\n");
+    const auto dataset = Dataset::build(configFor(file.path), Letters{});
+    REQUIRE_FALSE(dataset.ok());
+    CHECK(dataset.problem().message.find("foo, bar") != std::string::npos);
+}
+
+TEST_CASE("a long paragraph of plain text goes on in the next row") {
+    const DataFile file("b.txt", "abcdefghij");
+    const Dataset dataset = built(file.path, Json{{"max_length", 4}});
+    CHECK(dataset.train.size() == 3);
+    CHECK(dataset.facts.truncatedRows == 0);
+    CHECK(findProblem(dataset, "no_end_token") == nullptr);
+}
+
+TEST_CASE("the split is a share of the rows and always the same") {
+    std::string text;
+    for (int i = 0; i < 100; ++i) text += "{\"text\":\"row " + std::to_string(i) + "\"}\n";
+    const DataFile file("x.jsonl", text);
+    const Dataset first = built(file.path, Json{{"eval.split", 0.1}});
+    const Dataset second = built(file.path, Json{{"eval.split", 0.1}});
+    CHECK(first.train.size() == 90);
+    REQUIRE(first.eval.size() == 10);
+    for (std::size_t i = 0; i < 10; ++i) CHECK(first.eval[i].sourceRow == second.eval[i].sourceRow);
+}
+
+TEST_CASE("an evaluation row that is trained on is reported") {
+    const DataFile train("et.jsonl", "{\"text\":\"a\"}\n{\"text\":\"b\"}\n{\"text\":\"b\"}\n");
+    const DataFile eval("ee.jsonl", "{\"text\":\"b\"}\n");
+    const Dataset dataset = built(train.path, Json{{"eval.path", eval.path.string()}});
+    CHECK(findProblem(dataset, "eval_in_train") != nullptr);
+    CHECK(findProblem(dataset, "duplicates") != nullptr);
+}
+
+TEST_CASE("classes are numbered by name") {
+    const DataFile file("r.jsonl", "{\"text\":\"a\",\"label\":\"positive\"}\n{\"text\":\"b\",\"label\":\"negative\"}\n");
+    const auto dataset = Dataset::build(configFor(file.path, {}, "sequence_classification"), Letters{});
+    REQUIRE(dataset.ok());
+    CHECK(dataset->classNames == std::vector<std::string>{"negative", "positive"});
+    CHECK(dataset->train[0].classIndex == 1);
+    CHECK(dataset->train[0].ids == std::vector<std::int32_t>{256, 'a'});
+}
+
+TEST_CASE("the preview says what each token is for") {
+    const DataFile file("w.jsonl", R"({"prompt":"ab","completion":"cdef"})");
+    const Json json = built(file.path, Json{{"max_length", 5}}).toJson(Letters{}, 0, 10);
+    const Json& tokens = json["preview"][0]["tokens"];
+    REQUIRE(tokens.size() == 8);
+    CHECK(tokens[0]["state"] == "special");
+    CHECK(tokens[1]["state"] == "prompt");
+    CHECK(tokens[3]["state"] == "loss");
+    CHECK(tokens[5]["state"] == "cut");
+    CHECK(json["lengths"]["longest"] == 8);
+}
+
+TEST_CASE("a batch is padded on the right and keeps packed rows apart") {
+    const DataFile file("z.jsonl", "{\"text\":\"ab\"}\n{\"text\":\"c\"}\n{\"text\":\"defg\"}\n");
+    const Dataset dataset = built(file.path);
+    const Batch batch = makeBatch(dataset.train, {{0, 1}, {2}}, 0);
+    CHECK(batch.B == 2);
+    CHECK(batch.T == 7);
+    CHECK(batch.isPacked);
+    CHECK(batch.segments == std::vector<std::int64_t>{0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0, -1});
+    CHECK(batch.positions == std::vector<std::int64_t>{0, 1, 2, 3, 0, 1, 2, 0, 1, 2, 3, 4, 5, 0});
+    CHECK(batch.labels[4] == -100);
+    CHECK(batch.supervisedTokens == 3 + 2 + 5);
+    CHECK(batch.lengths == std::vector<std::int64_t>{7, 6});
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// A tokenizer that needs no files: one token a byte, 256 begins, 257 ends, and "<e>" in a template is 257 as well.
+
+#include "data/text_encoder.h"
+
+#include <filesystem>
+#include <fstream>
+
+#include <unistd.h>
+
+namespace luthier {
+
+class Letters final : public TextEncoder {
+public:
+    bool isChat = false;
+
+    std::vector<std::int32_t> encode(std::string_view text, TextOrigin origin) const override {
+        std::vector<std::int32_t> ids;
+        for (std::size_t i = 0; i < text.size(); ++i) {
+            const bool isControl = origin == TextOrigin::Template && text.substr(i, 3) == "<e>";
+            ids.push_back(isControl ? 257 : static_cast<unsigned char>(text[i]));
+            if (isControl) i += 2;
+        }
+        return ids;
+    }
+    std::optional<std::int32_t> begin() const override { return 256; }
+    std::optional<std::int32_t> end() const override { return 257; }
+    std::optional<std::int32_t> padding() const override { return 0; }
+    std::int64_t vocabularySize() const override { return 258; }
+    std::string tokenText(std::int32_t id) const override { return id < 256 ? std::string(1, static_cast<char>(id)) : "<>"; }
+    bool isSpecial(std::int32_t id) const override { return id > 255; }
+    bool hasChatTemplate() const override { return isChat; }
+    Result<std::string> renderChat(const Json& messages, bool withGenerationPrompt) const override {
+        std::string text;
+        for (const Json& message : messages) {
+            const bool isAnswer = message["role"] == "assistant";
+            text += (isAnswer ? "A:" : "U:") + message["content"].get<std::string>() + (isAnswer ? "<e>" : "|");
+        }
+        return withGenerationPrompt ? text + "A:" : text;
+    }
+};
+
+/// A file that goes with the value.
+struct DataFile {
+    std::filesystem::path path;
+    DataFile(const std::string& name, const std::string& text)
+        : path(std::filesystem::temp_directory_path() / ("luthier-" + std::to_string(::getpid()) + "-" + name)) {
+        std::ofstream(path, std::ios::binary) << text;
+    }
+    ~DataFile() { std::filesystem::remove(path); }
+};
+
+}  // namespace luthier
