@@ -74,10 +74,13 @@ with temporary() as base:
     refused("targets that match nothing", "no_target_matches", 2, *trains(run_file("k.json", method=dict(type="lora", target_modules=["query"]))))
     refused("an unknown method", "unknown_method", 2, *trains(run_file("l.json", method=dict(type="loar"))))
     write_rows(base / "ids.jsonl", [{"input_ids": [5, 6, 400], "labels": [5, 6, 400]}] * 3)
-    refused("ids beyond the vocabulary", "id_out_of_range", 3, *trains(run_file("m.json", data=dict(train=dict(path=str(base / "ids.jsonl"))))))
-    done = engine("train", run_file("n.json", train=dict(max_steps=2, learning_rate=1e38)), "--workspace", base / "nan", expect=1)
+    refused("ids beyond the vocabulary", "bad_row", 3, *trains(run_file("m.json", data=dict(train=dict(path=str(base / "ids.jsonl"))))))
+    broken = llama()
+    broken.model.norm.weight.data[0] = float("nan")
+    broken.save_pretrained(base / "nan-weights")
+    done = engine("train", run_file("n.json", model=dict(path=str(base / "nan-weights"))), "--workspace", base / "nan", expect=1)
     events = [json.loads(line) for file in (base / "nan").glob("runs/*/events.jsonl") for line in file.read_text().splitlines()]
-    check("a loss that is not finite ends the run in its step", done.returncode == 1 and events[-1]["code"] == "non_finite_loss", done.stderr[-200:])
+    check("a loss that is not finite ends the run in its step", done.returncode == 1 and events[-1].get("code") == "non_finite_loss" and any(event["type"] == "step" and event["loss"] is None and event["loss_state"] == "nan" for event in events), done.stderr[-200:])
     leftovers = [path for path in (base / "workspace").rglob("*") if ".tmp-" in path.name]
     check("nothing half-written is left", not leftovers, str(leftovers))
 finish()
