@@ -125,10 +125,10 @@ TEST_CASE("a follower bounds the work of a call and reaches the end") {
     TemporaryFolder folder;
     const fs::path log = folder.path / "events.jsonl";
     append(log, std::string(500, 'x') + "\n");
-    for (int i = 0; i < 100; ++i) append(log, "line " + std::to_string(i) + "\n");
+    for (int i = 0; i < 1000; ++i) append(log, "line " + std::to_string(i) + "\n");
     EventFollower follower(log);
     std::size_t lines = 0, calls = 0;
     for (auto batch = follower.read(64); !batch.lines.empty(); batch = follower.read(64)) lines += batch.lines.size(), ++calls;
-    CHECK(lines == 101);
+    CHECK(lines == 1001);
     CHECK(calls > 10);
 }

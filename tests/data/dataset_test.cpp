@@ -70,8 +70,8 @@ TEST_CASE("a chat learns its last answer, or all of them") {
     const DataFile file("m.jsonl", R"({"messages":[{"role":"user","content":"x"},{"role":"assistant","content":"yy"},{"role":"user","content":"z"},{"role":"assistant","content":"w"}]})");
     Letters letters;
     letters.isChat = true;
-    CHECK(learned(built(file.path, {}, letters).train[0]) == "..........." "..w$");  // U:x|A:yy<e>U:z|A: before it
-    CHECK(learned(built(file.path, Json{{"loss_on", "assistant"}}, letters).train[0]) == ".....yy$......w$".substr(0, 5) + ".yy$......w$");
+    CHECK(learned(built(file.path, {}, letters).train[0]) == std::string(15, '.') + "w$");  // U:x|A:yy<e>U:z|A: before it
+    CHECK(learned(built(file.path, Json{{"loss_on", "assistant"}}, letters).train[0]) == "......yy$......w$");
 }
 
 TEST_CASE("ShareGPT conversations are chats") {
