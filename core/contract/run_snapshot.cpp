@@ -322,6 +322,8 @@ EventFollower::Batch EventFollower::read(std::size_t maxBytes) {
         if (stream.gcount() <= 0) break;
         text.append(extra.data(), static_cast<std::size_t>(stream.gcount()));
     }
+    // What came behind that line is left for the next call.
+    if (const std::size_t end = text.find('\n'); text.size() > maxBytes && end != std::string::npos) text.resize(std::max(maxBytes, end + 1));
     std::size_t begin = 0;
     for (std::size_t end = text.find('\n'); end != std::string::npos; end = text.find('\n', begin)) {
         batch.lines.emplace_back(text, begin, end - begin);
