@@ -125,6 +125,43 @@ def make_story(r):
     return kind(r, p, q, place, spot), p, q, place
 
 
+# What happens by the way in a pre-training story. These sentences, and the songs below, hold the words that poems use; no line of
+# a poem stands in them.
+BY_THE_WAY = [
+    "The rooster cried and {p} woke up.", "There was dew on the grass, soft and cold.", "{P} walked down the lane behind the garden wall.",
+    "A bird sang a little tune.", "The moon came up and the stars began to shine.", "{P} saw the moon rise over the sea.",
+    "The stars had a soft glow.", "{P} drank some tea and ate some bread.", "{P} counted to ten and closed {his} eyes.",
+    "At night {p} dreamed of gold.", "The path through the deep woods was long.", "{P} fell fast asleep in a warm bed.",
+    "They walked home slowly in the evening light.", "{P} whispered something to {q}.", "{Q} laughed, and {p} laughed too.",
+    "{P} danced in the rain and sang a happy song.", "{P} waved good night to {q}.", "The wind was wild that day.",
+    "{Q} held up a light so that {p} could see.", "In summer they played outside all day long.", "When fall came, the days were cold.",
+    "{P} went out to greet {q}.", "The sleepy sun went down behind the hill.", "{P} listened, and from far and near {he} could hear the birds.",
+    "It was the best day of all.", "Nothing is worth more than a friend.", "They were glad and free.", "Beneath the tree the grass was green.",
+    "\"We will play again tomorrow,\" said {q}.", "The day was done, and everybody slept.", "The sky was blue and the morning was new.",
+    "{P} loved the evening more than the morning.", "\"Do not fear,\" whispered {q}.", "The light slipped away and the night came.",
+    "{P} ran over the hill and down to the lane.", "They took a walk and shared what they had.", "The tune was soft and slow.",
+    "{P} went walking into the wood.", "{P} watched the birds till it was evening.", "\"If you listen, you can hear a laugh,\" said {q}.",
+    "\"Close your eyes and count with me,\" said {q}.", "\"Do you want some tea or some bread?\" asked {q}.",
+]
+SONGS = [
+    ("The rooster cried, the night was done,", "And up and up there came the sun."), ("The moon is new, the night is long,", "The stars all sing a quiet song."),
+    ("Beneath the wall the grass is tall,", "And in it plays a mouse so small."), ("The rain came down, the wind was cold,", "The leaves that fall are red and gold."),
+    ("So walk with me along the lane,", "And we will greet the sun again."), ("A boat went out upon the sea,", "And home it came in time for tea."),
+    ("I close my eyes, I count to ten,", "And when I wake it is day then."), ("The woods are deep, the path is slow,", "But all the little lamps will glow."),
+    ("And if you whisper, I will hear,", "For you are far, but you are near."), ("The birds fly high, the birds fly free,", "They build their home up in the tree."),
+    ("The dew is bright, the sky is wide,", "Come out with me and play outside."), ("The light is low, the day is past,", "And all the world will sleep at last."),
+    ("Good night, good night, the moon will rise,", "It is the time to close your eyes."), ("We danced, we laughed, we ran to play,", "And that is how we spent the day."),
+    ("A tune, a tune, a tune for you,", "And for the fox a tune or two."), ("I dreamed of bread, I dreamed of cake,", "I dreamed of fishes in the lake."),
+    ("The fire is warm, the bed is soft,", "The owl looks down out of the loft."), ("My hat is red, my scarf is blue,", "I made them both to give to you."),
+]
+
+
+def make_song(r):
+    p = Person(r)
+    lines = [line for couplet in r.sample(SONGS, 2) for line in couplet]
+    return f"A song for {p.short}:\n" + "\n".join(lines)
+
+
 # Couplets of four beats; {N} the hero, {he} {his} pronouns, {T} the thing. The first and second, third and fourth lines rhyme.
 FIRST = [
     ("{N} went out to greet the day,", "And took the {T} along to play."),
@@ -213,7 +250,13 @@ def write_rows(name, make, count, seed):
 
 
 def story_row(r):
-    return {"text": " ".join(make_story(r)[0])}
+    if r.random() < 0.08:
+        return {"text": make_song(r)}
+    parts, p, q, _ = make_story(r)
+    names = {"p": p.short, "P": p.Short, "q": q.short, "Q": q.Short, "he": p.he, "his": p.his}
+    for sentence in r.sample(BY_THE_WAY, r.choice([1, 2, 2, 3])):
+        parts.insert(r.randrange(1, len(parts) + 1), sentence.format(**names))
+    return {"text": " ".join(parts)}
 
 
 def make_tokenizer():
