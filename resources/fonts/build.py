@@ -1,5 +1,4 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: Apache-2.0
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes "Luthier Sans" and "Luthier Mono" from Inter and JetBrains Mono (both OFL 1.1).
 
