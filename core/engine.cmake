@@ -3,6 +3,7 @@
 add_library(luthier_engine STATIC
   kernels/elementwise.cpp
   kernels/elementwise_reference.cpp
+  model/alibi.cpp
   model/arch/families.cpp
   model/arch/gpt2.cpp
   model/arch/llama.cpp

@@ -51,12 +51,13 @@ Json partsOf(const DecoderDescription& description) {
 Json mapOf(const DecoderDescription& description) {
     const ModelSites sites = sitesOf(description);
     Json modules = Json::array();
-    modules.push_back({{"name", lastPart(sites.embeddingPath)}, {"role", "embedding"}, {"in", sites.vocabulary}, {"out", sites.hidden}, {"parameters", sites.vocabulary * sites.hidden}});
+    modules.push_back({{"name", lastPart(sites.embeddingPath)}, {"role", "embedding"}, {"in", sites.vocabulary}, {"out", sites.embeddingWidth},
+                       {"parameters", sites.vocabulary * sites.embeddingWidth}});
     const std::string firstLayer = description.names.layers + "0.";
     for (const LinearSite& site : sites.linears) {
         if (site.layer > 0) continue;
         const bool isHead = site.role == LinearRole::Head;
-        modules.push_back({{"name", isHead ? lastPart(site.path) : site.path.substr(firstLayer.size())},
+        modules.push_back({{"name", site.layer < 0 ? lastPart(site.path) : site.path.substr(firstLayer.size())},
                            {"role", name(site.role)}, {"in", site.in}, {"out", site.out},
                            {"parameters", isHead && sites.isTied ? 0 : site.in * site.out + (site.hasBias ? site.out : 0)}});
     }

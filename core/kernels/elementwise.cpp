@@ -166,6 +166,22 @@ LUTHIER_INLINE void ropeRow(const T* x, const float* cos, const float* sin, T* y
     }
 }
 
+template <class T>
+LUTHIER_INLINE void ropeRowNeighbours(const T* x, const float* cos, const float* sin, T* y, std::int64_t heads, std::int64_t D,
+                                      std::int64_t half, float sign) {
+    for (std::int64_t h = 0; h < heads; ++h) {
+        const T* from = x + h * D;
+        T* to = y + h * D;
+        for (std::int64_t i = 0; i < half; ++i) {
+            const float a = load(from[2 * i]);
+            const float b = load(from[2 * i + 1]);
+            store(to[2 * i], a * cos[i] - sign * b * sin[i]);
+            store(to[2 * i + 1], b * cos[i] + sign * a * sin[i]);
+        }
+        for (std::int64_t i = 2 * half; i < D; ++i) to[i] = from[i];
+    }
+}
+
 // target_clones cannot be put on templates, so each loop over rows is instantiated once per element type.
 #define LUTHIER_ROWS(T)                                                                                                        \
     LUTHIER_CLONES void addRmsNormRows(const T* x, const T* delta, const float* weight, T* sum, T* y, float* rstd,            \
@@ -190,6 +206,11 @@ LUTHIER_INLINE void ropeRow(const T* x, const float* cos, const float* sin, T* y
                                  std::int64_t heads, std::int64_t D, std::int64_t half, float sign) {                        \
         for (std::int64_t n = begin; n < end; ++n)                                                                            \
             ropeRow(x + n * heads * D, cos + n * half, sin + n * half, y + n * heads * D, heads, D, half, sign);              \
+    }                                                                                                                          \
+    LUTHIER_CLONES void ropeRowsNeighbours(const T* x, const float* cos, const float* sin, T* y, std::int64_t begin,          \
+                                           std::int64_t end, std::int64_t heads, std::int64_t D, std::int64_t half, float sign) { \
+        for (std::int64_t n = begin; n < end; ++n)                                                                            \
+            ropeRowNeighbours(x + n * heads * D, cos + n * half, sin + n * half, y + n * heads * D, heads, D, half, sign);    \
     }
 
 LUTHIER_ROWS(float)
@@ -321,15 +342,22 @@ std::tuple<at::Tensor, at::Tensor> gatedActivationBackward(const at::Tensor& dY,
     return {dGate, dUp};
 }
 
-at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, std::int64_t headSize, RopeDirection direction) {
-    if (!isNative(x) || !isNative(cos) || !isNative(sin)) return reference::rope(x, cos, sin, headSize, direction);
+at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, std::int64_t headSize, RopeDirection direction,
+                RopePairs pairs) {
+    if (!isNative(x) || !isNative(cos) || !isNative(sin)) return reference::rope(x, cos, sin, headSize, direction, pairs);
     const at::Tensor y = at::empty_like(x);
     const float sign = direction == RopeDirection::Forward ? 1.0f : -1.0f;
     withType(x, [&](auto tag) {
         using T = decltype(tag);
         at::parallel_for(0, x.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
-            ropeRows(pointer<T>(x), pointer<float>(cos), pointer<float>(sin), pointer<T>(y), begin, end, x.size(1) / headSize,
-                     headSize, cos.size(1), sign);
+            const auto rows = [&](auto function) {
+                function(pointer<T>(x), pointer<float>(cos), pointer<float>(sin), pointer<T>(y), begin, end, x.size(1) / headSize,
+                         headSize, cos.size(1), sign);
+            };
+            if (pairs == RopePairs::Halves)
+                rows([](auto... arguments) { ropeRows(arguments...); });
+            else
+                rows([](auto... arguments) { ropeRowsNeighbours(arguments...); });
         });
     });
     return y;

@@ -32,9 +32,13 @@ std::tuple<at::Tensor, at::Tensor> gatedActivationBackward(const at::Tensor& dY,
 
 enum class RopeDirection { Forward, Backward };
 
+/// Which values of a head's rotated part turn together: (i, i + rotary/2) as in LLaMA, or (2i, 2i + 1) as in GPT-J.
+enum class RopePairs { Halves, Neighbours };
+
 /// Rotary position embedding of x [N, H * D] by row (Su et al. 2021). `cos`, `sin` [N, rotary/2] f32 hold each row's angles.
-/// The halves of the rotated part are paired (i, i + rotary/2) as in Hugging Face's LLaMA; Backward is the transposed rotation.
-at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, std::int64_t headSize, RopeDirection direction);
+/// Backward is the transposed rotation.
+at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, std::int64_t headSize, RopeDirection direction,
+                RopePairs pairs = RopePairs::Halves);
 
 /// Softmax cross entropy of logits [n, V] f32 against labels [n] i64, in place: on return logits holds
 /// scale * (softmax - onehot), the gradient of scale * sum(loss).
@@ -50,7 +54,8 @@ at::Tensor rmsNormBackward(const at::Tensor& dY, const at::Tensor& dSum, const a
 at::Tensor gatedActivation(const at::Tensor& gate, const at::Tensor& up, GateActivation activation);
 std::tuple<at::Tensor, at::Tensor> gatedActivationBackward(const at::Tensor& dY, const at::Tensor& gate, const at::Tensor& up,
                                                            GateActivation activation);
-at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, std::int64_t headSize, RopeDirection direction);
+at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, std::int64_t headSize, RopeDirection direction,
+                RopePairs pairs = RopePairs::Halves);
 double crossEntropyInPlace(at::Tensor& logits, const at::Tensor& labels, double scale);
 
 }  // namespace reference

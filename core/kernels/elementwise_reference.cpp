@@ -12,6 +12,7 @@
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/silu_backward.h>
+#include <ATen/ops/stack.h>
 
 namespace luthier::kernels::reference {
 
@@ -70,16 +71,20 @@ std::tuple<at::Tensor, at::Tensor> gatedActivationBackward(const at::Tensor& dY,
             (d * activated(g, activation)).to(up.scalar_type())};
 }
 
-at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, std::int64_t headSize, RopeDirection direction) {
+at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, std::int64_t headSize, RopeDirection direction,
+                RopePairs pairs) {
     const std::int64_t half = cos.size(-1);
     const at::Tensor heads = x.to(at::kFloat).view({x.size(0), -1, headSize});         // [N, H, D]
-    const at::Tensor first = heads.narrow(-1, 0, half);
-    const at::Tensor second = heads.narrow(-1, half, half);
+    const at::Tensor turned = heads.narrow(-1, 0, 2 * half);
+    const bool areHalves = pairs == RopePairs::Halves;
+    const at::Tensor paired = turned.unflatten(-1, areHalves ? std::vector<std::int64_t>{2, half} : std::vector<std::int64_t>{half, 2});
+    const at::Tensor first = paired.select(areHalves ? -2 : -1, 0);
+    const at::Tensor second = paired.select(areHalves ? -2 : -1, 1);
     const at::Tensor c = cos.unsqueeze(1);                                             // [N, 1, rotary/2]
     const at::Tensor s = direction == RopeDirection::Forward ? sin.unsqueeze(1) : -sin.unsqueeze(1);
     const at::Tensor rest = heads.narrow(-1, 2 * half, headSize - 2 * half);
-    const at::Tensor rotated = at::cat({first * c - second * s, second * c + first * s, rest}, -1);
-    return rotated.view(x.sizes()).to(x.scalar_type());
+    const at::Tensor both = at::stack({first * c - second * s, second * c + first * s}, areHalves ? -2 : -1).flatten(-2);
+    return at::cat({both, rest}, -1).view(x.sizes()).to(x.scalar_type());
 }
 
 double crossEntropyInPlace(at::Tensor& logits, const at::Tensor& labels, double scale) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/decoder.h"
 
+#include "model/alibi.h"
+
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
@@ -9,11 +11,20 @@
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/gelu.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/index_add.h>
 #include <ATen/ops/index_select.h>
+#include <ATen/ops/nonzero.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/relu.h>
+#include <ATen/ops/scalar_tensor.h>
+#include <ATen/ops/sigmoid.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/softmax.h>
+#include <ATen/ops/tanh.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/topk.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <array>
@@ -74,8 +85,15 @@ struct Decoder::Stream {
     at::Tensor x;                        // [N, C]
     at::Tensor delta;                    // [N, C], the last sub-layer's output, not yet added to x
     at::Tensor cos, sin;                 // [N, rotary/2] or undefined
+    at::Tensor localCos, localSin;       // of layers with a rope of their own
     std::vector<std::int64_t> segments;  // lengths with virtual rows
     std::vector<std::int64_t> rowOf;     // stream row of each text row; empty when they are the same
+
+    /// cos and sin of a layer's rotation; undefined where it does not rotate.
+    std::pair<at::Tensor, at::Tensor> anglesOf(const LayerSwitches& layer) const {
+        if (!layer.isRotated) return {};
+        return layer.usesLocalRope ? std::pair{localCos, localSin} : std::pair{cos, sin};
+    }
 };
 
 DecoderInput DecoderInput::single(const std::vector<std::int64_t>& ids, const at::Device& device) {
@@ -103,12 +121,16 @@ Decoder::Decoder(DecoderDescription description, Weights weights, at::ScalarType
       m_device(device), m_blocks(static_cast<std::size_t>(m_description.layers)) {
     m_embedding = m_weights.find(m_description.names.embedding + ".weight");
     if (m_description.position == PositionKind::Learned) m_positions = m_weights.find(m_description.names.positions + ".weight");
+    if (!m_description.hasNormWeight) m_ones = at::ones({m_description.hidden}, at::TensorOptions(at::kFloat).device(device));
     m_finalNorm = normAt(m_description.names.finalNorm);
+    m_embeddingNorm = normAt(m_description.names.embeddingNorm);
     for (std::size_t site = 0; site < m_sites.linears.size(); ++site) {
         const LinearSite& linear = m_sites.linears[site];
         const bool isTiedHead = linear.role == LinearRole::Head && m_description.isTied;
         m_linearWeight.push_back(isTiedHead ? m_embedding : m_weights.find(linear.path + ".weight"));
         m_linearBias.push_back(linear.hasBias ? m_weights.find(linear.path + ".bias") : &m_none);
+        if (linear.role == LinearRole::ProjectIn) m_projectIn = static_cast<int>(site);
+        if (linear.role == LinearRole::ProjectOut) m_projectOut = static_cast<int>(site);
         if (linear.layer < 0) continue;
         Block& block = m_blocks[static_cast<std::size_t>(linear.layer)];
         int Block::* const slot = [&]() -> int Block::* {
@@ -120,6 +142,7 @@ Decoder::Decoder(DecoderDescription description, Weights weights, at::ScalarType
                 case LinearRole::AttentionOut: return &Block::attentionOut;
                 case LinearRole::Gate: return &Block::gate;
                 case LinearRole::Up: return &Block::up;
+                case LinearRole::GateUp: return &Block::gateUp;
                 default: return &Block::down;
             }
         }();
@@ -127,16 +150,56 @@ Decoder::Decoder(DecoderDescription description, Weights weights, at::ScalarType
     }
     for (std::size_t layer = 0; layer < m_blocks.size(); ++layer) {
         const std::string path = m_description.names.layers + std::to_string(layer) + ".";
-        m_blocks[layer].attentionNorm = normAt(path + m_description.names.attentionNorm);
-        m_blocks[layer].feedForwardNorm = normAt(path + m_description.names.feedForwardNorm);
+        const auto normOf = [&](const std::string& name) { return name.empty() ? Norm{} : normAt(path + name); };
+        Block& block = m_blocks[layer];
+        block.attentionNorm = normOf(m_description.names.attentionNorm);
+        block.attentionPostNorm = normOf(m_description.names.attentionPostNorm);
+        block.feedForwardNorm = normOf(m_description.names.feedForwardNorm);
+        block.feedForwardPostNorm = normOf(m_description.names.feedForwardPostNorm);
+        if (m_description.queryKeyNorm != QueryKeyNorm::None) {
+            block.queryNorm = queryKeyNormAt(path + m_description.names.queryNorm, m_description.heads);
+            block.keyNorm = queryKeyNormAt(path + m_description.names.keyNorm, m_description.keyValueHeads);
+        }
+        if (m_description.layer(static_cast<std::int64_t>(layer)).isMixture) block.mixture = mixtureAt(path);
     }
 }
 
 Decoder::Norm Decoder::normAt(const std::string& path) const {
+    if (path.empty()) return {};
+    if (!m_description.hasNormWeight) return {&m_ones, &m_none};
     return {m_weights.find(path + ".weight"), m_description.hasNormBias ? m_weights.find(path + ".bias") : &m_none};
 }
 
+std::vector<Decoder::Norm> Decoder::queryKeyNormAt(const std::string& path, std::int64_t heads) const {
+    const auto normOf = [&](const std::string& name) {
+        return Norm{m_weights.find(name + ".weight"), m_description.hasQueryKeyNormBias ? m_weights.find(name + ".bias") : &m_none};
+    };
+    if (m_description.queryKeyNorm != QueryKeyNorm::OwnPerHead) return {normOf(path)};
+    std::vector<Norm> norms;
+    for (std::int64_t head = 0; head < heads; ++head) norms.push_back(normOf(path + ".norms." + std::to_string(head)));
+    return norms;
+}
+
+Decoder::Mixture Decoder::mixtureAt(const std::string& path) const {
+    const MixtureSpec& spec = m_description.mixture;
+    const auto expertAt = [&](const std::string& at) {
+        return Expert{m_weights.find(at + spec.gate + ".weight"), m_weights.find(at + spec.up + ".weight"), m_weights.find(at + spec.down + ".weight")};
+    };
+    Mixture mixture;
+    mixture.router = m_weights.find(path + spec.router + ".weight");
+    for (std::int64_t i = 0; i < spec.experts; ++i) mixture.experts.push_back(expertAt(path + spec.expert + std::to_string(i) + "."));
+    if (spec.sharedIntermediate > 0) {
+        mixture.shared = expertAt(path + spec.shared);
+        mixture.sharedGate = m_weights.find(path + spec.sharedGate + ".weight");
+    }
+    return mixture;
+}
+
 std::pair<at::Tensor, at::Tensor> Decoder::applyNorm(const Norm& norm, const at::Tensor& x, const at::Tensor& delta) const {
+    if (norm.weight == nullptr) {
+        const at::Tensor sum = delta.defined() ? x + delta : x;
+        return {sum, sum};
+    }
     if (m_description.norm == NormKind::RmsNorm)
         return nn::addRmsNorm(x, delta, *norm.weight, m_description.normEps, m_description.normOffset);
     return nn::addLayerNorm(x, delta, *norm.weight, *norm.bias, m_description.normEps);
@@ -157,15 +220,53 @@ at::Tensor Decoder::throughHooks(std::size_t layer, Sublayer after, const at::Te
     return result;
 }
 
+at::Tensor Decoder::afterNorm(const Norm& norm, const at::Tensor& output) const {
+    const at::Tensor normed = norm.weight == nullptr ? output : applyNorm(norm, output, {}).second;
+    return m_description.residualScale == 1.0 ? normed : normed * m_description.residualScale;
+}
+
+at::Tensor Decoder::normedHeads(const std::vector<Norm>& norms, const at::Tensor& rows) const {
+    if (norms.empty()) return rows;
+    if (m_description.queryKeyNorm == QueryKeyNorm::AllHeads) return applyNorm(norms[0], rows, {}).second;
+    const at::Tensor heads = rows.reshape({-1, m_description.headSize});
+    if (norms.size() == 1 && m_description.queryKeyNorm == QueryKeyNorm::PerHead) return applyNorm(norms[0], heads, {}).second.view(rows.sizes());
+    const at::Tensor unit = at::ones({m_description.headSize}, heads.options().dtype(at::kFloat));
+    std::vector<at::Tensor> weights;
+    for (const Norm& norm : norms) weights.push_back(*norm.weight);
+    return applyNorm({&unit, &m_none}, heads, {}).second.view(rows.sizes()) * at::cat(weights, 0).to(rows.scalar_type());
+}
+
 std::array<at::Tensor, 3> Decoder::queryKeyValue(const Block& block, const at::Tensor& x, const SiteHooks& hooks) const {
-    if (block.fusedQkv < 0) return {project(block.query, x, hooks), project(block.key, x, hooks), project(block.value, x, hooks)};
-    const std::int64_t queryWidth = m_description.heads * m_description.headSize;
-    const std::int64_t keyWidth = m_description.keyValueHeads * m_description.headSize;
-    const std::vector<at::Tensor> parts = project(block.fusedQkv, x, hooks).split_with_sizes({queryWidth, keyWidth, keyWidth}, 1);
-    return {parts[0], parts[1], parts[2]};
+    const std::int64_t D = m_description.headSize;
+    const std::int64_t queryWidth = m_description.heads * D;
+    const std::int64_t keyWidth = m_description.keyValueHeads * D;
+    std::array<at::Tensor, 3> parts;
+    if (block.fusedQkv < 0) {
+        parts = {project(block.query, x, hooks), project(block.key, x, hooks), project(block.value, x, hooks)};
+    } else {
+        const at::Tensor fused = project(block.fusedQkv, x, hooks);
+        if (m_description.qkvLayout == QkvLayout::Blocks) {
+            const std::vector<at::Tensor> split = fused.split_with_sizes({queryWidth, keyWidth, keyWidth}, 1);
+            parts = {split[0], split[1], split[2]};
+        } else {
+            const std::int64_t group = m_description.heads / m_description.keyValueHeads;
+            const std::vector<at::Tensor> split = fused.view({fused.size(0), m_description.keyValueHeads, group + 2, D}).split_with_sizes({group, 1, 1}, 2);
+            parts = {split[0].reshape({-1, queryWidth}), split[1].reshape({-1, keyWidth}), split[2].reshape({-1, keyWidth})};
+        }
+    }
+    if (m_description.clipQkv > 0)
+        for (at::Tensor& part : parts) part = part.clamp(-m_description.clipQkv, m_description.clipQkv);
+    parts[0] = normedHeads(block.queryNorm, parts[0]);
+    parts[1] = normedHeads(block.keyNorm, parts[1]);
+    return parts;
 }
 
 at::Tensor Decoder::feedForward(const Block& block, const at::Tensor& x, const SiteHooks& hooks) const {
+    if (block.mixture) return mixed(*block.mixture, x);
+    if (block.gateUp >= 0) {
+        const std::vector<at::Tensor> halves = project(block.gateUp, x, hooks).chunk(2, 1);
+        return project(block.down, nn::gatedActivation(halves[0].contiguous(), halves[1].contiguous(), m_description.activation), hooks);
+    }
     const at::Tensor up = project(block.up, x, hooks);
     const at::Tensor inner = m_description.feedForward == FeedForwardKind::Gated
                                  ? nn::gatedActivation(project(block.gate, x, hooks), up, m_description.activation)
@@ -173,11 +274,102 @@ at::Tensor Decoder::feedForward(const Block& block, const at::Tensor& x, const S
     return project(block.down, inner, hooks);
 }
 
-at::Tensor Decoder::embed(const at::Tensor& ids, const at::Tensor& positions) const {
-    at::Tensor x = at::embedding(*m_embedding, ids).to(m_dtype);
-    if (m_description.embeddingScale != 1.0) x = x * m_description.embeddingScale;
-    if (m_positions != nullptr) x = x + at::embedding(*m_positions, positions).to(m_dtype);
+at::Tensor Decoder::mixed(const Mixture& mixture, const at::Tensor& x) const {
+    const MixtureSpec& spec = m_description.mixture;
+    const auto linear = [](const at::Tensor& rows, const at::Tensor& weight) { return nn::linear(rows, weight, {}, nn::WeightLayout::OutIn); };
+    const auto expert = [&](const Expert& e, const at::Tensor& rows) {
+        return linear(nn::gatedActivation(linear(rows, *e.gate), linear(rows, *e.up), m_description.activation), *e.down);
+    };
+    const at::Tensor probabilities = at::softmax(linear(x, *mixture.router).to(at::kFloat), -1);            // [N, E]
+    auto [chosen, index] = at::topk(probabilities, spec.perToken, -1);                                      // [N, k]
+    if (spec.isNormalised) chosen = chosen / chosen.sum(-1, true);
+    chosen = chosen.to(x.scalar_type());
+    at::Tensor y = at::zeros_like(x);
+    for (std::size_t e = 0; e < mixture.experts.size(); ++e) {
+        const at::Tensor places = at::nonzero(index == static_cast<std::int64_t>(e));                       // [n, 2]: row, rank
+        if (places.size(0) == 0) continue;
+        const at::Tensor rows = places.select(1, 0).contiguous();
+        const at::Tensor weight = at::index_select(chosen.flatten(), 0, rows * spec.perToken + places.select(1, 1));
+        y = at::index_add(y, 0, rows, expert(mixture.experts[e], at::index_select(x, 0, rows)) * weight.unsqueeze(1));
+    }
+    if (mixture.sharedGate != nullptr) y = y + expert(mixture.shared, x) * at::sigmoid(linear(x, *mixture.sharedGate));
+    return y;
+}
+
+at::Tensor Decoder::embed(const at::Tensor& ids) const {
+    const at::Tensor x = at::embedding(*m_embedding, ids).to(m_dtype);
+    if (m_description.embeddingScale == 1.0) return x;
+    // The scale is rounded to the compute type first, as Hugging Face's buffer is.
+    return x * at::scalar_tensor(m_description.embeddingScale, x.options());
+}
+
+at::Tensor Decoder::enter(const at::Tensor& embedded, const at::Tensor& positions, const SiteHooks& hooks) const {
+    at::Tensor x = embedded;
+    if (m_description.inputScale != 1.0) x = x * m_description.inputScale;
+    if (m_projectIn >= 0) x = project(m_projectIn, x, hooks);
+    if (m_positions != nullptr) x = x + at::embedding(*m_positions, positions + m_description.positionOffset).to(m_dtype);
+    if (m_embeddingNorm.weight != nullptr) x = applyNorm(m_embeddingNorm, x, {}).second;
     return x;
+}
+
+void Decoder::rotate(Stream& stream, const at::Tensor& positions, std::int64_t length) const {
+    if (m_description.position != PositionKind::Rope) return;
+    std::tie(stream.cos, stream.sin) = rotaryAngles(m_description.rope, positions, length);
+    if (m_description.localRope) std::tie(stream.localCos, stream.localSin) = rotaryAngles(*m_description.localRope, positions, length);
+}
+
+nn::AttentionShape Decoder::attentionShape(std::size_t layer, std::vector<std::int64_t> segments, std::int64_t keys) const {
+    nn::AttentionShape shape{m_description.heads, m_description.keyValueHeads, m_description.headSize, m_description.scoreScale(),
+                             std::move(segments)};
+    shape.window = m_description.layer(static_cast<std::int64_t>(layer)).window;
+    shape.softCap = m_description.attentionSoftCap;
+    shape.ropePairs = m_description.ropePairs;
+    if (m_description.position == PositionKind::Alibi) shape.keyBias = alibiBias(m_description, keys);
+    return shape;
+}
+
+void Decoder::runBlock(std::size_t layer, Stream& stream, const at::Tensor& wanted, const SiteHooks& hooks, const Attend& attend) const {
+    const Block& block = m_blocks[layer];
+    const BlockFlow flow = m_description.flow;
+    auto [residual, x] = flow == BlockFlow::PostNorm ? applyNorm({}, stream.x, stream.delta) : applyNorm(block.attentionNorm, stream.x, stream.delta);
+    at::Tensor attended = attend(layer, queryKeyValue(block, x, hooks));
+    if (wanted.defined()) {
+        // Behind the last attention no row looks at another: what nobody asks for ends here.
+        const bool needsInput = flow == BlockFlow::Parallel || m_description.isResidualNormed;
+        attended = at::index_select(attended, 0, wanted);
+        residual = at::index_select(residual, 0, wanted);
+        if (needsInput) x = at::index_select(x, 0, wanted);
+    }
+    const at::Tensor out = afterNorm(block.attentionPostNorm,
+                                     throughHooks(layer, Sublayer::Attention, project(block.attentionOut, attended, hooks), residual, hooks));
+    switch (flow) {
+        case BlockFlow::Sequential: {
+            const auto [middle, y] = applyNorm(block.feedForwardNorm, m_description.isResidualNormed ? x : residual, out);
+            stream.x = m_description.isResidualNormed ? y : middle;
+            stream.delta = afterNorm(block.feedForwardPostNorm,
+                                     throughHooks(layer, Sublayer::FeedForward, feedForward(block, y, hooks), middle, hooks));
+            return;
+        }
+        case BlockFlow::Parallel: {
+            const at::Tensor y = block.feedForwardNorm.weight == nullptr ? x : applyNorm(block.feedForwardNorm, residual, {}).second;
+            stream.x = residual;
+            stream.delta = out + throughHooks(layer, Sublayer::FeedForward, feedForward(block, y, hooks), residual, hooks);
+            return;
+        }
+        case BlockFlow::PostNorm: {
+            const at::Tensor y = applyNorm(block.attentionNorm, residual, out).second;
+            const at::Tensor forward = throughHooks(layer, Sublayer::FeedForward, feedForward(block, y, hooks), y, hooks);
+            stream.x = applyNorm(block.feedForwardNorm, y, forward).second;
+            stream.delta = at::Tensor();
+            return;
+        }
+    }
+}
+
+at::Tensor Decoder::finish(const Stream& stream, const SiteHooks& hooks) const {
+    at::Tensor h = applyNorm(m_finalNorm, stream.x, stream.delta).second;
+    if (m_projectOut >= 0) h = project(m_projectOut, h, hooks);
+    return m_description.logitScale == 1.0 ? h : h * m_description.logitScale;
 }
 
 Decoder::Stream Decoder::start(const DecoderInput& input, const SiteHooks& hooks) const {
@@ -186,14 +378,13 @@ Decoder::Stream Decoder::start(const DecoderInput& input, const SiteHooks& hooks
     Stream stream;
     at::Tensor positions = offset == 0 ? input.positions : input.positions + offset;
     stream.segments = input.segments;
-    stream.x = embed(input.ids, positions);
+    stream.x = embed(input.ids);
     if (prompt > 0) {
         // Virtual rows go before each segment: a gather from [prompts; text rows].
         std::vector<at::Tensor> sources;
         const auto virtualPositions = at::arange(prompt, positions.options());
         for (InputHook* hook : hooks.input()) sources.push_back(hook->prompt().to(m_dtype));
-        at::Tensor rows = sources.size() == 1 ? sources[0] : at::cat(sources, 0);
-        if (m_positions != nullptr) rows = rows + at::embedding(*m_positions, virtualPositions).to(m_dtype);
+        const at::Tensor rows = sources.size() == 1 ? sources[0] : at::cat(sources, 0);
         std::vector<std::int64_t> gather;
         std::int64_t text = 0;
         for (std::int64_t& length : stream.segments) {
@@ -208,10 +399,8 @@ Decoder::Stream Decoder::start(const DecoderInput& input, const SiteHooks& hooks
         stream.x = at::index_select(at::cat({rows, stream.x}, 0), 0, index);
         positions = at::index_select(at::cat({virtualPositions, positions}, 0), 0, index);
     }
-    if (m_description.position == PositionKind::Rope) {
-        const std::int64_t longest = positions.numel() == 0 ? 1 : positions.max().item<std::int64_t>() + 1;
-        std::tie(stream.cos, stream.sin) = rotaryAngles(m_description.rope, positions, longest);
-    }
+    stream.x = enter(stream.x, positions, hooks);
+    rotate(stream, positions, positions.numel() == 0 ? 1 : positions.max().item<std::int64_t>() + 1);
     return stream;
 }
 
@@ -222,39 +411,29 @@ at::Tensor Decoder::hidden(const DecoderInput& input, const at::Tensor& rows, co
         const at::Tensor map = at::tensor(stream.rowOf, at::kLong).to(m_device);
         wanted = rows.defined() ? at::index_select(map, 0, rows) : map;
     }
-    nn::AttentionShape shape{m_description.heads, m_description.keyValueHeads, m_description.headSize,
-                             1.0 / std::sqrt(static_cast<double>(m_description.headSize)), stream.segments};
-    for (std::size_t layer = 0; layer < m_blocks.size(); ++layer) {
-        const Block& block = m_blocks[layer];
-        auto [residual, x] = applyNorm(block.attentionNorm, stream.x, stream.delta);
-        at::Tensor attended;
-        {
-            const auto [q, k, v] = queryKeyValue(block, x, hooks);
-            const auto [prefixKey, prefixValue] = prefixOf(hooks, static_cast<int>(layer));
-            attended = nn::causalAttention(q, k, v, stream.cos, stream.sin, prefixKey, prefixValue, shape);
-        }
-        // Behind the last attention no row looks at another: what nobody asks for ends here.
-        if (layer + 1 == m_blocks.size() && wanted.defined()) {
-            attended = at::index_select(attended, 0, wanted);
-            residual = at::index_select(residual, 0, wanted);
-        }
-        const at::Tensor out = throughHooks(layer, Sublayer::Attention, project(block.attentionOut, attended, hooks), residual, hooks);
-        const auto [middle, y] = applyNorm(block.feedForwardNorm, residual, out);
-        stream.delta = throughHooks(layer, Sublayer::FeedForward, feedForward(block, y, hooks), middle, hooks);
-        stream.x = middle;
-    }
-    return applyNorm(m_finalNorm, stream.x, stream.delta).second;
+    const std::int64_t longest = stream.segments.empty() ? 0 : *std::max_element(stream.segments.begin(), stream.segments.end());
+    const Attend attend = [&](std::size_t layer, const std::array<at::Tensor, 3>& qkv) {
+        const auto [prefixKey, prefixValue] = prefixOf(hooks, static_cast<int>(layer));
+        const auto [cos, sin] = stream.anglesOf(m_description.layer(static_cast<std::int64_t>(layer)));
+        return nn::causalAttention(qkv[0], qkv[1], qkv[2], cos, sin, prefixKey, prefixValue,
+                                   attentionShape(layer, stream.segments, longest + hooks.prefixLength()));
+    };
+    for (std::size_t layer = 0; layer < m_blocks.size(); ++layer)
+        runBlock(layer, stream, layer + 1 == m_blocks.size() ? wanted : at::Tensor(), hooks, attend);
+    return finish(stream, hooks);
 }
 
 at::Tensor Decoder::logits(const at::Tensor& hidden, const SiteHooks& hooks) const {
-    return project(static_cast<int>(m_sites.linears.size()) - 1, hidden, hooks).to(at::kFloat);
+    const at::Tensor plain = project(static_cast<int>(m_sites.linears.size()) - 1, hidden, hooks).to(at::kFloat);
+    const double cap = m_description.logitSoftCap;
+    return cap > 0 ? at::tanh(plain / cap) * cap : plain;
 }
 
 at::Tensor Decoder::loss(const DecoderInput& input, const at::Tensor& rows, const at::Tensor& labels, double scale,
                          const SiteHooks& hooks) const {
     const at::Tensor h = hidden(input, rows, hooks);
     if (hasHeadHooks(hooks)) return nn::logitsLoss(logits(h, hooks), labels, scale);
-    return nn::headLoss(h, *m_linearWeight.back(), *m_linearBias.back(), labels, scale, 0);
+    return nn::headLoss(h, *m_linearWeight.back(), *m_linearBias.back(), labels, scale, m_description.logitSoftCap);
 }
 
 at::Tensor Decoder::attendCached(const std::array<at::Tensor, 3>& qkv, const Stream& stream, std::size_t layer, KeyValueCache& cache,
@@ -262,11 +441,11 @@ at::Tensor Decoder::attendCached(const std::array<at::Tensor, 3>& qkv, const Str
     const std::int64_t H = m_description.heads;
     const std::int64_t Hkv = m_description.keyValueHeads;
     const std::int64_t D = m_description.headSize;
-    const double scale = 1.0 / std::sqrt(static_cast<double>(D));
     const auto& [q, k, v] = qkv;
     const std::int64_t T = q.size(0);
-    const auto rotated = [&](const at::Tensor& rows) {
-        return stream.cos.defined() ? kernels::rope(rows.contiguous(), stream.cos, stream.sin, D, kernels::RopeDirection::Forward) : rows;
+    const auto [cos, sin] = stream.anglesOf(m_description.layer(static_cast<std::int64_t>(layer)));
+    const auto rotated = [&, &cos = cos, &sin = sin](const at::Tensor& rows) {
+        return cos.defined() ? kernels::rope(rows.contiguous(), cos, sin, D, kernels::RopeDirection::Forward, m_description.ropePairs) : rows;
     };
     const auto keyed = [&](const at::Tensor& rows) { return rows.reshape({T, Hkv, D}).transpose(0, 1); };  // [Hkv, T, D]
     if (cache.isEmpty()) {
@@ -277,14 +456,22 @@ at::Tensor Decoder::attendCached(const std::array<at::Tensor, 3>& qkv, const Str
             keys = at::cat({prefixKey.to(keys.scalar_type()), keys}, 1);
             values = at::cat({prefixValue.to(values.scalar_type()), values}, 1);
         }
+        const nn::AttentionShape shape = attentionShape(layer, {T}, keys.size(1));
         cache.append(layer, keys, values);
-        return nn::causalAttention(q, k, v, stream.cos, stream.sin, prefixKey, prefixValue, {H, Hkv, D, scale, {T}});
+        return nn::causalAttention(q, k, v, cos, sin, prefixKey, prefixValue, shape);
     }
-    const auto [keys, values] = cache.append(layer, keyed(rotated(k)), keyed(v));
-    // Query heads of a group share keys: [Hkv, G, D] x [Hkv, D, P]. One new row sees everything stored.
+    auto [keys, values] = cache.append(layer, keyed(rotated(k)), keyed(v));
+    const std::int64_t stored = keys.size(1);
+    const nn::AttentionShape shape = attentionShape(layer, {1}, stored);
+    // Query heads of a group share keys: [Hkv, G, D] x [Hkv, D, P]. One new row sees everything stored, or its window.
+    const std::int64_t seen = shape.window > 0 ? std::min(shape.window, stored) : stored;
+    keys = keys.narrow(1, stored - seen, seen);
+    values = values.narrow(1, stored - seen, seen);
     const at::Tensor Q = rotated(q).reshape({Hkv, H / Hkv, D}).to(at::kFloat);
-    const at::Tensor weights = at::softmax(at::bmm(Q, keys.to(at::kFloat).transpose(1, 2)) * scale, -1);
-    return at::bmm(weights, values.to(at::kFloat)).reshape({1, H * D}).to(m_dtype);
+    at::Tensor scores = at::bmm(Q, keys.to(at::kFloat).transpose(1, 2)) * shape.scale;
+    if (shape.softCap > 0) scores = at::tanh(scores / shape.softCap) * shape.softCap;
+    if (shape.keyBias.defined()) scores = scores + shape.keyBias.narrow(1, stored - seen, seen).view({Hkv, H / Hkv, seen});
+    return at::bmm(at::softmax(scores, -1), values.to(at::kFloat)).reshape({1, H * D}).to(m_dtype);
 }
 
 at::Tensor Decoder::next(const std::vector<std::int64_t>& ids, KeyValueCache& cache, const SiteHooks& hooks) const {
@@ -300,27 +487,18 @@ at::Tensor Decoder::next(const std::vector<std::int64_t>& ids, KeyValueCache& ca
     } else {
         // The cache counts virtual positions too, so it is the position of the next token.
         input.positions = input.positions + cache.length();
-        stream.x = embed(input.ids, input.positions);
-        if (m_description.position == PositionKind::Rope)
-            std::tie(stream.cos, stream.sin) = rotaryAngles(m_description.rope, input.positions, cache.length() + 1);
+        stream.x = enter(embed(input.ids), input.positions, hooks);
+        rotate(stream, input.positions, cache.length() + 1);
     }
-    for (std::size_t layer = 0; layer < m_blocks.size(); ++layer) {
-        const Block& block = m_blocks[layer];
-        auto [residual, x] = applyNorm(block.attentionNorm, stream.x, stream.delta);
-        at::Tensor attended = attendCached(queryKeyValue(block, x, hooks), stream, layer, cache, hooks);
-        if (layer + 1 == m_blocks.size() && attended.size(0) > 1) {
-            attended = attended.narrow(0, attended.size(0) - 1, 1).contiguous();
-            residual = residual.narrow(0, residual.size(0) - 1, 1).contiguous();
-        }
-        const at::Tensor out = throughHooks(layer, Sublayer::Attention, project(block.attentionOut, attended, hooks), residual, hooks);
-        const auto [middle, y] = applyNorm(block.feedForwardNorm, residual, out);
-        stream.delta = throughHooks(layer, Sublayer::FeedForward, feedForward(block, y, hooks), middle, hooks);
-        stream.x = middle;
-    }
+    const std::int64_t rows = stream.x.size(0);
+    const at::Tensor last = rows > 1 ? at::full({1}, rows - 1, at::TensorOptions(at::kLong).device(m_device)) : at::Tensor();
+    const Attend attend = [&](std::size_t layer, const std::array<at::Tensor, 3>& qkv) { return attendCached(qkv, stream, layer, cache, hooks); };
+    for (std::size_t layer = 0; layer < m_blocks.size(); ++layer)
+        runBlock(layer, stream, layer + 1 == m_blocks.size() ? last : at::Tensor(), hooks, attend);
     const std::int64_t read = cache.isEmpty() ? hooks.prefixLength() + hooks.promptLength() + static_cast<std::int64_t>(ids.size())
                                               : static_cast<std::int64_t>(ids.size());
     cache.advance(read);
-    return logits(applyNorm(m_finalNorm, stream.x, stream.delta).second, hooks).squeeze(0);
+    return logits(finish(stream, hooks), hooks).squeeze(0);
 }
 
 }  // namespace luthier

@@ -11,7 +11,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -73,24 +75,49 @@ public:
 
 private:
     struct Norm {
-        const at::Tensor* weight = nullptr;
+        const at::Tensor* weight = nullptr;  // nullptr: no norm
         const at::Tensor* bias = nullptr;
     };
+    struct Expert {
+        const at::Tensor *gate = nullptr, *up = nullptr, *down = nullptr;
+    };
+    struct Mixture {
+        const at::Tensor* router = nullptr;
+        std::vector<Expert> experts;
+        Expert shared;
+        const at::Tensor* sharedGate = nullptr;
+    };
     struct Block {
-        Norm attentionNorm, feedForwardNorm;
+        Norm attentionNorm, attentionPostNorm, feedForwardNorm, feedForwardPostNorm;
+        std::vector<Norm> queryNorm, keyNorm;  // one, or one a head
+        std::optional<Mixture> mixture;
         // Indices into sites().linears; -1: the family has no such projection.
-        int query = -1, key = -1, value = -1, fusedQkv = -1, attentionOut = -1, gate = -1, up = -1, down = -1;
+        int query = -1, key = -1, value = -1, fusedQkv = -1, attentionOut = -1, gate = -1, up = -1, gateUp = -1, down = -1;
     };
     struct Stream;  // the residual stream between sub-layers
+    /// Attention of one layer over its own queries, keys and values.
+    using Attend = std::function<at::Tensor(std::size_t layer, const std::array<at::Tensor, 3>& queryKeyValue)>;
 
     Norm normAt(const std::string& path) const;
+    std::vector<Norm> queryKeyNormAt(const std::string& path, std::int64_t heads) const;
+    Mixture mixtureAt(const std::string& path) const;
     std::pair<at::Tensor, at::Tensor> applyNorm(const Norm& norm, const at::Tensor& x, const at::Tensor& delta) const;
+    at::Tensor normedHeads(const std::vector<Norm>& norms, const at::Tensor& rows) const;
+    at::Tensor afterNorm(const Norm& norm, const at::Tensor& output) const;
+    at::Tensor mixed(const Mixture& mixture, const at::Tensor& x) const;
+    /// One block: reads and leaves stream.x and stream.delta. `wanted`: the rows that are kept behind attention, or undefined.
+    void runBlock(std::size_t layer, Stream& stream, const at::Tensor& wanted, const SiteHooks& hooks, const Attend& attend) const;
+    /// The head's input: final norm, projection to the embedding's width, scale.
+    at::Tensor finish(const Stream& stream, const SiteHooks& hooks) const;
+    void rotate(Stream& stream, const at::Tensor& positions, std::int64_t length) const;
+    nn::AttentionShape attentionShape(std::size_t layer, std::vector<std::int64_t> segments, std::int64_t keys) const;
     at::Tensor project(int site, const at::Tensor& x, const SiteHooks& hooks) const;
     at::Tensor throughHooks(std::size_t layer, Sublayer after, const at::Tensor& output, const at::Tensor& residual,
                             const SiteHooks& hooks) const;
     std::array<at::Tensor, 3> queryKeyValue(const Block& block, const at::Tensor& x, const SiteHooks& hooks) const;
     at::Tensor feedForward(const Block& block, const at::Tensor& x, const SiteHooks& hooks) const;
-    at::Tensor embed(const at::Tensor& ids, const at::Tensor& positions) const;
+    at::Tensor embed(const at::Tensor& ids) const;
+    at::Tensor enter(const at::Tensor& embedded, const at::Tensor& positions, const SiteHooks& hooks) const;
     Stream start(const DecoderInput& input, const SiteHooks& hooks) const;
     at::Tensor attendCached(const std::array<at::Tensor, 3>& qkv, const Stream& stream, std::size_t layer, KeyValueCache& cache,
                             const SiteHooks& hooks) const;
@@ -105,6 +132,10 @@ private:
     std::vector<const at::Tensor*> m_linearWeight;  // by site
     std::vector<const at::Tensor*> m_linearBias;
     Norm m_finalNorm;
+    Norm m_embeddingNorm;
+    int m_projectIn = -1;   // index into sites().linears
+    int m_projectOut = -1;
+    at::Tensor m_ones;      // stands for the weight of a norm without one
     const at::Tensor* m_embedding = nullptr;
     const at::Tensor* m_positions = nullptr;
     at::Tensor m_none;  // stands for a missing bias

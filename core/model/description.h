@@ -8,6 +8,7 @@
 #include "model/rope.h"
 #include "model/site.h"
 
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -16,22 +17,69 @@
 namespace luthier {
 
 enum class NormKind { RmsNorm, LayerNorm };
-enum class PositionKind { Rope, Learned };
+enum class PositionKind { Rope, Learned, Alibi, None };
 enum class FeedForwardKind { Gated, Plain };  ///< act(gate) * up → down, or act(up) → down
 
-/// Names of modules below the layer path (or whole paths for the first four). Empty: the family has no such module.
+/// How a block joins its two sub-layers A (attention) and F (feed-forward) to the residual stream x, with norms where the family
+/// has them:  Sequential  h = x + post(A(pre(x))), h + post(F(pre(h)));  Parallel  x + A(pre(x)) + F(pre'(x)), where pre' is pre
+/// when the block has one norm only;  PostNorm  h = norm(x + A(x)), norm'(h + F(h)).
+enum class BlockFlow { Sequential, Parallel, PostNorm };
+
+/// Rows of a fused projection: all q, then all k, then all v; or, for each key-value head, its q heads, its k, its v.
+enum class QkvLayout { Blocks, Grouped };
+
+/// Normalisation of queries and keys before rotation: one weight for every head, one over all heads at once, or one per head.
+enum class QueryKeyNorm { None, PerHead, AllHeads, OwnPerHead };
+
+/// How the slopes of ALiBi (Press et al. 2022) are made from the number of heads.
+enum class AlibiKind {
+    Bloom,   ///< the paper's; the remaining heads of a count that is no power of two take odd powers of the next one
+    Falcon,  ///< the same, multiplied in bfloat16 and divided by sqrt(head size)
+    Mpt,     ///< of the next power of two, odd entries first
+};
+
+/// Names of modules below the layer path (or whole paths for the first eight). Empty: the family has no such module.
 struct ModuleNames {
     std::string embedding;          ///< "model.embed_tokens"
     std::string positions;          ///< "transformer.wpe"
+    std::string embeddingNorm;      ///< "transformer.word_embeddings_layernorm"
+    std::string projectIn;          ///< "model.decoder.project_in": embedding width → hidden
+    std::string projectOut;         ///< "model.decoder.project_out": hidden → embedding width
     std::string finalNorm;          ///< "model.norm"
     std::string head = "lm_head";
     std::string layers;             ///< "model.layers."
-    std::string attentionNorm;      ///< "input_layernorm"
+    std::string attentionNorm;      ///< "input_layernorm": before attention (after the sum in PostNorm)
+    std::string attentionPostNorm;  ///< of attention's output, before it is added
     std::string query, key, value;  ///< "self_attn.q_proj", …
-    std::string fusedQkv;           ///< "attn.c_attn": rows q, k, v one after another
+    std::string fusedQkv;           ///< "attn.c_attn"
+    std::string queryNorm, keyNorm; ///< "self_attn.q_norm"
     std::string attentionOut;
-    std::string feedForwardNorm;
+    std::string feedForwardNorm;    ///< before feed-forward (after the sum in PostNorm)
+    std::string feedForwardPostNorm;
     std::string gate, up, down;
+    std::string gateUp;             ///< "mlp.gate_up_proj": gate rows, then up rows
+};
+
+/// A sparse mixture of gated feed-forward parts: a router's softmax picks `perToken` of `experts` for each token.
+struct MixtureSpec {
+    std::int64_t experts = 0;             ///< 0: the family has none
+    std::int64_t perToken = 0;
+    std::int64_t intermediate = 0;
+    std::int64_t sharedIntermediate = 0;  ///< 0: no expert that every token passes
+    bool isNormalised = true;             ///< the chosen weights are scaled to a sum of 1
+    std::string router;                   ///< "mlp.gate"
+    std::string expert;                   ///< "mlp.experts.": before the expert's number
+    std::string gate, up, down;           ///< "gate_proj", "w1", …
+    std::string shared;                   ///< "mlp.shared_expert."
+    std::string sharedGate;               ///< "mlp.shared_expert_gate"
+};
+
+/// What may differ from layer to layer.
+struct LayerSwitches {
+    std::int64_t window = 0;      ///< keys that a query sees, itself included; 0: all before it
+    bool isRotated = true;        ///< false: a layer without rotary positions (NoPE)
+    bool usesLocalRope = false;
+    bool isMixture = false;
 };
 
 struct DecoderDescription {
@@ -51,19 +99,48 @@ struct DecoderDescription {
     double normOffset = 0;     ///< 1: the stored weight is the deviation from 1 (Gemma)
     PositionKind position = PositionKind::Rope;
     RopeSpec rope;
+    std::optional<RopeSpec> localRope;  ///< of the layers that say so
+    kernels::RopePairs ropePairs = kernels::RopePairs::Halves;
+    AlibiKind alibi = AlibiKind::Bloom;
+    double alibiMax = 8;                ///< MPT's alibi_bias_max
+    std::int64_t positionOffset = 0;    ///< learned positions start at this row (OPT: 2)
+    BlockFlow flow = BlockFlow::Sequential;
+    bool isResidualNormed = false;      ///< the residual is the norm's output (BLOOM's apply_residual_connection_post_layernorm)
+    QkvLayout qkvLayout = QkvLayout::Blocks;
+    QueryKeyNorm queryKeyNorm = QueryKeyNorm::None;
+    bool hasQueryKeyNormBias = false;
+    double attentionScale = 0;          ///< of the scores; 0: 1/sqrt(headSize)
+    double attentionSoftCap = 0;        ///< scores = cap * tanh(scores / cap); 0: none
+    double clipQkv = 0;                 ///< q, k, v are clamped to ± this; 0: not
+    double logitSoftCap = 0;
+    double logitScale = 1;              ///< multiplies the head's input
+    double residualScale = 1;           ///< multiplies each sub-layer's output
+    MixtureSpec mixture;
+    std::vector<LayerSwitches> layerSwitches;  ///< one a layer, or empty: all alike
     FeedForwardKind feedForward = FeedForwardKind::Gated;
     kernels::GateActivation activation = kernels::GateActivation::Silu;
     bool hasQkvBias = false;
     bool hasAttentionOutBias = false;
     bool hasFeedForwardBias = false;
     bool hasNormBias = false;
+    bool hasNormWeight = true;
+    bool hasHeadBias = false;
     bool isConv1D = false;     ///< projections are stored [in, out]
+    std::int64_t embeddingWidth = 0;  ///< 0: hidden
     bool isTied = false;       ///< the head is the embedding
-    double embeddingScale = 1;
+    double embeddingScale = 1;  ///< multiplies token embeddings, in their dtype (Gemma)
+    double inputScale = 1;      ///< multiplies what enters the first block, prompts included (Granite)
     double initializerRange = 0.02;
     ModuleNames names;
     std::vector<std::string> prefixes;         ///< prefixes that old files leave out or add: "transformer.", "model."
     std::vector<std::string> ignoredSuffixes;  ///< buffers that old files hold: ".attn.bias", ".rotary_emb.inv_freq"
+
+    const LayerSwitches& layer(std::int64_t index) const {
+        static const LayerSwitches alike;
+        return layerSwitches.empty() ? alike : layerSwitches[static_cast<std::size_t>(index)];
+    }
+    std::int64_t widthOfEmbedding() const { return embeddingWidth > 0 ? embeddingWidth : hidden; }
+    double scoreScale() const { return attentionScale > 0 ? attentionScale : 1.0 / std::sqrt(static_cast<double>(headSize)); }
 };
 
 /// A parameter of the model as it stands in a file.
@@ -71,6 +148,15 @@ struct ParameterShape {
     std::string name;
     std::vector<std::int64_t> shape;
 };
+
+struct NormShape {
+    std::string path;
+    std::int64_t width = 0;
+    bool hasBias = false;
+};
+
+/// The norms of one block that have weights, in the order in which data flows. `layer` -1: those outside the blocks.
+std::vector<NormShape> normsOf(const DecoderDescription& description, std::int64_t layer);
 
 /// Every parameter of the described model, tied head left out.
 std::vector<ParameterShape> parameterShapes(const DecoderDescription& description);

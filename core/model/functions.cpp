@@ -10,10 +10,12 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/log_softmax.h>
+#include <ATen/ops/matmul.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/native_layer_norm.h>
 #include <ATen/ops/native_layer_norm_backward.h>
 #include <ATen/ops/nll_loss.h>
+#include <ATen/ops/softmax.h>
 #include <ATen/ops/tanh.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
@@ -248,16 +250,49 @@ at::Tensor grouped(const at::Tensor& keys, const at::Tensor& prefix, std::int64_
     return all.unsqueeze(2).expand({batch, own, heads / own, all.size(2), all.size(3)}).reshape({batch, heads, all.size(2), all.size(3)});
 }
 
-/// Visible keys of a causal run behind a prefix, [length, n + length]; undefined when plain causal order suffices.
-at::Tensor prefixMask(std::int64_t prefix, std::int64_t length, const at::Tensor& like) {
-    if (prefix == 0) return {};
+struct Visibility {
+    at::Tensor mask;   ///< added to the scores: [L, K] or [1, H, L, K] f32; undefined: nothing to add
+    bool isCausal;     ///< row i sees keys 0 … i without the mask saying so
+};
+
+/// What rows of a causal run of `length` behind a prefix of `prefix` keys see.
+Visibility visibilityOf(const AttentionShape& shape, std::int64_t prefix, std::int64_t length, const at::Tensor& like) {
+    const std::int64_t keys = prefix + length;
+    const bool hasWindow = shape.window > 0 && shape.window < keys;
+    at::Tensor bias;
+    if (shape.keyBias.defined()) bias = shape.keyBias.narrow(1, 0, keys).to(like.scalar_type()).view({1, shape.heads, 1, keys}).expand({1, shape.heads, length, keys});
+    if (prefix == 0 && !hasWindow) return {bias, true};
     const auto options = like.options().dtype(at::kLong);
-    const at::Tensor query = at::arange(length, options).unsqueeze(1);
-    const at::Tensor key = at::arange(prefix + length, options).unsqueeze(0);
-    const at::Tensor hidden = key > (query + prefix);
-    at::Tensor mask = at::zeros({length, prefix + length}, like.options());
+    const at::Tensor query = at::arange(length, options).unsqueeze(1) + prefix;
+    const at::Tensor key = at::arange(keys, options).unsqueeze(0);
+    at::Tensor hidden = key > query;
+    if (hasWindow) hidden = hidden.logical_or(key <= query - shape.window);
+    at::Tensor mask = at::zeros({length, keys}, like.options());
     mask.masked_fill_(hidden, -std::numeric_limits<float>::infinity());
-    return mask;
+    return {bias.defined() ? bias + mask : mask, false};
+}
+
+std::optional<at::Tensor> optional(const at::Tensor& tensor) { return tensor.defined() ? std::optional<at::Tensor>(tensor) : std::nullopt; }
+
+void keepShape(AutogradContext* context, const AttentionShape& shape) {
+    context->saved_data["heads"] = shape.heads;
+    context->saved_data["keyValueHeads"] = shape.keyValueHeads;
+    context->saved_data["headSize"] = shape.headSize;
+    context->saved_data["scale"] = shape.scale;
+    context->saved_data["segments"] = shape.segments;
+    context->saved_data["window"] = shape.window;
+    context->saved_data["softCap"] = shape.softCap;
+    if (shape.keyBias.defined()) context->saved_data["keyBias"] = shape.keyBias;
+    context->saved_data["neighbours"] = shape.ropePairs == kernels::RopePairs::Neighbours;
+}
+
+AttentionShape keptShape(AutogradContext* context) {
+    auto& data = context->saved_data;
+    AttentionShape shape{data["heads"].toInt(), data["keyValueHeads"].toInt(), data["headSize"].toInt(), data["scale"].toDouble(),
+                         data["segments"].toIntVector(), data["window"].toInt(), data["softCap"].toDouble(), {},
+                         data["neighbours"].toBool() ? kernels::RopePairs::Neighbours : kernels::RopePairs::Halves};
+    if (const auto found = data.find("keyBias"); found != data.end()) shape.keyBias = found->second.toTensor();
+    return shape;
 }
 
 class AttentionFunction final : public Function<AttentionFunction> {
@@ -269,8 +304,11 @@ public:
         const at::Tensor sin = orUndefined(maybeSin);
         const at::Tensor prefixKey = orUndefined(maybePrefixKey);
         const at::Tensor prefixValue = orUndefined(maybePrefixValue);
-        const at::Tensor rotatedQ = cos.defined() ? kernels::rope(q, cos, sin, shape.headSize, kernels::RopeDirection::Forward) : q;
-        const at::Tensor rotatedK = cos.defined() ? kernels::rope(k, cos, sin, shape.headSize, kernels::RopeDirection::Forward) : k;
+        const auto rotated = [&](const at::Tensor& rows) {
+            return cos.defined() ? kernels::rope(rows, cos, sin, shape.headSize, kernels::RopeDirection::Forward, shape.ropePairs) : rows;
+        };
+        const at::Tensor rotatedQ = rotated(q);
+        const at::Tensor rotatedK = rotated(k);
         const at::Tensor y = at::empty_like(q);
         const std::int64_t n = prefixKey.defined() ? prefixKey.size(1) : 0;
         variable_list saved{rotatedQ, rotatedK, v, cos, sin, prefixKey, prefixValue, y};
@@ -278,27 +316,22 @@ public:
             const at::Tensor Q = headsOf(rotatedQ, run, shape.heads, shape.headSize);
             const at::Tensor K = grouped(headsOf(rotatedK, run, shape.keyValueHeads, shape.headSize), prefixKey, shape.heads);
             const at::Tensor V = grouped(headsOf(v, run, shape.keyValueHeads, shape.headSize), prefixValue, shape.heads);
-            const at::Tensor mask = prefixMask(n, run.length, Q);
-            auto [O, logSumExp] = at::_scaled_dot_product_flash_attention_for_cpu(
-                Q, K, V, 0.0, n == 0, mask.defined() ? std::optional<at::Tensor>(mask) : std::nullopt, shape.scale);
+            const Visibility visible = visibilityOf(shape, n, run.length, Q);
+            auto [O, logSumExp] = at::_scaled_dot_product_flash_attention_for_cpu(Q, K, V, 0.0, visible.isCausal, optional(visible.mask), shape.scale);
             y.narrow(0, run.first, run.batch * run.length).view({run.batch, run.length, shape.heads, shape.headSize}).copy_(O.transpose(1, 2));
             saved.push_back(logSumExp);
         }
         context->save_for_backward(saved);
-        context->saved_data["heads"] = shape.heads;
-        context->saved_data["keyValueHeads"] = shape.keyValueHeads;
-        context->saved_data["headSize"] = shape.headSize;
-        context->saved_data["scale"] = shape.scale;
-        context->saved_data["segments"] = shape.segments;
+        keepShape(context, shape);
         return y;
     }
 
     static variable_list backward(AutogradContext* context, variable_list gradients) {
         const variable_list saved = context->get_saved_variables();
-        const std::int64_t H = context->saved_data["heads"].toInt();
-        const std::int64_t Hkv = context->saved_data["keyValueHeads"].toInt();
-        const std::int64_t D = context->saved_data["headSize"].toInt();
-        const double scale = context->saved_data["scale"].toDouble();
+        const AttentionShape shape = keptShape(context);
+        const std::int64_t H = shape.heads;
+        const std::int64_t Hkv = shape.keyValueHeads;
+        const std::int64_t D = shape.headSize;
         const auto [q, k, v] = std::tie(saved[0], saved[1], saved[2]);
         const auto [cos, sin, prefixKey, prefixValue] = std::tie(saved[3], saved[4], saved[5], saved[6]);
         const at::Tensor& y = saved[7];
@@ -310,14 +343,13 @@ public:
         at::Tensor dPrefixKey;
         at::Tensor dPrefixValue;
         std::size_t next = 8;
-        for (const AttentionRun& run : runsOf(context->saved_data["segments"].toIntVector())) {
+        for (const AttentionRun& run : runsOf(shape.segments)) {
             const at::Tensor Q = headsOf(q, run, H, D);
             const at::Tensor K = grouped(headsOf(k, run, Hkv, D), prefixKey, H);
             const at::Tensor V = grouped(headsOf(v, run, Hkv, D), prefixValue, H);
-            const at::Tensor mask = prefixMask(n, run.length, Q);
+            const Visibility visible = visibilityOf(shape, n, run.length, Q);
             auto [gQ, gK, gV] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-                headsOf(dY, run, H, D), Q, K, V, headsOf(y, run, H, D), saved[next++], 0.0, n == 0,
-                mask.defined() ? std::optional<at::Tensor>(mask) : std::nullopt, scale);
+                headsOf(dY, run, H, D), Q, K, V, headsOf(y, run, H, D), saved[next++], 0.0, visible.isCausal, optional(visible.mask), shape.scale);
             const auto rows = [&](at::Tensor& whole, std::int64_t heads) {
                 return whole.narrow(0, run.first, run.batch * run.length).view({run.batch, run.length, heads, D});
             };
@@ -333,10 +365,113 @@ public:
             scatter(gV, dV, dPrefixValue);
         }
         if (cos.defined()) {
-            dQ = kernels::rope(dQ, cos, sin, D, kernels::RopeDirection::Backward);
-            dK = kernels::rope(dK, cos, sin, D, kernels::RopeDirection::Backward);
+            dQ = kernels::rope(dQ, cos, sin, D, kernels::RopeDirection::Backward, shape.ropePairs);
+            dK = kernels::rope(dK, cos, sin, D, kernels::RopeDirection::Backward, shape.ropePairs);
         }
         return {dQ, dK, dV, at::Tensor(), at::Tensor(), dPrefixKey, dPrefixValue, at::Tensor()};
+    }
+};
+
+/// Attention with capped scores (Gemma 2), which the flash kernel cannot express. One key-value head of one sequence at a time;
+/// probabilities are computed again in the backward pass, never kept.
+class CappedAttentionFunction final : public Function<CappedAttentionFunction> {
+public:
+    static Variable forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const Maybe& maybeCos, const Maybe& maybeSin, const Maybe& maybePrefixKey, const Maybe& maybePrefixValue,
+                            const AttentionShape& shape) {
+        const at::Tensor cos = orUndefined(maybeCos);
+        const at::Tensor sin = orUndefined(maybeSin);
+        const auto rotated = [&](const at::Tensor& rows) {
+            return cos.defined() ? kernels::rope(rows, cos, sin, shape.headSize, kernels::RopeDirection::Forward, shape.ropePairs) : rows;
+        };
+        const variable_list inputs{rotated(q), rotated(k), v, cos, sin, orUndefined(maybePrefixKey), orUndefined(maybePrefixValue)};
+        at::Tensor y = at::empty_like(q);
+        eachHead(inputs, shape, [&](const Head& head) {
+            const at::Tensor P = at::softmax(capped(head, shape).first, -1);
+            head.rows(y).copy_(at::matmul(P, head.V).transpose(0, 1));
+        });
+        context->save_for_backward(inputs);
+        keepShape(context, shape);
+        return y;
+    }
+
+    static variable_list backward(AutogradContext* context, variable_list gradients) {
+        const variable_list saved = context->get_saved_variables();
+        const AttentionShape shape = keptShape(context);
+        const at::Tensor dY = gradients[0].contiguous();
+        const bool hasPrefix = saved[5].defined();
+        at::Tensor dQ = at::empty_like(saved[0]);
+        at::Tensor dK = at::empty_like(saved[1]);
+        at::Tensor dV = at::empty_like(saved[2]);
+        at::Tensor dPrefixKey = hasPrefix ? at::zeros_like(saved[5], at::kFloat) : at::Tensor();
+        at::Tensor dPrefixValue = hasPrefix ? at::zeros_like(saved[6], at::kFloat) : at::Tensor();
+        eachHead(saved, shape, [&](const Head& head) {
+            const auto [scores, slope] = capped(head, shape);
+            const at::Tensor P = at::softmax(scores, -1);                                      // [G, L, K]
+            const at::Tensor dO = head.rows(dY).transpose(0, 1).to(at::kFloat);                // [G, L, D]
+            const at::Tensor dP = at::matmul(dO, head.V.t());
+            const at::Tensor dS = P * (dP - (dP * P).sum(-1, true)) * slope * shape.scale;
+            head.rows(dQ).copy_(at::matmul(dS, head.K).transpose(0, 1));
+            const auto put = [&](const at::Tensor& perKey, at::Tensor& whole, at::Tensor& prefix) {  // perKey [K, D]
+                head.keyRows(whole).copy_(perKey.narrow(0, head.prefix, head.length));
+                if (hasPrefix) prefix.select(0, head.keyValueHead).add_(perKey.narrow(0, 0, head.prefix));
+            };
+            put(at::matmul(dS.transpose(1, 2), head.Q).sum(0), dK, dPrefixKey);
+            put(at::matmul(P.transpose(1, 2), dO).sum(0), dV, dPrefixValue);
+        });
+        if (saved[3].defined()) {
+            dQ = kernels::rope(dQ, saved[3], saved[4], shape.headSize, kernels::RopeDirection::Backward, shape.ropePairs);
+            dK = kernels::rope(dK, saved[3], saved[4], shape.headSize, kernels::RopeDirection::Backward, shape.ropePairs);
+        }
+        return {dQ, dK, dV, at::Tensor(), at::Tensor(), dPrefixKey, dPrefixValue, at::Tensor()};
+    }
+
+private:
+    /// The query heads that share one key-value head, of one sequence.
+    struct Head {
+        at::Tensor Q;  // [G, L, D] f32
+        at::Tensor K;  // [K, D] f32, prefix first
+        at::Tensor V;
+        std::int64_t first, length, prefix, keyValueHead, group, headSize;
+
+        at::Tensor rows(const at::Tensor& whole) const {  // [L, G, D]
+            return whole.narrow(0, first, length).narrow(1, keyValueHead * group * headSize, group * headSize).unflatten(1, {group, headSize});
+        }
+        at::Tensor keyRows(const at::Tensor& whole) const {  // [L, D]
+            return whole.narrow(0, first, length).narrow(1, keyValueHead * headSize, headSize);
+        }
+    };
+
+    template <class Body>
+    static void eachHead(const variable_list& inputs, const AttentionShape& shape, Body body) {
+        const std::int64_t prefix = inputs[5].defined() ? inputs[5].size(1) : 0;
+        std::int64_t first = 0;
+        for (const std::int64_t length : shape.segments) {
+            for (std::int64_t h = 0; h < shape.keyValueHeads; ++h) {
+                Head head{{}, {}, {}, first, length, prefix, h, shape.heads / shape.keyValueHeads, shape.headSize};
+                head.Q = head.rows(inputs[0]).transpose(0, 1).to(at::kFloat);
+                const auto keys = [&](const at::Tensor& own, const at::Tensor& before) {
+                    const at::Tensor rows = head.keyRows(own).to(at::kFloat);
+                    return before.defined() ? at::cat({before.select(0, h).to(at::kFloat), rows}, 0) : rows;
+                };
+                head.K = keys(inputs[1], inputs[5]);
+                head.V = keys(inputs[2], inputs[6]);
+                body(head);
+            }
+            first += length;
+        }
+    }
+
+    /// Masked scores [G, L, K], and the derivative of the cap.
+    static std::pair<at::Tensor, at::Tensor> capped(const Head& head, const AttentionShape& shape) {
+        const at::Tensor squashed = at::tanh(at::matmul(head.Q, head.K.t()) * (shape.scale / shape.softCap));
+        at::Tensor scores = squashed * shape.softCap;
+        const auto options = head.Q.options().dtype(at::kLong);
+        const at::Tensor query = at::arange(head.length, options).unsqueeze(1) + head.prefix;
+        const at::Tensor key = at::arange(head.prefix + head.length, options).unsqueeze(0);
+        at::Tensor hidden = key > query;
+        if (shape.window > 0) hidden = hidden.logical_or(key <= query - shape.window);
+        return {scores.masked_fill_(hidden, -std::numeric_limits<float>::infinity()), 1 - squashed.square()};
     }
 };
 
@@ -432,6 +567,8 @@ at::Tensor gatedActivation(const at::Tensor& gate, const at::Tensor& up, kernels
 at::Tensor causalAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cos,
                            const at::Tensor& sin, const at::Tensor& prefixKey, const at::Tensor& prefixValue,
                            const AttentionShape& shape) {
+    if (shape.softCap > 0)
+        return CappedAttentionFunction::apply(q, k, v, maybe(cos), maybe(sin), maybe(prefixKey), maybe(prefixValue), shape);
     return AttentionFunction::apply(q, k, v, maybe(cos), maybe(sin), maybe(prefixKey), maybe(prefixValue), shape);
 }
 

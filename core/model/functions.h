@@ -48,6 +48,10 @@ struct AttentionShape {
     std::int64_t headSize = 0;
     double scale = 0;                         ///< of the scores, usually 1/sqrt(headSize)
     std::vector<std::int64_t> segments;       ///< lengths; their sum is N. Equal lengths run as one batch
+    std::int64_t window = 0;                  ///< keys a row sees, itself included; 0: all before it
+    double softCap = 0;                       ///< scores = cap * tanh(scores / cap) before the mask (Gemma 2); 0: none
+    at::Tensor keyBias;                       ///< ALiBi: [H, P] f32 added to the scores of key 0 … P - 1, prefix included; or undefined
+    kernels::RopePairs ropePairs = kernels::RopePairs::Halves;
 };
 
 /// Causal self-attention over each segment. q [N, H*D], k and v [N, Hkv*D]; cos, sin [N, rotary/2] f32 or undefined.

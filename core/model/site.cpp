@@ -12,7 +12,10 @@ const char* name(LinearRole role) {
         case LinearRole::AttentionOut: return "attention_out";
         case LinearRole::Gate: return "gate";
         case LinearRole::Up: return "up";
+        case LinearRole::GateUp: return "gate_up";
         case LinearRole::Down: return "down";
+        case LinearRole::ProjectIn: return "project_in";
+        case LinearRole::ProjectOut: return "project_out";
         case LinearRole::Head: return "head";
     }
     return "linear";

@@ -15,7 +15,7 @@
 
 namespace luthier {
 
-enum class LinearRole { Query, Key, Value, FusedQkv, AttentionOut, Gate, Up, Down, Head };
+enum class LinearRole { Query, Key, Value, FusedQkv, AttentionOut, Gate, Up, GateUp, Down, ProjectIn, ProjectOut, Head };
 
 /// "query", "fused_qkv", …: the spelling of `inspect --json`.
 const char* name(LinearRole role);
@@ -63,6 +63,7 @@ struct ModelSites {
     bool isTied = false;
     std::int64_t vocabulary = 0;
     std::int64_t hidden = 0;
+    std::int64_t embeddingWidth = 0;   ///< of the embedding's rows; hidden in all but a few families
     std::int64_t layers = 0;
     std::int64_t heads = 0;
     std::int64_t keyValueHeads = 0;
