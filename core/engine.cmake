@@ -4,9 +4,35 @@ add_library(luthier_engine STATIC
   kernels/elementwise.cpp
   kernels/elementwise_reference.cpp
   model/alibi.cpp
+  model/arch/bloom.cpp
+  model/arch/cohere.cpp
+  model/arch/common.cpp
+  model/arch/falcon.cpp
   model/arch/families.cpp
+  model/arch/gemma.cpp
+  model/arch/gemma2.cpp
+  model/arch/gemma3_text.cpp
   model/arch/gpt2.cpp
+  model/arch/gpt_neo.cpp
+  model/arch/gpt_neox.cpp
+  model/arch/gptj.cpp
+  model/arch/granite.cpp
   model/arch/llama.cpp
+  model/arch/mistral.cpp
+  model/arch/mixtral.cpp
+  model/arch/mpt.cpp
+  model/arch/olmo.cpp
+  model/arch/olmo2.cpp
+  model/arch/opt.cpp
+  model/arch/phi.cpp
+  model/arch/phi3.cpp
+  model/arch/qwen2.cpp
+  model/arch/qwen2_moe.cpp
+  model/arch/qwen3.cpp
+  model/arch/qwen3_moe.cpp
+  model/arch/smollm3.cpp
+  model/arch/stablelm.cpp
+  model/arch/starcoder2.cpp
   model/decoder.cpp
   model/description.cpp
   model/functions.cpp

@@ -5,17 +5,29 @@
 
 #include "generate/generator.h"
 
+#include <optional>
+
 namespace luthier::cli {
 
 namespace {
 
 struct Options {
     std::string model, prompt, chat, dtype = "auto", device = "auto";
+    std::vector<std::int64_t> ids;
+    bool ignoresEnd = false;
     std::vector<std::string> adapters;
     SamplingSettings sampling;
 };
 
 std::vector<std::int64_t> promptIds(const Loaded& loaded, const Options& options) {
+    if (!options.ids.empty()) {
+        const std::int64_t vocabulary = loaded.model->description().vocabulary;
+        for (const std::int64_t id : options.ids)
+            if (id < 0 || id >= vocabulary)
+                throw Failure({"bad_ids", "The id " + std::to_string(id) + " is not below the vocabulary of " + std::to_string(vocabulary) + ".",
+                               "Give ids of this model's tokenizer.", "--ids", ExitCode::BadUsage});
+        return options.ids;
+    }
     const Tokenizer& tokenizer = loaded.needTokenizer();
     std::vector<int> ids;
     if (options.chat.empty()) {
@@ -36,17 +48,22 @@ ExitCode run(const Options& options, const Context& context) {
     const Loaded loaded = loadModel(options.model, options.dtype, options.device);
     AdapterStack stack = loaded.stack(options.adapters);
     const std::vector<std::int64_t> prompt = promptIds(loaded, options);
-    StreamDecoder stream(loaded.needTokenizer());
+    // Ids in, ids out: a model without a tokenizer can continue ids all the same.
+    std::optional<StreamDecoder> stream;
+    if (options.ids.empty() || loaded.tokenizer) stream.emplace(loaded.needTokenizer());
     std::string text;
     const auto emit = [&](const std::string& piece) {
         text += piece;
         if (!context.isJson) print(context, piece);
     };
-    const Generated generated = generate(*loaded.model, stack, prompt, loaded.endIds(), options.sampling, [&](const GeneratedToken& token) {
-        emit(stream.push(static_cast<int>(token.id)));
+    const std::vector<std::int64_t> endIds = options.ignoresEnd ? std::vector<std::int64_t>{} : loaded.endIds();
+    const Generated generated = generate(*loaded.model, stack, prompt, endIds, options.sampling, [&](const GeneratedToken& token) {
+        if (stream) emit(stream->push(static_cast<int>(token.id)));
         return true;
     });
-    emit(stream.finish());
+    if (stream) emit(stream->finish());
+    if (!stream && !context.isJson)
+        for (const std::int64_t id : generated.ids) print(context, std::to_string(id) + " ");
     report(context, Json{{"text", text}, {"ids", generated.ids}, {"finish_reason", generated.finishReason}}, "\n");
     return ExitCode::Done;
 }
@@ -59,6 +76,8 @@ void addGenerate(CLI::App& app, Context& context) {
     command->add_option("model", options->model, "Model folder")->required();
     auto* prompt = command->add_option("--prompt", options->prompt, "Text to continue");
     command->add_option("--chat", options->chat, "JSON file with a list of messages")->excludes(prompt);
+    command->add_option("--ids", options->ids, "Token ids to continue, with commas between")->delimiter(',')->excludes(prompt);
+    command->add_flag("--ignore-eos", options->ignoresEnd, "Go on after the end of text, up to --max-new-tokens");
     command->add_option("--adapter", options->adapters, "Adapter folder, optionally :WEIGHT; may be repeated");
     command->add_option("--max-new-tokens", options->sampling.maxNewTokens)->check(CLI::Range(1, 1 << 20));
     command->add_option("--temperature", options->sampling.temperature, "0: the most probable token each time")->check(CLI::Range(0.0, 100.0));

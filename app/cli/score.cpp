@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// score MODEL --data ROWS.jsonl --out OUT.safetensors: logits, log-probabilities or the loss of each row (interface.md).
+// score MODEL --data ROWS.jsonl --out OUT.safetensors: logits, log-probabilities or the loss of each row (interface.md), or the
+// loss over all rows with the gradient of every parameter: `loss` [] and one tensor a parameter, under its file's name.
 #include "command.h"
 #include "loaded.h"
 
@@ -67,14 +68,41 @@ at::Tensor scored(const Loaded& loaded, AdapterStack& stack, const Row& row, con
     return at::log_softmax(logits, -1).narrow(0, 0, T - 1).gather(1, next).squeeze(1);
 }
 
+/// Loss per label over all rows, and its gradients: of the adapter's parameters, or of all of the model's without one.
+void writeGradients(const Loaded& loaded, AdapterStack& stack, const std::vector<Row>& rows, const std::string& out) {
+    std::vector<Example> examples;
+    for (const Row& row : rows) examples.push_back({row.ids, row.labels});
+    std::vector<std::pair<std::string, at::Tensor>> parameters;
+    for (const std::shared_ptr<Adapter>& adapter : stack.adapters())
+        for (const TrainedParameter& parameter : adapter->parameters()) parameters.emplace_back(parameter.name, parameter.tensor);
+    if (parameters.empty()) {
+        for (const std::string& name : loaded.model->weights().names()) {
+            loaded.model->weights().makeTrainable(name);
+            parameters.emplace_back(name, loaded.model->weights().at(name));
+        }
+    }
+    const Collated batch = collate(std::span(examples), loaded.model->device());
+    stack.beginPass({});
+    const double count = static_cast<double>(std::max<std::int64_t>(1, batch.supervised));
+    const at::Tensor loss = loaded.model->loss(batch.input, batch.rows, batch.labels, 1.0 / count, stack.hooks());
+    loss.backward();
+    std::vector<at::Tensor> storage;
+    std::vector<TensorView> views{viewOf("loss", loss.detach().to(at::kFloat), storage)};
+    for (const auto& [name, tensor] : parameters)
+        if (tensor.grad().defined()) views.push_back(viewOf(name, tensor.grad().to(at::kFloat), storage));
+    writeSafetensors(out, views, {{"format", "pt"}}).orThrow();
+}
+
 ExitCode run(const Options& options, const Context& context) {
-    const at::NoGradGuard guard;
+    const bool wantsGradients = options.what == "gradients";
+    const at::AutoGradMode mode(wantsGradients);
     const Loaded loaded = loadModel(options.model, options.dtype, options.device);
     AdapterStack stack = loaded.stack(options.adapters);
     std::ifstream file(options.data);
     if (!file) throw Failure({"file_missing", options.data + " could not be opened.", "Check the path.", options.data});
     std::vector<at::Tensor> storage;
     std::vector<TensorView> views;
+    std::vector<Row> rows;
     std::string line;
     std::int64_t number = 0;
     std::int64_t index = 0;
@@ -84,7 +112,18 @@ ExitCode run(const Options& options, const Context& context) {
         const std::string where = options.data + ":" + std::to_string(number);
         const Json json = parseJson(line, where).orThrow();
         const Row row = readRow(json, loaded, where);
+        if (wantsGradients) {
+            rows.push_back(row);
+            ++index;
+            continue;
+        }
         views.push_back(viewOf(options.what + "." + std::to_string(index++), scored(loaded, stack, row, options.what), storage));
+    }
+    if (wantsGradients) {
+        if (rows.empty()) throw Failure({"no_rows", options.data + " has no rows.", "Give at least one row.", options.data});
+        writeGradients(loaded, stack, rows, options.out);
+        report(context, Json{{"rows", index}, {"out", options.out}}, "The gradients over " + withThousands(index) + " rows written to " + options.out + "\n");
+        return ExitCode::Done;
     }
     const std::uint64_t bytes = writeSafetensors(options.out, views, {{"format", "pt"}}).orThrow();
     report(context, Json{{"rows", index}, {"out", options.out}, {"bytes", bytes}}, withThousands(index) + " rows written to " + options.out + "\n");
@@ -100,7 +139,7 @@ void addScore(CLI::App& app, Context& context) {
     command->add_option("--data", options->data, "Rows, one JSON object a line")->required();
     command->add_option("--out", options->out, "File to write")->required();
     command->add_option("--adapter", options->adapters, "Adapter folder, optionally :WEIGHT; may be repeated");
-    command->add_option("--what", options->what)->check(CLI::IsMember({"logits", "logprobs", "loss"}));
+    command->add_option("--what", options->what)->check(CLI::IsMember({"logits", "logprobs", "loss", "gradients"}));
     command->add_option("--dtype", options->dtype)->check(CLI::IsMember({"auto", "float32", "bfloat16"}));
     command->add_option("--device", options->device);
     command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });

@@ -99,7 +99,7 @@ std::vector<float> yarnFrequencies(const RopeSpec& spec) {
 
 }  // namespace
 
-Result<RopeSpec> readRope(const Json& config, const std::string& file, std::int64_t headSize, double defaultTheta) {
+Result<RopeSpec> readRope(const Json& config, const std::string& file, std::int64_t headSize, double defaultTheta, double defaultPartial) {
     static const Json none = Json::object();
     const auto section = [&](const char* key) -> const Json* {
         const auto found = config.find(key);
@@ -111,7 +111,7 @@ Result<RopeSpec> readRope(const Json& config, const std::string& file, std::int6
 
     RopeSpec spec;
     spec.theta = numberIn(rope, "rope_theta", numberIn(config, "rope_theta", defaultTheta));
-    const double partial = numberIn(rope, "partial_rotary_factor", numberIn(config, "partial_rotary_factor", 1.0));
+    const double partial = numberIn(rope, "partial_rotary_factor", numberIn(config, "partial_rotary_factor", defaultPartial));
     spec.rotary = static_cast<std::int64_t>(static_cast<double>(headSize) * partial);
     if (spec.rotary <= 0 || spec.rotary % 2 != 0 || spec.rotary > headSize)
         return badRope(file, "the rotated part of a head is " + std::to_string(spec.rotary) + " of " + std::to_string(headSize) +

@@ -32,8 +32,9 @@ struct RopeSpec {
     std::vector<double> longFactor;
 };
 
-/// Reads `rope_parameters` (transformers 5) or `rope_theta` + `rope_scaling` (before) of a config.json.
-Result<RopeSpec> readRope(const Json& config, const std::string& file, std::int64_t headSize, double defaultTheta);
+/// Reads `rope_parameters` (transformers 5) or `rope_theta` + `rope_scaling` (before) of a config.json. `defaultPartial`: the share of
+/// a head that is rotated when the file does not say.
+Result<RopeSpec> readRope(const Json& config, const std::string& file, std::int64_t headSize, double defaultTheta, double defaultPartial = 1.0);
 
 /// Inverse frequencies for a sequence of `length` tokens, [rotary / 2] f32.
 at::Tensor inverseFrequencies(const RopeSpec& spec, std::int64_t length);

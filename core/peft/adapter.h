@@ -70,6 +70,7 @@ public:
 
     void add(std::shared_ptr<Adapter> adapter);
     const SiteHooks& hooks() const { return m_hooks; }
+    const std::vector<std::shared_ptr<Adapter>>& adapters() const { return m_adapters; }
     void beginPass(const RandomKey& key = {});
 
 private:

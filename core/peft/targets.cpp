@@ -22,7 +22,22 @@ struct FamilyTargets {
 const std::map<std::string, FamilyTargets>& table() {
     static const std::map<std::string, FamilyTargets> entries{
         {"gpt2", {{"c_attn"}, {"c_attn", "mlp.c_proj"}, {"mlp.c_proj"}}},
+        {"gptj", {{"q_proj", "v_proj"}, {"q_proj", "v_proj", "fc_out"}, {"fc_out"}}},
+        {"gpt_neo", {{"q_proj", "v_proj"}, {"q_proj", "v_proj", "c_proj"}, {"c_proj"}}},
+        {"gpt_neox", {{"query_key_value"}, {"query_key_value", "dense_4h_to_h"}, {"dense_4h_to_h"}}},
+        {"opt", {{"q_proj", "v_proj"}, {"q_proj", "k_proj", "fc2"}, {"fc2"}}},
+        {"bloom", {{"query_key_value"}, {"query_key_value", "mlp.dense_4h_to_h"}, {"mlp.dense_4h_to_h"}}},
+        {"falcon", {{"query_key_value"}, {"query_key_value", "dense_4h_to_h"}, {"dense_4h_to_h"}}},
+        {"mpt", {{"Wqkv"}, {}, {}}},
         {"llama", {{"q_proj", "v_proj"}, {"k_proj", "v_proj", "down_proj"}, {"down_proj"}}},
+        {"mistral", {{"q_proj", "v_proj"}, {"k_proj", "v_proj", "down_proj"}, {"down_proj"}}},
+        {"mixtral", {{"q_proj", "v_proj"}, {"k_proj", "v_proj", "w2"}, {"w2"}}},
+        {"qwen2", {{"q_proj", "v_proj"}, {"q_proj", "v_proj", "down_proj"}, {"down_proj"}}},
+        {"qwen3", {{"q_proj", "v_proj"}, {"q_proj", "v_proj", "down_proj"}, {"down_proj"}}},
+        {"gemma", {{"q_proj", "v_proj"}, {"q_proj", "v_proj", "down_proj"}, {"down_proj"}}},
+        {"gemma2", {{"q_proj", "v_proj"}, {"q_proj", "v_proj", "down_proj"}, {"down_proj"}}},
+        {"gemma3_text", {{"q_proj", "v_proj"}, {"q_proj", "v_proj", "down_proj"}, {"down_proj"}}},
+        {"phi", {{"q_proj", "v_proj", "fc1", "fc2"}, {"q_proj", "v_proj", "fc2"}, {"fc2"}}},
     };
     return entries;
 }

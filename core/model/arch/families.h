@@ -2,9 +2,7 @@
 #pragma once
 // The list of model families. A family is one file that reads config.json into a description, and one line in families.cpp.
 
-#include "contract/json.h"
-#include "contract/problem.h"
-#include "model/description.h"
+#include "model/arch/common.h"
 
 #include <string>
 #include <vector>
@@ -24,27 +22,30 @@ Result<DecoderDescription> describeModel(const Json& config, const std::string& 
 
 Result<DecoderDescription> readLlama(const Json& config, const std::string& file);
 Result<DecoderDescription> readGpt2(const Json& config, const std::string& file);
-
-/// Reads integers and flags of a config.json and remembers every problem.
-class ConfigReader {
-public:
-    ConfigReader(const Json& config, std::string file) : m_config(config), m_file(std::move(file)) {}
-
-    std::int64_t integer(const char* key);                         ///< required
-    std::int64_t integer(const char* key, std::int64_t fallback);  ///< absent or null: fallback
-    double number(const char* key, double fallback);
-    bool flag(const char* key, bool fallback);
-    std::string text(const char* key, const std::string& fallback);
-    kernels::GateActivation activation(const char* key, const std::string& fallback);
-
-    Problems& problems() { return m_problems; }
-
-private:
-    void complain(const char* key, const std::string& wanted);
-
-    const Json& m_config;
-    std::string m_file;
-    Problems m_problems;
-};
+Result<DecoderDescription> readGptNeo(const Json& config, const std::string& file);
+Result<DecoderDescription> readGptJ(const Json& config, const std::string& file);
+Result<DecoderDescription> readGptNeoX(const Json& config, const std::string& file);
+Result<DecoderDescription> readOpt(const Json& config, const std::string& file);
+Result<DecoderDescription> readBloom(const Json& config, const std::string& file);
+Result<DecoderDescription> readFalcon(const Json& config, const std::string& file);
+Result<DecoderDescription> readMpt(const Json& config, const std::string& file);
+Result<DecoderDescription> readMistral(const Json& config, const std::string& file);
+Result<DecoderDescription> readMixtral(const Json& config, const std::string& file);
+Result<DecoderDescription> readQwen2(const Json& config, const std::string& file);
+Result<DecoderDescription> readQwen2Moe(const Json& config, const std::string& file);
+Result<DecoderDescription> readQwen3(const Json& config, const std::string& file);
+Result<DecoderDescription> readQwen3Moe(const Json& config, const std::string& file);
+Result<DecoderDescription> readGemma(const Json& config, const std::string& file);
+Result<DecoderDescription> readGemma2(const Json& config, const std::string& file);
+Result<DecoderDescription> readGemma3Text(const Json& config, const std::string& file);
+Result<DecoderDescription> readPhi(const Json& config, const std::string& file);
+Result<DecoderDescription> readPhi3(const Json& config, const std::string& file);
+Result<DecoderDescription> readStableLm(const Json& config, const std::string& file);
+Result<DecoderDescription> readOlmo(const Json& config, const std::string& file);
+Result<DecoderDescription> readOlmo2(const Json& config, const std::string& file);
+Result<DecoderDescription> readStarcoder2(const Json& config, const std::string& file);
+Result<DecoderDescription> readGranite(const Json& config, const std::string& file);
+Result<DecoderDescription> readSmolLm3(const Json& config, const std::string& file);
+Result<DecoderDescription> readCohere(const Json& config, const std::string& file);
 
 }  // namespace luthier

@@ -16,27 +16,22 @@ Result<DecoderDescription> readGpt2(const Json& config, const std::string& file)
     d.headSize = d.heads > 0 ? d.hidden / d.heads : 0;
     d.norm = NormKind::LayerNorm;
     d.normEps = read.number("layer_norm_epsilon", 1e-5);
-    d.position = PositionKind::Learned;
     d.feedForward = FeedForwardKind::Plain;
+    d.position = PositionKind::Learned;
     d.activation = read.activation("activation_function", "gelu_new");
     d.hasQkvBias = d.hasAttentionOutBias = d.hasFeedForwardBias = d.hasNormBias = true;
     d.isConv1D = true;
     d.isTied = read.flag("tie_word_embeddings", true);
     d.initializerRange = read.number("initializer_range", 0.02);
     for (const char* key : {"scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "add_cross_attention"})
-        if (read.flag(key, false))
-            read.problems().push_back({"config_value", file + ": " + key + " is true, which Luthier does not support for GPT-2.", "", file});
-    if (!read.flag("scale_attn_weights", true))
-        read.problems().push_back({"config_value", file + ": scale_attn_weights is false, which Luthier does not support.", "", file});
-    if (!read.problems().empty()) return read.problems();
+        read.require(key, !read.flag(key, false), "false");
+    read.require("scale_attn_weights", read.flag("scale_attn_weights", true), "true");
     d.names = {.embedding = "transformer.wte", .positions = "transformer.wpe", .finalNorm = "transformer.ln_f", .head = "lm_head",
-               .layers = "transformer.h.", .attentionNorm = "ln_1",
-               .query = "", .key = "", .value = "", .fusedQkv = "attn.c_attn",
-               .attentionOut = "attn.c_proj", .feedForwardNorm = "ln_2",
-               .gate = "", .up = "mlp.c_fc", .down = "mlp.c_proj"};
+               .layers = "transformer.h.", .attentionNorm = "ln_1", .fusedQkv = "attn.c_attn",
+               .attentionOut = "attn.c_proj", .feedForwardNorm = "ln_2", .up = "mlp.c_fc", .down = "mlp.c_proj"};
     d.prefixes = {"transformer."};
     d.ignoredSuffixes = {".attn.bias", ".attn.masked_bias"};
-    return d;
+    return finished(read, std::move(d));
 }
 
 }  // namespace luthier

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// Command R (Cohere 2024; Hugging Face `CohereForCausalLM`): parallel parts behind one LayerNorm without bias, neighbouring values
+// rotated.
+#include "model/arch/families.h"
+
+namespace luthier {
+
+Result<DecoderDescription> readCohere(const Json& config, const std::string& file) {
+    ConfigReader read(config, file);
+    DecoderDescription d = llamaLike(read, config, file);
+    d.norm = NormKind::LayerNorm;
+    d.normEps = read.number("layer_norm_eps", 1e-5);
+    d.flow = BlockFlow::Parallel;
+    d.names.feedForwardNorm = "";
+    d.ropePairs = kernels::RopePairs::Neighbours;
+    d.logitScale = read.number("logit_scale", 0.0625);
+    d.isTied = read.flag("tie_word_embeddings", true);
+    d.hasQkvBias = d.hasAttentionOutBias = read.flag("attention_bias", false);
+    read.require("use_qk_norm", !read.flag("use_qk_norm", false), "false");
+    return finished(read, std::move(d));
+}
+
+}  // namespace luthier

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// GPT-NeoX, Pythia, Dolly (Black et al. 2022; Hugging Face `GPTNeoXForCausalLM`): parallel parts with a LayerNorm each, fused q-k-v
+// by head.
+#include "model/arch/families.h"
+
+namespace luthier {
+
+Result<DecoderDescription> readGptNeoX(const Json& config, const std::string& file) {
+    ConfigReader read(config, file);
+    Json known = config;  // older files spell the rotation differently
+    if (config.contains("rotary_pct") && !config.contains("partial_rotary_factor")) known["partial_rotary_factor"] = config["rotary_pct"];
+    if (config.contains("rotary_emb_base") && !config.contains("rope_theta")) known["rope_theta"] = config["rotary_emb_base"];
+    DecoderDescription d = llamaLike(read, known, file, 10000, 0.25);
+    d.norm = NormKind::LayerNorm;
+    d.hasNormBias = true;
+    d.normEps = read.number("layer_norm_eps", 1e-5);
+    d.flow = read.flag("use_parallel_residual", true) ? BlockFlow::Parallel : BlockFlow::Sequential;
+    d.feedForward = FeedForwardKind::Plain;
+    d.activation = read.activation("hidden_act", "gelu");
+    d.hasQkvBias = d.hasAttentionOutBias = read.flag("attention_bias", true);
+    d.hasFeedForwardBias = true;
+    d.qkvLayout = QkvLayout::Grouped;
+    d.names = {.embedding = "gpt_neox.embed_in", .finalNorm = "gpt_neox.final_layer_norm", .head = "embed_out", .layers = "gpt_neox.layers.",
+               .attentionNorm = "input_layernorm", .fusedQkv = "attention.query_key_value", .attentionOut = "attention.dense",
+               .feedForwardNorm = "post_attention_layernorm", .up = "mlp.dense_h_to_4h", .down = "mlp.dense_4h_to_h"};
+    d.prefixes = {"gpt_neox."};
+    d.ignoredSuffixes = {".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq"};
+    return finished(read, std::move(d));
+}
+
+}  // namespace luthier

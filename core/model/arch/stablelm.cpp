@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// StableLM (Stability AI 2024; Hugging Face `StableLmForCausalLM`): LayerNorm, a quarter of each head rotated, optionally parallel
+// parts.
+#include "model/arch/families.h"
+
+namespace luthier {
+
+Result<DecoderDescription> readStableLm(const Json& config, const std::string& file) {
+    ConfigReader read(config, file);
+    DecoderDescription d = llamaLike(read, config, file, 10000, 0.25);
+    d.norm = NormKind::LayerNorm;
+    d.hasNormBias = true;
+    d.normEps = read.number("layer_norm_eps", 1e-5);
+    d.hasQkvBias = read.flag("use_qkv_bias", false);
+    if (read.flag("use_parallel_residual", false)) {
+        d.flow = BlockFlow::Parallel;
+        d.names.feedForwardNorm = "";
+    }
+    if (read.flag("qk_layernorm", false)) {
+        d.queryKeyNorm = QueryKeyNorm::OwnPerHead;
+        d.names.queryNorm = "self_attn.q_layernorm";
+        d.names.keyNorm = "self_attn.k_layernorm";
+    }
+    return finished(read, std::move(d));
+}
+
+}  // namespace luthier
