@@ -27,10 +27,10 @@ std::vector<float> bloomSlopes(std::int64_t heads) {
     return slopes;
 }
 
-std::vector<float> mptSlopes(std::int64_t heads, double maximum) {
+std::vector<float> mptSlopes(std::int64_t heads) {
     const auto power = static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(heads)));
     const auto slope = [&](std::int64_t i) {
-        return 1.0f / std::pow(2.0f, static_cast<float>(i + 1) * static_cast<float>(maximum / static_cast<double>(power)));
+        return 1.0f / std::pow(2.0f, static_cast<float>(i + 1) * (8.0f / static_cast<float>(power)));
     };
     std::vector<float> slopes;
     if (power == heads) {
@@ -45,12 +45,12 @@ std::vector<float> mptSlopes(std::int64_t heads, double maximum) {
 
 }  // namespace
 
-std::vector<float> alibiSlopes(AlibiKind kind, std::int64_t heads, double maximum) {
-    return kind == AlibiKind::Mpt ? mptSlopes(heads, maximum) : bloomSlopes(heads);
+std::vector<float> alibiSlopes(AlibiKind kind, std::int64_t heads) {
+    return kind == AlibiKind::Mpt ? mptSlopes(heads) : bloomSlopes(heads);
 }
 
 at::Tensor alibiBias(const DecoderDescription& d, std::int64_t keys) {
-    const at::Tensor slopes = at::tensor(alibiSlopes(d.alibi, d.heads, d.alibiMax), at::kFloat).unsqueeze(1);
+    const at::Tensor slopes = at::tensor(alibiSlopes(d.alibi, d.heads), at::kFloat).unsqueeze(1);
     if (d.alibi != AlibiKind::Falcon) return slopes * at::arange(keys, at::kFloat);
     const at::Tensor coarse = slopes.to(at::kBFloat16) * at::arange(keys, at::kLong);
     return coarse.to(at::kFloat) / std::sqrt(static_cast<double>(d.headSize));

@@ -12,7 +12,7 @@
 namespace luthier {
 
 /// The slope of each head.
-std::vector<float> alibiSlopes(AlibiKind kind, std::int64_t heads, double maximum);
+std::vector<float> alibiSlopes(AlibiKind kind, std::int64_t heads);
 
 /// What is added to the score of key p for each head, [H, keys] f32. It grows with p instead of falling with the distance:
 /// the softmax of a row does not see the difference.

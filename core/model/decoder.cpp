@@ -480,6 +480,16 @@ at::Tensor Decoder::next(const std::vector<std::int64_t>& ids, KeyValueCache& ca
         for (std::size_t i = 0; i + 1 < ids.size(); ++i) next({ids[i]}, cache, hooks);
         return next({ids.back()}, cache, hooks);
     }
+    // LongRoPE turns keys otherwise once the text is longer than the first training's: what is stored is then read again.
+    const std::int64_t original = m_description.rope.originalPositions;
+    if (m_description.position == PositionKind::Rope && m_description.rope.scaling == RopeScaling::LongRope && !cache.isEmpty() &&
+        cache.length() <= original && cache.length() + 1 > original) {
+        std::vector<std::int64_t> all = cache.ids;
+        all.insert(all.end(), ids.begin(), ids.end());
+        cache.clear();
+        return next(all, cache, hooks);
+    }
+    cache.ids.insert(cache.ids.end(), ids.begin(), ids.end());
     DecoderInput input = DecoderInput::single(ids, m_device);
     Stream stream;
     if (cache.isEmpty()) {

@@ -41,6 +41,9 @@ public:
     /// Appends [heads, T, D] and returns views of everything stored so far.
     std::pair<at::Tensor, at::Tensor> append(std::size_t layer, const at::Tensor& keys, const at::Tensor& values);
     void advance(std::int64_t tokens) { m_length += tokens; }
+    void clear() { *this = KeyValueCache(static_cast<std::int64_t>(m_keys.size())); }
+
+    std::vector<std::int64_t> ids;  ///< text read so far
 
 private:
     std::vector<at::Tensor> m_keys;    // [heads, capacity, D]

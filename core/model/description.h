@@ -102,7 +102,6 @@ struct DecoderDescription {
     std::optional<RopeSpec> localRope;  ///< of the layers that say so
     kernels::RopePairs ropePairs = kernels::RopePairs::Halves;
     AlibiKind alibi = AlibiKind::Bloom;
-    double alibiMax = 8;                ///< MPT's alibi_bias_max
     std::int64_t positionOffset = 0;    ///< learned positions start at this row (OPT: 2)
     BlockFlow flow = BlockFlow::Sequential;
     bool isResidualNormed = false;      ///< the residual is the norm's output (BLOOM's apply_residual_connection_post_layernorm)

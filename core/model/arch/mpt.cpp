@@ -17,7 +17,7 @@ Result<DecoderDescription> readMpt(const Json& config, const std::string& file) 
     d.norm = NormKind::LayerNorm;
     d.normEps = read.number("layer_norm_epsilon", 1e-5);
     d.feedForward = FeedForwardKind::Plain;
-    d.position = PositionKind::Alibi;  // modeling_mpt.py looks neither at learned_pos_emb nor at expansion_ratio
+    d.position = PositionKind::Alibi;  // modeling_mpt.py does not look at learned_pos_emb, expansion_ratio and alibi_bias_max
     d.alibi = AlibiKind::Mpt;
     d.activation = kernels::GateActivation::Gelu;
     d.isTied = read.flag("tie_word_embeddings", true);
@@ -27,7 +27,6 @@ Result<DecoderDescription> readMpt(const Json& config, const std::string& file) 
     const auto section = config.find("attn_config");
     const Json none = Json::object();
     ConfigReader attention(section != config.end() && section->is_object() ? *section : none, file + ", attn_config");
-    d.alibiMax = attention.number("alibi_bias_max", 8);
     d.clipQkv = attention.number("clip_qkv", 0);
     d.attentionScale = attention.number("softmax_scale", 0);
     attention.require("alibi", attention.flag("alibi", true), "true");

@@ -118,11 +118,22 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
     if (!matched) return matched.problems();
     const bool isDefault = settings.at("feedforward_modules").is_null() && settings.at("target_modules").is_null();
     const std::vector<std::string> feedForward = isDefault ? defaultFeedForward(sites.family) : namesOf(settings.at("feedforward_modules"));
-    auto adapter = std::make_shared<Ia3Adapter>(targetNames(sites, *matched), feedForward);
+    // PEFT compares ends as plain text, without a segment boundary.
+    const auto isFeedForwardSite = [&](const LinearSite& site) {
+        return std::any_of(feedForward.begin(), feedForward.end(), [&](const std::string& name) { return site.path.ends_with(name); });
+    };
+    // In the file each feed-forward module stands under the very name that it has among the targets: PEFT wants a subset.
+    const std::vector<std::string> targets = targetNames(sites, *matched);
+    std::vector<std::string> written;
+    for (const std::string& name : targets)
+        if (std::any_of(matched->begin(), matched->end(), [&](std::size_t index) {
+                return isFeedForwardSite(sites.linears[index]) && endsWithModule(sites.linears[index].path, name);
+            }))
+            written.push_back(name);
+    auto adapter = std::make_shared<Ia3Adapter>(targets, written);
     for (const std::size_t index : *matched) {
         const LinearSite& site = sites.linears[index];
-        // PEFT compares ends as plain text, without a segment boundary.
-        const bool isFeedForward = std::any_of(feedForward.begin(), feedForward.end(), [&](const std::string& name) { return site.path.ends_with(name); });
+        const bool isFeedForward = isFeedForwardSite(site);
         const auto options = at::TensorOptions(at::kFloat).device(context.model.device());
         const at::Tensor l = isFeedForward ? at::ones({1, site.in}, options) : at::ones({site.out, 1}, options);
         adapter->add(index, std::make_unique<Ia3Layer>(site, isFeedForward ? Ia3Side::Input : Ia3Side::Output, leaf(l)));

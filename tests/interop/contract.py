@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The method contract over every family × every method: trained three steps, then
+  - the base folder is unchanged byte for byte and scores as before;
+  - the count reported is the count in the file;
+  - saved → loaded → the same loss as at the end of training;
+  - merged = unmerged where a merge exists;
+  - what PEFT knows loads there with equal logits.
+`contract.py FAMILY…` runs a part."""
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+
+from common import check, engine, finish, logits_of, random_rows, score, temporary, train
+from families import FAMILIES, make
+
+METHODS = {
+    "lora": dict(type="lora", r=4, lora_alpha=8, target_modules="all-linear"),
+    "ia3": dict(type="ia3"),
+    "prefix_tuning": dict(type="prefix_tuning", num_virtual_tokens=5),
+    "prompt_tuning": dict(type="prompt_tuning", num_virtual_tokens=5),
+    "bottleneck": dict(type="bottleneck"),
+    "full": dict(type="full"),
+    "freeze": dict(type="freeze", trainable_layers=1),
+}
+NO_IA3_DEFAULTS = {"mpt", "mixtral", "qwen2_moe", "qwen3_moe", "phi3", "stablelm", "olmo", "olmo2", "starcoder2", "granite", "smollm3", "cohere"}
+NO_PEFT_PREFIX = {
+    "mpt": "reads the length of its cache where PEFT hands one over before the first token",
+}
+
+
+def digest(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path(folder).iterdir())}
+
+
+def targets(family, method, folder):
+    if method == "ia3" and family in NO_IA3_DEFAULTS:
+        named = json.loads(engine("inspect", folder, "--json", expect=None).stdout)["map"]["modules"]
+        names = {m["name"].rsplit(".", 1)[-1]: m["role"] for m in named}
+        wanted = [n for n, role in names.items() if role in ("key", "value", "fused_qkv", "down")]
+        return dict(target_modules=wanted, feedforward_modules=[n for n, role in names.items() if role == "down"])
+    return {}
+
+
+def main():
+    for family in [name for name in sys.argv[1:] if not name.startswith("-")] or list(FAMILIES):
+        with temporary() as base:
+            base = Path(base)
+            model = make(family, 0)
+            folder = base / "model"
+            model.save_pretrained(folder)
+            before = digest(folder)
+            rows = random_rows(4, seed=5, low=12, high=24)
+            plain = score(folder, rows, base)
+            for method, settings in METHODS.items():
+                label = f"{family} {method}"
+                try:
+                    losses, run = train(base / method, folder, {**settings, **targets(family, method, folder)}, rows, 3, lr=1e-2)
+                except RuntimeError as error:
+                    check(f"trains ({label})", False, str(error)[-250:])
+                    continue
+                finished = next(json.loads(line) for line in reversed((run / "events.jsonl").read_text().splitlines()) if '"finished"' in line)
+                summary = finished["summary"]
+                trainsBase = method in ("full", "freeze")
+                result = run / ("model" if trainsBase else "adapter")
+                check(f"base unchanged ({label})", digest(folder) == before and all(torch.equal(a, b) for a, b in zip(plain, score(folder, rows, base))))
+                if trainsBase:
+                    trained = score(result, rows, base)
+                else:
+                    tensors = load_file(next(result.glob("*.safetensors")))
+                    count = sum(t.numel() for t in tensors.values())
+                    check(f"count reported is the count in the file ({label})", count == summary["trainable"], f"{count} against {summary['trainable']}")
+                    trained = score(folder, rows, base, result)
+                moved = max((a - b).abs().max().item() for a, b in zip(plain, trained))
+                check(f"training moves the model ({label})", moved > 1e-4, f"{moved:.1e}")
+                if method in ("lora", "ia3"):
+                    engine("merge", folder, "--adapter", result, "--out", base / f"merged-{method}")
+                    figure = max(((a - b).abs().max() / a.std()).item() for a, b in zip(trained, score(base / f"merged-{method}", rows, base)))
+                    check(f"merged = unmerged ({label})", figure < 1e-4, f"{figure:.1e}")
+                if method in ("full", "freeze"):
+                    reference = type(model).from_pretrained(result, attn_implementation=model.config._attn_implementation).eval()
+                elif method in ("lora", "ia3", "prompt_tuning") or method == "prefix_tuning" and family not in NO_PEFT_PREFIX:
+                    again = type(model).from_pretrained(folder, attn_implementation=model.config._attn_implementation)
+                    try:
+                        reference = PeftModel.from_pretrained(again, str(result)).eval()
+                    except Exception as error:
+                        check(f"loads in PEFT ({label})", False, f"{type(error).__name__}: {error}"[:250])
+                        continue
+                else:
+                    continue
+                try:
+                    theirs = [logits_of(reference, row) for row in rows]
+                except Exception as error:
+                    check(f"runs in PEFT ({label})", False, f"{type(error).__name__}: {error}"[:250])
+                    continue
+                figure = max(((a - b).abs().max() / a.std()).item() for a, b in zip(theirs, trained))
+                check(f"equal logits in {'transformers' if trainsBase else 'PEFT'} ({label})", figure < 1e-4, f"{figure:.1e}")
+    finish()
+
+
+if __name__ == "__main__":
+    main()
