@@ -54,6 +54,10 @@ at::Tensor activated(const at::Tensor& x, kernels::GateActivation activation) {
     return x;
 }
 
+bool requiresGrad(std::initializer_list<at::Tensor> tensors) {
+    return std::any_of(tensors.begin(), tensors.end(), [](const at::Tensor& tensor) { return tensor.defined() && tensor.requires_grad(); });
+}
+
 /// Keys and values of all prefix hooks one after another, each [Hkv, n, D]; undefined without any.
 std::pair<at::Tensor, at::Tensor> prefixOf(const SiteHooks& hooks, int layer) {
     std::vector<at::Tensor> keys;
@@ -173,6 +177,18 @@ at::Tensor Decoder::feedForward(const Block& block, const at::Tensor& x, const S
     return project(block.down, inner, hooks);
 }
 
+bool Decoder::isTrained(std::size_t layer, const SiteHooks& hooks) const {
+    const Block& block = m_blocks[layer];
+    for (const Norm* norm : {&block.attentionNorm, &block.feedForwardNorm})
+        if (requiresGrad({*norm->weight, *norm->bias})) return true;
+    for (const int site : {block.query, block.key, block.value, block.fusedQkv, block.attentionOut, block.gate, block.up, block.down}) {
+        if (site < 0) continue;
+        const auto index = static_cast<std::size_t>(site);
+        if (!hooks.linear(index).empty() || requiresGrad({*m_linearWeight[index], *m_linearBias[index]})) return true;
+    }
+    return !hooks.blockOutput(2 * layer).empty() || !hooks.blockOutput(2 * layer + 1).empty();
+}
+
 at::Tensor Decoder::embed(const at::Tensor& ids, const at::Tensor& positions) const {
     at::Tensor x = at::embedding(*m_embedding, ids).to(m_dtype);
     if (m_description.embeddingScale != 1.0) x = x * m_description.embeddingScale;
@@ -215,7 +231,7 @@ Decoder::Stream Decoder::start(const DecoderInput& input, const SiteHooks& hooks
     return stream;
 }
 
-at::Tensor Decoder::hidden(const DecoderInput& input, const at::Tensor& rows, const SiteHooks& hooks) const {
+at::Tensor Decoder::hidden(const DecoderInput& input, const at::Tensor& rows, const SiteHooks& hooks, Activations activations) const {
     Stream stream = start(input, hooks);
     at::Tensor wanted = rows;
     if (!stream.rowOf.empty()) {
@@ -225,23 +241,30 @@ at::Tensor Decoder::hidden(const DecoderInput& input, const at::Tensor& rows, co
     nn::AttentionShape shape{m_description.heads, m_description.keyValueHeads, m_description.headSize,
                              1.0 / std::sqrt(static_cast<double>(m_description.headSize)), stream.segments};
     for (std::size_t layer = 0; layer < m_blocks.size(); ++layer) {
-        const Block& block = m_blocks[layer];
-        auto [residual, x] = applyNorm(block.attentionNorm, stream.x, stream.delta);
-        at::Tensor attended;
-        {
-            const auto [q, k, v] = queryKeyValue(block, x, hooks);
-            const auto [prefixKey, prefixValue] = prefixOf(hooks, static_cast<int>(layer));
-            attended = nn::causalAttention(q, k, v, stream.cos, stream.sin, prefixKey, prefixValue, shape);
-        }
-        // Behind the last attention no row looks at another: what nobody asks for ends here.
-        if (layer + 1 == m_blocks.size() && wanted.defined()) {
-            attended = at::index_select(attended, 0, wanted);
-            residual = at::index_select(residual, 0, wanted);
-        }
-        const at::Tensor out = throughHooks(layer, Sublayer::Attention, project(block.attentionOut, attended, hooks), residual, hooks);
-        const auto [middle, y] = applyNorm(block.feedForwardNorm, residual, out);
-        stream.delta = throughHooks(layer, Sublayer::FeedForward, feedForward(block, y, hooks), middle, hooks);
-        stream.x = middle;
+        // Behind the last attention no row looks at another: what nobody asks for ends there.
+        const at::Tensor kept = layer + 1 == m_blocks.size() ? wanted : at::Tensor();
+        const auto run = [this, layer, kept, shape, &hooks, cos = stream.cos, sin = stream.sin](
+                             const at::Tensor& in, const at::Tensor& delta, const at::Tensor& prefixKey, const at::Tensor& prefixValue) {
+            const Block& block = m_blocks[layer];
+            auto [residual, x] = applyNorm(block.attentionNorm, in, delta);
+            at::Tensor attended;
+            {
+                const auto [q, k, v] = queryKeyValue(block, x, hooks);
+                attended = nn::causalAttention(q, k, v, cos, sin, prefixKey, prefixValue, shape);
+            }
+            if (kept.defined()) {
+                attended = at::index_select(attended, 0, kept);
+                residual = at::index_select(residual, 0, kept);
+            }
+            const at::Tensor out = throughHooks(layer, Sublayer::Attention, project(block.attentionOut, attended, hooks), residual, hooks);
+            const auto [middle, y] = applyNorm(block.feedForwardNorm, residual, out);
+            return std::pair(middle, throughHooks(layer, Sublayer::FeedForward, feedForward(block, y, hooks), middle, hooks));
+        };
+        // A prefix may come from tensors that all layers share, so it is made outside of what runs twice.
+        const auto [prefixKey, prefixValue] = prefixOf(hooks, static_cast<int>(layer));
+        const bool isRecomputed = activations == Activations::Recompute && (requiresGrad({stream.x, stream.delta, prefixKey, prefixValue}) || isTrained(layer, hooks));
+        std::tie(stream.x, stream.delta) = isRecomputed ? nn::recomputed(run, stream.x, stream.delta, prefixKey, prefixValue)
+                                                        : run(stream.x, stream.delta, prefixKey, prefixValue);
     }
     return applyNorm(m_finalNorm, stream.x, stream.delta).second;
 }
@@ -251,8 +274,8 @@ at::Tensor Decoder::logits(const at::Tensor& hidden, const SiteHooks& hooks) con
 }
 
 at::Tensor Decoder::loss(const DecoderInput& input, const at::Tensor& rows, const at::Tensor& labels, double scale,
-                         const SiteHooks& hooks) const {
-    const at::Tensor h = hidden(input, rows, hooks);
+                         const SiteHooks& hooks, Activations activations) const {
+    const at::Tensor h = hidden(input, rows, hooks, activations);
     if (hasHeadHooks(hooks)) return nn::logitsLoss(logits(h, hooks), labels, scale);
     return nn::headLoss(h, *m_linearWeight.back(), *m_linearBias.back(), labels, scale, 0);
 }

@@ -173,6 +173,7 @@ class Table:
         self.is_met = self.is_met and is_met is not False
         verdict = {True: "met", False: "NOT MET", None: ""}[is_met]
         self.rows.append((figure, theirs, ours, ratio, target, verdict))
+        print(f"[bench]   {figure}: {theirs} / {ours}, ratio {ratio} {verdict}", file=sys.stderr, flush=True)
 
     def print(self):
         header = ("figure", "theirs", "ours", "ratio", "target", "")
