@@ -65,6 +65,10 @@ at::Tensor activated(const at::Tensor& x, kernels::GateActivation activation) {
     return x;
 }
 
+bool requiresGrad(std::initializer_list<at::Tensor> tensors) {
+    return std::any_of(tensors.begin(), tensors.end(), [](const at::Tensor& tensor) { return tensor.defined() && tensor.requires_grad(); });
+}
+
 /// Keys and values of all prefix hooks one after another, each [Hkv, n, D]; undefined without any.
 std::pair<at::Tensor, at::Tensor> prefixOf(const SiteHooks& hooks, int layer) {
     std::vector<at::Tensor> keys;
@@ -296,6 +300,29 @@ at::Tensor Decoder::mixed(const Mixture& mixture, const at::Tensor& x) const {
     return y;
 }
 
+bool Decoder::isTrained(std::size_t layer, const SiteHooks& hooks) const {
+    const Block& block = m_blocks[layer];
+    const auto learns = [](const at::Tensor* tensor) { return tensor != nullptr && requiresGrad({*tensor}); };
+    const auto learnsNorm = [&](const Norm& norm) { return learns(norm.weight) || learns(norm.bias); };
+    for (const Norm* norm : {&block.attentionNorm, &block.attentionPostNorm, &block.feedForwardNorm, &block.feedForwardPostNorm})
+        if (learnsNorm(*norm)) return true;
+    if (std::any_of(block.queryNorm.begin(), block.queryNorm.end(), learnsNorm) || std::any_of(block.keyNorm.begin(), block.keyNorm.end(), learnsNorm))
+        return true;
+    if (block.mixture) {
+        const auto learnsExpert = [&](const Expert& expert) { return learns(expert.gate) || learns(expert.up) || learns(expert.down); };
+        const Mixture& mixture = *block.mixture;
+        if (learns(mixture.router) || learns(mixture.sharedGate) || learnsExpert(mixture.shared) ||
+            std::any_of(mixture.experts.begin(), mixture.experts.end(), learnsExpert))
+            return true;
+    }
+    for (const int site : {block.query, block.key, block.value, block.fusedQkv, block.attentionOut, block.gate, block.up, block.gateUp, block.down}) {
+        if (site < 0) continue;
+        const auto index = static_cast<std::size_t>(site);
+        if (!hooks.linear(index).empty() || requiresGrad({*m_linearWeight[index], *m_linearBias[index]})) return true;
+    }
+    return !hooks.blockOutput(2 * layer).empty() || !hooks.blockOutput(2 * layer + 1).empty();
+}
+
 at::Tensor Decoder::embed(const at::Tensor& ids) const {
     const at::Tensor x = at::embedding(*m_embedding, ids).to(m_dtype);
     if (m_description.embeddingScale == 1.0) return x;
@@ -404,7 +431,7 @@ Decoder::Stream Decoder::start(const DecoderInput& input, const SiteHooks& hooks
     return stream;
 }
 
-at::Tensor Decoder::hidden(const DecoderInput& input, const at::Tensor& rows, const SiteHooks& hooks) const {
+at::Tensor Decoder::hidden(const DecoderInput& input, const at::Tensor& rows, const SiteHooks& hooks, Activations activations) const {
     Stream stream = start(input, hooks);
     at::Tensor wanted = rows;
     if (!stream.rowOf.empty()) {
@@ -412,14 +439,27 @@ at::Tensor Decoder::hidden(const DecoderInput& input, const at::Tensor& rows, co
         wanted = rows.defined() ? at::index_select(map, 0, rows) : map;
     }
     const std::int64_t longest = stream.segments.empty() ? 0 : *std::max_element(stream.segments.begin(), stream.segments.end());
-    const Attend attend = [&](std::size_t layer, const std::array<at::Tensor, 3>& qkv) {
-        const auto [prefixKey, prefixValue] = prefixOf(hooks, static_cast<int>(layer));
+    for (std::size_t layer = 0; layer < m_blocks.size(); ++layer) {
+        // What a second run of the block needs stands in it by value; a prefix may come from tensors that all layers share, so it
+        // is made outside.
+        const at::Tensor kept = layer + 1 == m_blocks.size() ? wanted : at::Tensor();
+        const nn::AttentionShape shape = attentionShape(layer, stream.segments, longest + hooks.prefixLength());
         const auto [cos, sin] = stream.anglesOf(m_description.layer(static_cast<std::int64_t>(layer)));
-        return nn::causalAttention(qkv[0], qkv[1], qkv[2], cos, sin, prefixKey, prefixValue,
-                                   attentionShape(layer, stream.segments, longest + hooks.prefixLength()));
-    };
-    for (std::size_t layer = 0; layer < m_blocks.size(); ++layer)
-        runBlock(layer, stream, layer + 1 == m_blocks.size() ? wanted : at::Tensor(), hooks, attend);
+        const auto run = [this, layer, kept, shape, &hooks, cos = cos, sin = sin](const at::Tensor& in, const at::Tensor& delta,
+                                                                                  const at::Tensor& prefixKey, const at::Tensor& prefixValue) {
+            Stream passing;
+            passing.x = in;
+            passing.delta = delta;
+            runBlock(layer, passing, kept, hooks, [&](std::size_t, const std::array<at::Tensor, 3>& qkv) {
+                return nn::causalAttention(qkv[0], qkv[1], qkv[2], cos, sin, prefixKey, prefixValue, shape);
+            });
+            return std::pair(passing.x, passing.delta.defined() ? passing.delta : at::zeros_like(passing.x));
+        };
+        const auto [prefixKey, prefixValue] = prefixOf(hooks, static_cast<int>(layer));
+        const bool isRecomputed = activations == Activations::Recompute && (requiresGrad({stream.x, stream.delta, prefixKey, prefixValue}) || isTrained(layer, hooks));
+        std::tie(stream.x, stream.delta) = isRecomputed ? nn::recomputed(run, stream.x, stream.delta, prefixKey, prefixValue)
+                                                        : run(stream.x, stream.delta, prefixKey, prefixValue);
+    }
     return finish(stream, hooks);
 }
 
@@ -430,8 +470,8 @@ at::Tensor Decoder::logits(const at::Tensor& hidden, const SiteHooks& hooks) con
 }
 
 at::Tensor Decoder::loss(const DecoderInput& input, const at::Tensor& rows, const at::Tensor& labels, double scale,
-                         const SiteHooks& hooks) const {
-    const at::Tensor h = hidden(input, rows, hooks);
+                         const SiteHooks& hooks, Activations activations) const {
+    const at::Tensor h = hidden(input, rows, hooks, activations);
     if (hasHeadHooks(hooks)) return nn::logitsLoss(logits(h, hooks), labels, scale);
     return nn::headLoss(h, *m_linearWeight.back(), *m_linearBias.back(), labels, scale, m_description.logitSoftCap);
 }

@@ -51,6 +51,10 @@ private:
     std::int64_t m_length = 0;
 };
 
+/// What the backward pass finds of a block's activations: all of them, or only the block's input (gradient checkpointing). Both
+/// give the same gradients bit for bit.
+enum class Activations { Keep, Recompute };
+
 class Decoder final {
 public:
     Decoder(DecoderDescription description, Weights weights, at::ScalarType dtype, at::Device device);
@@ -64,14 +68,15 @@ public:
 
     /// Final hidden states (after the last norm) of `rows` [M] i64 of the input, or of all rows when undefined. Row indices are
     /// those of `input.ids`; virtual rows that prompts add are not counted. @returns [M, C] in the compute dtype
-    at::Tensor hidden(const DecoderInput& input, const at::Tensor& rows, const SiteHooks& hooks) const;
+    at::Tensor hidden(const DecoderInput& input, const at::Tensor& rows, const SiteHooks& hooks,
+                      Activations activations = Activations::Keep) const;
 
     /// [M, C] → [M, V] f32
     at::Tensor logits(const at::Tensor& hidden, const SiteHooks& hooks) const;
 
     /// scale * sum of cross entropies of the rows' next tokens: rows [M], labels [M] i64. @returns [] f32
     at::Tensor loss(const DecoderInput& input, const at::Tensor& rows, const at::Tensor& labels, double scale,
-                    const SiteHooks& hooks) const;
+                    const SiteHooks& hooks, Activations activations = Activations::Keep) const;
 
     /// Reads `ids` after what the cache holds and returns the logits of the last one, [V] f32. No gradients.
     at::Tensor next(const std::vector<std::int64_t>& ids, KeyValueCache& cache, const SiteHooks& hooks) const;
@@ -124,6 +129,8 @@ private:
     Stream start(const DecoderInput& input, const SiteHooks& hooks) const;
     at::Tensor attendCached(const std::array<at::Tensor, 3>& qkv, const Stream& stream, std::size_t layer, KeyValueCache& cache,
                             const SiteHooks& hooks) const;
+    /// Whether a weight of the block takes a gradient or a hook sits in it.
+    bool isTrained(std::size_t layer, const SiteHooks& hooks) const;
     bool hasHeadHooks(const SiteHooks& hooks) const { return !hooks.linear(m_sites.linears.size() - 1).empty(); }
 
     DecoderDescription m_description;

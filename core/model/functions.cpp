@@ -22,6 +22,7 @@
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu_backward.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -522,6 +523,49 @@ public:
     }
 };
 
+class RecomputedFunction final : public Function<RecomputedFunction> {
+public:
+    struct Block final : torch::CustomClassHolder {
+        explicit Block(BlockFunction function) : run(std::move(function)) {}
+        BlockFunction run;
+    };
+
+    /// The first tensor takes a gradient and is not used: it puts the node into the graph when only the block's own leaves are trained.
+    static variable_list forward(AutogradContext* context, const at::Tensor&, const Maybe& a, const Maybe& b, const Maybe& c,
+                                 const Maybe& d, const BlockFunction& block) {
+        const auto [first, second] = block(orUndefined(a), orUndefined(b), orUndefined(c), orUndefined(d));
+        context->save_for_backward({orUndefined(a), orUndefined(b), orUndefined(c), orUndefined(d)});
+        context->saved_data["block"] = c10::IValue::make_capsule(c10::make_intrusive<Block>(block));
+        return {first, second};
+    }
+
+    static variable_list backward(AutogradContext* context, variable_list gradients) {
+        variable_list arguments;
+        for (const Variable& saved : context->get_saved_variables())
+            arguments.push_back(saved.defined() ? saved.detach().set_requires_grad(saved.requires_grad()) : saved);
+        const auto block = context->saved_data["block"].toCapsule();
+        variable_list results;
+        {
+            const at::AutoGradMode enabled(true);
+            const auto [first, second] = static_cast<Block&>(*block).run(arguments[0], arguments[1], arguments[2], arguments[3]);
+            results = {first, second};
+        }
+        variable_list roots;
+        variable_list rootGradients;
+        for (std::size_t i = 0; i < results.size(); ++i) {
+            if (!gradients[i].defined() || !results[i].requires_grad()) continue;
+            roots.push_back(results[i]);
+            rootGradients.push_back(gradients[i]);
+        }
+        results.clear();
+        if (!roots.empty()) torch::autograd::backward(roots, rootGradients);
+        variable_list out{at::Tensor()};
+        for (const Variable& argument : arguments) out.push_back(argument.defined() ? argument.grad() : at::Tensor());
+        out.emplace_back();
+        return out;
+    }
+};
+
 }  // namespace
 
 bool hasFastBfloat16(const at::Device& device) {
@@ -575,6 +619,14 @@ at::Tensor causalAttention(const at::Tensor& q, const at::Tensor& k, const at::T
 at::Tensor headLoss(const at::Tensor& h, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& labels, double scale,
                     double softCap) {
     return HeadLossFunction::apply(h, weight, maybe(bias), labels, scale, softCap);
+}
+
+std::pair<at::Tensor, at::Tensor> recomputed(const BlockFunction& block, const at::Tensor& a, const at::Tensor& b, const at::Tensor& c,
+                                             const at::Tensor& d) {
+    if (!at::GradMode::is_enabled()) return block(a, b, c, d);
+    const at::Tensor anchor = at::zeros({}, at::kFloat).set_requires_grad(true);
+    const variable_list results = RecomputedFunction::apply(anchor, maybe(a), maybe(b), maybe(c), maybe(d), block);
+    return {results[0], results[1]};
 }
 
 at::Tensor logitsLoss(const at::Tensor& logits, const at::Tensor& labels, double scale) {

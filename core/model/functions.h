@@ -9,6 +9,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -65,6 +66,15 @@ at::Tensor causalAttention(const at::Tensor& q, const at::Tensor& k, const at::T
 /// `softCap` > 0 caps logits as cap * tanh(x / cap). @returns [] f32
 at::Tensor headLoss(const at::Tensor& h, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& labels, double scale,
                     double softCap);
+
+/// Two tensors from four, any of them undefined: what a block of a model reads and leaves.
+using BlockFunction = std::function<std::pair<at::Tensor, at::Tensor>(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&)>;
+
+/// block(a, b, c, d) that keeps its arguments and none of its activations: the backward pass runs the block again (Chen et al.
+/// 2016, arXiv 1604.06174). Leaves that the block uses take their gradients in that second run. The block must compute the same
+/// values twice and outlive the backward pass; it may not use tensors with a history other than its arguments.
+std::pair<at::Tensor, at::Tensor> recomputed(const BlockFunction& block, const at::Tensor& a, const at::Tensor& b, const at::Tensor& c,
+                                             const at::Tensor& d);
 
 /// As headLoss for logits that a hook has produced. logits [M, V], any float dtype. @returns [] f32
 at::Tensor logitsLoss(const at::Tensor& logits, const at::Tensor& labels, double scale);

@@ -44,7 +44,37 @@ std::int64_t keptPerToken(const DecoderDescription& d, const std::string& method
     return values;
 }
 
+/// The step's memory by part, bytes.
+Json memoryByPart(const RunConfig& config, const Decoder& model, const Adapter& adapter, Activations activations) {
+    const DecoderDescription& d = model.description();
+    std::int64_t trainable = 0;
+    for (const TrainedParameter& parameter : adapter.parameters()) trainable += parameter.tensor.numel();
+    const auto element = static_cast<std::int64_t>(at::elementSize(model.dtype()));
+    const std::int64_t tokens = config.get<std::int64_t>("data.max_length") * config.get<std::int64_t>("train.batch_size");
+    std::int64_t blocks = d.layers;
+    if (config.methodType() == "freeze") blocks = std::min(d.layers, config.method().at("trainable_layers").get<std::int64_t>());
+    const std::int64_t perBlock = keptPerToken(d, config.methodType());
+    // Recomputing keeps each block's two inputs, and the activations of the block whose turn it is.
+    const std::int64_t perToken = activations == Activations::Keep ? blocks * perBlock : blocks * 2 * d.hidden + perBlock;
+    return {{"weights", model.weights().bytes()},
+            {"adapter", trainable * 4},
+            {"gradients", trainable * 4},
+            {"optimizer", trainable * 8},
+            {"activations", tokens * perToken * element},
+            {"logits", std::min(tokens, kChunkRows) * d.vocabulary * 4 + tokens * d.hidden * element},
+            {"runtime", kRuntimeBytes}};
+}
+
 }  // namespace
+
+Activations chooseActivations(const RunConfig& config, const Decoder& model, const Adapter& adapter) {
+    const auto wish = config.get<std::string>("train.gradient_checkpointing");
+    if (wish != "auto") return wish == "on" ? Activations::Recompute : Activations::Keep;
+    std::int64_t needed = 0;
+    const Json memory = memoryByPart(config, model, adapter, Activations::Keep);
+    for (const Json& bytes : memory) needed += bytes.get<std::int64_t>();
+    return needed <= availableHostBytes() ? Activations::Keep : Activations::Recompute;
+}
 
 Json describeDevice(const std::string&) {
     std::ifstream file("/proc/cpuinfo");
@@ -71,9 +101,7 @@ Result<Json> estimateRun(const RunConfig& config) {
     ModelRequest request{config.get<std::string>("model.path"), config.get<std::string>("model.dtype"), config.device()};
     Result<std::unique_ptr<Decoder>> model = openShapes(request);
     if (!model) return model.problems();
-    const DecoderDescription& d = (*model)->description();
     const std::int64_t baseCount = (*model)->weights().parameterCount();
-    const std::int64_t weightBytes = (*model)->weights().bytes();
     const Method* method = findMethod(config.methodType());
     // A text start needs a tokenizer and changes no count.
     Json settings = config.method();
@@ -85,21 +113,12 @@ Result<Json> estimateRun(const RunConfig& config) {
     for (const TrainedParameter& parameter : (*adapter)->parameters()) trainable += parameter.tensor.numel();
     const bool trainsBase = (*adapter)->trainsBase();
     const std::int64_t total = trainsBase ? baseCount : baseCount + trainable;
-    const std::int64_t element = static_cast<std::int64_t>(at::elementSize((*model)->dtype()));
-    const std::int64_t tokens = config.get<std::int64_t>("data.max_length") * config.get<std::int64_t>("train.batch_size");
-    std::int64_t blocks = d.layers;
-    if (config.methodType() == "freeze") blocks = std::min(d.layers, settings.at("trainable_layers").get<std::int64_t>());
-    Json memory{{"weights", weightBytes},
-                {"adapter", trainable * 4},
-                {"gradients", trainable * 4},
-                {"optimizer", trainable * 8},
-                {"activations", tokens * blocks * keptPerToken(d, config.methodType()) * element},
-                {"logits", std::min(tokens, kChunkRows) * d.vocabulary * 4 + tokens * d.hidden * element},
-                {"runtime", kRuntimeBytes}};
+    const Activations activations = chooseActivations(config, **model, **adapter);
     Json result{{"trainable", trainable}, {"total", total}, {"percent", 100.0 * static_cast<double>(trainable) / static_cast<double>(total)}};
     result["adapter_bytes"] = trainsBase ? baseCount * 4 : fileBytes(**adapter);
     result["by_part"] = countByPart(**adapter);
-    result["memory"] = std::move(memory);
+    result["memory"] = memoryByPart(config, **model, **adapter, activations);
+    result["gradient_checkpointing"] = activations == Activations::Recompute;
     result["steps"] = config.train().at("max_steps");
     result["device"] = describeDevice(config.device());
     return result;

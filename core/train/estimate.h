@@ -14,6 +14,10 @@ namespace luthier {
 /// The document of `estimate --json` (core/README.md).
 Result<Json> estimateRun(const RunConfig& config);
 
+/// What train.gradient_checkpointing comes to for this model and adapter: "auto" recomputes when the step's memory, kept
+/// activations included, would not fit into what the machine has free now.
+Activations chooseActivations(const RunConfig& config, const Decoder& model, const Adapter& adapter);
+
 /// {"name","kind","total_bytes"} of the device that a run would use.
 Json describeDevice(const std::string& name);
 

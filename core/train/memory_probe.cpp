@@ -25,4 +25,14 @@ std::int64_t peakHostBytes() {
 
 std::int64_t totalHostBytes() { return static_cast<std::int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE); }
 
+std::int64_t availableHostBytes() {
+    std::ifstream meminfo("/proc/meminfo");
+    std::string key;
+    std::int64_t kilobytes = 0;
+    std::string unit;
+    while (meminfo >> key >> kilobytes >> unit)
+        if (key == "MemAvailable:") return kilobytes * 1024;
+    return totalHostBytes();
+}
+
 }  // namespace luthier

@@ -164,6 +164,7 @@ private:
         m_adapter = method->create({*m_model, m_config.method(), m_config.get<std::uint64_t>("train.seed"), tokenize}).orThrow();
         if (const auto from = m_config.optional<std::string>("method.init_from"); from && m_request.start == RunStart::New)
             loadInto(*m_adapter, *from).orThrow();
+        m_activations = chooseActivations(m_config, *m_model, *m_adapter);
         std::int64_t trainable = 0;
         for (const TrainedParameter& parameter : m_adapter->parameters()) trainable += parameter.tensor.numel();
         const std::int64_t base = m_model->weights().parameterCount();
@@ -171,7 +172,8 @@ private:
         m_trainable = trainable;
         m_total = total;
         emit({{"type", "parameters"}, {"trainable", trainable}, {"frozen", total - trainable},
-              {"percent", 100.0 * static_cast<double>(trainable) / static_cast<double>(total)}, {"by_part", countByPart(*m_adapter)}});
+              {"percent", 100.0 * static_cast<double>(trainable) / static_cast<double>(total)}, {"by_part", countByPart(*m_adapter)},
+              {"gradient_checkpointing", m_activations == Activations::Recompute}});
     }
 
     PlanOptions planOptions() const {
@@ -202,6 +204,7 @@ private:
         settings.seed = m_config.get<std::uint64_t>("train.seed");
         settings.evalEvery = m_config.get<std::int64_t>("train.eval_every");
         settings.saveEvery = m_config.get<std::int64_t>("train.save_every");
+        settings.activations = m_activations;
         settings.evalBatch = static_cast<std::size_t>(m_config.get<std::int64_t>("train.batch_size"));
         return settings;
     }
@@ -309,6 +312,7 @@ private:
     AdamW* m_optimizer = nullptr;  // the trainer's; checkpoints hold its moments
     PlannedStep m_planned;
     std::int64_t m_plannedStep = -1;
+    Activations m_activations = Activations::Keep;
     std::int64_t m_trainable = 0;
     std::int64_t m_total = 0;
     Json m_hashes;

@@ -77,7 +77,7 @@ void Trainer::step() {
         tokens += batch.tokens;
         if (batch.supervised == 0) continue;
         m_stack.beginPass(passKey(m_settings.seed, m_state.step, static_cast<std::int64_t>(micro)));
-        const at::Tensor part = m_model.loss(batch.input, batch.rows, batch.labels, scale, m_stack.hooks());
+        const at::Tensor part = m_model.loss(batch.input, batch.rows, batch.labels, scale, m_stack.hooks(), m_settings.activations);
         loss += part.item<double>();
         part.backward();
     }

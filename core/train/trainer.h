@@ -31,6 +31,7 @@ struct TrainerSettings {
     std::int64_t evalEvery = 0;          ///< 0: only at the end
     std::int64_t saveEvery = 0;
     std::size_t evalBatch = 8;
+    Activations activations = Activations::Keep;
 };
 
 /// What the loop needs from outside.
