@@ -8,9 +8,11 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <vector>
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
@@ -257,6 +259,13 @@ T* pointer(const at::Tensor& tensor) {
     return tensor.defined() ? static_cast<T*>(tensor.data_ptr()) : nullptr;
 }
 
+/// x and what stands beside it can be read by one kernel: native and of one dtype; an undefined tensor is none.
+bool areNative(const at::Tensor& x, std::initializer_list<at::Tensor> others) {
+    return isNative(x) && std::all_of(others.begin(), others.end(), [&](const at::Tensor& other) {
+               return !other.defined() || (isNative(other) && other.scalar_type() == x.scalar_type());
+           });
+}
+
 /// Calls body(T{}) with the storage type of `x`.
 template <class Body>
 void withType(const at::Tensor& x, Body body) {
@@ -279,8 +288,7 @@ constexpr std::int64_t kElementGrain = 1 << 14;
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> addRmsNorm(const at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight,
                                                          double eps, double offset) {
-    if (!isNative(x) || (delta.defined() && (!isNative(delta) || delta.scalar_type() != x.scalar_type())))
-        return reference::addRmsNorm(x, delta, weight, eps, offset);
+    if (!areNative(x, {delta})) return reference::addRmsNorm(x, delta, weight, eps, offset);
     const std::int64_t N = x.size(0);
     const std::int64_t C = x.size(1);
     const at::Tensor w = effectiveWeight(weight, offset);
@@ -299,8 +307,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> addRmsNorm(const at::Tensor& x, c
 
 at::Tensor rmsNormBackward(const at::Tensor& dY, const at::Tensor& dSum, const at::Tensor& sum, const at::Tensor& weight,
                            const at::Tensor& rstd, double offset) {
-    if (!isNative(sum) || !isNative(dY) || dY.scalar_type() != sum.scalar_type() || (dSum.defined() && !isNative(dSum)))
-        return reference::rmsNormBackward(dY, dSum, sum, weight, rstd, offset);
+    if (!areNative(sum, {dY, dSum})) return reference::rmsNormBackward(dY, dSum, sum, weight, rstd, offset);
     const std::int64_t C = sum.size(1);
     const at::Tensor w = effectiveWeight(weight, offset);
     const at::Tensor dX = at::empty_like(sum);
@@ -316,7 +323,7 @@ at::Tensor rmsNormBackward(const at::Tensor& dY, const at::Tensor& dSum, const a
 
 at::Tensor gatedActivation(const at::Tensor& gate, const at::Tensor& up, GateActivation activation) {
     const bool isFast = activation == GateActivation::Silu || activation == GateActivation::GeluTanh;
-    if (!isFast || !isNative(gate) || !isNative(up)) return reference::gatedActivation(gate, up, activation);
+    if (!isFast || !areNative(gate, {up})) return reference::gatedActivation(gate, up, activation);
     const at::Tensor y = at::empty_like(gate);
     withType(gate, [&](auto tag) {
         using T = decltype(tag);
@@ -336,8 +343,7 @@ at::Tensor gatedActivation(const at::Tensor& gate, const at::Tensor& up, GateAct
 std::tuple<at::Tensor, at::Tensor> gatedActivationBackward(const at::Tensor& dY, const at::Tensor& gate, const at::Tensor& up,
                                                            GateActivation activation) {
     const bool isFast = activation == GateActivation::Silu || activation == GateActivation::GeluTanh;
-    if (!isFast || !isNative(dY) || !isNative(gate) || !isNative(up))
-        return reference::gatedActivationBackward(dY, gate, up, activation);
+    if (!isFast || !areNative(gate, {dY, up})) return reference::gatedActivationBackward(dY, gate, up, activation);
     const at::Tensor dGate = at::empty_like(gate);
     const at::Tensor dUp = at::empty_like(up);
     withType(gate, [&](auto tag) {
@@ -357,7 +363,8 @@ std::tuple<at::Tensor, at::Tensor> gatedActivationBackward(const at::Tensor& dY,
 
 at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, std::int64_t headSize, RopeDirection direction,
                 RopePairs pairs) {
-    if (!isNative(x) || !isNative(cos) || !isNative(sin)) return reference::rope(x, cos, sin, headSize, direction, pairs);
+    const bool hasAngles = isNative(cos) && isNative(sin) && cos.scalar_type() == at::kFloat && sin.scalar_type() == at::kFloat;
+    if (!isNative(x) || !hasAngles) return reference::rope(x, cos, sin, headSize, direction, pairs);
     const at::Tensor y = at::empty_like(x);
     const float sign = direction == RopeDirection::Forward ? 1.0f : -1.0f;
     withType(x, [&](auto tag) {
@@ -380,7 +387,8 @@ double crossEntropyInPlace(at::Tensor& logits, const at::Tensor& labels, double 
     if (!isNative(logits) || logits.scalar_type() != at::kFloat) return reference::crossEntropyInPlace(logits, labels, scale);
     const std::int64_t V = logits.size(1);
     std::vector<double> losses(static_cast<std::size_t>(logits.size(0)));
-    const std::int64_t* label = labels.const_data_ptr<std::int64_t>();
+    const at::Tensor dense = labels.contiguous();
+    const std::int64_t* label = dense.const_data_ptr<std::int64_t>();
     float* values = logits.mutable_data_ptr<float>();
     at::parallel_for(0, logits.size(0), 1, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t n = begin; n < end; ++n)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The formulas, one ATen call a term; any device, any dtype (float32 inside).
+// The formulas, one ATen call a term; any device, any dtype (float32 inside; float64 stays float64).
 #include "kernels/elementwise.h"
 
 #include <ATen/TensorOperators.h>
@@ -17,6 +17,8 @@
 namespace luthier::kernels::reference {
 
 namespace {
+
+at::Tensor wide(const at::Tensor& x) { return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat); }
 
 at::Tensor activated(const at::Tensor& gate, GateActivation activation) {
     switch (activation) {
@@ -43,38 +45,38 @@ at::Tensor activationBackward(const at::Tensor& dY, const at::Tensor& gate, Gate
 std::tuple<at::Tensor, at::Tensor, at::Tensor> addRmsNorm(const at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight,
                                                          double eps, double offset) {
     const at::Tensor sum = delta.defined() ? x + delta : x;
-    const at::Tensor wide = sum.to(at::kFloat);
-    const at::Tensor rstd = (wide.square().mean(-1) + eps).rsqrt();  // [N]
-    const at::Tensor y = wide * rstd.unsqueeze(-1) * (weight.to(at::kFloat) + offset);
+    const at::Tensor s = wide(sum);
+    const at::Tensor rstd = (s.square().mean(-1) + eps).rsqrt();  // [N]
+    const at::Tensor y = s * rstd.unsqueeze(-1) * (wide(weight) + offset);
     return {sum, y.to(x.scalar_type()), rstd};
 }
 
 at::Tensor rmsNormBackward(const at::Tensor& dY, const at::Tensor& dSum, const at::Tensor& sum, const at::Tensor& weight,
                            const at::Tensor& rstd, double offset) {
     const at::Tensor r = rstd.unsqueeze(-1);                                           // [N, 1]
-    const at::Tensor g = dY.to(at::kFloat) * (weight.to(at::kFloat) + offset);         // [N, C]
-    const at::Tensor s = sum.to(at::kFloat);
+    const at::Tensor g = wide(dY) * (wide(weight) + offset);                       // [N, C]
+    const at::Tensor s = wide(sum);
     at::Tensor dx = r * g - s * r.pow(3) * (g * s).mean(-1, true);
-    if (dSum.defined()) dx = dx + dSum.to(at::kFloat);
+    if (dSum.defined()) dx = dx + wide(dSum);
     return dx.to(sum.scalar_type());
 }
 
 at::Tensor gatedActivation(const at::Tensor& gate, const at::Tensor& up, GateActivation activation) {
-    return (activated(gate.to(at::kFloat), activation) * up.to(at::kFloat)).to(gate.scalar_type());
+    return (activated(wide(gate), activation) * wide(up)).to(gate.scalar_type());
 }
 
 std::tuple<at::Tensor, at::Tensor> gatedActivationBackward(const at::Tensor& dY, const at::Tensor& gate, const at::Tensor& up,
                                                            GateActivation activation) {
-    const at::Tensor d = dY.to(at::kFloat);
-    const at::Tensor g = gate.to(at::kFloat);
-    return {activationBackward(d * up.to(at::kFloat), g, activation).to(gate.scalar_type()),
+    const at::Tensor d = wide(dY);
+    const at::Tensor g = wide(gate);
+    return {activationBackward(d * wide(up), g, activation).to(gate.scalar_type()),
             (d * activated(g, activation)).to(up.scalar_type())};
 }
 
 at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, std::int64_t headSize, RopeDirection direction,
                 RopePairs pairs) {
     const std::int64_t half = cos.size(-1);
-    const at::Tensor heads = x.to(at::kFloat).view({x.size(0), -1, headSize});         // [N, H, D]
+    const at::Tensor heads = wide(x).reshape({x.size(0), x.size(1) / headSize, headSize});  // [N, H, D]
     const at::Tensor turned = heads.narrow(-1, 0, 2 * half);
     const bool areHalves = pairs == RopePairs::Halves;
     const at::Tensor paired = turned.unflatten(-1, areHalves ? std::vector<std::int64_t>{2, half} : std::vector<std::int64_t>{half, 2});
