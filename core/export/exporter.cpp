@@ -5,6 +5,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/gather.h>
 #include <ATen/ops/log_softmax.h>
 
 #include <algorithm>
@@ -29,6 +30,9 @@ Json compareModels(const Decoder& trained, AdapterStack& trainedStack, const Dec
     double divergence = 0;
     std::int64_t agreeing = 0;
     std::int64_t tokens = 0;
+    double lossA = 0;
+    double lossB = 0;
+    std::int64_t predicted = 0;
     for (const std::vector<std::int64_t>& ids : probes) {
         const DecoderInput input = DecoderInput::single(ids, trained.device());
         trainedStack.beginPass({});
@@ -37,7 +41,14 @@ Json compareModels(const Decoder& trained, AdapterStack& trainedStack, const Dec
         const at::Tensor b = readBack.logits(readBack.hidden(input, {}, readBackStack.hooks()), readBackStack.hooks());
         largest = std::max(largest, (a - b).abs().max().item<double>());
         const at::Tensor logA = at::log_softmax(a, -1);
-        divergence += (logA.exp() * (logA - at::log_softmax(b, -1))).sum().item<double>();
+        const at::Tensor logB = at::log_softmax(b, -1);
+        divergence += (logA.exp() * (logA - logB)).sum().item<double>();
+        if (const std::int64_t next = a.size(0) - 1; next > 0) {
+            const at::Tensor labels = input.ids.narrow(0, 1, next).unsqueeze(1);  // [T-1, 1]
+            lossA -= logA.narrow(0, 0, next).gather(1, labels).sum().item<double>();
+            lossB -= logB.narrow(0, 0, next).gather(1, labels).sum().item<double>();
+            predicted += next;
+        }
         agreeing += (a.argmax(-1) == b.argmax(-1)).sum().item<std::int64_t>();
         tokens += a.size(0);
     }
@@ -45,6 +56,10 @@ Json compareModels(const Decoder& trained, AdapterStack& trainedStack, const Dec
     Json certificate{{"probes", probes.size()}, {"tokens", tokens}};
     setNumber(certificate, "max_abs_difference", largest);
     setNumber(certificate, "mean_kl", std::max(0.0, divergence / count));
+    if (predicted > 0) {
+        setNumber(certificate, "loss_before", lossA / static_cast<double>(predicted));
+        setNumber(certificate, "loss_after", lossB / static_cast<double>(predicted));
+    }
     certificate["greedy_agreement"] = static_cast<double>(agreeing) / count;
     certificate["tolerance"] = tolerance;
     certificate["passed"] = largest <= tolerance;

@@ -22,6 +22,7 @@ struct ExportRequest {
     std::filesystem::path adapter;  ///< adapter folder
     std::filesystem::path out;      ///< must not exist
     std::vector<std::vector<std::int64_t>> probes;  ///< prompts as ids; empty: drawn from the vocabulary
+    Json provenance = Json::object();  ///< goes into the certificate: where the result and the probes come from
     std::function<void(const std::string& phase, std::int64_t done, std::int64_t total)> progress;
 };
 
@@ -33,7 +34,8 @@ struct ExportedFile {
 struct ExportResult {
     std::filesystem::path path;
     std::vector<ExportedFile> files;
-    Json certificate;  ///< {"format", "probes", "tokens", "max_abs_difference", "mean_kl", "greedy_agreement", "tolerance", "passed"}
+    Json certificate;  ///< {"format", "probes", "tokens", "max_abs_difference", "mean_kl", "greedy_agreement", "loss_before", "loss_after",
+                       ///<  "tolerance", "passed"} and the provenance
 };
 
 struct Exporter {

@@ -43,6 +43,7 @@ Result<ExportResult> write(const ExportRequest& request) {
     ExportResult result;
     result.certificate = compareModels(**base, trainedStack, **again, none, probes, kTolerance);
     result.certificate["format"] = "merged";
+    result.certificate.update(request.provenance);
     if (result.certificate["passed"] != true)
         return Problem{"export_mismatch", "The merged model does not give the trained model's logits: they differ by " + dumpLine(result.certificate["max_abs_difference"]) + ".",
                        "Nothing was written. Export the adapter folder instead, and please report this.", request.out.string(), ExitCode::RunFailed};

@@ -51,6 +51,7 @@ Result<ExportResult> write(const ExportRequest& request) {
     ExportResult result;
     result.certificate = compareModels(**model, trainedStack, **model, againStack, probes, kTolerance);
     result.certificate["format"] = isBottleneck ? "adapters" : "peft";
+    result.certificate.update(request.provenance);
     if (result.certificate["passed"] != true)
         return Problem{"export_mismatch", "The exported adapter does not give the trained model's logits: they differ by " + dumpLine(result.certificate["max_abs_difference"]) + ".",
                        "Nothing was written. Please report this.", request.out.string(), ExitCode::RunFailed};
