@@ -9,7 +9,6 @@
 #include "data/dataset.h"
 #include "data/tokenizer_encoder.h"
 #include "export/exporter.h"
-#include "io/sha256.h"
 #include "peft/method.h"
 #include "text/tokenizer.h"
 
@@ -100,11 +99,8 @@ Json exportResult(const std::string& source, const std::string& model, const std
     request.provenance = Json{{"run", fs::exists(run / "run.json", code) ? run.filename().string() : ""}, {"adapter", request.adapter.string()},
                               {"base_model", request.model.string()}, {"probes_from", request.probes.empty() ? "drawn token ids" : "evaluation rows"}};
     const ExportResult result = exporter->write(request).orThrow();
-    Json files = Json::array();
-    for (const ExportedFile& file : result.files)
-        files.push_back({{"name", file.name}, {"bytes", file.bytes}, {"sha256", sha256OfFile(result.path / file.name).orThrow()}});
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    return Json{{"path", result.path.string()}, {"files", std::move(files)}, {"certificate", result.certificate}, {"seconds", seconds}};
+    return Json{{"path", result.path.string()}, {"files", result.certificate["files"]}, {"certificate", result.certificate}, {"seconds", seconds}};
 }
 
 namespace {

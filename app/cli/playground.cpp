@@ -4,6 +4,8 @@
 #include "generate/generator.h"
 #include "peft/adapter_file.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -76,6 +78,21 @@ struct Column {
     std::string text;
 };
 
+/// A small model's token is done sooner by one core than several cores can agree on it, least of all while a run trains beside it.
+class ThreadsFor {
+public:
+    explicit ThreadsFor(const Decoder& model) : m_before(at::get_num_threads()) {
+        constexpr std::int64_t kSmallBytes = 256 << 20;
+        if (model.device().is_cpu() && model.weights().bytes() < kSmallBytes) at::set_num_threads(1);
+    }
+    ~ThreadsFor() { at::set_num_threads(m_before); }
+    ThreadsFor(const ThreadsFor&) = delete;
+    ThreadsFor& operator=(const ThreadsFor&) = delete;
+
+private:
+    int m_before;
+};
+
 /// Cuts `text` at the first of `stops`; false when none is in it.
 bool cutAtStop(std::string& text, const std::vector<std::string>& stops) {
     std::size_t first = std::string::npos;
@@ -121,6 +138,7 @@ void compareWithBase(Json& document, const Loaded& base, AdapterStack& stack, co
 
 Json generateColumns(const Json& request, const Loaded& base, const Reply& reply) {
     const Tokenizer& tokenizer = base.needTokenizer();
+    const ThreadsFor threads(*base.model);
     const Prompt prompt = promptOf(request, tokenizer);
     const SamplingSettings settings = samplingOf(request);
     const auto stops = request.value("stop", std::vector<std::string>{});
@@ -173,7 +191,8 @@ Json generateColumns(const Json& request, const Loaded& base, const Reply& reply
                         {"mean_logprob", generated.meanLogProbability}, {"cache_bytes", column.continuation->cacheBytes()}};
         if (comparesBase && hasAdapters(wanted[i]) && !generated.ids.empty()) compareWithBase(document, base, column.stack, prompt.ids, generated.ids);
     }
-    return Json{{"columns", std::move(documents)}, {"prompt_tokens", prompt.ids.size()}, {"weights_bytes", base.model->weights().bytes()}};
+    return Json{{"columns", std::move(documents)}, {"prompt_tokens", prompt.ids.size()}, {"weights_bytes", base.model->weights().bytes()},
+                {"dtype", base.model->dtype() == at::kFloat ? "float32" : base.model->dtype() == at::kBFloat16 ? "bfloat16" : "float16"}};
 }
 
 Json scoreColumns(const Json& request, const Loaded& base, const Reply& reply) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "export/exporter.h"
 
+#include "io/atomic.h"
+#include "io/sha256.h"
 #include "peft/method.h"
 
 #include <ATen/TensorOperators.h>
@@ -64,6 +66,17 @@ Json compareModels(const Decoder& trained, AdapterStack& trainedStack, const Dec
     certificate["tolerance"] = tolerance;
     certificate["passed"] = largest <= tolerance;
     return certificate;
+}
+
+Result<void> writeCertificate(const std::filesystem::path& folder, Json& certificate) {
+    Json files = Json::array();
+    for (const ExportedFile& file : filesIn(folder)) {
+        Result<std::string> hash = sha256OfFile(folder / file.name);
+        if (!hash) return hash.problems();
+        files.push_back({{"name", file.name}, {"bytes", file.bytes}, {"sha256", *hash}});
+    }
+    certificate["files"] = std::move(files);
+    return writeJsonAtomically(folder / "luthier-export.json", certificate);
 }
 
 std::vector<std::vector<std::int64_t>> drawnProbes(std::int64_t vocabulary, std::size_t count, std::size_t length) {

@@ -55,6 +55,9 @@ Exporter mergedExporter();
 Json compareModels(const Decoder& trained, AdapterStack& trainedStack, const Decoder& readBack, AdapterStack& readBackStack,
                    const std::vector<std::vector<std::int64_t>>& probes, double tolerance);
 
+/// Adds the files of `folder` ("files": [{"name","bytes","sha256"}]) to the certificate and writes it beside them as luthier-export.json.
+Result<void> writeCertificate(const std::filesystem::path& folder, Json& certificate);
+
 /// `count` prompts of `length` ids spread over the vocabulary.
 std::vector<std::vector<std::int64_t>> drawnProbes(std::int64_t vocabulary, std::size_t count, std::size_t length);
 

@@ -55,7 +55,7 @@ Result<ExportResult> write(const ExportRequest& request) {
     if (result.certificate["passed"] != true)
         return Problem{"export_mismatch", "The exported adapter does not give the trained model's logits: they differ by " + dumpLine(result.certificate["max_abs_difference"]) + ".",
                        "Nothing was written. Please report this.", request.out.string(), ExitCode::RunFailed};
-    done = writeJsonAtomically(target->path() / "luthier-export.json", result.certificate);
+    done = writeCertificate(target->path(), result.certificate);
     if (done) done = target->commit(Existing::Refuse);
     if (!done) return done.problems();
     result.path = request.out;

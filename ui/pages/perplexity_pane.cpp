@@ -10,6 +10,7 @@
 #include <QJsonArray>
 #include <QPainter>
 #include <QPlainTextEdit>
+#include <QScrollArea>
 #include <QStackedWidget>
 
 #include <algorithm>
@@ -105,7 +106,6 @@ private:
 PerplexityPane::PerplexityPane() {
     auto* row = makeRow(0);
     auto* left = makeColumn(0);
-    auto* header = new PaneHeader(tr("Perplexity of a text"));
     m_note = new ElidedLabel({}, "table", "t2");
     m_choice = new SegmentedControl({}, 24);
     m_choice->setAccessibleName(tr("Whose surprise is underlined"));
@@ -116,7 +116,6 @@ PerplexityPane::PerplexityPane() {
     headRow->addWidget(m_note, 1);
     headRow->addWidget(m_choice);
     headRow->addWidget(m_button);
-    delete header;
     auto* head = new QWidget;
     head->setFixedHeight(px(40));
     head->setLayout(headRow);

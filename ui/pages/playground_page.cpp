@@ -7,8 +7,8 @@
 #include "theme/format.h"
 #include "widgets/basics.h"
 #include "widgets/controls.h"
+#include "widgets/fact_rows.h"
 #include "widgets/heat_text.h"
-#include "widgets/memory_bar.h"
 #include "widgets/value_slider.h"
 
 #include <QApplication>
@@ -207,7 +207,7 @@ QWidget* PlaygroundPage::buildSampling() {
     auto* memory = makeColumn(6);
     memory->setContentsMargins(16, 12, 16, 12);
     memory->addWidget(makeLabel(tr("In memory"), "strong"));
-    m_memory = new CountBars(false);
+    m_memory = new FactRows;
     m_memory->setAccessibleName(tr("In memory"));
     memory->addWidget(m_memory);
     column->addLayout(memory);
@@ -261,6 +261,8 @@ QWidget* PlaygroundPage::buildShow() {
     box->setLayout(column);
     return box;
 }
+
+QList<QWidget*> PlaygroundPage::actions() { return {m_add}; }
 
 QString PlaygroundPage::context() const { return QFileInfo(m_modelPath).fileName() == "model" ? m_model->currentText() : QFileInfo(m_modelPath).fileName(); }
 
@@ -357,6 +359,7 @@ void PlaygroundPage::setModel(const QString& path) {
     Settings::set("playground/model", path);
     if (isOther) {
         m_weightsBytes = 0;
+        m_dtype.clear();
         m_sameBase->setWhole({});
         m_modelFacts = {};
         setColumns(rememberedColumns());
@@ -487,7 +490,9 @@ void PlaygroundPage::countPrompt() {
     const bool isChat = m_mode->current() == 1;
     m_count = m_bench.quick.request("tokenize", request, this, {[this, isChat](const QJsonValue& value) {
         const int count = static_cast<int>(value["ids"].toArray().size());
-        m_promptNote->setText(isChat ? tr("chat template, %n token(s)", nullptr, count) : tr("%n token(s)", nullptr, count));
+        const bool lacksTemplate = !m_modelFacts.isEmpty() && !m_modelFacts["chat_template"].toBool();
+        m_promptNote->setText(isChat ? tr("its chat template, %n token(s)", nullptr, count)
+                              : lacksTemplate ? tr("%n token(s), no chat template", nullptr, count) : tr("%n token(s)", nullptr, count));
         m_promptNote->setToolTip(isChat ? value["text"].toString() : QString());
         setTone(m_promptNote, "t2");
     }, [this](const ServeProblem& problem) {
@@ -534,6 +539,7 @@ void PlaygroundPage::generate() {
         for (qsizetype i = 0; i < targets.size() && i < documents.size(); ++i)
             if (targets[i]) targets[i]->finish(documents[i].toObject());
         m_weightsBytes = value["weights_bytes"].toDouble();
+        m_dtype = value["dtype"].toString();
         finish();
     }, [this](const ServeProblem& problem) {
         finish();
@@ -584,11 +590,11 @@ void PlaygroundPage::showHeat() {
 }
 
 void PlaygroundPage::fillMemory() {
-    std::vector<NamedCount> rows;
+    std::vector<Fact> rows;
     const auto row = [&](const QString& name, double bytes) {
-        if (bytes > 0) rows.push_back({name, 0, format::bytes(bytes), {}, {}});
+        if (bytes > 0) rows.push_back({name, format::bytes(bytes), {}, {}, false, {}});
     };
-    row(tr("Base"), m_weightsBytes > 0 ? m_weightsBytes : m_modelFacts["bytes"].toDouble());
+    row(m_dtype.isEmpty() ? tr("Base, on disk") : tr("Base, %1").arg(m_dtype), m_weightsBytes > 0 ? m_weightsBytes : m_modelFacts["bytes"].toDouble());
     QStringList seen;
     double cache = 0;
     for (const PlaygroundColumn* column : m_columns) {

@@ -20,9 +20,9 @@ class QStackedWidget;
 namespace luthier::ui {
 
 class Banner;
-class CountBars;
 class ElidedLabel;
 class EmptyState;
+class FactRows;
 class PerplexityPane;
 class SegmentedControl;
 class Toggle;
@@ -35,7 +35,7 @@ public:
     explicit PlaygroundPage(Workbench& bench);
     QString title() const override { return tr("Playground"); }
     QString context() const override;
-    QList<QWidget*> actions() override { return {m_add}; }
+    QList<QWidget*> actions() override;
     void enter() override { fill(); }
     /// `adapter` "" shows the base beside the newest adapters made for it.
     void open(const QString& model, const QString& adapter);
@@ -89,7 +89,8 @@ private:
     ValueSlider *m_temperature, *m_topP, *m_topK, *m_penalty;
     UnitField *m_length, *m_seed, *m_stop;
     Toggle *m_heat, *m_difference, *m_together;
-    CountBars* m_memory;
+    FactRows* m_memory;
+    QString m_dtype;
     double m_weightsBytes = 0;
     int m_request = 0, m_measure = 0, m_count = 0;
     QTimer m_countTimer;

@@ -159,7 +159,8 @@ void HeatText::layOut() {
     m_starts.clear();
     for (const HeatToken& token : m_tokens) {
         m_starts.push_back(static_cast<int>(m_text.size()));
-        m_text += token.text;
+        // The space before the first word would only indent the first line.
+        m_text += m_text.isEmpty() && token.text.startsWith(' ') ? token.text.mid(1) : token.text;
     }
     m_starts.push_back(static_cast<int>(m_text.size()));
     setAccessibleDescription(m_text);
@@ -247,7 +248,7 @@ void HeatText::paintEvent(QPaintEvent*) {
             if (box.bottom() < top || box.top() > bottom) continue;
             const double y = box.bottom() - 6;
             // A leading space belongs to its token, but the line starts under the letters.
-            const double lead = token.text.startsWith(' ') && box.width() > 6 ? 3 : 0;
+            const double lead = i > 0 && token.text.startsWith(' ') && box.width() > 6 && box.left() > kMargin ? 3 : 0;
             if (!isDashed) {
                 p.fillRect(QRectF(box.left() + lead, y, box.width() - lead - 0.5, level.pixels), color);
             } else {
