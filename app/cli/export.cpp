@@ -48,8 +48,8 @@ ExportRequest requestFor(const std::string& source, const std::string& model, co
     return request;
 }
 
-/// Up to kProbes evaluation rows of the run that made the adapter, as ids; empty when its data cannot be read any more.
-std::vector<std::vector<std::int64_t>> evaluationRows(const fs::path& runConfig, const fs::path& model) {
+/// Up to kProbes evaluation rows of the run that made the adapter; empty when its data cannot be read any more.
+std::vector<Probe> evaluationRows(const fs::path& runConfig, const fs::path& model) {
     constexpr std::size_t kProbes = 16;
     constexpr std::size_t kProbeTokens = 256;
     Result<Json> document = readJsonFile(runConfig);
@@ -61,11 +61,12 @@ std::vector<std::vector<std::int64_t>> evaluationRows(const fs::path& runConfig,
     if (!tokenizer) return {};
     Result<Dataset> data = Dataset::build(*config, TokenizerEncoder(**tokenizer));
     if (!data) return {};
-    std::vector<std::vector<std::int64_t>> probes;
+    std::vector<Probe> probes;
     for (const DataRow& row : data->eval.empty() ? data->train : data->eval) {
         if (probes.size() == kProbes) break;
         if (row.ids.size() < 2) continue;
-        probes.emplace_back(row.ids.begin(), row.ids.begin() + static_cast<std::ptrdiff_t>(std::min(row.ids.size(), kProbeTokens)));
+        const auto length = static_cast<std::ptrdiff_t>(std::min(row.ids.size(), kProbeTokens));
+        probes.push_back({{row.ids.begin(), row.ids.begin() + length}, {row.labels.begin(), row.labels.begin() + length}});
     }
     return probes;
 }

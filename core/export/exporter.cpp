@@ -7,7 +7,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/gather.h>
 #include <ATen/ops/log_softmax.h>
 
 #include <algorithm>
@@ -26,7 +25,7 @@ const Exporter* findExporter(const std::string& format) {
 }
 
 Json compareModels(const Decoder& trained, AdapterStack& trainedStack, const Decoder& readBack, AdapterStack& readBackStack,
-                   const std::vector<std::vector<std::int64_t>>& probes, double tolerance) {
+                   const std::vector<Probe>& probes, double tolerance) {
     const at::NoGradGuard guard;
     double largest = 0;
     double divergence = 0;
@@ -35,8 +34,8 @@ Json compareModels(const Decoder& trained, AdapterStack& trainedStack, const Dec
     double lossA = 0;
     double lossB = 0;
     std::int64_t predicted = 0;
-    for (const std::vector<std::int64_t>& ids : probes) {
-        const DecoderInput input = DecoderInput::single(ids, trained.device());
+    for (const Probe& probe : probes) {
+        const DecoderInput input = DecoderInput::single(probe.ids, trained.device());
         trainedStack.beginPass({});
         readBackStack.beginPass({});
         const at::Tensor a = trained.logits(trained.hidden(input, {}, trainedStack.hooks()), trainedStack.hooks());      // [T, V]
@@ -45,11 +44,12 @@ Json compareModels(const Decoder& trained, AdapterStack& trainedStack, const Dec
         const at::Tensor logA = at::log_softmax(a, -1);
         const at::Tensor logB = at::log_softmax(b, -1);
         divergence += (logA.exp() * (logA - logB)).sum().item<double>();
-        if (const std::int64_t next = a.size(0) - 1; next > 0) {
-            const at::Tensor labels = input.ids.narrow(0, 1, next).unsqueeze(1);  // [T-1, 1]
-            lossA -= logA.narrow(0, 0, next).gather(1, labels).sum().item<double>();
-            lossB -= logB.narrow(0, 0, next).gather(1, labels).sum().item<double>();
-            predicted += next;
+        for (std::size_t i = 1; i < probe.labels.size(); ++i) {
+            if (probe.labels[i] < 0) continue;
+            const auto row = static_cast<std::int64_t>(i) - 1;  // position i - 1 predicts label i
+            lossA -= logA[row][probe.labels[i]].item<double>();
+            lossB -= logB[row][probe.labels[i]].item<double>();
+            ++predicted;
         }
         agreeing += (a.argmax(-1) == b.argmax(-1)).sum().item<std::int64_t>();
         tokens += a.size(0);
@@ -79,11 +79,11 @@ Result<void> writeCertificate(const std::filesystem::path& folder, Json& certifi
     return writeJsonAtomically(folder / "luthier-export.json", certificate);
 }
 
-std::vector<std::vector<std::int64_t>> drawnProbes(std::int64_t vocabulary, std::size_t count, std::size_t length) {
-    std::vector<std::vector<std::int64_t>> probes(count);
+std::vector<Probe> drawnProbes(std::int64_t vocabulary, std::size_t count, std::size_t length) {
+    std::vector<Probe> probes(count);
     for (std::size_t i = 0; i < count; ++i)
         for (std::size_t j = 0; j < length; ++j)
-            probes[i].push_back(static_cast<std::int64_t>(tensorSeed(i, "probe " + std::to_string(j)) % static_cast<std::uint64_t>(vocabulary)));
+            probes[i].ids.push_back(static_cast<std::int64_t>(tensorSeed(i, "probe " + std::to_string(j)) % static_cast<std::uint64_t>(vocabulary)));
     return probes;
 }
 

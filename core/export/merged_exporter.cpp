@@ -58,6 +58,6 @@ Result<ExportResult> write(const ExportRequest& request) {
 
 }  // namespace
 
-Exporter mergedExporter() { return {"merged", "Merged model", "A full model in Hugging Face format with the adapter folded in.", &write}; }
+Exporter mergedExporter() { return {"merged", "Merged model", "Loads wherever the base model does", &write}; }
 
 }  // namespace luthier

@@ -26,12 +26,15 @@ ExportCard::ExportCard(const QString& format, const QString& icon, const QString
     m_title = makeLabel(title, "strong");
     m_title->setProperty("bigger", true);
     m_summary = new ElidedLabel(summary, "table", "t2");
-    names->addWidget(m_title);
-    names->addWidget(m_summary);
     m_chip = new Chip;
+    auto* first = makeRow(8);
+    first->addWidget(m_title);
+    first->addStretch(1);
+    first->addWidget(m_chip);
+    names->addLayout(first);
+    names->addWidget(m_summary);
     head->addWidget(m_icon, 0, Qt::AlignTop);
     head->addLayout(names, 1);
-    head->addWidget(m_chip, 0, Qt::AlignTop);
     column->addLayout(head);
     m_files = new FactRows;
     m_files->setAccessibleName(tr("Files"));

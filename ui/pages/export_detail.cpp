@@ -32,17 +32,17 @@ QString withBase(const QString& base) {
 }
 
 QString peftSnippet(const QString& base, const QString& path) {
-    return "from peft import PeftModel\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n" + withBase(base) +
+    return "from peft import PeftModel\nfrom transformers import \\\n    AutoModelForCausalLM, AutoTokenizer\n\n" + withBase(base) +
            QStringLiteral("model = PeftModel.from_pretrained(\n    model, \"%1\")\n").arg(path);
 }
 
 QString adaptersSnippet(const QString& base, const QString& path) {
-    return "import adapters\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n" + withBase(base) +
+    return "import adapters\nfrom transformers import \\\n    AutoModelForCausalLM, AutoTokenizer\n\n" + withBase(base) +
            QStringLiteral("adapters.init(model)\nname = model.load_adapter(\"%1\")\nmodel.set_active_adapters(name)\n").arg(path);
 }
 
 QString modelSnippet(const QString& path) {
-    return QStringLiteral("from transformers import AutoModelForCausalLM, AutoTokenizer\n\npath = \"%1\"\n"
+    return QStringLiteral("from transformers import \\\n    AutoModelForCausalLM, AutoTokenizer\n\npath = \"%1\"\n"
                           "tokenizer = AutoTokenizer.from_pretrained(path)\nmodel = AutoModelForCausalLM.from_pretrained(path)\n").arg(path);
 }
 
@@ -120,7 +120,7 @@ ExportDetail::ExportDetail() {
     m_snippet = new QPlainTextEdit;
     m_snippet->setReadOnly(true);
     m_snippet->setProperty("mono", "true");
-    m_snippet->setLineWrapMode(QPlainTextEdit::WidgetWidth);
+    m_snippet->setLineWrapMode(QPlainTextEdit::NoWrap);
     m_snippet->setAccessibleName(tr("Code"));
     m_snippet->setVerticalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
     m_snippet->setTabChangesFocus(true);
@@ -208,7 +208,7 @@ void ExportDetail::showRecord(const QString& title, const ExportRecord& record, 
                            {tr("Mean KL divergence"), tr("%1 nats").arg(difference(c["mean_kl"].toDouble())), {}, {}, false, {}},
                            {tr("Same most probable token"), tr("%1 of %2").arg(format::count(agreeing), format::count(positions)), {}, agreeing == positions ? t.ok : t.warn, false, {}}};
     if (c.contains("loss_before"))
-        rows.push_back({isReal ? tr("Loss on these rows, before and after") : tr("Loss on these tokens, before and after"),
+        rows.push_back({tr("Loss on these rows, before and after"),
                         QStringLiteral("%1, %2").arg(c["loss_before"].toDouble(), 0, 'f', 4).arg(c["loss_after"].toDouble(), 0, 'f', 4), {}, {}, false, {}});
     m_certificate->set(std::move(rows));
     for (QWidget* box : {m_pathBox, m_filesBox, m_certificateBox}) box->show();
@@ -238,8 +238,7 @@ void ExportDetail::setSnippets(const QString& format, const QString& path, const
 
 void ExportDetail::showSnippet(int index) {
     m_snippet->setPlainText(m_snippets.value(index));
-    // As high as its longest text may wrap to: the pane scrolls, the code does not.
-    m_snippet->setFixedHeight(px(17) * (static_cast<int>(m_snippets.value(0).count('\n')) + 4) + 16);
+    m_snippet->setFixedHeight(px(17) * static_cast<int>(m_snippets.value(0).count('\n')) + 28);
 }
 
 }  // namespace luthier::ui

@@ -135,23 +135,28 @@ QWidget* ExportPage::buildCentre() {
     cardColumn->addLayout(capped);
     cardColumn->addStretch(1);
     m_cardBox->setLayout(cardColumn);
-    column->addWidget(makeScroll(m_cardBox), 3);
+    column->addWidget(makeScroll(m_cardBox), 1);
     column->addWidget(makeRule());
     column->addWidget(new PaneHeader(tr("Written so far")));
-    m_written = new SimpleTable({tr("When"), tr("Format"), tr("Folder"), tr("Size"), tr("Check")}, {70, 110, 160, 84, 150}, 2);
+    m_written = new SimpleTable({tr("When"), tr("Format"), tr("Folder"), tr("Size"), tr("Check")}, {64, 140, 140, 84, 130}, 2);
     m_written->setAccessibleName(tr("Written so far"));
     m_writtenEmpty = makeLabel(tr("Exports of this adapter are listed here."), "body", "t2");
     m_writtenEmpty->setContentsMargins(16, 0, 16, 12);
     m_writtenEmpty->setAlignment(Qt::AlignTop | Qt::AlignLeft);
-    column->addWidget(m_written, 2);
-    column->addWidget(m_writtenEmpty, 2);
+    auto* table = makeRow(0);
+    table->setContentsMargins(8, 0, 8, 0);
+    table->addWidget(m_written);
+    column->addLayout(table);
+    column->addWidget(m_writtenEmpty);
     column->addWidget(makeRule());
     auto* note = makeRow(8);
     note->setContentsMargins(16, 8, 16, 8);
     auto* icon = new QLabel;
     icon->setPixmap(iconPixmap("info", Theme::tokens().t3));
     note->addWidget(icon);
-    note->addWidget(new ElidedLabel(tr("An export is written beside its target, checked, then renamed. A failed export leaves nothing behind."), "table", "t2"), 1);
+    auto* words = makeLabel(tr("An export is written beside its target, checked, then renamed. A failed export leaves nothing behind."), "table", "t2");
+    words->setWordWrap(true);
+    note->addWidget(words, 1);
     column->addLayout(note);
     centre->setLayout(column);
     centre->setMinimumWidth(px(320));
@@ -299,7 +304,7 @@ void ExportPage::select(const QString& runId) {
 void ExportPage::showRun() {
     const RunInfo* run = m_bench.runs.find(m_run);
     if (!run) return;
-    m_name->setWhole(run->name + QStringLiteral("   ") + tr("step %1 of %2").arg(format::count(run->steps), run->modelName()));
+    m_name->setWhole(run->name + QStringLiteral("   ") + tr("%1 on %2").arg(run->methodWords(), run->modelName()));
     std::vector<TableRow> rows;
     for (const ExportRecord& record : m_records) {
         if (record.run != m_run) continue;
@@ -315,6 +320,7 @@ void ExportPage::showRun() {
     m_written->setVisible(!rows.empty());
     m_writtenEmpty->setVisible(rows.empty());
     m_written->setRows(std::move(rows));
+    m_written->setFixedHeight(px(28) + std::clamp(m_written->rows()->rowCount(), 1, 5) * Theme::instance().rowHeight() + 8);
     if (m_card.isEmpty()) m_card = run->hasAdapter ? QStringLiteral("peft") : QLatin1String(kRunFolder);
     showCards();
 }
@@ -333,7 +339,7 @@ void ExportPage::showCards() {
         if (format == QLatin1String(kRunFolder)) {
             for (const QString& name : filesOf(own).mid(0, 4)) fact(name, static_cast<double>(QFileInfo(own + "/" + name).size()));
             card->setState(ExportCard::State::ByTheRun);
-            card->setNote(tr("written by the run, not compared"));
+            card->setNote(tr("not compared yet"));
         } else if (trainsBase(run->method)) {
             card->setState(ExportCard::State::NotAvailable, tr("%1 trains the base weights, so its result is a whole model and no adapter. The folder that the run left is in Hugging Face format already.").arg(methodTitle(run->method)));
         } else if (format == "merged" && method && !method->mergeable) {
@@ -344,8 +350,11 @@ void ExportPage::showCards() {
         } else if (m_failures.contains(key)) {
             card->setState(ExportCard::State::Failed, m_failures[key]);
         } else if (const ExportRecord* record = recordOf(m_run, format)) {
-            for (const QJsonValue& file : record->certificate["files"].toArray())
-                if (files.size() < 4) fact(file["name"].toString(), file["bytes"].toDouble());
+            std::vector<std::pair<double, QString>> written;
+            for (const QJsonValue& file : record->certificate["files"].toArray()) written.emplace_back(file["bytes"].toDouble(), file["name"].toString());
+            std::sort(written.rbegin(), written.rend());
+            if (written.size() > 4) written.resize(4);
+            for (const auto& [bytes, name] : written) fact(name, bytes);
             card->setState(record->passed() ? ExportCard::State::Verified : ExportCard::State::Failed);
         } else {
             if (format == "peft") {
@@ -376,7 +385,7 @@ void ExportPage::showDetail() {
     QString summary;
     for (const Format& each : m_formats)
         if (each.format == m_card) summary = each.summary;
-    m_detail->showPlan(title, summary + " " + tr("After writing, Luthier opens the files again, runs them on rows that the run kept back, and compares every logit with the trained adapter."));
+    m_detail->showPlan(title, summary + ". " + tr("After writing, Luthier opens the files again, runs them on rows that the run kept back, and compares every logit with the trained adapter."));
 }
 
 void ExportPage::write(const QString& format) {
