@@ -221,13 +221,13 @@ QWidget* DataPage::buildRows() {
     column->addWidget(makeRule());
     auto* legend = makeRow(6);
     legend->setContentsMargins(16, 8, 16, 8);
-    const struct { QString sample, words; const char* kind; } keys[] = {{tr("prompt"), tr("seen, no loss"), "frozen"}, {tr("completion"), tr("carries loss"), "loss"}, {tr("cut"), tr("beyond max. length"), "cut"}, {"</s>", tr("special"), "special"}};
+    const struct { QString sample, words; const char* kind; } keys[] = {{tr("prompt"), tr("only read"), "frozen"}, {tr("completion"), tr("carries loss"), "loss"}, {tr("cut"), tr("beyond max. length"), "cut"}, {"</s>", tr("special"), "special"}};
     for (const auto& key : keys) {
         auto* sample = makeLabel(key.sample, "monosmall");
         sample->setProperty("chip", QLatin1String(key.kind));
         legend->addWidget(sample);
-        legend->addWidget(new ElidedLabel(key.words, "table", "t2"));
-        legend->addSpacing(8);
+        legend->addWidget(makeLabel(key.words, "table", "t2"));
+        legend->addSpacing(4);
     }
     legend->addStretch(1);
     column->addLayout(legend);
@@ -330,14 +330,14 @@ void DataPage::enter() {
     if (m_state["path"].toString().isEmpty()) {
         QJsonObject config = QJsonDocument::fromJson(Settings::value("newrun/config").toByteArray()).object();
         if (config["data"].toObject()["train"].toObject()["path"].toString().isEmpty()) config = m_bench.demoConfig();
-        const QJsonObject data = config["data"].toObject();
-        const QString path = data["train"].toObject()["path"].toString();
+        const QJsonObject section = config["data"].toObject();
+        const QString path = section["train"].toObject()["path"].toString();
         if (!path.isEmpty()) {
             QJsonObject state{{"path", path}};
             if (const QString model = config["model"].toObject()["path"].toString(); !model.isEmpty()) state["model"] = model;
             for (const char* key : {"max_length", "loss_on", "packing"})
-                if (data.contains(QLatin1String(key))) state[QLatin1String(key)] = data[QLatin1String(key)];
-            if (data["eval"].toObject().contains("split")) state["split"] = data["eval"].toObject()["split"];
+                if (section.contains(QLatin1String(key))) state[QLatin1String(key)] = section[QLatin1String(key)];
+            if (section["eval"].toObject().contains("split")) state["split"] = section["eval"].toObject()["split"];
             return setState(state);
         }
     }

@@ -31,6 +31,16 @@ public:
         QRectF box = QRectF(option.rect).adjusted(8, 0, -8, -1);
         p.setRenderHint(QPainter::Antialiasing);
         const QColor ink = row.isDimmed ? t.t3 : cell.color.isValid() ? cell.color : t.t1;
+        if (!cell.avatar.isEmpty()) {
+            const QRectF square(box.left(), box.center().y() - px(10), px(20), px(20));
+            p.setPen(Qt::NoPen);
+            p.setBrush(isSelected ? t.fill : t.bg3);
+            p.drawRoundedRect(square, 4, 4);
+            p.setFont(themeFont(Type::CaptionStrong));
+            p.setPen(isSelected ? QColor(Qt::white) : row.isDimmed ? t.t3 : t.t1);
+            p.drawText(square, Qt::AlignCenter, cell.avatar);
+            box.setLeft(square.right() + 10);
+        }
         if (!cell.icon.isEmpty()) {
             drawIcon(p, cell.icon, QRectF(box.left(), box.center().y() - 7, 14, 14), row.isDimmed ? t.t3 : cell.color.isValid() ? cell.color : t.t2);
             box.setLeft(box.left() + 21);
@@ -162,7 +172,15 @@ SimpleTable::SimpleTable(const QStringList& headers, const QList<int>& widths, i
 void SimpleTable::setRows(std::vector<TableRow> rows) {
     const QString kept = currentId();
     m_model->setRows(std::move(rows));
+    if (m_isGrowing) setFixedHeight(contentSize().height());
     if (!kept.isEmpty()) select(kept);
+}
+
+void SimpleTable::setGrowing() {
+    m_isGrowing = true;
+    setVerticalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
+    setFixedHeight(contentSize().height());
+    connect(&Theme::instance(), &Theme::changed, this, [this] { setFixedHeight(contentSize().height()); });
 }
 
 QString SimpleTable::currentId() const {

@@ -23,6 +23,7 @@ struct TableCell {
     QList<qreal> dash;
     std::vector<float> sparkline;
     double share = -1;            ///< accent bar after the text, 0..1
+    QString avatar = {};          ///< a letter on a small square before the text
 };
 
 struct TableRow {
@@ -62,6 +63,8 @@ public:
     QString currentId() const;
     void select(const QString& id);
     QSize contentSize() const;
+    /// Grows with its rows, for tables that scroll with the page around them.
+    void setGrowing();
 
 signals:
     void selected(const QString& id);
@@ -74,6 +77,7 @@ protected:
 
 private:
     TableModel* m_model;
+    bool m_isGrowing = false;
 };
 
 }  // namespace luthier::ui
