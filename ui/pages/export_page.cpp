@@ -410,6 +410,7 @@ void ExportPage::write(const QString& format) {
     m_failures.remove(key);
     m_request = m_bench.heavy.request("export", {{"source", run->folder}, {"format", format}, {"out", out}}, this, {[this, name](const QJsonValue& value) {
         m_request = 0;
+        Settings::set("firstSteps/exported", true);
         m_seconds[QFileInfo(value["path"].toString()).absoluteFilePath()] = value["seconds"].toDouble();
         readRecords();
         m_bench.say(tr("%1 exported and verified").arg(name), tr("Open"), [this] { m_bench.goTo(PageId::Export); });

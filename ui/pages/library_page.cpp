@@ -15,7 +15,6 @@
 #include <QDragEnterEvent>
 #include <QFileDialog>
 #include <QFileInfo>
-#include <QHeaderView>
 #include <QLineEdit>
 #include <QMenu>
 #include <QMimeData>
@@ -38,7 +37,10 @@ TableCell number(const QString& text, const QVariant& key) {
 TableCell problemCell(const QJsonObject& entry) {
     QString words = entry["problems"].toArray().isEmpty() ? QString() : entry["problems"].toArray().first()["message"].toString();
     if (words.isEmpty() && entry.contains("can_train") && !entry["can_train"].toBool()) words = entry["reason"].toString();
-    TableCell cell{words};
+    // The row names the file already: its path would only push the words out of sight.
+    const QString path = entry["path"].toString();
+    TableCell cell{QString(words).replace(path + "/", QString()).replace("In " + path + ", ", QString()).replace(path + " ", QString())};
+    cell.note = {};
     if (!words.isEmpty()) {
         cell.icon = "error";
         cell.color = Theme::tokens().err;
@@ -120,8 +122,7 @@ LibraryPage::LibraryPage(Workbench& bench) : Page(bench) {
         box->addLayout(title);
         m_tables[kind]->setGrowing();
         m_tables[kind]->setAccessibleName(titles[kind]);
-        m_tables[kind]->setSortingEnabled(true);
-        m_tables[kind]->horizontalHeader()->setSortIndicator(-1, Qt::AscendingOrder);
+        m_tables[kind]->setSortable();
         m_empties[kind] = makeLabel(nothing[kind], "body", "t2");
         m_empties[kind]->setContentsMargins(8, 4, 8, 8);
         m_empties[kind]->setWordWrap(true);
@@ -197,8 +198,11 @@ void LibraryPage::fill() {
     for (const QJsonObject& dataset : m_bench.catalogue.datasets()) bytes += dataset["bytes"].toDouble();
     static_cast<ElidedLabel*>(m_watched)->setWhole(tr("%n folder(s) watched, %1", nullptr, static_cast<int>(m_bench.catalogue.folders().size())).arg(format::bytes(bytes)));
     m_watched->setToolTip(m_bench.catalogue.folders().join("\n"));
-    if (m_chosen.isEmpty() && m_tables[Models]->rows()->rowCount() > 0) choose(Models, m_tables[Models]->rows()->row(0).id);
-    else if (!m_chosen.isEmpty()) m_tables[m_kind]->select(m_chosen);
+    if (m_chosen.isEmpty()) {
+        for (const QJsonObject& model : m_bench.catalogue.models())
+            if (m_chosen.isEmpty() && model["can_train"].toBool()) choose(Models, model["path"].toString());
+        if (m_chosen.isEmpty() && m_tables[Models]->rows()->rowCount() > 0) choose(Models, m_tables[Models]->rows()->row(0).id);
+    } else if (!m_chosen.isEmpty()) m_tables[m_kind]->select(m_chosen);
 }
 
 void LibraryPage::fillModels(const QString& filter) {

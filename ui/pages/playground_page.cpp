@@ -538,6 +538,7 @@ void PlaygroundPage::generate() {
         const QJsonArray documents = value["columns"].toArray();
         for (qsizetype i = 0; i < targets.size() && i < documents.size(); ++i)
             if (targets[i]) targets[i]->finish(documents[i].toObject());
+        if (targets.size() > 1) Settings::set("firstSteps/tried", true);
         m_weightsBytes = value["weights_bytes"].toDouble();
         m_dtype = value["dtype"].toString();
         finish();

@@ -30,7 +30,7 @@ void FactRows::paintEvent(QPaintEvent*) {
     const QFont plain = themeFont(Type::Table), mono = themeFont(Type::MonoSmall), strong = themeFont(Type::TableStrong);
     int nameWidth = 0, noteWidth = 0, valueWidth = 0;
     for (const Fact& fact : m_facts) {
-        nameWidth = std::max(nameWidth, QFontMetrics(fact.isMono ? mono : plain).horizontalAdvance(fact.name));
+        nameWidth = std::max(nameWidth, QFontMetrics(fact.isMono ? mono : plain).horizontalAdvance(fact.name) + 3);
         noteWidth = std::max(noteWidth, QFontMetrics(plain).horizontalAdvance(fact.note) + (fact.note.isEmpty() ? 0 : 12));
         valueWidth = std::max(valueWidth, QFontMetrics(strong).horizontalAdvance(fact.value));
     }

@@ -116,7 +116,7 @@ QVariant TableModel::data(const QModelIndex& index, int role) const {
 
 QVariant TableModel::headerData(int section, Qt::Orientation orientation, int role) const {
     if (orientation != Qt::Horizontal) return {};
-    if (role == Qt::DisplayRole) return m_headers.value(section);
+    if (role == Qt::DisplayRole) return section != m_sortColumn ? m_headers.value(section) : m_headers.value(section) + (m_order == Qt::AscendingOrder ? QStringLiteral(" ↑") : QStringLiteral(" ↓"));
     if (role == Qt::TextAlignmentRole) {
         const bool isRight = !m_rows.empty() && m_rows.front().cells[static_cast<std::size_t>(section)].isRight;
         return static_cast<int>(Qt::AlignVCenter | (isRight ? Qt::AlignRight : Qt::AlignLeft));
@@ -174,6 +174,15 @@ void SimpleTable::setRows(std::vector<TableRow> rows) {
     m_model->setRows(std::move(rows));
     if (m_isGrowing) setFixedHeight(contentSize().height());
     if (!kept.isEmpty()) select(kept);
+}
+
+void SimpleTable::setSortable() {
+    horizontalHeader()->setSectionsClickable(true);
+    connect(horizontalHeader(), &QHeaderView::sectionClicked, this, [this](int column) {
+        const bool turns = m_model->sortColumn() == column;
+        m_model->sort(column, turns && m_model->sortOrder() == Qt::AscendingOrder ? Qt::DescendingOrder : Qt::AscendingOrder);
+        horizontalHeader()->viewport()->update();
+    });
 }
 
 void SimpleTable::setGrowing() {

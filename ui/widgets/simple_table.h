@@ -45,6 +45,8 @@ public:
     QVariant data(const QModelIndex& index, int role) const override;
     QVariant headerData(int section, Qt::Orientation orientation, int role) const override;
     void sort(int column, Qt::SortOrder order) override;
+    int sortColumn() const { return m_sortColumn; }
+    Qt::SortOrder sortOrder() const { return m_order; }
     QString pinned;               ///< id that stays on top
 
 private:
@@ -65,6 +67,8 @@ public:
     QSize contentSize() const;
     /// Grows with its rows, for tables that scroll with the page around them.
     void setGrowing();
+    /// A click on a header sorts by it, another turns the order; an arrow in the header says so.
+    void setSortable();
 
 signals:
     void selected(const QString& id);
