@@ -17,7 +17,8 @@ ExportCard::ExportCard(const QString& format, const QString& icon, const QString
     setFocusPolicy(Qt::TabFocus);
     setAccessibleName(title);
     setAccessibleDescription(summary);
-    setMinimumHeight(px(176));
+    setMinimumSize(px(236), px(176));
+    setSizePolicy(QSizePolicy::Ignored, QSizePolicy::Preferred);
     auto* column = makeColumn(8);
     column->setContentsMargins(16, 14, 16, 14);
     auto* head = makeRow(10);

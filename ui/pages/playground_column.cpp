@@ -17,7 +17,7 @@
 namespace luthier::ui {
 
 PlaygroundColumn::PlaygroundColumn() {
-    setMinimumWidth(px(240));
+    setMinimumWidth(px(224));
     auto* column = makeColumn(0);
     auto* head = new QWidget;
     head->setFixedHeight(px(56));
@@ -159,17 +159,17 @@ void PlaygroundColumn::openMenu() {
         menu.addSeparator();
         QMenu* with = menu.addMenu(tr("Mix with"));
         for (const AdapterChoice& each : m_choices) {
-            const auto has = std::find_if(m_spec.begin(), m_spec.end(), [&](const WeightedAdapter& a) { return a.path == each.path; });
+            const auto has = std::find_if(m_spec.cbegin(), m_spec.cend(), [&](const WeightedAdapter& a) { return a.path == each.path; });
             ColumnSpec wanted = m_spec;
-            if (has != m_spec.end()) {
+            if (has != m_spec.cend()) {
                 if (m_spec.size() == 1) continue;
-                wanted.removeAt(has - m_spec.begin());
+                wanted.removeAt(has - m_spec.cbegin());
                 if (wanted.size() == 1) wanted.first().weight = 1;
             } else {
                 if (wanted.size() == 1 && wanted.first().weight == 1) wanted.first().weight = 0.5;
                 wanted << WeightedAdapter{each.path, 0.5};
             }
-            entry(*with, each.name, has != m_spec.end(), wanted);
+            entry(*with, each.name, has != m_spec.cend(), wanted);
         }
     }
     menu.addSeparator();

@@ -271,7 +271,7 @@ std::vector<AdapterChoice> PlaygroundPage::choicesFor(const QString& model) cons
     const QString base = canonical(model);
     for (const RunInfo& run : m_bench.runs.runs())
         if (run.hasAdapter && canonical(run.modelPath) == base)
-            choices.push_back({run.folder + "/adapter", run.name, run.methodWords(), Theme::instance().runColor(run.color), std::isnan(run.adapterBytes) ? 0 : run.adapterBytes});
+            choices.push_back({run.folder + "/adapter", run.name, run.methodWords().section(',', 0, 0), Theme::instance().runColor(run.color), std::isnan(run.adapterBytes) ? 0 : run.adapterBytes});
     for (const QString& path : m_extraAdapters) {
         const bool isKnown = std::any_of(choices.begin(), choices.end(), [&](const AdapterChoice& each) { return each.path == path; });
         if (isKnown || !QFileInfo::exists(path + "/adapter_config.json")) continue;

@@ -128,7 +128,9 @@ void SettingsPage::addRow(QVBoxLayout* into, const QString& name, const QString&
     box->setLayout(words);
     box->setFixedWidth(px(250));
     row->addWidget(box, 0, Qt::AlignVCenter);
-    row->addWidget(control, 1, Qt::AlignVCenter);
+    const bool isFixed = control->sizePolicy().horizontalPolicy() == QSizePolicy::Fixed;
+    row->addWidget(control, isFixed ? 0 : 1, Qt::AlignVCenter);
+    if (isFixed) row->addStretch(1);
     into->addLayout(row);
     into->addWidget(makeRule());
 }
@@ -156,7 +158,8 @@ QWidget* SettingsPage::buildAppearance() {
     for (int i = 0; i < 4; ++i) {
         auto* card = new ThemeCard(choices[i], names[i]);
         m_themes->addButton(card, i);
-        cards->addWidget(card, 1);
+        card->setMaximumWidth(px(164));
+        cards->addWidget(card, 100);
     }
     cards->addStretch(1);
     connect(m_themes, &QButtonGroup::idClicked, this, [this](int id) { change("appearance/theme", QLatin1String(kThemes[id]), "dark", tr("theme")); });

@@ -159,8 +159,8 @@ void HeatText::layOut() {
     m_starts.clear();
     for (const HeatToken& token : m_tokens) {
         m_starts.push_back(static_cast<int>(m_text.size()));
-        // The space before the first word would only indent the first line.
-        m_text += m_text.isEmpty() && token.text.startsWith(' ') ? token.text.mid(1) : token.text;
+        // A space or line break before the first word would only push the text away from its corner.
+        m_text += m_text.isEmpty() && (token.text.startsWith(' ') || token.text.startsWith('\n')) ? token.text.mid(1) : token.text;
     }
     m_starts.push_back(static_cast<int>(m_text.size()));
     setAccessibleDescription(m_text);

@@ -5,6 +5,8 @@
 
 #include <QPainter>
 
+#include <algorithm>
+
 namespace luthier::ui {
 
 StatStrip::StatStrip() { setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed); }
@@ -24,9 +26,20 @@ void StatStrip::paintEvent(QPaintEvent*) {
     const Tokens& t = Theme::tokens();
     QPainter p(this);
     if (m_entries.empty()) return;
-    const double each = static_cast<double>(width()) / static_cast<double>(m_entries.size());
+    // Each takes what its words need; what is left over is shared.
+    const QFontMetrics captions(themeFont(Type::Caption)), values(themeFont(Type::Strong)), notes(themeFont(Type::Table));
+    std::vector<double> widths;
+    double sum = 0;
+    for (const StatEntry& entry : m_entries) {
+        const int value = values.horizontalAdvance(entry.value) + (entry.note.isEmpty() ? 0 : notes.horizontalAdvance(entry.note) + 6);
+        widths.push_back(std::max(captions.horizontalAdvance(entry.caption), value) + 2.0);
+        sum += widths.back();
+    }
+    const double spare = (width() - sum) / static_cast<double>(m_entries.size());
+    double left = 0;
     for (std::size_t i = 0; i < m_entries.size(); ++i) {
-        const QRectF box(each * static_cast<double>(i), 0, each - 2, height());
+        const QRectF box(left, 0, std::max(8.0, widths[i] + std::min(0.0, spare)), height());
+        left += widths[i] + spare;
         p.setFont(themeFont(Type::Caption));
         p.setPen(t.t2);
         p.drawText(box, Qt::AlignTop | Qt::AlignLeft, p.fontMetrics().elidedText(m_entries[i].caption, Qt::ElideRight, static_cast<int>(box.width())));
