@@ -237,13 +237,13 @@ void ExportPage::buildCards() {
 }
 
 void ExportPage::layOutCards() {
-    const int columns = m_cardBox->width() >= px(560) ? 2 : 1;
+    const int columns = m_cardBox->width() >= px(1100) ? 3 : m_cardBox->width() >= px(540) ? 2 : 1;
     for (ExportCard* card : m_cards) m_grid->removeWidget(card);
     for (std::size_t i = 0; i < m_cards.size(); ++i) {
         m_grid->addWidget(m_cards[i], static_cast<int>(i) / columns, static_cast<int>(i) % columns);
         m_cards[i]->setMaximumWidth(px(520));
     }
-    for (int i = 0; i < 2; ++i) m_grid->setColumnStretch(i, i < columns ? 1 : 0);
+    for (int i = 0; i < 3; ++i) m_grid->setColumnStretch(i, i < columns ? 1 : 0);
 }
 
 void ExportPage::resizeEvent(QResizeEvent* event) {

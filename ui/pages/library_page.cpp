@@ -106,8 +106,8 @@ LibraryPage::LibraryPage(Workbench& bench) : Page(bench) {
     listColumn->setContentsMargins(8, 8, 8, 8);
     const QString titles[] = {tr("Models"), tr("Datasets"), tr("Adapters")};
     const QString nothing[] = {tr("No model yet. Drop a folder with config.json and safetensors files."), tr("No data yet. Drop a JSON lines, JSON, CSV or text file."), tr("No adapter yet. Every finished run leaves one.")};
-    m_tables[Models] = new SimpleTable({tr("Model"), tr("Family"), tr("Parameters"), tr("Type"), tr("Layers"), tr("Context"), tr("On disk"), tr("Template"), tr("Problems")}, {200, 70, 86, 52, 58, 70, 82, 70, 150}, 0);
-    m_tables[Datasets] = new SimpleTable({tr("Dataset"), tr("Format"), tr("Rows"), tr("Columns"), tr("On disk"), tr("Problems")}, {200, 160, 76, 160, 82, 150}, 0);
+    m_tables[Models] = new SimpleTable({tr("Model"), tr("Family"), tr("Parameters"), tr("Type"), tr("Layers"), tr("Context"), tr("On disk"), tr("Template"), tr("Problems")}, {200, 70, 86, 52, 58, 70, 82, 70, 150}, 8);
+    m_tables[Datasets] = new SimpleTable({tr("Dataset"), tr("Format"), tr("Rows"), tr("Columns"), tr("On disk"), tr("Problems")}, {200, 160, 76, 160, 82, 150}, 5);
     m_tables[Adapters] = new SimpleTable({tr("Adapter"), tr("Method"), tr("Base"), tr("Best evaluation"), tr("Size"), tr("Made")}, {200, 190, 120, 110, 84, 96}, 0);
     for (int kind = 0; kind < Kinds; ++kind) {
         m_boxes[kind] = new QWidget;
@@ -342,6 +342,14 @@ void LibraryPage::forget(const QString& path) {
     m_detail->showNothing();
     recordStep(m_bench.undo, tr("take %1 off the list").arg(QFileInfo(path).fileName()), [this, after] { setFolders(after); }, [this, before] { setFolders(before); });
     m_bench.say(tr("%1 is off the list; its files are untouched").arg(QFileInfo(path).fileName()), tr("Undo"), [this] { m_bench.undo.undo(); });
+}
+
+void LibraryPage::resizeEvent(QResizeEvent* event) {
+    Page::resizeEvent(event);
+    // Names take a share of what is there, problems the rest.
+    const int room = m_tables[Models]->parentWidget()->width();
+    m_tables[Models]->setColumnWidth(0, std::clamp(room / 4, px(170), px(400)));
+    m_tables[Datasets]->setColumnWidth(0, std::clamp(room / 4, px(170), px(400)));
 }
 
 void LibraryPage::dragEnterEvent(QDragEnterEvent* event) {

@@ -541,6 +541,8 @@ void PlaygroundPage::generate() {
         if (targets.size() > 1) Settings::set("firstSteps/tried", true);
         m_weightsBytes = value["weights_bytes"].toDouble();
         m_dtype = value["dtype"].toString();
+        for (const auto& target : targets)
+            if (target) target->text()->verticalScrollBar()->setValue(0);   // beginnings side by side
         finish();
     }, [this](const ServeProblem& problem) {
         finish();

@@ -93,34 +93,43 @@ void TokenView::layOut() {
     m_places.assign(m_rows.size(), {});
     const QFont font = m_mode == Mode::Text ? themeFont(Type::Body) : themeFont(Type::Mono);
     const QFontMetricsF metrics(font);
-    const double room = viewport()->width() - kMargin, lineHeight = px(kChip) + kGap;
+    const double lineHeight = px(kChip) + kGap;
     const bool isText = m_mode == Mode::Text;
-    double y = 0;
+    // A line of chips longer than this is hard to read on: wide panes take two rows side by side.
+    m_columns = viewport()->width() >= px(1360) ? 2 : 1;
+    const double each = static_cast<double>(viewport()->width()) / m_columns;
+    double y = 0, tallest = 0;
     for (std::size_t r = 0; r < m_rows.size(); ++r) {
         PlacedRow& place = m_places[r];
+        const int column = static_cast<int>(r) % m_columns;
+        const double left = column * each + kMargin, right = (column + 1) * each - kMargin;
         place.top = y;
-        place.copy = QRectF(room - px(24), y + (px(kHead) - px(24)) / 2.0, px(24), px(24));
-        double x = kMargin, line = y + px(kHead);
+        place.left = column * each;
+        place.copy = QRectF(right - px(24), y + (px(kHead) - px(24)) / 2.0, px(24), px(24));
+        double x = left, line = y + px(kHead);
         for (const TokenChip& chip : m_rows[r].tokens) {
             Placed placed;
             placed.shown = m_mode == Mode::Ids ? QString::number(chip.id) : readableToken(chip.text, &placed.hasDot);
             if (m_mode == Mode::Ids) placed.hasDot = false;
             const double dot = placed.hasDot ? (isText ? metrics.horizontalAdvance(' ') : 7) : 0;
             const double width = std::max(isText ? 0.0 : 8.0, metrics.horizontalAdvance(placed.shown) + dot + (isText ? 0 : 8));
-            if (x + width > room && x > kMargin) {
-                x = kMargin;
+            if (x + width > right && x > left) {
+                x = left;
                 line += lineHeight;
             }
             placed.box = QRectF(x, line, width, px(kChip));
             x += width + (isText ? 0 : kGap);
             if (isText && placed.shown == QStringLiteral("↵")) {
-                x = kMargin;
+                x = left;
                 line += lineHeight;
             }
             place.chips.push_back(std::move(placed));
         }
-        y = line + lineHeight + px(12);
-        place.height = y - place.top;
+        tallest = std::max(tallest, line + lineHeight + px(12) - y);
+        if (column + 1 < m_columns && r + 1 < m_rows.size()) continue;
+        for (std::size_t i = r - static_cast<std::size_t>(column); i <= r; ++i) m_places[i].height = tallest;
+        y += tallest;
+        tallest = 0;
     }
     verticalScrollBar()->setPageStep(viewport()->height());
     verticalScrollBar()->setRange(0, std::max(0, static_cast<int>(y) - viewport()->height()));
@@ -134,7 +143,7 @@ void TokenView::paintHead(QPainter& p, const TokenRow& row, const PlacedRow& pla
         loss += chip.state == TokenState::Loss;
         prompt += chip.state == TokenState::Prompt || chip.state == TokenState::Special;
     }
-    double x = kMargin;
+    double x = place.left + kMargin;
     const QRectF line(0, place.top, viewport()->width(), px(kHead));
     const auto words = [&](const QString& text, const QColor& color, Type type, double gap) {
         p.setFont(themeFont(type));
@@ -199,7 +208,8 @@ void TokenView::paintEvent(QPaintEvent*) {
     for (std::size_t r = 0; r < m_rows.size() && r < m_places.size(); ++r) {
         const PlacedRow& place = m_places[r];
         if (place.top + place.height < top || place.top > bottom) continue;
-        if (r > 0) p.fillRect(QRectF(0, place.top, viewport()->width(), 1), t.line);
+        if (r >= static_cast<std::size_t>(m_columns)) p.fillRect(QRectF(place.left, place.top, viewport()->width() - place.left, 1), t.line);
+        if (place.left > 0) p.fillRect(QRectF(std::round(place.left), place.top, 1, place.height), t.line);
         paintHead(p, m_rows[r], place);
         drawIcon(p, "copy", place.copy.adjusted(5, 5, -5, -5), m_hoverCopy == static_cast<int>(r) ? t.t1 : t.t3);
         for (std::size_t i = 0; i < place.chips.size(); ++i) {

@@ -55,7 +55,7 @@ protected:
 
 private:
     struct Placed { QRectF box; QString shown; bool hasDot; };
-    struct PlacedRow { double top = 0, height = 0; QRectF copy; std::vector<Placed> chips; };
+    struct PlacedRow { double top = 0, left = 0, height = 0; QRectF copy; std::vector<Placed> chips; };
     void layOut();
     void setCurrent(int row, int token);
     void showPopover();
@@ -67,7 +67,7 @@ private:
     std::vector<PlacedRow> m_places;
     std::int64_t m_maxLength = 0;
     Mode m_mode = Mode::Tokens;
-    int m_row = -1, m_token = -1, m_hoverCopy = -1;
+    int m_columns = 1, m_row = -1, m_token = -1, m_hoverCopy = -1;
     QWidget* m_popover = nullptr;
 };
 
