@@ -113,8 +113,9 @@ private:
         if (command == "formats") return listExportFormats();
         if (command == "generate" || command == "perplexity") {
             const std::string folder = request.at("model").get<std::string>();
-            if (!isLoaded(folder)) progress("opening the model", 0, 1);
-            const Loaded& base = loaded(folder);
+            const std::string dtype = request.value("dtype", "auto");
+            if (!isLoaded(folder, dtype)) progress("opening the model", 0, 1);
+            const Loaded& base = loaded(folder, dtype);
             return command == "generate" ? generateColumns(request, base, replyTo(id)) : scoreColumns(request, base, replyTo(id));
         }
         if (command == "tokenize") return tokenizePrompt(request, tokenizer(request.at("model").get<std::string>()));
@@ -128,6 +129,7 @@ private:
     }
 
     bool isLoaded(const std::string& folder) const { return m_loaded.model && m_loaded.folder == folder; }
+    bool isLoaded(const std::string& folder, const std::string& dtype) const { return isLoaded(folder) && m_loadedDtype == dtype; }
 
     /// Of the open model, else opened alone: tokenising needs no weights.
     const Tokenizer& tokenizer(const std::string& folder) {
@@ -139,10 +141,11 @@ private:
         return *m_tokenizer;
     }
 
-    Loaded& loaded(const std::string& folder) {
-        if (!isLoaded(folder)) {
+    Loaded& loaded(const std::string& folder, const std::string& dtype) {
+        if (!isLoaded(folder, dtype)) {
             m_loaded = {};
-            m_loaded = loadModel(folder, "auto", "auto");
+            m_loaded = loadModel(folder, dtype, "auto");
+            m_loadedDtype = dtype;
         }
         return m_loaded;
     }
@@ -158,6 +161,7 @@ private:
     std::mutex m_mutex;
     std::set<std::int64_t> m_cancelled;
     Loaded m_loaded;
+    std::string m_loadedDtype;
     std::unique_ptr<Tokenizer> m_tokenizer;
     std::string m_tokenizerFolder;
     DataPreviews m_previews;

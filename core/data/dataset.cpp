@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t kNamedRows = 20;
 constexpr std::size_t kShownCutTokens = 64;
+constexpr std::size_t kPreviewTokens = 40'000;  ///< a page of previews ends before the row that would pass this
 constexpr std::int64_t kRecognisedRows = 16;
 
 /// Rows that share one observation.
@@ -307,10 +308,14 @@ Json Dataset::toJson(const TextEncoder& encoder, std::int64_t first, std::int64_
     Json preview = Json::array();
     const std::vector<std::size_t> chosen = chosenRows(*this, filter);
     const auto total = static_cast<std::int64_t>(chosen.size());
+    std::size_t tokens = 0;
     for (std::int64_t i = std::max<std::int64_t>(0, first); i < std::min(first + count, total); ++i) {
         const std::size_t row = chosen[static_cast<std::size_t>(i)];
         const bool isEval = row >= train.size();
-        preview.push_back(previewOf(isEval ? eval[row - train.size()] : train[row], isEval, encoder));
+        const DataRow& shown = isEval ? eval[row - train.size()] : train[row];
+        tokens += shown.ids.size() + shown.cut.size();
+        if (!preview.empty() && tokens > kPreviewTokens) break;
+        preview.push_back(previewOf(shown, isEval, encoder));
     }
     Json json{{"rows", facts.rows}, {"train_rows", train.size()}, {"eval_rows", eval.size()}, {"tokens", facts.tokens},
               {"supervised_tokens", facts.supervisedTokens}, {"truncated_rows", facts.truncatedRows}, {"skipped_rows", facts.skippedRows},

@@ -66,7 +66,7 @@ struct Dataset {
 
     std::vector<std::uint32_t> trainLengths() const;
     /// The document of `luthier-cli data --json`; preview rows `first` … `first + count - 1` of those that `filter` keeps, training
-    /// rows before evaluation rows.
+    /// rows before evaluation rows; fewer when their tokens would make a document too large to show at once.
     Json toJson(const TextEncoder& encoder, std::int64_t first, std::int64_t count, RowFilter filter = RowFilter::All) const;
 };
 

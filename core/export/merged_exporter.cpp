@@ -58,6 +58,6 @@ Result<ExportResult> write(const ExportRequest& request) {
 
 }  // namespace
 
-Exporter mergedExporter() { return {"merged", "Merged model", "Loads wherever the base model does", &write}; }
+Exporter mergedExporter() { return {"merged", "Merged model", "Loads wherever its base does", &write}; }
 
 }  // namespace luthier

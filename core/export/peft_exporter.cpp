@@ -66,6 +66,6 @@ Result<ExportResult> write(const ExportRequest& request) {
 
 }  // namespace
 
-Exporter peftExporter() { return {"peft", "PEFT adapter folder", "Loads in PEFT beside the same base", &write}; }
+Exporter peftExporter() { return {"peft", "PEFT folder", "Loads in PEFT beside the same base", &write}; }
 
 }  // namespace luthier

@@ -255,12 +255,16 @@ QWidget* DataPage::buildRows() {
     connect(m_filter, &SegmentedControl::changed, this, [this] { turn(0); });
     connect(m_mode, &SegmentedControl::changed, this, [this](int index) { m_rows->setMode(static_cast<TokenView::Mode>(index)); });
     connect(m_back, &QPushButton::clicked, this, [this] { turn(m_first - kPage); });
-    connect(m_next, &QPushButton::clicked, this, [this] { turn(m_first + kPage); });
+    connect(m_next, &QPushButton::clicked, this, [this] { turn(m_first + static_cast<int>(m_rows->rows().size())); });
     connect(m_at, &QLineEdit::returnPressed, this, [this] { turn(m_at->text().section(' ', 0, 0).remove(',').toInt() - 1); });
     connect(m_cancel, &QPushButton::clicked, this, [this] { m_bench.quick.cancel(m_request); });
     connect(m_rows, &TokenView::probabilitiesWanted, this, &DataPage::askProbabilities);
     connect(m_rows, &TokenView::rowCopied, this, [this] { m_bench.say(tr("Row copied")); });
-    connect(m_rowProblem, &EmptyState::triggered, this, &DataPage::chooseFile);
+    connect(m_rowProblem, &EmptyState::triggered, this, [this] {
+        if (m_value.isEmpty()) return chooseFile();
+        m_filter->setCurrent(0);
+        turn(0);
+    });
     return centre;
 }
 
@@ -403,7 +407,7 @@ QJsonObject DataPage::configOf(const QJsonObject& state) {
 
 void DataPage::turn(int first) {
     const int total = m_value["filtered_rows"].toInt();
-    m_first = std::clamp(first / kPage * kPage, 0, std::max(0, (total - 1) / kPage * kPage));
+    m_first = std::clamp(first, 0, std::max(0, total - 1));
     load();
 }
 
@@ -464,7 +468,8 @@ void DataPage::take(const QJsonObject& value) {
         for (const QJsonValue& token : each["tokens"].toArray()) row.tokens.push_back({token["id"].toInt(), token["text"].toString(), stateOf(token["state"].toString()), -1});
         rows.push_back(std::move(row));
     }
-    m_rowStack->setCurrentIndex(0);
+    if (rows.empty()) m_rowProblem->set("ok", tr("No row is cut"), tr("All of them fit into %n token(s).", nullptr, value["max_length"].toInt()), tr("Show all rows"));
+    m_rowStack->setCurrentIndex(rows.empty() ? 1 : 0);
     m_rows->setRows(std::move(rows), value["max_length"].toInteger());
     std::map<int, std::int64_t> lengths;
     for (const QJsonValue& pair : value["lengths"]["by_length"].toArray()) lengths[pair[0].toInt()] = pair[1].toInteger();
@@ -475,7 +480,7 @@ void DataPage::take(const QJsonObject& value) {
     const qint64 total = value["filtered_rows"].toInteger();
     m_at->setText(total == 0 ? QStringLiteral("0") : tr("%1 of %2").arg(format::count(m_first + 1), format::count(total)));
     m_back->setEnabled(m_first > 0);
-    m_next->setEnabled(m_first + kPage < total);
+    m_next->setEnabled(m_first + value["preview"].toArray().size() < total);
     m_fileNote->setWhole(tr("%n row(s), %1", nullptr, static_cast<int>(value["rows"].toInteger())).arg(format::bytes(static_cast<double>(QFileInfo(m_state["path"].toString()).size()))));
     const QString format = value["format"].toString();
     m_recognised->setText(m_state["format"].toString("auto") == "auto" ? tr("Recognised as %1").arg(formatWords(format).toLower()) : QString());

@@ -240,7 +240,7 @@ void LibraryPage::fillDatasets(const QString& filter) {
         QString format = d["format"].toString().replace('_', ' ');
         if (!format.isEmpty()) format[0] = format[0].toUpper();
         rows.push_back({path, {name, {isKnown ? format.isEmpty() ? tr("Not recognised") : format : tr("reading…")}, number(d["rows"].toInteger() > 0 ? format::count(d["rows"].toInteger()) : QStringLiteral("–"), d["rows"].toDouble()),
-                        {columns.join(", ")}, number(format::bytes(static_cast<double>(QFileInfo(path).size())), QFileInfo(path).size()), problemCell(d)}});
+                        {columns.join(", ")}, number(d.contains("bytes") ? format::bytes(d["bytes"].toDouble()) : QStringLiteral("–"), d["bytes"].toDouble()), problemCell(d)}});
     }
     m_tables[Datasets]->setRows(std::move(rows));
 }

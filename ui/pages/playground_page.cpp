@@ -36,6 +36,12 @@ QString canonical(const QString& path) {
     return real.isEmpty() ? path : real;
 }
 
+/// A model stored in float32 is run in it, so that what is measured here is what it was trained to; others as the engine likes best.
+QString computeType(const QJsonObject& model) {
+    const QJsonObject dtypes = model["dtypes"].toObject();
+    return dtypes.size() == 1 && dtypes.contains("F32") ? QStringLiteral("float32") : QStringLiteral("auto");
+}
+
 QJsonArray toJson(const QList<ColumnSpec>& specs) {
     QJsonArray list;
     for (const ColumnSpec& spec : specs) {
@@ -310,6 +316,7 @@ void PlaygroundPage::fill() {
     m_model->setCurrentIndex(m_model->findData(m_modelPath));
     const std::vector<AdapterChoice> choices = choicesFor(m_modelPath);
     for (PlaygroundColumn* column : m_columns) column->setChoices(context(), choices);
+    m_add->setEnabled(m_columns.size() < kMostColumns && !choices.empty());
     if (m_columns.isEmpty() && !m_modelPath.isEmpty()) setColumns(rememberedColumns());
     fillMemory();
 }
@@ -362,6 +369,7 @@ void PlaygroundPage::setModel(const QString& path) {
         m_dtype.clear();
         m_sameBase->setWhole({});
         m_modelFacts = {};
+        for (PlaygroundColumn* column : m_columns) column->begin();
         setColumns(rememberedColumns());
         m_bench.catalogue.inspect(path, this, [this, path](const QJsonObject& facts) {
             if (path != m_modelPath) return;
@@ -397,8 +405,10 @@ void PlaygroundPage::rebuildColumns(int count) {
 void PlaygroundPage::setColumns(const QList<ColumnSpec>& specs) {
     rebuildColumns(static_cast<int>(specs.size()));
     std::vector<PerplexityColumn> measured;
+    const std::vector<AdapterChoice> choices = choicesFor(m_modelPath);
     for (qsizetype i = 0; i < specs.size(); ++i) {
         if (m_columns[i]->spec() != specs[i]) m_columns[i]->begin();
+        m_columns[i]->setChoices(context(), choices);
         m_columns[i]->setSpec(specs[i]);
         measured.push_back({specs[i].size() > 1 ? tr("Mix %1").arg([&] {
             QStringList weights;
@@ -407,7 +417,8 @@ void PlaygroundPage::setColumns(const QList<ColumnSpec>& specs) {
         }()) : m_columns[i]->title(), m_columns[i]->colors(), -1, {}, {}});
     }
     m_perplexity->setColumns(measured);
-    m_add->setEnabled(specs.size() < kMostColumns);
+    m_add->setEnabled(specs.size() < kMostColumns && !choices.empty());
+    m_add->setToolTip(choices.empty() ? tr("No adapter was trained on %1 yet.").arg(context()) : QString());
     showHeat();
     fillMemory();
     remember();
@@ -521,6 +532,7 @@ void PlaygroundPage::generate() {
     QJsonObject request = m_mode->current() == 1 ? chatMessages() : QJsonObject{{"prompt", m_prompt->toPlainText()}};
     request["model"] = m_modelPath;
     request["columns"] = columns;
+    request["dtype"] = computeType(m_modelFacts);
     request["max_new_tokens"] = length;
     request["temperature"] = isSampled ? m_temperature->value() : 0.0;
     request["top_p"] = isSampled ? m_topP->value() : 1.0;
@@ -577,7 +589,7 @@ void PlaygroundPage::measure() {
         m_measure = 0;
         m_perplexity->setBusy(false);
     };
-    m_measure = m_bench.heavy.request("perplexity", {{"model", m_modelPath}, {"columns", columns}, {"text", m_perplexity->text()}}, this, {[this, done](const QJsonValue& value) {
+    m_measure = m_bench.heavy.request("perplexity", {{"model", m_modelPath}, {"columns", columns}, {"text", m_perplexity->text()}, {"dtype", computeType(m_modelFacts)}}, this, {[this, done](const QJsonValue& value) {
         m_perplexity->take(value.toObject());
         done();
     }, [this, done](const ServeProblem& problem) {
