@@ -193,12 +193,14 @@ QWidget* DataPage::buildSource() {
 
 QWidget* DataPage::buildRows() {
     auto* centre = new QWidget;
-    centre->setMinimumWidth(px(380));
+    centre->setMinimumWidth(px(280));
     auto* column = makeColumn(0);
     auto* head = new QWidget;
-    head->setFixedHeight(px(40));
+    m_headRow = makeRow(8);
+    m_headRow->setContentsMargins(16, 0, 12, 0);
+    auto* first = makeRow(8);
     auto* row = makeRow(8);
-    row->setContentsMargins(16, 0, 12, 0);
+    m_head = head;
     m_filter = new SegmentedControl({tr("All"), tr("Cut"), tr("Longest")}, 24);
     m_filter->setAccessibleName(tr("Which rows"));
     m_mode = new SegmentedControl({tr("Tokens"), tr("Text"), tr("Ids")}, 24);
@@ -210,15 +212,19 @@ QWidget* DataPage::buildRows() {
     m_at->setFixedWidth(px(84));
     m_at->setAccessibleName(tr("Go to row"));
     m_next = makeIconButton("chevron-right", tr("Later rows"), 24);
-    row->addWidget(m_filter);
-    row->addStretch(1);
+    first->addWidget(m_filter);
+    first->addStretch(1);
     row->addWidget(m_mode);
+    row->addStretch(1);
     row->addWidget(m_back);
     row->addWidget(m_at);
     row->addWidget(m_next);
-    head->setLayout(row);
+    m_headRow->addLayout(first, 1);
+    m_headRow->addLayout(row);
+    head->setLayout(m_headRow);
     column->addWidget(head);
     column->addWidget(makeRule());
+    m_legend = new QWidget;
     auto* legend = makeRow(6);
     legend->setContentsMargins(16, 8, 16, 8);
     const struct { QString sample, words; const char* kind; } keys[] = {{tr("prompt"), tr("only read"), "frozen"}, {tr("completion"), tr("carries loss"), "loss"}, {tr("cut"), tr("beyond max. length"), "cut"}, {"</s>", tr("special"), "special"}};
@@ -230,8 +236,10 @@ QWidget* DataPage::buildRows() {
         legend->addSpacing(4);
     }
     legend->addStretch(1);
-    column->addLayout(legend);
-    column->addWidget(makeRule());
+    m_legend->setLayout(legend);
+    column->addWidget(m_legend);
+    m_legendRule = makeRule();
+    column->addWidget(m_legendRule);
     m_progress = new QWidget;
     auto* progress = makeRow(12);
     progress->setContentsMargins(16, 8, 16, 8);
@@ -252,6 +260,8 @@ QWidget* DataPage::buildRows() {
     m_rowStack->addWidget(m_rowProblem);
     column->addWidget(m_rowStack, 1);
     centre->setLayout(column);
+    m_centre = centre;
+    centre->installEventFilter(this);
     connect(m_filter, &SegmentedControl::changed, this, [this] { turn(0); });
     connect(m_mode, &SegmentedControl::changed, this, [this](int index) { m_rows->setMode(static_cast<TokenView::Mode>(index)); });
     connect(m_back, &QPushButton::clicked, this, [this] { turn(m_first - kPage); });
@@ -312,6 +322,17 @@ QWidget* DataPage::buildFacts() {
     connect(m_histogram, &LengthHistogram::chosen, this, [this](int tokens) { change("max_length", tokens, tr("maximum length")); });
     connect(m_use, &QPushButton::clicked, this, &DataPage::useInNewRun);
     return side;
+}
+
+bool DataPage::eventFilter(QObject* object, QEvent* event) {
+    if (object == m_centre && event->type() == QEvent::Resize) {
+        const bool isNarrow = m_centre->width() < px(545);
+        m_headRow->setDirection(isNarrow ? QBoxLayout::TopToBottom : QBoxLayout::LeftToRight);
+        m_head->setFixedHeight(px(isNarrow ? 76 : 40));
+        m_legend->setVisible(!isNarrow);
+        m_legendRule->setVisible(!isNarrow);
+    }
+    return Page::eventFilter(object, event);
 }
 
 QString DataPage::context() const {

@@ -5,6 +5,7 @@
 
 #include "pages/page.h"
 
+class QBoxLayout;
 class QComboBox;
 class QLabel;
 class QLineEdit;
@@ -39,6 +40,7 @@ public:
     bool isSettled() const override { return !m_request && m_bench.catalogue.modelsLoaded(); }
 
 protected:
+    bool eventFilter(QObject* object, QEvent* event) override;
     void dragEnterEvent(QDragEnterEvent* event) override;
     void dropEvent(QDropEvent* event) override;
 
@@ -75,6 +77,8 @@ private:
     Toggle* m_packing;
     QLineEdit* m_at;
     QPushButton *m_back, *m_next, *m_use, *m_cancel;
+    QWidget *m_centre = nullptr, *m_head, *m_legend, *m_legendRule;
+    QBoxLayout* m_headRow;
     TokenView* m_rows;
     QLabel* m_phase;
     QProgressBar* m_bar;

@@ -140,6 +140,7 @@ QWidget* ExportPage::buildCentre() {
     column->addWidget(new PaneHeader(tr("Written so far")));
     m_written = new SimpleTable({tr("When"), tr("Format"), tr("Folder"), tr("Size"), tr("Check")}, {64, 140, 140, 84, 130}, 2);
     m_written->setAccessibleName(tr("Written so far"));
+    m_written->setOptional({3, 0}, 110);
     m_writtenEmpty = makeLabel(tr("Exports of this adapter are listed here."), "body", "t2");
     m_writtenEmpty->setContentsMargins(16, 0, 16, 12);
     m_writtenEmpty->setAlignment(Qt::AlignTop | Qt::AlignLeft);

@@ -109,6 +109,9 @@ LibraryPage::LibraryPage(Workbench& bench) : Page(bench) {
     m_tables[Models] = new SimpleTable({tr("Model"), tr("Family"), tr("Parameters"), tr("Type"), tr("Layers"), tr("Context"), tr("On disk"), tr("Template"), tr("Problems")}, {200, 70, 86, 52, 58, 70, 82, 70, 150}, 8);
     m_tables[Datasets] = new SimpleTable({tr("Dataset"), tr("Format"), tr("Rows"), tr("Columns"), tr("On disk"), tr("Problems")}, {200, 160, 76, 160, 82, 150}, 5);
     m_tables[Adapters] = new SimpleTable({tr("Adapter"), tr("Method"), tr("Base"), tr("Best evaluation"), tr("Size"), tr("Made")}, {200, 190, 120, 110, 84, 96}, 0);
+    m_tables[Models]->setOptional({3, 4, 7, 5, 1}, 150);
+    m_tables[Datasets]->setOptional({3, 4, 2}, 150);
+    m_tables[Adapters]->setOptional({5, 2, 4});
     for (int kind = 0; kind < Kinds; ++kind) {
         m_boxes[kind] = new QWidget;
         auto* box = makeColumn(0);
@@ -346,10 +349,11 @@ void LibraryPage::forget(const QString& path) {
 
 void LibraryPage::resizeEvent(QResizeEvent* event) {
     Page::resizeEvent(event);
-    // Names take a share of what is there, problems the rest.
-    const int room = m_tables[Models]->parentWidget()->width();
-    m_tables[Models]->setColumnWidth(0, std::clamp(room / 4, px(170), px(400)));
-    m_tables[Datasets]->setColumnWidth(0, std::clamp(room / 4, px(170), px(400)));
+    // Names take a share of what is there, problems the rest; the splitter has its say first.
+    QMetaObject::invokeMethod(this, [this] {
+        const int share = std::clamp(m_boxes[Models]->parentWidget()->width() / 4, px(170), px(400));
+        for (const Kind kind : {Models, Datasets}) m_tables[kind]->setColumnWidth(0, share);
+    }, Qt::QueuedConnection);
 }
 
 void LibraryPage::dragEnterEvent(QDragEnterEvent* event) {

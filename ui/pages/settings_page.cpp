@@ -106,14 +106,21 @@ SettingsPage::SettingsPage(Workbench& bench) : Page(bench) {
         m_shortcuts->setVisible(index != 2 && width() >= px(1120));
     });
     m_categories->setCurrentRow(0);
-    connect(&bench, &Workbench::workspaceChanged, this, &SettingsPage::show);
-    connect(&Theme::instance(), &Theme::changed, this, &SettingsPage::show);   // Ctrl+plus, or undo
-    show();
+    connect(&bench, &Workbench::workspaceChanged, this, &SettingsPage::showValues);
+    connect(&Theme::instance(), &Theme::changed, this, &SettingsPage::showValues);   // Ctrl+plus, or undo
+    showValues();
 }
 
 void SettingsPage::resizeEvent(QResizeEvent* event) {
     Page::resizeEvent(event);
     m_shortcuts->setVisible(m_categories->currentRow() != 2 && width() >= px(1120));
+    // Too narrow for two columns: the control goes under its name.
+    const bool isNarrow = width() - px(208) - (m_shortcuts->isVisibleTo(this) ? px(320) : 0) < px(640);
+    for (QBoxLayout* row : m_rows) {
+        row->setDirection(isNarrow ? QBoxLayout::TopToBottom : QBoxLayout::LeftToRight);
+        row->setSpacing(isNarrow ? 8 : 24);
+        row->setAlignment(row->itemAt(0)->widget(), isNarrow ? Qt::Alignment() : Qt::AlignVCenter);
+    }
 }
 
 void SettingsPage::addRow(QVBoxLayout* into, const QString& name, const QString& help, QWidget* control) {
@@ -127,6 +134,7 @@ void SettingsPage::addRow(QVBoxLayout* into, const QString& name, const QString&
     auto* box = new QWidget;
     box->setLayout(words);
     box->setFixedWidth(px(250));
+    m_rows << row;
     row->addWidget(box, 0, Qt::AlignVCenter);
     const bool isFixed = control->sizePolicy().horizontalPolicy() == QSizePolicy::Fixed;
     row->addWidget(control, isFixed ? 0 : 1, Qt::AlignVCenter);
@@ -141,7 +149,7 @@ void SettingsPage::change(const QString& key, const QVariant& value, const QVari
     const auto apply = [this, key](const QVariant& chosen) {
         Settings::set(key, chosen);
         if (key.startsWith("appearance/")) Settings::applyAppearance();
-        show();
+        showValues();
     };
     apply(value);
     recordStep(m_bench.undo, what, [apply, value] { apply(value); }, [apply, before] { apply(before); });
@@ -192,7 +200,7 @@ QWidget* SettingsPage::buildAppearance() {
         bool ok = false;
         const int value = m_sizeField->text().toInt(&ok);
         if (ok) change("appearance/textSize", qBound(80, value, 150), 100, tr("text size"));
-        show();
+        showValues();
     });
 
     m_density = new SegmentedControl({tr("Compact 28"), tr("Normal 32"), tr("Relaxed 40")}, 28);
@@ -369,7 +377,7 @@ QWidget* SettingsPage::buildShortcutPane() {
     return box;
 }
 
-void SettingsPage::show() {
+void SettingsPage::showValues() {
     const QString theme = Settings::value("appearance/theme", "dark").toString();
     for (int i = 0; i < 4; ++i)
         if (theme == QLatin1String(kThemes[i])) m_themes->button(i)->setChecked(true);

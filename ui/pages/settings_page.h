@@ -4,6 +4,7 @@
 
 #include "pages/page.h"
 
+class QBoxLayout;
 class QButtonGroup;
 class QLineEdit;
 class QListWidget;
@@ -24,7 +25,7 @@ public:
     explicit SettingsPage(Workbench& bench);
     QString title() const override { return tr("Settings"); }
     QString context() const override { return tr("saved as you change them"); }
-    void enter() override { show(); }
+    void enter() override { showValues(); }
 
 protected:
     void resizeEvent(QResizeEvent* event) override;
@@ -38,10 +39,11 @@ private:
     void addRow(QVBoxLayout* into, const QString& name, const QString& help, QWidget* control);
     /// Sets `key`, applies it, and makes the change one step of undo.
     void change(const QString& key, const QVariant& value, const QVariant& fallback, const QString& what);
-    void show();
+    void showValues();
     void fillFolders();
     void setFolders(const QStringList& folders);
 
+    QList<QBoxLayout*> m_rows;
     QListWidget* m_categories;
     QStackedWidget* m_pages;
     QWidget* m_shortcuts;

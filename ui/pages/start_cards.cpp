@@ -214,13 +214,13 @@ WorkspaceCard::WorkspaceCard(Workbench& bench) : m_bench(bench) {
     connect(change, &QPushButton::clicked, this, [this] { m_bench.goTo(PageId::Settings); });
     connect(&m_watcher, &QFutureWatcherBase::finished, this, [this] {
         m_sizes = m_watcher.result();
-        show();
+        showSizes();
     });
-    show();
+    showSizes();
 }
 
 void WorkspaceCard::refresh() {
-    show();
+    showSizes();
     if (m_watcher.isRunning()) return;
     m_watcher.setFuture(QtConcurrent::run([workspace = m_bench.workspace()] {
         Sizes sizes;
@@ -237,7 +237,7 @@ void WorkspaceCard::refresh() {
     }));
 }
 
-void WorkspaceCard::show() {
+void WorkspaceCard::showSizes() {
     m_title->setText(tr("Workspace %1").arg(QFileInfo(m_bench.workspace()).fileName()));
     static_cast<ElidedLabel*>(m_path)->setWhole(m_bench.workspace());
     double models = 0, rows = 0, adapters = 0;

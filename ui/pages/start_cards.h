@@ -50,7 +50,7 @@ public:
 
 private:
     struct Sizes { int checkpoints = 0, exports = 0; double checkpointBytes = 0, exportBytes = 0; };
-    void show();
+    void showSizes();
     Workbench& m_bench;
     Sizes m_sizes;
     QFutureWatcher<Sizes> m_watcher;

@@ -85,10 +85,10 @@ StartPage::StartPage(Workbench& bench) : Page(bench) {
     right->addWidget(m_workspace);
     right->addStretch(1);
     side->setLayout(right);
-    side->setFixedWidth(px(320));
-    row->addStretch(0);
     row->addWidget(main, 1);
     row->addWidget(side);
+    m_row = row;
+    m_side = side;
     auto* capped = makeRow(0);
     auto* inner = new QWidget;
     inner->setLayout(row);
@@ -147,6 +147,7 @@ QWidget* StartPage::buildRecent() {
     column->addWidget(makeRule());
     m_table = new SimpleTable({QString(), tr("Run"), tr("Method"), tr("Model"), tr("Loss"), tr("Best evaluation"), tr("When")}, {40, 190, 170, 120, 110, 120, 90}, 1);
     m_table->setGrowing();
+    m_table->setOptional({3, 4, 2});
     m_table->setAccessibleName(tr("Recent runs"));
     m_empty = new EmptyState("runs", tr("No runs yet"), tr("Every run of this workspace appears here with its curve, whether it was started here or by luthier-cli."), tr("Open the demo"));
     m_empty->setMinimumHeight(px(220));
@@ -213,6 +214,14 @@ void StartPage::drawBars(QPainter& p, const QRectF& area) const {
         p.setBrush(rows[i].first);
         if (largest > 0 && rows[i].second > 0) p.drawRoundedRect(QRectF(left, y - 2, std::max(5.0, room * rows[i].second / largest), 5), 2, 2);
     }
+}
+
+void StartPage::resizeEvent(QResizeEvent* event) {
+    Page::resizeEvent(event);
+    const bool isNarrow = width() < px(940);
+    m_row->setDirection(isNarrow ? QBoxLayout::TopToBottom : QBoxLayout::LeftToRight);
+    m_side->setMinimumWidth(isNarrow ? 0 : px(320));
+    m_side->setMaximumWidth(isNarrow ? QWIDGETSIZE_MAX : px(320));
 }
 
 void StartPage::enter() {

@@ -4,6 +4,7 @@
 
 #include "pages/page.h"
 
+class QBoxLayout;
 class QPushButton;
 
 namespace luthier::ui {
@@ -24,6 +25,9 @@ public:
     void enter() override;
     bool isSettled() const override { return m_bench.runs.isLoaded() && m_bench.catalogue.modelsLoaded() && m_bench.probe.reading().memoryTotal > 0; }
 
+protected:
+    void resizeEvent(QResizeEvent* event) override;
+
 private:
     QWidget* buildEntries();
     QWidget* buildRecent();
@@ -36,6 +40,8 @@ private:
     EmptyState* m_empty;
     QPushButton* m_all;
     WorkspaceCard* m_workspace;
+    QBoxLayout* m_row;
+    QWidget* m_side;
 };
 
 }  // namespace luthier::ui

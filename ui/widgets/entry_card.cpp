@@ -27,7 +27,7 @@ void EntryCard::setLeading(bool isLeading) {
 }
 
 QSize EntryCard::sizeHint() const { return {px(280), px(214)}; }
-QSize EntryCard::minimumSizeHint() const { return {px(180), px(214)}; }
+QSize EntryCard::minimumSizeHint() const { return {px(160), px(214)}; }
 
 void EntryCard::paintEvent(QPaintEvent*) {
     const Tokens& t = Theme::tokens();

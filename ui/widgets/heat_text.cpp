@@ -21,6 +21,7 @@ namespace {
 
 constexpr int kLineHeight = 26;
 constexpr int kMargin = 16;
+constexpr int kLongestLine = 760;   ///< beyond this the eye loses the next line
 
 QString visible(const QString& token) {
     QString text = token;
@@ -173,7 +174,7 @@ void HeatText::layOut() {
     m_layout.setTextOption(option);
     m_layout.beginLayout();
     double y = 0;
-    const double room = std::max(40, viewport()->width() - 2 * kMargin);
+    const double room = std::clamp(viewport()->width() - 2 * kMargin, 40, px(kLongestLine));
     while (true) {
         QTextLine line = m_layout.createLine();
         if (!line.isValid()) break;

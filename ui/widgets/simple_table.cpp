@@ -141,7 +141,7 @@ void TableModel::sort(int column, Qt::SortOrder order) {
     emit layoutChanged();
 }
 
-SimpleTable::SimpleTable(const QStringList& headers, const QList<int>& widths, int stretchColumn) {
+SimpleTable::SimpleTable(const QStringList& headers, const QList<int>& widths, int stretchColumn) : m_widths(widths), m_stretchColumn(stretchColumn) {
     m_model = new TableModel(this);
     m_model->setHeaders(headers);
     setModel(m_model);
@@ -174,6 +174,29 @@ void SimpleTable::setRows(std::vector<TableRow> rows) {
     m_model->setRows(std::move(rows));
     if (m_isGrowing) setFixedHeight(contentSize().height());
     if (!kept.isEmpty()) select(kept);
+}
+
+void SimpleTable::setOptional(const QList<int>& columns, int stretchMinimum) {
+    m_optional = columns;
+    m_stretchMinimum = stretchMinimum;
+    fitColumns();
+}
+
+void SimpleTable::resizeEvent(QResizeEvent* event) {
+    QTableView::resizeEvent(event);
+    fitColumns();
+}
+
+void SimpleTable::fitColumns() {
+    if (m_optional.isEmpty()) return;
+    int needed = px(m_stretchMinimum);
+    for (int i = 0; i < m_widths.size(); ++i)
+        if (i != m_stretchColumn) needed += px(m_widths[i]);
+    for (const int column : m_optional) {
+        const bool hides = needed > viewport()->width();
+        if (hides) needed -= px(m_widths[column]);
+        if (isColumnHidden(column) != hides) setColumnHidden(column, hides);
+    }
 }
 
 void SimpleTable::setSortable() {

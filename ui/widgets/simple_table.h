@@ -69,6 +69,8 @@ public:
     void setGrowing();
     /// A click on a header sorts by it, another turns the order; an arrow in the header says so.
     void setSortable();
+    /// Columns that go, in this order, when the table is too narrow for all of them.
+    void setOptional(const QList<int>& columns, int stretchMinimum = 120);
 
 signals:
     void selected(const QString& id);
@@ -78,8 +80,12 @@ signals:
 
 protected:
     void keyPressEvent(QKeyEvent*) override;
+    void resizeEvent(QResizeEvent* event) override;
 
 private:
+    void fitColumns();
+    QList<int> m_optional, m_widths;
+    int m_stretchColumn, m_stretchMinimum = 0;
     TableModel* m_model;
     bool m_isGrowing = false;
 };

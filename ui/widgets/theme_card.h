@@ -14,7 +14,7 @@ class ThemeCard final : public QAbstractButton {
 public:
     ThemeCard(ThemeChoice choice, const QString& name);
     QSize sizeHint() const override { return {px(148), px(130)}; }
-    QSize minimumSizeHint() const override { return {px(104), px(130)}; }
+    QSize minimumSizeHint() const override { return {px(76), px(130)}; }
 
 protected:
     void paintEvent(QPaintEvent*) override;

@@ -148,10 +148,12 @@ void TokenView::paintHead(QPainter& p, const TokenRow& row, const PlacedRow& pla
     const auto words = [&](const QString& text, const QColor& color, Type type, double gap) {
         p.setFont(themeFont(type));
         p.setPen(color);
-        p.drawText(line.adjusted(x, 0, 0, 0), Qt::AlignVCenter, text);
+        if (x + p.fontMetrics().horizontalAdvance(text) > place.copy.left() - 4) x = place.copy.left();   // no room: neither this nor what follows
+        else p.drawText(line.adjusted(x, 0, 0, 0), Qt::AlignVCenter, text);
         x += p.fontMetrics().horizontalAdvance(text) + gap;
     };
     const auto square = [&](const QColor& fill, const QColor& border) {
+        if (x + 60 > place.copy.left()) return;
         p.setPen(border);
         p.setBrush(fill);
         p.drawRect(QRectF(x + 0.5, line.center().y() - 4.5, 8, 8));
