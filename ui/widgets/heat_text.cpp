@@ -195,8 +195,11 @@ std::vector<QRectF> HeatText::boxesOf(std::size_t token) const {
     std::vector<QRectF> boxes;
     if (token + 1 >= m_starts.size()) return boxes;
     const int begin = m_starts[token], end = m_starts[token + 1];
-    for (int i = 0; i < m_layout.lineCount(); ++i) {
+    if (begin >= end) return boxes;
+    const QTextLine first = m_layout.lineForTextPosition(begin);
+    for (int i = first.isValid() ? first.lineNumber() : 0; i < m_layout.lineCount(); ++i) {
         const QTextLine line = m_layout.lineAt(i);
+        if (line.textStart() >= end) break;
         const int from = std::max(begin, line.textStart());
         int to = std::min(end, line.textStart() + line.textLength());
         while (to > from && m_text[to - 1] == '\n') --to;
@@ -229,7 +232,13 @@ void HeatText::paintEvent(QPaintEvent*) {
     p.setPen(t.t1);
     m_layout.draw(&p, {kMargin * 1.0, kMargin * 1.0});
     if (m_mode == Mode::Plain) return;
-    for (std::size_t i = 0; i < m_tokens.size() && i + 1 < m_starts.size(); ++i) {
+    // Only what is in sight: a long text has tens of thousands of tokens.
+    const int lastLine = std::min(m_layout.lineCount() - 1, static_cast<int>((bottom - kMargin) / px(kLineHeight)));
+    const int firstLine = std::clamp(static_cast<int>((top - kMargin) / px(kLineHeight)), 0, std::max(0, lastLine));
+    if (lastLine < 0) return;
+    const int firstCharacter = m_layout.lineAt(firstLine).textStart(), endCharacter = m_layout.lineAt(lastLine).textStart() + m_layout.lineAt(lastLine).textLength();
+    const auto firstToken = std::max<std::ptrdiff_t>(0, std::upper_bound(m_starts.begin(), m_starts.end(), firstCharacter) - m_starts.begin() - 1);
+    for (auto i = static_cast<std::size_t>(firstToken); i < m_tokens.size() && i + 1 < m_starts.size() && m_starts[i] < endCharacter; ++i) {
         const HeatToken& token = m_tokens[i];
         HeatLevel level{0, 1};
         QColor color = t.warn;
@@ -324,6 +333,11 @@ void HeatText::keyPressEvent(QKeyEvent* event) {
         return setCurrent(std::clamp(m_current + (event->key() == Qt::Key_Right ? 1 : -1), 0, last));
     if (event->key() == Qt::Key_Escape && m_current >= 0) return setCurrent(-1);
     QAbstractScrollArea::keyPressEvent(event);
+}
+
+void HeatText::focusInEvent(QFocusEvent* event) {
+    QAbstractScrollArea::focusInEvent(event);
+    if ((event->reason() == Qt::TabFocusReason || event->reason() == Qt::BacktabFocusReason) && !m_tokens.empty()) setCurrent(0);
 }
 
 void HeatText::focusOutEvent(QFocusEvent* event) {

@@ -331,6 +331,11 @@ void TokenView::keyPressEvent(QKeyEvent* event) {
     setCurrent(row, token);
 }
 
+void TokenView::focusInEvent(QFocusEvent* event) {
+    QAbstractScrollArea::focusInEvent(event);
+    if ((event->reason() == Qt::TabFocusReason || event->reason() == Qt::BacktabFocusReason) && !m_rows.empty() && !m_rows.front().tokens.empty()) setCurrent(0, 0);
+}
+
 void TokenView::focusOutEvent(QFocusEvent* event) {
     setCurrent(-1, -1);
     QAbstractScrollArea::focusOutEvent(event);
