@@ -338,15 +338,15 @@ bool DataPage::eventFilter(QObject* object, QEvent* event) {
 QString DataPage::context() const {
     const QString path = m_state["path"].toString();
     if (path.isEmpty()) return tr("Rows as the trainer sees them");
-    return tr("%1, as %2 will see it").arg(QFileInfo(path).completeBaseName(), QFileInfo(m_state["model"].toString()).fileName());
+    return tr("%1, as %2 will see it").arg(QFileInfo(path).completeBaseName(), m_bench.modelName(m_state["model"].toString()));
 }
 
 void DataPage::fillModels() {
     const QString chosen = m_state["model"].toString();
     m_model->clear();
     for (const QJsonObject& entry : m_bench.catalogue.models())
-        if (!entry["tokenizer"].isNull() || !entry.contains("tokenizer")) m_model->addItem(entry["name"].toString(), entry["path"].toString());
-    if (!chosen.isEmpty() && m_model->findData(chosen) < 0) m_model->addItem(QFileInfo(chosen).fileName(), chosen);
+        if (!entry["tokenizer"].isNull() || !entry.contains("tokenizer")) m_model->addItem(m_bench.modelName(entry["path"].toString()), entry["path"].toString());
+    if (!chosen.isEmpty() && m_model->findData(chosen) < 0) m_model->addItem(m_bench.modelName(chosen), chosen);
     if (chosen.isEmpty() && m_model->count() > 0) m_state["model"] = m_model->itemData(0).toString();
     m_model->setCurrentIndex(std::max(0, m_model->findData(m_state["model"].toString())));
 }
@@ -404,7 +404,7 @@ void DataPage::showState() {
     m_fileName->setWhole(QFileInfo(path).fileName());
     m_fileName->setToolTip(path);
     const QString model = m_state["model"].toString();
-    if (!model.isEmpty() && m_model->findData(model) < 0) m_model->addItem(QFileInfo(model).fileName(), model);
+    if (!model.isEmpty() && m_model->findData(model) < 0) m_model->addItem(m_bench.modelName(model), model);
     m_model->setCurrentIndex(m_model->findData(model));
     m_format->setCurrentIndex(std::max(0, m_format->findData(m_state["format"].toString("auto"))));
     for (int i = 0; i < 3; ++i)

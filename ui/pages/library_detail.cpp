@@ -188,7 +188,7 @@ void LibraryDetail::addProblems(const QJsonObject& object, const QString& fallba
 
 void LibraryDetail::showModel(const QJsonObject& model) {
     begin();
-    const QString path = model["path"].toString(), name = model["name"].toString();
+    const QString path = model["path"].toString(), name = m_bench.modelName(path);
     const bool canTrain = model["can_train"].toBool();
     addHead(name, path, model["family"].toString(name).left(1).toUpper());
     addButtons(tr("New run"), "plus", [this, path] {
@@ -322,7 +322,7 @@ void LibraryDetail::addTokenCounts(const QString& path) {
     for (const QJsonObject& each : m_bench.catalogue.models())
         if (model.isEmpty() && each["can_train"].toBool()) {
             model = each["path"].toString();
-            name = each["name"].toString();
+            name = m_bench.modelName(model);
         }
     if (model.isEmpty()) return;
     auto* inner = section(tr("Tokens"), tr("counted with %1").arg(name));

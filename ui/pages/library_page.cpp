@@ -211,8 +211,8 @@ void LibraryPage::fill() {
 void LibraryPage::fillModels(const QString& filter) {
     std::vector<TableRow> rows;
     for (const QJsonObject& m : m_bench.catalogue.models()) {
-        if (!fits(filter, {m["name"].toString(), m["family"].toString(), m["path"].toString()})) continue;
-        TableCell name{m["name"].toString()}, chat;
+        if (!fits(filter, {m_bench.modelName(m["path"].toString()), m["family"].toString(), m["path"].toString()})) continue;
+        TableCell name{m_bench.modelName(m["path"].toString())}, chat;
         name.avatar = m["family"].toString(m["name"].toString()).left(1).toUpper();
         if (name.avatar.isEmpty()) name.avatar = "?";
         name.isStrong = true;

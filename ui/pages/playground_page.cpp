@@ -270,7 +270,7 @@ QWidget* PlaygroundPage::buildShow() {
 
 QList<QWidget*> PlaygroundPage::actions() { return {m_add}; }
 
-QString PlaygroundPage::context() const { return QFileInfo(m_modelPath).fileName() == "model" ? m_model->currentText() : QFileInfo(m_modelPath).fileName(); }
+QString PlaygroundPage::context() const { return m_bench.modelName(m_modelPath); }
 
 std::vector<AdapterChoice> PlaygroundPage::choicesFor(const QString& model) const {
     std::vector<AdapterChoice> choices;
@@ -290,16 +290,19 @@ std::vector<AdapterChoice> PlaygroundPage::choicesFor(const QString& model) cons
 void PlaygroundPage::fill() {
     QList<QPair<QString, QString>> models;
     for (const QJsonObject& entry : m_bench.catalogue.models())
-        if (entry["can_train"].toBool(true)) models << QPair{entry["name"].toString(), entry["path"].toString()};
-    for (const RunInfo& run : m_bench.runs.runs())
-        if (run.hasFullModel) models << QPair{run.name, run.folder + "/model"};
+        if (entry["can_train"].toBool(true)) models << QPair{m_bench.modelName(entry["path"].toString()), entry["path"].toString()};
+    for (const RunInfo& run : m_bench.runs.runs()) {
+        // A run that finished after the library was searched.
+        const QString path = run.folder + "/model";
+        if (run.hasFullModel && std::none_of(models.begin(), models.end(), [&](const auto& each) { return canonical(each.second) == canonical(path); })) models << QPair{run.name, path};
+    }
     bool isSame = models.size() == m_model->count();
-    for (qsizetype i = 0; isSame && i < models.size(); ++i) isSame = m_model->itemData(static_cast<int>(i)).toString() == models[i].second;
+    for (qsizetype i = 0; isSame && i < models.size(); ++i) isSame = m_model->itemData(static_cast<int>(i)).toString() == models[i].second && m_model->itemText(static_cast<int>(i)) == models[i].first;
     if (!isSame) {
         m_model->clear();
         for (const auto& [name, path] : models) m_model->addItem(name, path);
     }
-    if (!m_modelPath.isEmpty() && m_model->findData(m_modelPath) < 0) m_model->addItem(QFileInfo(m_modelPath).fileName(), m_modelPath);
+    if (!m_modelPath.isEmpty() && m_model->findData(m_modelPath) < 0) m_model->addItem(context(), m_modelPath);
     m_body->setCurrentIndex(m_model->count() == 0 && m_bench.catalogue.modelsLoaded() ? 1 : 0);
     m_add->setVisible(m_model->count() > 0);
     if (m_modelPath.isEmpty() && m_model->count() > 0) {
@@ -361,7 +364,7 @@ void PlaygroundPage::open(const QString& model, const QString& adapter) {
 void PlaygroundPage::setModel(const QString& path) {
     const bool isOther = path != m_modelPath;
     m_modelPath = path;
-    if (m_model->findData(path) < 0) m_model->addItem(QFileInfo(path).fileName(), path);
+    if (m_model->findData(path) < 0) m_model->addItem(m_bench.modelName(path), path);
     m_model->setCurrentIndex(m_model->findData(path));
     Settings::set("playground/model", path);
     if (isOther) {
