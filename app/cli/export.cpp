@@ -4,8 +4,16 @@
 
 #include "command.h"
 
+#include "contract/run_config.h"
 #include "contract/run_store.h"
+#include "data/dataset.h"
+#include "data/tokenizer_encoder.h"
 #include "export/exporter.h"
+#include "peft/method.h"
+#include "text/tokenizer.h"
+
+#include <algorithm>
+#include <chrono>
 
 namespace luthier::cli {
 
@@ -40,7 +48,36 @@ ExportRequest requestFor(const std::string& source, const std::string& model, co
     return request;
 }
 
+/// Up to kProbes evaluation rows of the run that made the adapter; empty when its data cannot be read any more.
+std::vector<Probe> evaluationRows(const fs::path& runConfig, const fs::path& model) {
+    constexpr std::size_t kProbes = 16;
+    constexpr std::size_t kProbeTokens = 256;
+    Result<Json> document = readJsonFile(runConfig);
+    if (!document) return {};
+    (*document)["model"]["path"] = model.string();
+    Result<RunConfig> config = resolveRunConfig(*document, runConfig.parent_path(), methodSchemas());
+    if (!config) return {};
+    Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::open(model);
+    if (!tokenizer) return {};
+    Result<Dataset> data = Dataset::build(*config, TokenizerEncoder(**tokenizer));
+    if (!data) return {};
+    std::vector<Probe> probes;
+    for (const DataRow& row : data->eval.empty() ? data->train : data->eval) {
+        if (probes.size() == kProbes) break;
+        if (row.ids.size() < 2) continue;
+        const auto length = static_cast<std::ptrdiff_t>(std::min(row.ids.size(), kProbeTokens));
+        probes.push_back({{row.ids.begin(), row.ids.begin() + length}, {row.labels.begin(), row.labels.begin() + length}});
+    }
+    return probes;
+}
+
 }  // namespace
+
+Json listExportFormats() {
+    Json list = Json::array();
+    for (const Exporter& exporter : exporters()) list.push_back({{"format", exporter.format}, {"title", exporter.title}, {"summary", exporter.summary}});
+    return Json{{"formats", std::move(list)}};
+}
 
 Json exportResult(const std::string& source, const std::string& model, const std::string& format, const std::string& out, const std::string& workspace,
                   const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress) {
@@ -56,10 +93,15 @@ Json exportResult(const std::string& source, const std::string& model, const std
     std::error_code code;
     if (fs::exists(request.out, code))
         throw Failure({"target_exists", out + " exists already.", "Choose a new folder; Luthier does not overwrite one.", "--out", ExitCode::BadUsage});
+    const auto start = std::chrono::steady_clock::now();
+    const fs::path run = request.adapter.parent_path();
+    if (progress) progress("reading probe rows", 0, 4);
+    request.probes = evaluationRows(run / "run.json", request.model);
+    request.provenance = Json{{"run", fs::exists(run / "run.json", code) ? run.filename().string() : ""}, {"adapter", request.adapter.string()},
+                              {"base_model", request.model.string()}, {"probes_from", request.probes.empty() ? "drawn token ids" : "evaluation rows"}};
     const ExportResult result = exporter->write(request).orThrow();
-    Json files = Json::array();
-    for (const ExportedFile& file : result.files) files.push_back({{"name", file.name}, {"bytes", file.bytes}});
-    return Json{{"path", result.path.string()}, {"files", std::move(files)}, {"certificate", result.certificate}};
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return Json{{"path", result.path.string()}, {"files", result.certificate["files"]}, {"certificate", result.certificate}, {"seconds", seconds}};
 }
 
 namespace {

@@ -83,6 +83,7 @@ void addGenerate(CLI::App& app, Context& context) {
     command->add_option("--temperature", options->sampling.temperature, "0: the most probable token each time")->check(CLI::Range(0.0, 100.0));
     command->add_option("--top-p", options->sampling.topP)->check(CLI::Range(0.0, 1.0));
     command->add_option("--top-k", options->sampling.topK)->check(CLI::Range(0, 1 << 24));
+    command->add_option("--repetition-penalty", options->sampling.repetitionPenalty, "Above 1: tokens already seen become less likely")->check(CLI::PositiveNumber);
     command->add_option("--seed", options->sampling.seed);
     command->add_option("--dtype", options->dtype)->check(CLI::IsMember({"auto", "float32", "bfloat16"}));
     command->add_option("--device", options->device);

@@ -4,13 +4,12 @@
 #include "command.h"
 #include "exporting.h"
 #include "loaded.h"
+#include "playground.h"
 #include "survey.h"
 
 #include "contract/events.h"
 #include "contract/run_store.h"
-#include "generate/generator.h"
 #include "io/command_server.h"
-#include "peft/adapter_file.h"
 #include "peft/method.h"
 #include "train/estimate.h"
 
@@ -107,11 +106,20 @@ private:
         if (command == "inspect") return inspectPath(request.at("path").get<std::string>());
         if (command == "models") return listModels(request.value("folders", std::vector<std::string>{}), Workspace::choose(m_workspace).root);
         if (command == "estimate") return estimateRun(configOf(request)).orThrow();
-        if (command == "preview") return previewData(configOf(request), request.value("first", std::int64_t{0}), request.value("count", std::int64_t{50}), progress);
+        if (command == "preview")
+            return m_previews.page(configOf(request), request.value("first", std::int64_t{0}), request.value("count", std::int64_t{50}), request.value("filter", "all"), progress);
         if (command == "export")
             return exportResult(request.at("source"), request.value("model", ""), request.at("format"), request.at("out"), m_workspace, progress);
-        if (command == "generate") return generateColumns(request, id);
-        throw Failure({"unknown_command", "\"" + command + "\" is not a request.", "inspect, models, methods, estimate, preview, generate, export.", "command"});
+        if (command == "formats") return listExportFormats();
+        if (command == "generate" || command == "perplexity") {
+            const std::string folder = request.at("model").get<std::string>();
+            const std::string dtype = request.value("dtype", "auto");
+            if (!isLoaded(folder, dtype)) progress("opening the model", 0, 1);
+            const Loaded& base = loaded(folder, dtype);
+            return command == "generate" ? generateColumns(request, base, replyTo(id)) : scoreColumns(request, base, replyTo(id));
+        }
+        if (command == "tokenize") return tokenizePrompt(request, tokenizer(request.at("model").get<std::string>()));
+        throw Failure({"unknown_command", "\"" + command + "\" is not a request.", "inspect, models, methods, estimate, preview, generate, perplexity, tokenize, formats, export.", "command"});
     }
 
     RunConfig configOf(const Json& request) {
@@ -120,59 +128,30 @@ private:
         return std::move(config).orThrow();
     }
 
-    Loaded& loaded(const std::string& folder) {
-        if (!m_loaded.model || m_loaded.folder != folder) {
+    bool isLoaded(const std::string& folder) const { return m_loaded.model && m_loaded.folder == folder; }
+    bool isLoaded(const std::string& folder, const std::string& dtype) const { return isLoaded(folder) && m_loadedDtype == dtype; }
+
+    /// Of the open model, else opened alone: tokenising needs no weights.
+    const Tokenizer& tokenizer(const std::string& folder) {
+        if (isLoaded(folder)) return m_loaded.needTokenizer();
+        if (!m_tokenizer || m_tokenizerFolder != folder) {
+            m_tokenizer = Tokenizer::open(folder).orThrow();
+            m_tokenizerFolder = folder;
+        }
+        return *m_tokenizer;
+    }
+
+    Loaded& loaded(const std::string& folder, const std::string& dtype) {
+        if (!isLoaded(folder, dtype)) {
             m_loaded = {};
-            m_loaded = loadModel(folder, "auto", "auto");
+            m_loaded = loadModel(folder, dtype, "auto");
+            m_loadedDtype = dtype;
         }
         return m_loaded;
     }
 
-    std::vector<std::int64_t> promptOf(const Json& request, const Tokenizer& tokenizer) {
-        std::vector<int> ids;
-        if (request.contains("messages")) {
-            ids = tokenizer.encode(tokenizer.renderChat(request["messages"], true).orThrow(), SpecialTokens::Omit, TextKind::Template);
-        } else {
-            ids = tokenizer.encode(request.value("prompt", ""));
-            if (ids.size() > 1 && tokenizer.eosId() && ids.back() == *tokenizer.eosId()) ids.pop_back();
-        }
-        if (ids.empty() && tokenizer.bosId()) ids.push_back(*tokenizer.bosId());
-        if (ids.empty()) throw Failure({"empty_prompt", "The prompt has no token.", "Write some text first.", "prompt"});
-        return {ids.begin(), ids.end()};
-    }
-
-    Json generateColumns(const Json& request, const Json& id) {
-        Loaded& base = loaded(request.at("model").get<std::string>());
-        const Tokenizer& tokenizer = base.needTokenizer();
-        const std::vector<std::int64_t> prompt = promptOf(request, tokenizer);
-        SamplingSettings settings;
-        settings.maxNewTokens = request.value("max_new_tokens", settings.maxNewTokens);
-        settings.temperature = request.value("temperature", settings.temperature);
-        settings.topP = request.value("top_p", settings.topP);
-        settings.topK = request.value("top_k", settings.topK);
-        settings.seed = request.value("seed", settings.seed);
-        Json columns = Json::array();
-        std::int64_t column = 0;
-        for (const Json& wanted : request.at("columns")) {
-            AdapterStack stack(*base.model);
-            for (const Json& entry : wanted.value("adapters", Json::array())) {
-                std::shared_ptr<Adapter> adapter = openAdapter(entry.at("path").get<std::string>(), *base.model).orThrow();
-                adapter->setWeight(entry.value("weight", 1.0)).orThrow();
-                stack.add(std::move(adapter));
-            }
-            StreamDecoder stream(tokenizer);
-            std::string text;
-            const Generated generated = generate(*base.model, stack, prompt, base.endIds(), settings, [&](const GeneratedToken& token) {
-                const std::string piece = stream.push(static_cast<int>(token.id));
-                text += piece;
-                send(id, "token", Json{{"column", column}, {"text", piece}, {"token_id", token.id}, {"probability", token.probability}});
-                return !isCancelled(id);
-            });
-            text += stream.finish();
-            columns.push_back({{"text", text}, {"ids", generated.ids}, {"finish_reason", generated.finishReason}, {"seconds", generated.seconds}, {"mean_logprob", generated.meanLogProbability}});
-            ++column;
-        }
-        return Json{{"columns", std::move(columns)}};
+    Reply replyTo(const Json& id) {
+        return {[this, id](const char* type, const Json& fields) { send(id, type, fields); }, [this, id] { return isCancelled(id); }};
     }
 
     const Context& m_context;
@@ -182,6 +161,10 @@ private:
     std::mutex m_mutex;
     std::set<std::int64_t> m_cancelled;
     Loaded m_loaded;
+    std::string m_loadedDtype;
+    std::unique_ptr<Tokenizer> m_tokenizer;
+    std::string m_tokenizerFolder;
+    DataPreviews m_previews;
     Problems m_problems;  // all problems of a configuration, when there are several
 };
 

@@ -3,6 +3,7 @@
 
 #include "contract/run_store.h"
 #include "data/dataset.h"
+#include "data/row_format.h"
 #include "data/source.h"
 #include "data/tokenizer_encoder.h"
 #include "io/weight_folder.h"
@@ -68,6 +69,17 @@ Json mapOf(const DecoderDescription& description) {
     return Json{{"layers", sites.layers}, {"modules", std::move(modules)}};
 }
 
+Json filesOf(const fs::path& folder) {
+    std::vector<std::pair<std::string, std::int64_t>> files;
+    std::error_code code;
+    for (const auto& entry : fs::directory_iterator(folder, code))
+        if (entry.is_regular_file(code)) files.emplace_back(entry.path().filename().string(), static_cast<std::int64_t>(entry.file_size(code)));
+    std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) { return a.second != b.second ? a.second > b.second : a.first < b.first; });
+    Json list = Json::array();
+    for (const auto& [name, bytes] : files) list.push_back({{"name", name}, {"bytes", bytes}});
+    return list;
+}
+
 Json inspectModel(const fs::path& folder) {
     Json document{{"kind", "model"}, {"path", folder.string()}, {"name", folder.filename().string()}};
     Problems problems;
@@ -123,6 +135,12 @@ Json inspectModel(const fs::path& folder) {
     Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::open(folder);
     document["chat_template"] = tokenizer && (*tokenizer)->hasChatTemplate();
     if (!tokenizer) problems.push_back(tokenizer.problem());
+    document["tokenizer"] = nullptr;
+    for (const auto& [file, kind] : {std::pair{"tokenizer.json", "tokenizer.json"}, std::pair{"tokenizer.model", "sentencepiece"}})
+        if (std::error_code code; tokenizer && document["tokenizer"].is_null() && fs::exists(folder / file, code)) document["tokenizer"] = kind;
+    document["chat_template_text"] = tokenizer ? (*tokenizer)->chatTemplate() : "";
+    document["tensors"] = weights ? (*weights)->tensors().size() : 0;
+    document["files"] = filesOf(folder);
     document["license"] = nullptr;
     for (const char* file : {"LICENSE", "LICENSE.txt", "LICENSE.md"})
         if (std::error_code code; fs::exists(folder / file, code)) document["license"] = file;
@@ -198,6 +216,14 @@ Json inspectData(const fs::path& file) {
     }
     for (const Json& row : sample)
         for (const auto& [key, value] : row.items()) columns.insert(key);
+    const std::optional<RowFormat> format = sample.empty() ? std::nullopt : recognise(sample.front());
+    document["format"] = format ? Json(rowFormatName(*format)) : Json();
+    if (!format && problems.empty()) {
+        std::string names;
+        for (const std::string& column : columns) names += (names.empty() ? "" : ", ") + column;
+        problems.push_back(problemJson({"data_format", sample.empty() ? file.string() + " has no rows." : "Its rows have the keys " + names + ", which fit no known format.",
+                                        "Use text; prompt and completion; question and answer; instruction and output; messages; text and label; or input_ids and labels.", ""}));
+    }
     document["rows"] = rows;
     document["columns"] = columns;
     document["first"] = sample.empty() ? Json() : sample.front();
@@ -270,6 +296,35 @@ Json previewData(const RunConfig& config, std::int64_t first, std::int64_t count
     const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::open(config.get<std::string>("model.path")).orThrow();
     const TokenizerEncoder encoder(*tokenizer);
     return Dataset::build(config, encoder, progress).orThrow().toJson(encoder, first, count);
+}
+
+struct DataPreviews::Entry {
+    std::string key;
+    std::unique_ptr<Tokenizer> tokenizer;
+    Dataset data;
+};
+
+DataPreviews::DataPreviews() = default;
+DataPreviews::~DataPreviews() = default;
+
+Json DataPreviews::page(const RunConfig& config, std::int64_t first, std::int64_t count, const std::string& filter,
+                        const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress) {
+    const std::string model = config.get<std::string>("model.path");
+    std::string key = dumpLine(config.data()) + model + config.get<std::string>("model.task") + std::to_string(config.get<std::int64_t>("train.seed"));
+    std::error_code code;
+    for (const std::string& path : {config.get<std::string>("data.train.path"), config.optional<std::string>("data.eval.path").value_or(""),
+                                    (fs::path(model) / "tokenizer.json").string(), (fs::path(model) / "tokenizer_config.json").string(),
+                                    (fs::path(model) / "tokenizer.model").string()})
+        if (!path.empty() && fs::exists(path, code))
+            key += "|" + std::to_string(fs::file_size(path, code)) + ":" + std::to_string(fs::last_write_time(path, code).time_since_epoch().count());
+    if (!m_entry || m_entry->key != key) {
+        m_entry.reset();
+        std::unique_ptr<Tokenizer> tokenizer = Tokenizer::open(model).orThrow();
+        Dataset data = Dataset::build(config, TokenizerEncoder(*tokenizer), progress).orThrow();
+        m_entry = std::make_unique<Entry>(Entry{key, std::move(tokenizer), std::move(data)});
+    }
+    const RowFilter chosen = filter == "cut" ? RowFilter::Cut : filter == "longest" ? RowFilter::Longest : RowFilter::All;
+    return m_entry->data.toJson(TokenizerEncoder(*m_entry->tokenizer), first, count, chosen);
 }
 
 }  // namespace luthier::cli

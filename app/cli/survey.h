@@ -8,6 +8,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -17,5 +18,19 @@ Json inspectPath(const std::filesystem::path& path);
 Json listModels(const std::vector<std::string>& folders, const std::filesystem::path& workspace);
 Json previewData(const RunConfig& config, std::int64_t first, std::int64_t count,
                  const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress = {});
+
+/// The last data previewed, tokenised: turning its pages reads nothing again while files and settings stay as they are.
+class DataPreviews final {
+public:
+    DataPreviews();
+    ~DataPreviews();
+    /// `filter`: "all", "cut" or "longest". Throws Failure.
+    Json page(const RunConfig& config, std::int64_t first, std::int64_t count, const std::string& filter,
+              const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress);
+
+private:
+    struct Entry;
+    std::unique_ptr<Entry> m_entry;
+};
 
 }  // namespace luthier::cli

@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t kNamedRows = 20;
 constexpr std::size_t kShownCutTokens = 64;
+constexpr std::size_t kPreviewTokens = 40'000;  ///< a page of previews ends before the row that would pass this
 constexpr std::int64_t kRecognisedRows = 16;
 
 /// Rows that share one observation.
@@ -74,6 +75,7 @@ struct Reader {
         if (mapped.ids.size() > limit) {
             row.isTruncated = true;
             findings.truncated.add(sourceRow);
+            row.cutTokens = static_cast<std::int64_t>(mapped.ids.size() - limit);
             const auto cutEnd = std::min(mapped.ids.size(), limit + kShownCutTokens);
             row.cut.assign(mapped.ids.begin() + maxLength, mapped.ids.begin() + static_cast<std::ptrdiff_t>(cutEnd));
             mapped.ids.resize(limit);
@@ -217,7 +219,7 @@ Json previewOf(const DataRow& row, bool isEval, const TextEncoder& encoder) {
         tokens.push_back({{"id", row.ids[i]}, {"text", encoder.tokenText(row.ids[i])}, {"state", state}});
     }
     for (const std::int32_t id : row.cut) tokens.push_back({{"id", id}, {"text", encoder.tokenText(id)}, {"state", "cut"}});
-    Json json{{"row", row.sourceRow}, {"split", isEval ? "eval" : "train"}, {"truncated", row.isTruncated}};
+    Json json{{"row", row.sourceRow}, {"split", isEval ? "eval" : "train"}, {"truncated", row.isTruncated}, {"cut_tokens", row.cutTokens}};
     if (row.classIndex >= 0) json["label"] = row.classIndex;
     json["tokens"] = std::move(tokens);
     return json;
@@ -229,7 +231,24 @@ Json histogramOf(const std::vector<std::uint32_t>& lengths) {
     while (longest / width >= 40) width *= 2;
     std::vector<std::int64_t> counts(longest / width + 1, 0);
     for (const std::uint32_t length : lengths) ++counts[length / width];
-    return Json{{"bin_width", width}, {"counts", counts}, {"longest", longest}};
+    // Exact, so that whoever moves max_length can count the cut rows without asking again.
+    std::map<std::uint32_t, std::int64_t> exact;
+    for (const std::uint32_t length : lengths) ++exact[length];
+    Json byLength = Json::array();
+    for (const auto& [length, count] : exact) byLength.push_back({length, count});
+    return Json{{"bin_width", width}, {"counts", counts}, {"longest", longest}, {"by_length", std::move(byLength)}};
+}
+
+/// Indices over training rows, then evaluation rows, that `filter` keeps, in the order of its paging.
+std::vector<std::size_t> chosenRows(const Dataset& dataset, RowFilter filter) {
+    const std::size_t trainCount = dataset.train.size();
+    const auto rowAt = [&](std::size_t i) -> const DataRow& { return i < trainCount ? dataset.train[i] : dataset.eval[i - trainCount]; };
+    std::vector<std::size_t> chosen;
+    for (std::size_t i = 0; i < trainCount + dataset.eval.size(); ++i)
+        if (filter != RowFilter::Cut || rowAt(i).isTruncated) chosen.push_back(i);
+    const auto length = [&](std::size_t i) { return rowAt(i).ids.size() + static_cast<std::size_t>(rowAt(i).cutTokens); };
+    if (filter == RowFilter::Longest) std::stable_sort(chosen.begin(), chosen.end(), [&](std::size_t a, std::size_t b) { return length(a) > length(b); });
+    return chosen;
 }
 
 }  // namespace
@@ -280,23 +299,28 @@ std::vector<std::uint32_t> Dataset::trainLengths() const {
     return result;
 }
 
-Json Dataset::toJson(const TextEncoder& encoder, std::int64_t first, std::int64_t count) const {
+Json Dataset::toJson(const TextEncoder& encoder, std::int64_t first, std::int64_t count, RowFilter filter) const {
     static constexpr const char* kLevels[] = {"error", "warning", "note"};
     Json list = Json::array();
     for (const DataProblem& problem : problems)
         list.push_back({{"level", kLevels[static_cast<int>(problem.level)]}, {"code", problem.code}, {"message", problem.message},
                         {"hint", problem.hint}, {"rows", problem.rows}});
     Json preview = Json::array();
-    const auto trainCount = static_cast<std::int64_t>(train.size());
-    const std::int64_t end = std::min(first + count, trainCount + static_cast<std::int64_t>(eval.size()));
-    for (std::int64_t i = std::max<std::int64_t>(0, first); i < end; ++i) {
-        const bool isEval = i >= trainCount;
-        preview.push_back(previewOf(isEval ? eval[static_cast<std::size_t>(i - trainCount)] : train[static_cast<std::size_t>(i)], isEval, encoder));
+    const std::vector<std::size_t> chosen = chosenRows(*this, filter);
+    const auto total = static_cast<std::int64_t>(chosen.size());
+    std::size_t tokens = 0;
+    for (std::int64_t i = std::max<std::int64_t>(0, first); i < std::min(first + count, total); ++i) {
+        const std::size_t row = chosen[static_cast<std::size_t>(i)];
+        const bool isEval = row >= train.size();
+        const DataRow& shown = isEval ? eval[row - train.size()] : train[row];
+        tokens += shown.ids.size() + shown.cut.size();
+        if (!preview.empty() && tokens > kPreviewTokens) break;
+        preview.push_back(previewOf(shown, isEval, encoder));
     }
     Json json{{"rows", facts.rows}, {"train_rows", train.size()}, {"eval_rows", eval.size()}, {"tokens", facts.tokens},
               {"supervised_tokens", facts.supervisedTokens}, {"truncated_rows", facts.truncatedRows}, {"skipped_rows", facts.skippedRows},
               {"max_length", maxLength}, {"format", facts.format}, {"mapping", facts.mapping}, {"lengths", histogramOf(lengths)},
-              {"problems", std::move(list)}, {"first", first}, {"preview", std::move(preview)}};
+              {"problems", std::move(list)}, {"filtered_rows", total}, {"first", first}, {"preview", std::move(preview)}};
     if (!classNames.empty()) json["classes"] = classNames;
     return json;
 }

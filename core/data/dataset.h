@@ -20,6 +20,7 @@ struct DataRow {
     std::vector<std::int32_t> cut;     ///< the first tokens behind max_length, for the preview only
     std::int32_t classIndex = -1;      ///< classification
     std::int64_t sourceRow = 0;        ///< counted from 1 in its file
+    std::int64_t cutTokens = 0;        ///< how many lie behind max_length; `cut` holds the first of them
     bool isTruncated = false;
 
     std::int64_t supervisedTokens() const;
@@ -34,6 +35,9 @@ struct DataProblem {
     std::string hint;
     std::vector<std::int64_t> rows;  ///< source rows, at most 20
 };
+
+/// Which rows a preview pages through. Longest: all, longest first.
+enum class RowFilter { All, Cut, Longest };
 
 struct DataFacts {
     std::int64_t rows = 0;             ///< read
@@ -61,8 +65,9 @@ struct Dataset {
     static Result<Dataset> build(const RunConfig& config, const TextEncoder& encoder, const Progress& progress = {});
 
     std::vector<std::uint32_t> trainLengths() const;
-    /// The document of `luthier-cli data --json`; preview rows `first` … `first + count - 1`, training rows before evaluation rows.
-    Json toJson(const TextEncoder& encoder, std::int64_t first, std::int64_t count) const;
+    /// The document of `luthier-cli data --json`; preview rows `first` … `first + count - 1` of those that `filter` keeps, training
+    /// rows before evaluation rows; fewer when their tokens would make a document too large to show at once.
+    Json toJson(const TextEncoder& encoder, std::int64_t first, std::int64_t count, RowFilter filter = RowFilter::All) const;
 };
 
 }  // namespace luthier

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "export/exporter.h"
 
+#include "io/atomic.h"
+#include "io/sha256.h"
 #include "peft/method.h"
 
 #include <ATen/TensorOperators.h>
@@ -23,21 +25,32 @@ const Exporter* findExporter(const std::string& format) {
 }
 
 Json compareModels(const Decoder& trained, AdapterStack& trainedStack, const Decoder& readBack, AdapterStack& readBackStack,
-                   const std::vector<std::vector<std::int64_t>>& probes, double tolerance) {
+                   const std::vector<Probe>& probes, double tolerance) {
     const at::NoGradGuard guard;
     double largest = 0;
     double divergence = 0;
     std::int64_t agreeing = 0;
     std::int64_t tokens = 0;
-    for (const std::vector<std::int64_t>& ids : probes) {
-        const DecoderInput input = DecoderInput::single(ids, trained.device());
+    double lossA = 0;
+    double lossB = 0;
+    std::int64_t predicted = 0;
+    for (const Probe& probe : probes) {
+        const DecoderInput input = DecoderInput::single(probe.ids, trained.device());
         trainedStack.beginPass({});
         readBackStack.beginPass({});
         const at::Tensor a = trained.logits(trained.hidden(input, {}, trainedStack.hooks()), trainedStack.hooks());      // [T, V]
         const at::Tensor b = readBack.logits(readBack.hidden(input, {}, readBackStack.hooks()), readBackStack.hooks());
         largest = std::max(largest, (a - b).abs().max().item<double>());
         const at::Tensor logA = at::log_softmax(a, -1);
-        divergence += (logA.exp() * (logA - at::log_softmax(b, -1))).sum().item<double>();
+        const at::Tensor logB = at::log_softmax(b, -1);
+        divergence += (logA.exp() * (logA - logB)).sum().item<double>();
+        for (std::size_t i = 1; i < probe.labels.size(); ++i) {
+            if (probe.labels[i] < 0) continue;
+            const auto row = static_cast<std::int64_t>(i) - 1;  // position i - 1 predicts label i
+            lossA -= logA[row][probe.labels[i]].item<double>();
+            lossB -= logB[row][probe.labels[i]].item<double>();
+            ++predicted;
+        }
         agreeing += (a.argmax(-1) == b.argmax(-1)).sum().item<std::int64_t>();
         tokens += a.size(0);
     }
@@ -45,17 +58,32 @@ Json compareModels(const Decoder& trained, AdapterStack& trainedStack, const Dec
     Json certificate{{"probes", probes.size()}, {"tokens", tokens}};
     setNumber(certificate, "max_abs_difference", largest);
     setNumber(certificate, "mean_kl", std::max(0.0, divergence / count));
+    if (predicted > 0) {
+        setNumber(certificate, "loss_before", lossA / static_cast<double>(predicted));
+        setNumber(certificate, "loss_after", lossB / static_cast<double>(predicted));
+    }
     certificate["greedy_agreement"] = static_cast<double>(agreeing) / count;
     certificate["tolerance"] = tolerance;
     certificate["passed"] = largest <= tolerance;
     return certificate;
 }
 
-std::vector<std::vector<std::int64_t>> drawnProbes(std::int64_t vocabulary, std::size_t count, std::size_t length) {
-    std::vector<std::vector<std::int64_t>> probes(count);
+Result<void> writeCertificate(const std::filesystem::path& folder, Json& certificate) {
+    Json files = Json::array();
+    for (const ExportedFile& file : filesIn(folder)) {
+        Result<std::string> hash = sha256OfFile(folder / file.name);
+        if (!hash) return hash.problems();
+        files.push_back({{"name", file.name}, {"bytes", file.bytes}, {"sha256", *hash}});
+    }
+    certificate["files"] = std::move(files);
+    return writeJsonAtomically(folder / "luthier-export.json", certificate);
+}
+
+std::vector<Probe> drawnProbes(std::int64_t vocabulary, std::size_t count, std::size_t length) {
+    std::vector<Probe> probes(count);
     for (std::size_t i = 0; i < count; ++i)
         for (std::size_t j = 0; j < length; ++j)
-            probes[i].push_back(static_cast<std::int64_t>(tensorSeed(i, "probe " + std::to_string(j)) % static_cast<std::uint64_t>(vocabulary)));
+            probes[i].ids.push_back(static_cast<std::int64_t>(tensorSeed(i, "probe " + std::to_string(j)) % static_cast<std::uint64_t>(vocabulary)));
     return probes;
 }
 

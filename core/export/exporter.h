@@ -17,11 +17,18 @@
 
 namespace luthier {
 
+/// A row on which two models are compared.
+struct Probe {
+    std::vector<std::int64_t> ids;
+    std::vector<std::int64_t> labels;  ///< as long as ids, below 0 where no loss is taken; empty: none is
+};
+
 struct ExportRequest {
     std::filesystem::path model;    ///< folder of the base model
     std::filesystem::path adapter;  ///< adapter folder
     std::filesystem::path out;      ///< must not exist
-    std::vector<std::vector<std::int64_t>> probes;  ///< prompts as ids; empty: drawn from the vocabulary
+    std::vector<Probe> probes;      ///< empty: drawn from the vocabulary
+    Json provenance = Json::object();  ///< goes into the certificate: where the result and the probes come from
     std::function<void(const std::string& phase, std::int64_t done, std::int64_t total)> progress;
 };
 
@@ -33,7 +40,8 @@ struct ExportedFile {
 struct ExportResult {
     std::filesystem::path path;
     std::vector<ExportedFile> files;
-    Json certificate;  ///< {"format", "probes", "tokens", "max_abs_difference", "mean_kl", "greedy_agreement", "tolerance", "passed"}
+    Json certificate;  ///< {"format", "probes", "tokens", "max_abs_difference", "mean_kl", "greedy_agreement", "loss_before", "loss_after",
+                       ///<  "tolerance", "passed"} and the provenance
 };
 
 struct Exporter {
@@ -49,12 +57,15 @@ const Exporter* findExporter(const std::string& format);
 Exporter peftExporter();
 Exporter mergedExporter();
 
-/// Compares two models on the same prompts, position by position.
+/// Compares two models on the same rows, position by position.
 Json compareModels(const Decoder& trained, AdapterStack& trainedStack, const Decoder& readBack, AdapterStack& readBackStack,
-                   const std::vector<std::vector<std::int64_t>>& probes, double tolerance);
+                   const std::vector<Probe>& probes, double tolerance);
 
-/// `count` prompts of `length` ids spread over the vocabulary.
-std::vector<std::vector<std::int64_t>> drawnProbes(std::int64_t vocabulary, std::size_t count, std::size_t length);
+/// Adds the files of `folder` ("files": [{"name","bytes","sha256"}]) to the certificate and writes it beside them as luthier-export.json.
+Result<void> writeCertificate(const std::filesystem::path& folder, Json& certificate);
+
+/// `count` rows of `length` ids spread over the vocabulary, without labels.
+std::vector<Probe> drawnProbes(std::int64_t vocabulary, std::size_t count, std::size_t length);
 
 std::vector<ExportedFile> filesIn(const std::filesystem::path& folder);
 

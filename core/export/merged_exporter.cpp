@@ -43,10 +43,11 @@ Result<ExportResult> write(const ExportRequest& request) {
     ExportResult result;
     result.certificate = compareModels(**base, trainedStack, **again, none, probes, kTolerance);
     result.certificate["format"] = "merged";
+    result.certificate.update(request.provenance);
     if (result.certificate["passed"] != true)
         return Problem{"export_mismatch", "The merged model does not give the trained model's logits: they differ by " + dumpLine(result.certificate["max_abs_difference"]) + ".",
                        "Nothing was written. Export the adapter folder instead, and please report this.", request.out.string(), ExitCode::RunFailed};
-    done = writeJsonAtomically(target->path() / "luthier-export.json", result.certificate);
+    done = writeCertificate(target->path(), result.certificate);
     if (done) done = target->commit(Existing::Refuse);
     if (!done) return done.problems();
     result.path = request.out;
@@ -57,6 +58,6 @@ Result<ExportResult> write(const ExportRequest& request) {
 
 }  // namespace
 
-Exporter mergedExporter() { return {"merged", "Merged model", "A full model in Hugging Face format with the adapter folded in.", &write}; }
+Exporter mergedExporter() { return {"merged", "Merged model", "Loads wherever its base does", &write}; }
 
 }  // namespace luthier

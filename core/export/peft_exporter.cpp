@@ -51,10 +51,11 @@ Result<ExportResult> write(const ExportRequest& request) {
     ExportResult result;
     result.certificate = compareModels(**model, trainedStack, **model, againStack, probes, kTolerance);
     result.certificate["format"] = isBottleneck ? "adapters" : "peft";
+    result.certificate.update(request.provenance);
     if (result.certificate["passed"] != true)
         return Problem{"export_mismatch", "The exported adapter does not give the trained model's logits: they differ by " + dumpLine(result.certificate["max_abs_difference"]) + ".",
                        "Nothing was written. Please report this.", request.out.string(), ExitCode::RunFailed};
-    done = writeJsonAtomically(target->path() / "luthier-export.json", result.certificate);
+    done = writeCertificate(target->path(), result.certificate);
     if (done) done = target->commit(Existing::Refuse);
     if (!done) return done.problems();
     result.path = request.out;
@@ -65,6 +66,6 @@ Result<ExportResult> write(const ExportRequest& request) {
 
 }  // namespace
 
-Exporter peftExporter() { return {"peft", "PEFT adapter folder", "Loads in Hugging Face PEFT on the same base model.", &write}; }
+Exporter peftExporter() { return {"peft", "PEFT folder", "Loads in PEFT beside the same base", &write}; }
 
 }  // namespace luthier

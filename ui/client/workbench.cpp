@@ -62,6 +62,12 @@ RunFeed* Workbench::feed(const QString& id) {
     return feed;
 }
 
+QString Workbench::modelName(const QString& path) const {
+    for (const RunInfo& run : runs.runs())
+        if (run.hasFullModel && QDir::cleanPath(path) == run.folder + "/model") return run.name;
+    return QFileInfo(path).fileName();
+}
+
 QJsonObject Workbench::demoConfig() const {
     const QString folder = demoFolder();
     if (folder.isEmpty()) return {};

@@ -48,6 +48,8 @@ public:
     void openData(const QString& path) { emit dataWanted(path); }
     void openPlayground(const QString& model, const QString& adapter) { emit playgroundWanted(model, adapter); }
     void openExport(const QString& runId) { emit exportWanted(runId); }
+    /// What people call a model: the run that made it, where one did, else its folder.
+    QString modelName(const QString& path) const;
     /// The demo's configuration with absolute paths, empty when resources/demo is absent.
     QJsonObject demoConfig() const;
 

@@ -14,11 +14,13 @@
 #include "pages/playground_page.h"
 #include "pages/settings_page.h"
 #include "pages/start_page.h"
+#include "settings/english_plurals.h"
 #include "settings/settings.h"
 #include "theme/format.h"
 #include "theme/theme.h"
 #include "widgets/controls.h"
 
+#include <QApplication>
 #include <QCloseEvent>
 #include <QDateTime>
 #include <QFileDialog>
@@ -43,6 +45,7 @@ bool pageFromKey(const QString& key, PageId* id) {
 }
 
 MainWindow::MainWindow(Workbench& bench) : m_bench(bench) {
+    qApp->installTranslator(new EnglishPlurals(this));
     setWindowTitle("Luthier");
     setMinimumSize(1024, 640);
     auto* central = new QWidget;
@@ -181,8 +184,8 @@ void MainWindow::bindKeys() {
     key(QKeySequence("Ctrl+S"), [command] { command(PageCommand::Checkpoint); });
     key(QKeySequence("Ctrl+."), [command] { command(PageCommand::Stop); });
     key(QKeySequence("Ctrl+E"), [command] { command(PageCommand::ExportPlot); });
-    key(QKeySequence("Ctrl+Z"), [this] { m_bench.undo.undo(); });
-    key(QKeySequence("Ctrl+Shift+Z"), [this] { m_bench.undo.redo(); });
+    key(QKeySequence("Ctrl+Z"), [this] { undo(); });
+    key(QKeySequence("Ctrl+Shift+Z"), [this] { redo(); });
     const auto scale = [](int step) {
         const int size = qBound(80, Settings::value("appearance/textSize", 100).toInt() + step, 150);
         Settings::set("appearance/textSize", size);
@@ -191,6 +194,20 @@ void MainWindow::bindKeys() {
     key(QKeySequence::ZoomIn, [scale] { scale(10); });
     key(QKeySequence("Ctrl+="), [scale] { scale(10); });
     key(QKeySequence::ZoomOut, [scale] { scale(-10); });
+}
+
+void MainWindow::undo() {
+    const QString text = m_bench.undo.undoText();
+    if (!m_bench.undo.canUndo()) return m_bench.say(tr("Nothing to undo"), {}, {}, "note");
+    m_bench.undo.undo();
+    m_bench.say(tr("Undone: %1").arg(text), tr("Redo"), [this] { redo(); }, "note");
+}
+
+void MainWindow::redo() {
+    const QString text = m_bench.undo.redoText();
+    if (!m_bench.undo.canRedo()) return m_bench.say(tr("Nothing to redo"), {}, {}, "note");
+    m_bench.undo.redo();
+    m_bench.say(tr("Done again: %1").arg(text), tr("Undo"), [this] { undo(); }, "note");
 }
 
 void MainWindow::openDemo() {

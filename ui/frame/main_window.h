@@ -35,6 +35,8 @@ private:
     void showContext();
     void updatePill();
     void openPalette();
+    void undo();
+    void redo();
     void chooseWorkspace();
 
     Workbench& m_bench;

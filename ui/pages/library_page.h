@@ -1,11 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// Library: models and data found, what each is, and whether Luthier can train it.
+// Library: the models, datasets and adapters found on this computer, what each is, and whether Luthier can train it. The whole page
+// takes drops of folders and files; they stay where they are.
 
 #include "pages/page.h"
 
+class QLabel;
+class QLineEdit;
+
 namespace luthier::ui {
 
+class Banner;
+class DropArea;
+class LibraryDetail;
+class SegmentedControl;
 class SimpleTable;
 
 class LibraryPage final : public Page {
@@ -13,12 +21,41 @@ class LibraryPage final : public Page {
 public:
     explicit LibraryPage(Workbench& bench);
     QString title() const override { return tr("Library"); }
-    QString context() const override { return tr("Models and data on this computer"); }
-    bool isSettled() const override { return m_bench.catalogue.modelsLoaded(); }
+    QString context() const override { return tr("Models, data and adapters on this computer"); }
+    void enter() override { fill(); }
+    bool isSettled() const override;
+
+protected:
+    void resizeEvent(QResizeEvent* event) override;
+    void dragEnterEvent(QDragEnterEvent* event) override;
+    void dragLeaveEvent(QDragLeaveEvent*) override;
+    void dropEvent(QDropEvent* event) override;
 
 private:
+    enum Kind { Models, Datasets, Adapters, Kinds };
     void fill();
-    SimpleTable *m_models, *m_datasets;
+    void fillModels(const QString& filter);
+    void fillDatasets(const QString& filter);
+    void fillAdapters(const QString& filter);
+    void choose(Kind kind, const QString& id);
+    void showChosen();
+    void add(const QString& path);
+    void setFolders(const QStringList& folders);
+    void forget(const QString& path);
+    void chooseFolder();
+
+    Kind m_kind = Models;
+    QString m_chosen;
+    bool m_isShown = false;
+    SegmentedControl* m_view;
+    QLineEdit* m_filter;
+    QLabel* m_watched;
+    Banner* m_banner;
+    QWidget* m_boxes[Kinds];
+    QLabel *m_counts[Kinds], *m_empties[Kinds];
+    SimpleTable* m_tables[Kinds];
+    DropArea* m_drop;
+    LibraryDetail* m_detail;
 };
 
 }  // namespace luthier::ui

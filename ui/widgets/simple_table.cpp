@@ -31,6 +31,16 @@ public:
         QRectF box = QRectF(option.rect).adjusted(8, 0, -8, -1);
         p.setRenderHint(QPainter::Antialiasing);
         const QColor ink = row.isDimmed ? t.t3 : cell.color.isValid() ? cell.color : t.t1;
+        if (!cell.avatar.isEmpty()) {
+            const QRectF square(box.left(), box.center().y() - px(10), px(20), px(20));
+            p.setPen(Qt::NoPen);
+            p.setBrush(isSelected ? t.fill : t.bg3);
+            p.drawRoundedRect(square, 4, 4);
+            p.setFont(themeFont(Type::CaptionStrong));
+            p.setPen(isSelected ? QColor(Qt::white) : row.isDimmed ? t.t3 : t.t1);
+            p.drawText(square, Qt::AlignCenter, cell.avatar);
+            box.setLeft(square.right() + 10);
+        }
         if (!cell.icon.isEmpty()) {
             drawIcon(p, cell.icon, QRectF(box.left(), box.center().y() - 7, 14, 14), row.isDimmed ? t.t3 : cell.color.isValid() ? cell.color : t.t2);
             box.setLeft(box.left() + 21);
@@ -106,7 +116,7 @@ QVariant TableModel::data(const QModelIndex& index, int role) const {
 
 QVariant TableModel::headerData(int section, Qt::Orientation orientation, int role) const {
     if (orientation != Qt::Horizontal) return {};
-    if (role == Qt::DisplayRole) return m_headers.value(section);
+    if (role == Qt::DisplayRole) return section != m_sortColumn ? m_headers.value(section) : m_headers.value(section) + (m_order == Qt::AscendingOrder ? QStringLiteral(" ↑") : QStringLiteral(" ↓"));
     if (role == Qt::TextAlignmentRole) {
         const bool isRight = !m_rows.empty() && m_rows.front().cells[static_cast<std::size_t>(section)].isRight;
         return static_cast<int>(Qt::AlignVCenter | (isRight ? Qt::AlignRight : Qt::AlignLeft));
@@ -131,7 +141,7 @@ void TableModel::sort(int column, Qt::SortOrder order) {
     emit layoutChanged();
 }
 
-SimpleTable::SimpleTable(const QStringList& headers, const QList<int>& widths, int stretchColumn) {
+SimpleTable::SimpleTable(const QStringList& headers, const QList<int>& widths, int stretchColumn) : m_widths(widths), m_stretchColumn(stretchColumn) {
     m_model = new TableModel(this);
     m_model->setHeaders(headers);
     setModel(m_model);
@@ -162,7 +172,47 @@ SimpleTable::SimpleTable(const QStringList& headers, const QList<int>& widths, i
 void SimpleTable::setRows(std::vector<TableRow> rows) {
     const QString kept = currentId();
     m_model->setRows(std::move(rows));
+    if (m_isGrowing) setFixedHeight(contentSize().height());
     if (!kept.isEmpty()) select(kept);
+}
+
+void SimpleTable::setOptional(const QList<int>& columns, int stretchMinimum) {
+    m_optional = columns;
+    m_stretchMinimum = stretchMinimum;
+    fitColumns();
+}
+
+void SimpleTable::resizeEvent(QResizeEvent* event) {
+    QTableView::resizeEvent(event);
+    fitColumns();
+}
+
+void SimpleTable::fitColumns() {
+    if (m_optional.isEmpty()) return;
+    int needed = px(m_stretchMinimum);
+    for (int i = 0; i < m_widths.size(); ++i)
+        if (i != m_stretchColumn) needed += px(m_widths[i]);
+    for (const int column : m_optional) {
+        const bool hides = needed > viewport()->width();
+        if (hides) needed -= px(m_widths[column]);
+        if (isColumnHidden(column) != hides) setColumnHidden(column, hides);
+    }
+}
+
+void SimpleTable::setSortable() {
+    horizontalHeader()->setSectionsClickable(true);
+    connect(horizontalHeader(), &QHeaderView::sectionClicked, this, [this](int column) {
+        const bool turns = m_model->sortColumn() == column;
+        m_model->sort(column, turns && m_model->sortOrder() == Qt::AscendingOrder ? Qt::DescendingOrder : Qt::AscendingOrder);
+        horizontalHeader()->viewport()->update();
+    });
+}
+
+void SimpleTable::setGrowing() {
+    m_isGrowing = true;
+    setVerticalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
+    setFixedHeight(contentSize().height());
+    connect(&Theme::instance(), &Theme::changed, this, [this] { setFixedHeight(contentSize().height()); });
 }
 
 QString SimpleTable::currentId() const {

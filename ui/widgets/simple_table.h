@@ -23,6 +23,7 @@ struct TableCell {
     QList<qreal> dash;
     std::vector<float> sparkline;
     double share = -1;            ///< accent bar after the text, 0..1
+    QString avatar = {};          ///< a letter on a small square before the text
 };
 
 struct TableRow {
@@ -44,6 +45,8 @@ public:
     QVariant data(const QModelIndex& index, int role) const override;
     QVariant headerData(int section, Qt::Orientation orientation, int role) const override;
     void sort(int column, Qt::SortOrder order) override;
+    int sortColumn() const { return m_sortColumn; }
+    Qt::SortOrder sortOrder() const { return m_order; }
     QString pinned;               ///< id that stays on top
 
 private:
@@ -62,6 +65,12 @@ public:
     QString currentId() const;
     void select(const QString& id);
     QSize contentSize() const;
+    /// Grows with its rows, for tables that scroll with the page around them.
+    void setGrowing();
+    /// A click on a header sorts by it, another turns the order; an arrow in the header says so.
+    void setSortable();
+    /// Columns that go, in this order, when the table is too narrow for all of them.
+    void setOptional(const QList<int>& columns, int stretchMinimum = 120);
 
 signals:
     void selected(const QString& id);
@@ -71,9 +80,14 @@ signals:
 
 protected:
     void keyPressEvent(QKeyEvent*) override;
+    void resizeEvent(QResizeEvent* event) override;
 
 private:
+    void fitColumns();
+    QList<int> m_optional, m_widths;
+    int m_stretchColumn, m_stretchMinimum = 0;
     TableModel* m_model;
+    bool m_isGrowing = false;
 };
 
 }  // namespace luthier::ui

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The pages driven as a user would, on the demo model and with the real engine as their child.
+#include "client/cli_locator.h"
+#include "client/workbench.h"
+#include "pages/data_page.h"
+#include "pages/export_card.h"
+#include "pages/export_page.h"
+#include "pages/library_page.h"
+#include "pages/playground_column.h"
+#include "pages/playground_page.h"
+#include "pages/settings_page.h"
+#include "settings/settings.h"
+#include "widgets/heat_text.h"
+#include "widgets/length_histogram.h"
+#include "widgets/run_list.h"
+#include "widgets/simple_table.h"
+#include "widgets/token_view.h"
+
+#include <QComboBox>
+#include <QLabel>
+#include <QLineEdit>
+#include <QPlainTextEdit>
+#include <QProcess>
+#include <QPushButton>
+#include <QSignalSpy>
+#include <QStandardPaths>
+#include <QTemporaryDir>
+#include <QTest>
+
+using namespace luthier::ui;
+
+class PagesTest final : public QObject {
+    Q_OBJECT
+private slots:
+    void initTestCase();
+    void cleanupTestCase() { m_bench.reset(); }
+    void playgroundWritesAllColumnsTogether();
+    void playgroundNamesABadSeed();
+    void draggingTheLimitCutsRowsAndUndoRestoresThem();
+    void aBrokenFileIsToldInThePage();
+    void exportIsVerifiedAndListed();
+    void libraryShowsWhyAModelCannotBeTrained();
+    void settingsAreUndone();
+
+private:
+    QPushButton* button(QWidget& page, const QString& name);
+    QTemporaryDir m_folder;
+    std::unique_ptr<Workbench> m_bench;
+};
+
+void PagesTest::initTestCase() {
+    QVERIFY(!cliPath().isEmpty() && !demoFolder().isEmpty());
+    qputenv("XDG_CONFIG_HOME", m_folder.filePath("config").toUtf8());
+    QSettings::setPath(QSettings::IniFormat, QSettings::UserScope, m_folder.filePath("config"));
+    QDir(m_folder.path()).mkpath("workspace/models/strange");
+    QFile strange(m_folder.filePath("workspace/models/strange/config.json"));
+    QVERIFY(strange.open(QIODevice::WriteOnly));
+    strange.write(R"({"model_type": "strange-family", "architectures": ["StrangeModel"]})");
+    strange.close();
+    QProcess train;
+    train.start(cliPath(), {"train", demoFolder() + "/poems-lora.json", "--set", "train.max_steps=3", "--set", "train.eval_every=3", "--set", "train.sample_prompts=[]", "--workspace", m_folder.filePath("workspace")});
+    QVERIFY(train.waitForFinished(240000));
+    QCOMPARE(train.exitCode(), 0);
+    m_bench = std::make_unique<Workbench>(m_folder.filePath("workspace"));
+    m_bench->catalogue.refreshMethods();
+    m_bench->catalogue.refreshModels();
+    QTRY_VERIFY_WITH_TIMEOUT(m_bench->catalogue.modelsLoaded() && m_bench->catalogue.methodsLoaded() && m_bench->runs.isLoaded(), 30000);
+    QCOMPARE(m_bench->runs.runs().size(), std::size_t{1});
+}
+
+QPushButton* PagesTest::button(QWidget& page, const QString& name) {
+    for (QPushButton* each : page.findChildren<QPushButton*>())
+        if ((each->text().trimmed() == name || each->accessibleName() == name) && !each->isHidden()) return each;
+    return nullptr;
+}
+
+void PagesTest::playgroundWritesAllColumnsTogether() {
+    PlaygroundPage page(*m_bench);
+    page.resize(1200, 720);
+    page.show();
+    page.open(demoFolder() + "/story-2m", m_bench->runs.runs().front().folder + "/adapter");
+    const auto columns = page.findChildren<PlaygroundColumn*>();
+    QCOMPARE(columns.size(), 2);
+    QVERIFY(columns[0]->isBase() != columns[1]->isBase());
+    QTest::mouseClick(button(page, "Generate"), Qt::LeftButton);
+    QTRY_VERIFY_WITH_TIMEOUT(!columns[0]->text()->tokens().empty() && !columns[1]->text()->tokens().empty(), 60000);
+    QTRY_VERIFY_WITH_TIMEOUT(page.isSettled(), 60000);
+    for (PlaygroundColumn* column : columns) {
+        QVERIFY(column->text()->text().size() > 20);
+        for (const HeatToken& token : column->text()->tokens()) {
+            QVERIFY(token.probability > 0 && token.probability <= 1);
+            QCOMPARE(token.alternatives.size(), std::size_t{5});
+        }
+        QCOMPARE(column->text()->tokens().front().baseProbability >= 0, !column->isBase());
+    }
+}
+
+void PagesTest::playgroundNamesABadSeed() {
+    PlaygroundPage page(*m_bench);
+    page.resize(1200, 720);
+    page.show();
+    for (QLineEdit* field : page.findChildren<QLineEdit*>())
+        if (field->accessibleName().startsWith("Seed")) field->setText("seven");
+    QTest::mouseClick(button(page, "Generate"), Qt::LeftButton);
+    bool isTold = false;
+    for (const QLabel* label : page.findChildren<QLabel*>()) isTold = isTold || (label->text().contains("\"seven\"") && label->isVisible());
+    QVERIFY(isTold);
+}
+
+void PagesTest::draggingTheLimitCutsRowsAndUndoRestoresThem() {
+    DataPage page(*m_bench);
+    page.resize(1200, 720);
+    page.show();
+    page.open(demoFolder() + "/poems.jsonl");
+    auto* rows = page.findChild<TokenView*>();
+    auto* histogram = page.findChild<LengthHistogram*>();
+    QTRY_VERIFY_WITH_TIMEOUT(!rows->rows().empty(), 30000);
+    QCOMPARE(histogram->rowCount(), 480);
+    QCOMPARE(histogram->rowsOver(512), 0);
+    const int longest = histogram->longest();
+    emit histogram->chosen(50);
+    QTRY_VERIFY_WITH_TIMEOUT(rows->rows().front().cutTokens > 0, 30000);
+    const TokenRow& row = rows->rows().front();
+    const auto isCut = [](const TokenChip& chip) { return chip.state == TokenState::Cut; };
+    QCOMPARE(std::count_if(row.tokens.begin(), row.tokens.end(), isCut), row.cutTokens);
+    QCOMPARE(static_cast<std::int64_t>(row.tokens.size()) - row.cutTokens, 50);
+    QCOMPARE(histogram->longest(), longest);
+    m_bench->undo.undo();
+    QTRY_VERIFY_WITH_TIMEOUT(rows->rows().front().cutTokens == 0, 30000);
+}
+
+void PagesTest::aBrokenFileIsToldInThePage() {
+    const QString path = m_folder.filePath("broken.jsonl");
+    QFile file(path);
+    QVERIFY(file.open(QIODevice::WriteOnly));
+    file.write("{\"prompt\": \"a\", \"completion\": \"b\"}\n{\"prompt\": oops}\n");
+    file.close();
+    DataPage page(*m_bench);
+    page.resize(1200, 720);
+    page.show();
+    page.open(path);
+    const auto isTold = [&] {
+        for (const QLabel* label : page.findChildren<QLabel*>())
+            if (label->isVisible() && label->text().contains("broken.jsonl") && label->text().contains("row 2")) return true;
+        return false;
+    };
+    QTRY_VERIFY_WITH_TIMEOUT(isTold(), 30000);
+}
+
+void PagesTest::exportIsVerifiedAndListed() {
+    ExportPage page(*m_bench);
+    page.resize(1200, 720);
+    page.show();
+    page.enter();
+    QTRY_VERIFY_WITH_TIMEOUT(page.isSettled() && page.findChildren<ExportCard*>().size() >= 3, 30000);
+    ExportCard* peft = nullptr;
+    for (ExportCard* card : page.findChildren<ExportCard*>())
+        if (card->format() == "peft") peft = card;
+    QVERIFY(peft != nullptr && peft->state() == ExportCard::State::Ready);
+    emit peft->exportWanted();
+    QCOMPARE(peft->state(), ExportCard::State::Writing);
+    QTRY_COMPARE_WITH_TIMEOUT(peft->state(), ExportCard::State::Verified, 60000);
+    QVERIFY(QFileInfo::exists(m_folder.filePath("workspace/exports/poems-lora-peft/adapter_model.safetensors")));
+    QCOMPARE(page.findChild<SimpleTable*>()->rows()->rowCount(), 1);
+}
+
+void PagesTest::libraryShowsWhyAModelCannotBeTrained() {
+    LibraryPage page(*m_bench);
+    page.resize(1200, 720);
+    page.show();
+    auto* models = page.findChild<SimpleTable*>();
+    const QString path = QFileInfo(m_folder.filePath("workspace/models/strange")).absoluteFilePath();
+    QTRY_VERIFY(models->rows()->find(path) >= 0);
+    emit models->selected(path);
+    const auto isTold = [&] {
+        for (const QLabel* label : page.findChildren<QLabel*>())
+            if (label->text().contains("strange-family") && !label->isHidden()) return true;
+        return false;
+    };
+    QVERIFY(isTold());
+}
+
+void PagesTest::settingsAreUndone() {
+    SettingsPage page(*m_bench);
+    page.resize(1200, 720);
+    page.show();
+    for (QAbstractButton* each : page.findChildren<QAbstractButton*>())
+        if (each->accessibleName() == "Light") each->click();
+    QCOMPARE(Settings::value("appearance/theme").toString(), QStringLiteral("light"));
+    m_bench->undo.undo();
+    QCOMPARE(Settings::value("appearance/theme").toString(), QStringLiteral("dark"));
+}
+
+QTEST_MAIN(PagesTest)
+#include "pages_test.moc"
