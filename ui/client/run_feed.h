@@ -5,7 +5,7 @@
 
 #include "client/run_record.h"
 
-#include <QFile>
+#include <QJsonObject>
 #include <QObject>
 #include <QTimer>
 
@@ -40,8 +40,7 @@ private:
     void checkWorker();
 
     QString m_folder, m_errorFile;
-    QFile m_file;
-    QByteArray m_rest;
+    EventFollower m_follower;
     std::unique_ptr<RunRecord> m_record = std::make_unique<RunRecord>();
     QTimer m_timer, m_workerTimer;
     bool m_isCaughtUp = false, m_workerAlive = false;

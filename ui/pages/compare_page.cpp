@@ -296,7 +296,7 @@ void ComparePage::loadCurves() {
 }
 
 const std::vector<float>* ComparePage::xsOf(const RunRecord& record) const {
-    return m_plotGroup.unit() == XUnit::Step ? &record.series.step : m_plotGroup.unit() == XUnit::Tokens ? &record.series.tokens : &record.series.seconds;
+    return m_plotGroup.unit() == XUnit::Step ? &record.curves.step : m_plotGroup.unit() == XUnit::Tokens ? &record.curves.tokens : &record.curves.seconds;
 }
 
 void ComparePage::rebuildCurves() {
@@ -311,8 +311,8 @@ void ComparePage::rebuildCurves() {
         PlotCurve* curve = m_plot->addCurve();
         if (isEval) {
             auto points = std::make_shared<std::pair<std::vector<float>, std::vector<float>>>();
-            for (const EvalPoint& e : data.record->evals) {
-                points->first.push_back(static_cast<float>(m_plotGroup.unit() == XUnit::Step ? static_cast<double>(e.step) : m_plotGroup.unit() == XUnit::Tokens ? e.tokens : e.seconds));
+            for (const EvalPoint& e : data.record->snapshot.evals) {
+                points->first.push_back(static_cast<float>(m_plotGroup.unit() == XUnit::Step ? static_cast<double>(e.step) : m_plotGroup.unit() == XUnit::Tokens ? static_cast<double>(e.tokens) : e.trainSeconds));
                 points->second.push_back(static_cast<float>(e.loss));
             }
             curve->x = &points->first;
@@ -320,7 +320,7 @@ void ComparePage::rebuildCurves() {
             curve->keep = points;
         } else {
             data.smoother.setWeight(m_slider->value() / 100.0);
-            data.smoother.extend(data.record->series.loss, data.smoothed);
+            data.smoother.extend(data.record->curves.loss, data.smoothed);
             curve->x = xsOf(*data.record);
             curve->y = &data.smoothed;
             curve->keep = found->second;
@@ -439,7 +439,7 @@ void ComparePage::exportAs(const QString& suffix) {
             out.write("run,step,tokens,seconds,loss\n");
             for (const auto& [id, curve] : m_curves) {
                 if (m_hidden.contains(id)) continue;
-                const StepSeries& s = curve->record->series;
+                const RunCurves& s = curve->record->curves;
                 for (std::size_t i = 0; i < s.size(); ++i)
                     out.write(QStringLiteral("%1,%2,%3,%4,%5\n").arg(id).arg(s.step[i], 0, 'f', 0).arg(s.tokens[i], 0, 'f', 0).arg(s.seconds[i]).arg(s.loss[i]).toUtf8());
             }

@@ -111,10 +111,11 @@ void FailedView::show(const RunInfo& info, const RunFeed& feed) {
     m_config = info.config;
     for (const char* key : {"versions", "hardware", "inputs"}) m_config.remove(QLatin1String(key));
     const RunRecord& r = feed.record();
-    const QString code = r.failure["code"].toString();
+    const Problem failure = r.snapshot.failure.value_or(Problem{});
+    const QString code = QString::fromStdString(failure.code);
     const QString errors = feed.errorText();
-    m_title->setText(r.failure["message"].toString(tr("The run failed.")));
-    m_text->setText(QStringList{r.failure["hint"].toString(), tr("Your settings and data are unchanged.")}.join(" ").trimmed());
+    m_title->setText(failure.message.empty() ? tr("The run failed.") : QString::fromStdString(failure.message));
+    m_text->setText(QStringList{QString::fromStdString(failure.hint), tr("Your settings and data are unchanged.")}.join(" ").trimmed());
     while (QLayoutItem* item = m_facts->takeAt(0)) {
         delete item->widget();
         delete item;
@@ -130,12 +131,12 @@ void FailedView::show(const RunInfo& info, const RunFeed& feed) {
         m_facts->addWidget(line);
     };
     fact(tr("Code"), code.isEmpty() ? tr("unknown") : code);
-    if (!r.failure["field"].toString().isEmpty()) fact(tr("Field"), r.failure["field"].toString());
-    fact(tr("Step"), r.lastStep > 0 ? format::count(r.lastStep) : tr("before the first"));
-    if (!r.phaseName.isEmpty()) fact(tr("Phase"), r.phaseName);
-    if (r.peakBytes > 0) fact(r.memoryIsDevice ? tr("Device memory, peak") : tr("Process memory, peak"), format::bytes(r.peakBytes));
-    fact(tr("Last checkpoint"), r.checkpoints.empty() ? tr("none yet") : tr("step %1").arg(r.checkpoints.back().step));
-    m_diagnostics = tr("Run %1").arg(m_id) + "\n" + QString::fromUtf8(QJsonDocument(r.failure).toJson()) + "\n" + errors + "\n" + QString::fromUtf8(QJsonDocument(m_config).toJson());
+    if (!failure.field.empty()) fact(tr("Field"), QString::fromStdString(failure.field));
+    fact(tr("Step"), r.lastStep() > 0 ? format::count(r.lastStep()) : tr("before the first"));
+    if (!r.snapshot.phase.name.empty()) fact(tr("Phase"), QString::fromStdString(r.snapshot.phase.name));
+    if (r.snapshot.peakBytes() > 0) fact(r.memoryIsDevice() ? tr("Device memory, peak") : tr("Process memory, peak"), format::bytes(static_cast<double>(r.snapshot.peakBytes())));
+    fact(tr("Last checkpoint"), r.snapshot.checkpoints.empty() ? tr("none yet") : tr("step %1").arg(r.snapshot.checkpoints.back().step));
+    m_diagnostics = tr("Run %1").arg(m_id) + "\n" + QStringLiteral("%1: %2 %3").arg(code, QString::fromStdString(failure.message), QString::fromStdString(failure.hint)) + "\n" + errors + "\n" + QString::fromUtf8(QJsonDocument(m_config).toJson());
 
     m_fixes.clear();
     m_chosen = 0;

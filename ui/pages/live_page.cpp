@@ -162,7 +162,7 @@ void LivePage::follow(const QString& id) {
     connect(m_feed, &RunFeed::workerLost, this, [this] {
         m_isLost = true;
         const QString words = m_feed->errorText().section('\n', -1);
-        m_banner->show("warn", tr("The training process is gone. Everything up to step %1 is kept. %2").arg(format::count(m_feed->record().lastStep), words.startsWith('{') ? QString() : words));
+        m_banner->show("warn", tr("The training process is gone. Everything up to step %1 is kept. %2").arg(format::count(m_feed->record().lastStep()), words.startsWith('{') ? QString() : words));
         m_bench.runs.refresh();
         refresh();
     });
@@ -177,7 +177,7 @@ void LivePage::follow(const QString& id) {
 
 QString LivePage::statusNow() const {
     if (!m_feed) return {};
-    const QString status = m_feed->record().status;
+    const QString status = m_feed->record().status();
     const bool isOver = status == "finished" || status == "failed" || status == "stopped";
     if (isOver) return status;
     if (m_isLost) return "interrupted";
@@ -202,9 +202,9 @@ void LivePage::refresh() {
     }
     RunInfo info = known ? *known : fallback;
     const RunRecord& record = m_feed->record();
-    if (info.maxSteps <= 0 && record.epoch > 0 && record.lastStep > 0) {   // told in epochs: steps follow from the pace so far
+    if (info.maxSteps <= 0 && record.epoch() > 0 && record.lastStep() > 0) {   // told in epochs: steps follow from the pace so far
         const double epochs = info.config.value("train")["epochs"].toDouble(3);
-        info.maxSteps = std::max<std::int64_t>(record.lastStep, std::llround(static_cast<double>(record.lastStep) / record.epoch * epochs));
+        info.maxSteps = std::max<std::int64_t>(record.lastStep(), std::llround(static_cast<double>(record.lastStep()) / record.epoch() * epochs));
     }
     const QString status = statusNow();
     const bool isOver = status == "finished" || status == "failed" || status == "stopped" || status == "interrupted";
@@ -224,8 +224,8 @@ void LivePage::refresh() {
         m_log->show(*m_feed);
     }
     if (!isOver && m_feed->isWorkerAlive() && info.maxSteps > 0)
-        m_queue->showProgress(m_id, static_cast<double>(record.lastStep) / static_cast<double>(info.maxSteps),
-                              tr("%1 · step %2 of %3").arg(methodTitle(info.method), format::count(record.lastStep), format::count(info.maxSteps)));
+        m_queue->showProgress(m_id, static_cast<double>(record.lastStep()) / static_cast<double>(info.maxSteps),
+                              tr("%1 · step %2 of %3").arg(methodTitle(info.method), format::count(record.lastStep()), format::count(info.maxSteps)));
     emit contextChanged();
 }
 
