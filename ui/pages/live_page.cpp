@@ -23,6 +23,11 @@ LivePage::LivePage(Workbench& bench) : Page(bench) {
     add->setParent(this);
     add->hide();
     connect(add, &QPushButton::clicked, this, [this] { m_bench.goTo(PageId::NewRun); });
+    m_queueButton = makeButton(tr("Queue"), "check", 28);
+    m_queueButton->setCheckable(true);
+    m_queueButton->setParent(this);
+    m_queueButton->hide();
+    connect(m_queueButton, &QPushButton::toggled, this, &LivePage::foldQueue);
     m_actions = {add};
 
     m_runView = new QWidget;
@@ -125,7 +130,18 @@ QString LivePage::context() const {
 
 void LivePage::resizeEvent(QResizeEvent* event) {
     Page::resizeEvent(event);
-    m_queue->setVisible(width() >= px(1288) || m_stack->currentWidget() == m_empty || m_stack->currentWidget() == m_waiting);
+    foldQueue();
+}
+
+/// Below 1360 the queue gives its place to the plots and comes with a button in the top bar.
+void LivePage::foldQueue() {
+    const bool isNarrow = width() < px(1288), hasRun = m_stack->currentWidget() == m_runView;
+    const qsizetype actions = m_actions.size();
+    m_actions = isNarrow && hasRun ? QList<QWidget*>{m_queueButton, m_actions.back()} : QList<QWidget*>{m_actions.back()};
+    const std::size_t waiting = m_bench.queue.waiting().size();
+    m_queueButton->setText(waiting > 0 ? tr("Queue, %1").arg(waiting) : tr("Queue"));
+    m_queue->setVisible(!isNarrow || !hasRun || m_queueButton->isChecked());
+    if (m_actions.size() != actions) emit contextChanged();
 }
 
 void LivePage::enter() {
@@ -190,9 +206,11 @@ void LivePage::refresh() {
         if (run.id == m_id) {
             m_waiting->set("clock", run.name, tr("Waits in the queue and starts when the runs before it are done. %1").arg(run.words), {});
             m_stack->setCurrentWidget(m_waiting);
+            foldQueue();
             return;
         }
     m_stack->setCurrentWidget(m_runView);
+    foldQueue();
     const RunInfo* known = m_bench.runs.find(m_id);
     RunInfo fallback;
     if (!known) {

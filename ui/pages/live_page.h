@@ -8,6 +8,7 @@
 #include <QPointer>
 #include <QTimer>
 
+class QPushButton;
 class QSplitter;
 class QStackedWidget;
 
@@ -41,6 +42,7 @@ protected:
 private:
     void follow(const QString& id);
     void refresh();
+    void foldQueue();
     void command(const QString& name, const QJsonObject& more = {});
     QString statusNow() const;
 
@@ -60,6 +62,7 @@ private:
     FailedView* m_failed;
     QueuePane* m_queue;
     EmptyState *m_empty, *m_waiting;
+    QPushButton* m_queueButton;
     bool m_isLost = false;
 };
 

@@ -36,7 +36,7 @@ void RunProgress::paintEvent(QPaintEvent*) {
 RunHeader::RunHeader() {
     auto* column = makeColumn(8);
     column->setContentsMargins(16, 12, 16, 10);
-    auto* row = makeRow(24);
+    auto* row = makeRow(20);
     auto* names = makeColumn(3);
     auto* first = makeRow(8);
     m_chip = new Chip;
@@ -44,9 +44,10 @@ RunHeader::RunHeader() {
     first->addWidget(m_chip);
     first->addWidget(m_name, 1);
     m_words = new ElidedLabel({}, "table", "t2");
+    m_words->setMinimumWidth(px(150));
     names->addLayout(first);
     names->addWidget(m_words);
-    row->addLayout(names, 10);
+    row->addLayout(names, 40);
     m_step = new StatTile(tr("Step"));
     m_epoch = new StatTile(tr("Epoch"));
     m_elapsed = new StatTile(tr("Elapsed"));
@@ -54,7 +55,7 @@ RunHeader::RunHeader() {
     m_best = new StatTile(tr("Best evaluation"));
     m_speed = new StatTile(tr("Speed"));
     for (StatTile* tile : {m_step, m_epoch, m_elapsed, m_left, m_best, m_speed}) row->addWidget(tile);
-    row->addStretch(4);
+    row->addStretch(1);
     auto* buttons = makeRow(8);
     m_pause = makeButton(tr("Pause"), "plain", 32, "pause");
     m_checkpoint = makeButton(tr("Checkpoint"), "plain", 32, "flag");

@@ -27,7 +27,11 @@ namespace {
 class LossLegend final : public QWidget {
 public:
     void setColor(const QColor& color) { m_color = color; update(); }
-    QSize sizeHint() const override { return {px(230), px(24)}; }
+    QSize sizeHint() const override {
+        const QFontMetrics metrics(themeFont(Type::Table));
+        return {metrics.horizontalAdvance(tr("smoothed") + tr("raw") + tr("evaluation")) + 3 * 20 + 2 * 14 + 2, px(24)};
+    }
+    QSize minimumSizeHint() const override { return {0, px(24)}; }
 
 protected:
     void paintEvent(QPaintEvent*) override {
@@ -36,21 +40,22 @@ protected:
         p.setRenderHint(QPainter::Antialiasing);
         p.setFont(themeFont(Type::Table));
         double x = 0;
-        const auto words = [&](const QString& text) {
+        const double y = height() / 2.0;
+        // An entry that does not fit whole is left out: half a word says less than none.
+        const auto entry = [&](const QString& text, const QPen& pen, bool isDiamond) {
+            const double end = x + 20 + p.fontMetrics().horizontalAdvance(text);
+            if (end > width()) return;
+            p.setPen(pen);
+            const QPointF c(x + 8, y);
+            if (isDiamond) p.drawPolygon(QPolygonF(QList<QPointF>{c + QPointF(0, -4.5), c + QPointF(4.5, 0), c + QPointF(0, 4.5), c + QPointF(-4.5, 0)}));
+            else p.drawLine(QPointF(x, y), QPointF(x + 14, y));
             p.setPen(t.t2);
             p.drawText(QRectF(x + 20, 0, 200, height()), Qt::AlignVCenter, text);
-            x += 20 + p.fontMetrics().horizontalAdvance(text) + 14;
+            x = end + 14;
         };
-        p.setPen(QPen(m_color, 2));
-        p.drawLine(QPointF(x, height() / 2.0), QPointF(x + 14, height() / 2.0));
-        words(tr("smoothed"));
-        p.setPen(QPen(withAlpha(m_color, 0.35), 1.5));
-        p.drawLine(QPointF(x, height() / 2.0), QPointF(x + 14, height() / 2.0));
-        words(tr("raw"));
-        p.setPen(QPen(t.t1, 1.5));
-        const QPointF c(x + 8, height() / 2.0);
-        p.drawPolygon(QPolygonF(QList<QPointF>{c + QPointF(0, -4.5), c + QPointF(4.5, 0), c + QPointF(0, 4.5), c + QPointF(-4.5, 0)}));
-        words(tr("evaluation"));
+        entry(tr("smoothed"), QPen(m_color, 2), false);
+        entry(tr("raw"), QPen(withAlpha(m_color, 0.35), 1.5), false);
+        entry(tr("evaluation"), QPen(t.t1, 1.5), true);
     }
 
 private:
@@ -68,6 +73,7 @@ RunPlots::RunPlots() {
     m_lossValue = makeLabel(QStringLiteral("–"), "strong");
     auto* legend = new LossLegend;
     legend->setObjectName("legend");
+    legend->setAccessibleName(tr("Legend: smoothed, raw, evaluation"));
     m_slider = new QSlider(Qt::Horizontal);
     m_slider->setRange(0, 99);
     m_slider->setFixedWidth(px(80));
@@ -109,7 +115,6 @@ RunPlots::RunPlots() {
     m_memory = makeSmall(tr("Memory"), Plot::YRule::FromZero);
     m_rate.plot->yText = [](double v) { return format::rate(v); };
     m_speed.plot->yText = [](double v) { return v >= 1000 ? format::real(std::round(v / 100) / 10) + " k" : format::real(v); };
-    m_memory.plot->yText = [](double v) { return format::real(std::round(v * 100) / 100); };
     auto* edit = makeIconButton("pencil", tr("Change the learning rate from the next step on"), 24);
     m_rate.header->addRight(edit);
     connect(edit, &QPushButton::clicked, this, [this] {
@@ -258,8 +263,10 @@ void RunPlots::show(const RunRecord& record, bool isLive) {
     const auto peak = static_cast<double>(record.snapshot.peakBytes());
     const bool inGib = peak > 1.5e9;
     const double unit = inGib ? 1024.0 * 1024 * 1024 : 1024.0 * 1024;
-    m_memory.header->setTitle(record.memoryIsDevice() ? tr("GPU memory") : tr("Process memory"));
+    m_memory.header->setTitle(tr("Memory"));
+    m_memory.header->setNote(record.memoryIsDevice() ? tr("from the allocator") : tr("from the process"));
     m_memory.value->setText(record.curves.size() ? QStringLiteral("%1 %2").arg(last(record.curves.memoryBytes) / unit, 0, 'f', inGib ? 2 : 0).arg(inGib ? "GiB" : "MiB") : QStringLiteral("–"));
+    m_memory.plot->yUnit = unit;
     m_memory.plot->yText = [unit](double v) { return format::real(std::round(v / unit * 10) / 10); };
     m_norm.plot->lines.clear();
     if (m_clip > 0) m_norm.plot->lines.push_back({m_clip, t.warn, tr("clipped above %1").arg(format::real(m_clip)), true});

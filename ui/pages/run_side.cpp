@@ -67,6 +67,7 @@ void ParametersPane::show(const RunRecord& record) {
         else rest += parts[i].parameters;
     }
     if (rest > 0) rows.push_back({tr("%1 other parts").arg(parts.size() - named), static_cast<double>(rest), format::count(rest), Theme::tokens().acc, {}});
+    if (record.snapshot.frozen > 0) rows.push_back({tr("Frozen"), static_cast<double>(0), format::count(record.snapshot.frozen), Theme::tokens().frozen, {}});
     m_parts->set(std::move(rows));
 }
 
@@ -124,9 +125,14 @@ SamplesPane::SamplesPane() {
     head->addWidget(m_next);
     column->addLayout(head);
     m_promptText = new ElidedLabel({}, "table", "t2");
-    m_promptText->setProperty("surface", "bg2");
-    m_promptText->setContentsMargins(8, 3, 8, 3);
-    column->addWidget(m_promptText);
+    auto* promptBox = new QWidget;
+    promptBox->setProperty("surface", "bg2");
+    promptBox->setAttribute(Qt::WA_StyledBackground);
+    auto* promptRow = makeRow(0);
+    promptRow->setContentsMargins(8, 3, 8, 3);
+    promptRow->addWidget(m_promptText);
+    promptBox->setLayout(promptRow);
+    column->addWidget(promptBox);
     m_empty = makeLabel(tr("Texts appear here after each evaluation, when the run has sample prompts."), "table", "t3");
     m_empty->setWordWrap(true);
     m_empty->setAlignment(Qt::AlignTop);
@@ -170,7 +176,7 @@ void SamplesPane::render() {
     for (QWidget* widget : {static_cast<QWidget*>(m_back), static_cast<QWidget*>(m_next), static_cast<QWidget*>(m_which)}) widget->setVisible(m_prompts.size() > 1);
     m_back->setEnabled(m_prompt > 0);
     m_next->setEnabled(m_prompt + 1 < m_prompts.size());
-    m_promptText->setVisible(!m_prompts.isEmpty());
+    m_promptText->parentWidget()->setVisible(!m_prompts.isEmpty());
     m_empty->setVisible(m_prompts.isEmpty());
     m_promptText->setWhole(m_prompts.value(m_prompt));
     while (QLayoutItem* item = m_list->layout()->takeAt(0)) {

@@ -46,7 +46,14 @@ QString axisNumber(double value, XUnit unit) {
 
 class XTicker final : public QCPAxisTicker {
 public:
-    explicit XTicker(PlotGroup& group) : m_group(group) {}
+    XTicker(PlotGroup& group, std::function<bool(double, const QString&)> isHidden) : m_group(group), m_isHidden(std::move(isHidden)) {}
+
+    void generate(const QCPRange& range, const QLocale& locale, QChar format, int precision, QVector<double>& ticks, QVector<double>* subTicks, QVector<QString>* labels) override {
+        QCPAxisTicker::generate(range, locale, format, precision, ticks, subTicks, labels);
+        if (!labels) return;
+        for (qsizetype i = 0; i < std::min(ticks.size(), labels->size()); ++i)
+            if (m_isHidden(ticks[i], (*labels)[i])) (*labels)[i].clear();
+    }
 
 protected:
     double getTickStep(const QCPRange& range) override {
@@ -59,6 +66,7 @@ protected:
 
 private:
     PlotGroup& m_group;
+    std::function<bool(double, const QString&)> m_isHidden;   ///< labels under the axis' name
 };
 
 template <class Base>
@@ -67,6 +75,10 @@ public:
     explicit YTicker(const Plot& plot) : m_plot(plot) {}
 
 protected:
+    double getTickStep(const QCPRange& range) override {
+        if (m_plot.yUnit == 1) return Base::getTickStep(range);
+        return Base::getTickStep(QCPRange(range.lower / m_plot.yUnit, range.upper / m_plot.yUnit)) * m_plot.yUnit;
+    }
     QString getTickLabel(double tick, const QLocale& locale, QChar format, int precision) override {
         if (m_plot.yText) return m_plot.yText(tick);
         Q_UNUSED(locale) Q_UNUSED(format) Q_UNUSED(precision)
@@ -148,7 +160,7 @@ Plot::Plot(PlotGroup& group, YRule rule, const QString& accessibleName) : m_grou
     m_plot->layer("overlay")->setMode(QCPLayer::lmBuffered);
     QCPAxisRect* rect = m_plot->axisRect();
     rect->setAutoMargins(QCP::msNone);
-    m_plot->xAxis->setTicker(QSharedPointer<QCPAxisTicker>(new XTicker(group)));
+    m_plot->xAxis->setTicker(QSharedPointer<QCPAxisTicker>(new XTicker(group, [this](double tick, const QString& text) { return isUnderXLabel(tick, text); })));
     setLog(m_isLog);
     new PlotPainter(m_plot, "background", true, [this](QPainter& p) { paintBackground(p); });
     new PlotPainter(m_plot, "raw", true, [this](QPainter& p) { paintCurves(p, true); });
@@ -156,7 +168,6 @@ Plot::Plot(PlotGroup& group, YRule rule, const QString& accessibleName) : m_grou
     new PlotPainter(m_plot, "events", false, [this](QPainter& p) { paintEvents(p); });
     new PlotPainter(m_plot, "overlay", false, [this](QPainter& p) { paintOverlay(p); });
     m_timer.setSingleShot(true);
-    m_timer.setInterval(33);
     connect(&m_timer, &QTimer::timeout, this, &Plot::refreshNow);
     connect(&group, &PlotGroup::rangeChanged, this, &Plot::refresh);
     connect(&group, &PlotGroup::unitChanged, this, &Plot::refresh);
@@ -218,18 +229,20 @@ void Plot::applyTheme() {
 void Plot::resizeEvent(QResizeEvent*) { refresh(); }
 
 void Plot::refresh() {
-    if (!m_timer.isActive()) m_timer.start();
+    if (m_timer.isActive()) return;
+    // Sixty times a second at most, counted from drawing to drawing: a pan is fluent and a burst of data costs one drawing.
+    constexpr qint64 kFrameMs = 16;
+    m_timer.start(m_sinceDraw.isValid() ? static_cast<int>(std::clamp<qint64>(kFrameMs - m_sinceDraw.elapsed(), 0, kFrameMs)) : 0);
 }
 
 void Plot::refreshNow() {
     if (!isVisible() && !m_isExporting) return;
-    QElapsedTimer clock;
-    clock.start();
+    m_sinceDraw.start();
     for (const auto& curve : curves)
         if (curve->y) curve->pyramid.extend(*curve->y);
     applyRanges();
     m_plot->replot(QCustomPlot::rpImmediateRefresh);
-    m_lastDrawMs = static_cast<double>(clock.nsecsElapsed()) / 1e6;
+    m_lastDrawMs = static_cast<double>(m_sinceDraw.nsecsElapsed()) / 1e6;
 }
 
 void Plot::applyRanges() {
@@ -304,9 +317,6 @@ void Plot::paintBackground(QPainter& p) {
             p.setPen(QPen(withAlpha(t.t3, 0.16), 1));
             p.setClipRect(QRectF(from, area.top(), area.right() - from, area.height()));
             for (double x = from - area.height(); x < area.right(); x += 7) p.drawLine(QPointF(x, area.bottom()), QPointF(x + area.height(), area.top()));
-            p.setFont(themeFont(Type::Table));
-            p.setPen(t.t3);
-            if (area.right() - from > 110) p.drawText(QRectF(from + 12, area.top() + 6, 200, 20), Qt::AlignLeft | Qt::AlignVCenter, hatchLabel);
             p.setClipping(false);
         }
     }
@@ -322,10 +332,6 @@ void Plot::paintBackground(QPainter& p) {
         p.setRenderHint(QPainter::Antialiasing, false);
         p.setPen(QPen(line.color, 1, line.isDashed ? Qt::DashLine : Qt::SolidLine));
         p.drawLine(QPointF(area.left(), y), QPointF(area.right(), y));
-        p.setFont(themeFont(Type::Caption));
-        p.setPen(t.t2);
-        const bool isAbove = y - area.top() > 18;
-        p.drawText(QRectF(area.left(), isAbove ? y - 18 : y + 2, area.width() - 2, 16), Qt::AlignRight | Qt::AlignVCenter, line.label);
     }
 }
 
@@ -411,6 +417,7 @@ void Plot::paintCurves(QPainter& p, bool raw) {
 void Plot::paintEvents(QPainter& p) {
     const Tokens& t = m_isExporting ? exportTokens() : Theme::tokens();
     const QRectF area = plotRect();
+    m_labels.clear();
     p.setRenderHint(QPainter::Antialiasing);
     if (!points.empty()) {
         QPolygonF path;
@@ -434,13 +441,24 @@ void Plot::paintEvents(QPainter& p) {
         }
         if (!pointLabel.isEmpty() && best.x() > 0) {
             p.setFont(themeFont(Type::Caption));
-            const double w = p.fontMetrics().horizontalAdvance(pointLabel);
-            const bool fitsRight = best.x() + 20 + w < area.right();
-            const QRectF box(fitsRight ? best.x() + 14 : best.x() - w - 14, best.y() - (fitsRight ? 8 : 24), w + 2, 16);
-            p.fillRect(box.adjusted(-2, 0, 2, 0), withAlpha(t.bg1, 0.8));
-            p.setPen(t.t1);
-            p.drawText(box, Qt::AlignVCenter, pointLabel);
+            const double w = p.fontMetrics().horizontalAdvance(pointLabel) + 2;
+            paintLabel(p, pointLabel, {best + QPointF(14, -8), best + QPointF(8, -26), best + QPointF(8, 10), best + QPointF(-w / 2, -30), best + QPointF(-w / 2, 14), best + QPointF(-w - 8, -26),
+                                       best + QPointF(-w - 8, 10), best + QPointF(8, -44), best + QPointF(8, 28)}, t.t1);
         }
+    }
+    if (const double from = std::max(pixelX(hatchFrom), area.left()); hatchTo > hatchFrom && !hatchLabel.isEmpty()) {
+        p.setFont(themeFont(Type::Table));
+        if (area.right() - from > p.fontMetrics().horizontalAdvance(hatchLabel) + 24) paintLabel(p, hatchLabel, {QPointF(from + 12, area.top() + 8), QPointF(from + 12, area.bottom() - 28)}, t.t3);
+    }
+    for (const PlotLine& line : lines) {
+        const double y = pixelY(line.y);
+        if (y < area.top() - 1 || y > area.bottom() + 1 || line.label.isEmpty()) continue;
+        p.setFont(themeFont(Type::Caption));
+        const double w = p.fontMetrics().horizontalAdvance(line.label) + 4;
+        QList<QPointF> corners;
+        for (double x : {area.right() - w, area.left() + 4, area.center().x() - w / 2})
+            for (double top : {y - 18, y + 3}) corners << QPointF(x, top);
+        paintLabel(p, line.label, corners, t.t2);
     }
     for (const PlotMark& mark : marks) {
         if (mark.x < m_group.low() || mark.x > m_group.high()) continue;
@@ -462,6 +480,50 @@ void Plot::paintEvents(QPainter& p) {
         p.drawText(box, Qt::AlignRight | Qt::AlignVCenter, xLabel);
     }
     if (showEndLabels) paintEndLabels(p);
+}
+
+bool Plot::isUnderXLabel(double tick, const QString& text) const {
+    if (xLabel.isEmpty()) return false;
+    const QFontMetrics metrics(themeFont(Type::Caption));
+    return pixelX(tick) + metrics.horizontalAdvance(text) / 2.0 + 8 > plotRect().right() - metrics.horizontalAdvance(xLabel);
+}
+
+/// How much a text in `box` would hide or leave the plot; 0 = nothing. Curves are looked at in a few places only.
+double Plot::crowding(const QRectF& box) const {
+    const QRectF area = plotRect();
+    double sum = area.contains(box) ? 0 : 50;
+    for (const QRectF& taken : m_labels) sum += taken.intersects(box) ? 100 : 0;
+    const QRectF wide = box.adjusted(-2, -2, 2, 2);
+    for (const PlotPoint& point : points) sum += wide.contains(QPointF(pixelX(point.x), pixelY(point.y))) ? 4 : 0;
+    for (const auto& curve : curves) {
+        if (!curve->isVisible || !curve->x || curve->x->empty()) continue;
+        for (int i = 0; i <= 8; ++i) {
+            const double x = m_plot->xAxis->pixelToCoord(box.left() + box.width() * i / 8);
+            if (x > curve->x->back()) break;
+            const int at = nearest(*curve, x);
+            if (at >= 0 && wide.contains(QPointF(box.center().x(), pixelY((*curve->y)[static_cast<std::size_t>(at)])))) sum += curve->isRaw ? 0.4 : 1;
+        }
+    }
+    return sum;
+}
+
+/// Draws `text` with its top left corner at the least crowded of `corners`; the first of equals wins.
+void Plot::paintLabel(QPainter& p, const QString& text, const QList<QPointF>& corners, const QColor& color) {
+    const Tokens& t = m_isExporting ? exportTokens() : Theme::tokens();
+    const QSizeF size(p.fontMetrics().horizontalAdvance(text) + 2, 16);
+    QRectF chosen;
+    double least = 1e9;
+    for (const QPointF& corner : corners) {
+        const QRectF box(corner, size);
+        const double crowd = crowding(box);
+        if (crowd >= least) continue;
+        least = crowd;
+        chosen = box;
+    }
+    p.fillRect(chosen.adjusted(-2, 0, 2, 0), withAlpha(t.bg1, 0.85));
+    p.setPen(color);
+    p.drawText(chosen, Qt::AlignCenter, text);
+    m_labels << chosen;
 }
 
 void Plot::paintEndLabels(QPainter& p) {

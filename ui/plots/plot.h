@@ -7,6 +7,7 @@
 #include "plots/minmax_pyramid.h"
 
 #include <QColor>
+#include <QElapsedTimer>
 #include <QList>
 #include <QTimer>
 #include <QWidget>
@@ -93,6 +94,7 @@ public:
     bool showEndLabels = false;
     bool showXTag = false;                                ///< "step 612" on the axis
     std::function<QString(double)> yText;                 ///< labels of the y axis
+    double yUnit = 1;                                     ///< y ticks are round multiples of this, such as a MiB
 
     PlotCurve* addCurve();
     void setLog(bool log);
@@ -130,6 +132,9 @@ private:
     double pixelX(double x) const;
     double pixelY(double y) const;
     QRectF plotRect() const;
+    bool isUnderXLabel(double tick, const QString& text) const;
+    double crowding(const QRectF& box) const;
+    void paintLabel(QPainter& p, const QString& text, const QList<QPointF>& corners, const QColor& color);
     int curveNear(QPointF point) const;
 
     PlotGroup& m_group;
@@ -138,6 +143,8 @@ private:
     QTimer m_timer;
     bool m_isLog = false, m_isCompact = false, m_isExporting = false;
     double m_dragFrom, m_dragTo, m_panFrom, m_lastDrawMs = 0;
+    QElapsedTimer m_sinceDraw;
+    QList<QRectF> m_labels;                               ///< places taken by texts inside the plot, of the drawing under way
 };
 
 }  // namespace luthier::ui
