@@ -92,7 +92,7 @@ protected:
     bool event(QEvent*) override;
 
 private:
-    void paintLabels(QPainter& p, const QRectF& area) const;
+    void paintLabels(QPainter& p, const QRectF& area, const QPolygonF& front) const;
     int pointAt(QPointF position) const;
     QString words(const Point& point) const;
     std::vector<Point> m_points;

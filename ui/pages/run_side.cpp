@@ -39,6 +39,7 @@ ParametersPane::ParametersPane() {
     column->addWidget(m_bar);
     column->addSpacing(8);
     column->addWidget(m_parts);
+    column->addStretch(1);
     setLayout(column);
     setSizePolicy(QSizePolicy::Preferred, QSizePolicy::Maximum);
 }

@@ -115,7 +115,7 @@ void ScatterPlot::paintEvent(QPaintEvent*) {
             p.drawEllipse(m_at[i], 8, 8);
         }
     }
-    paintLabels(p, area);
+    paintLabels(p, area, front);
     p.setFont(themeFont(Type::Caption));
     p.setPen(QPen(t.t2, 1, Qt::DashLine));
     const double foot = height() - px(12);
@@ -128,7 +128,7 @@ void ScatterPlot::paintEvent(QPaintEvent*) {
 
 /// The selected point first, then the others from left to right. A label that finds no free place is left out: its point still
 /// answers to the mouse, and the table above names every run.
-void ScatterPlot::paintLabels(QPainter& p, const QRectF& area) const {
+void ScatterPlot::paintLabels(QPainter& p, const QRectF& area, const QPolygonF& front) const {
     const Tokens& t = Theme::tokens();
     std::vector<std::size_t> order(m_points.size());
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -139,6 +139,7 @@ void ScatterPlot::paintLabels(QPainter& p, const QRectF& area) const {
     QList<QRectF> taken;
     for (const QPointF& at : m_at) taken << QRectF(at.x() - 7, at.y() - 7, 14, 14);
     const QRectF room = QRectF(2, 2, width() - 4, area.bottom() - 2);
+    for (qsizetype i = 1; i < front.size(); ++i) taken << QRectF(front[i - 1], front[i]).normalized().adjusted(-1, -1, 1, 1);
     for (std::size_t i : order) {
         const bool isSelected = m_points[i].id == m_selected;
         p.setFont(themeFont(isSelected ? Type::CaptionStrong : Type::Caption));

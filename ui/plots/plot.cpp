@@ -246,7 +246,15 @@ void Plot::refreshNow() {
 }
 
 void Plot::applyRanges() {
-    const int right = showEndLabels ? px(84) : px(m_isCompact ? 16 : 20);
+    int right = px(m_isCompact ? 16 : 20);
+    m_endLabelWidth = 0;
+    if (showEndLabels) {
+        const QFontMetrics metrics(themeFont(Type::CaptionStrong));
+        for (const auto& curve : curves)
+            if (curve->isVisible && !curve->isRaw) m_endLabelWidth = std::max(m_endLabelWidth, metrics.horizontalAdvance(curve->label) + 2);
+        m_endLabelWidth = std::clamp(m_endLabelWidth, px(56), std::max(px(56), std::min(px(150), width() / 5)));
+        right = m_endLabelWidth + 16;
+    }
     m_plot->axisRect()->setMargins(QMargins(px(48), px(10), right, px(24)));
     const double low = m_group.low(), high = std::max(m_group.high(), low + 1e-9);
     m_plot->xAxis->setRange(low, high);
@@ -559,7 +567,7 @@ void Plot::paintEndLabels(QPainter& p) {
         p.drawPolyline(QPolygonF(QList<QPointF>{{start, std::clamp(end.wanted, area.top(), area.bottom())}, {area.right() + 4, end.y}, {area.right() + 9, end.y}}));
         p.setFont(themeFont(end.curve->isStrong ? Type::CaptionStrong : Type::Caption));
         p.setPen(end.curve->isStrong ? t.t1 : t.t2);
-        p.drawText(QRectF(area.right() + 12, end.y - 8, px(84) - 14, 16), Qt::AlignVCenter, p.fontMetrics().elidedText(end.curve->label, Qt::ElideMiddle, px(84) - 16));
+        p.drawText(QRectF(area.right() + 12, end.y - 8, m_endLabelWidth + 2, 16), Qt::AlignVCenter, p.fontMetrics().elidedText(end.curve->label, Qt::ElideMiddle, m_endLabelWidth));
     }
 }
 

@@ -143,6 +143,7 @@ private:
     QTimer m_timer;
     bool m_isLog = false, m_isCompact = false, m_isExporting = false;
     double m_dragFrom, m_dragTo, m_panFrom, m_lastDrawMs = 0;
+    int m_endLabelWidth = 0;
     QElapsedTimer m_sinceDraw;
     QList<QRectF> m_labels;                               ///< places taken by texts inside the plot, of the drawing under way
 };

@@ -142,13 +142,13 @@ void ModelMap::paintPart(QPainter& p, const Part& part, bool isHovered) const {
     QFont nameFont = themeFont(Type::Table), countFont = themeFont(Type::Caption);
     p.setFont(nameFont);
     p.setPen(t.t1);
-    const QRectF text = box.adjusted(7, 2, -4, -2);
+    const QRectF text = box.adjusted(6, 2, -3, -2);
     const QString label = part.role == "embedding" ? tr("Embedding") : part.role == "head" ? tr("Head") : part.label;
-    p.drawText(text, (isLow ? Qt::AlignVCenter : Qt::AlignTop) | Qt::AlignLeft, p.fontMetrics().elidedText(label, Qt::ElideRight, static_cast<int>(text.width() - (on ? 14 : 0))));
+    p.drawText(text, (isLow ? Qt::AlignVCenter : Qt::AlignTop) | Qt::AlignLeft, p.fontMetrics().elidedText(label, Qt::ElideRight, static_cast<int>(text.width())));
     if (!isLow) {
         const qint64 added = m_added.value(part.label);
         const bool isBlockPart = isProjection(part.role);
-        QString count = format::shortCount(static_cast<double>(part.parameters));
+        QString count = part.parameters > 0 ? format::shortCount(static_cast<double>(part.parameters)) : part.role == "head" ? tr("tied") : QString();
         if (on && added > 0) {
             const qint64 layers = m_trainedLayers.isEmpty() ? m_layers : m_trainedLayers.size();
             count = "+ " + format::count(isBlockPart && layers > 0 ? added / layers : added);
@@ -157,8 +157,9 @@ void ModelMap::paintPart(QPainter& p, const Part& part, bool isHovered) const {
         p.setPen(on ? t.acc : t.t3);
         p.drawText(text, Qt::AlignBottom | Qt::AlignLeft, count);
     }
-    if (on && box.width() > 70) {   // a bow tie says "added", a plain bar "trained itself"
-        const double cx = box.right() - 13, cy = box.top() + 11;
+    const double countWidth = QFontMetrics(countFont).horizontalAdvance("+ " + format::count(m_added.value(part.label)));
+    if (on && !isLow && box.width() > countWidth + 30) {   // a bow tie says "added", a plain bar "trained itself"
+        const double cx = box.right() - 13, cy = box.bottom() - 10;
         QPainterPath path;
         path.moveTo(cx - 6, cy - 5); path.lineTo(cx, cy); path.lineTo(cx - 6, cy + 5); path.closeSubpath();
         path.moveTo(cx + 6, cy - 5); path.lineTo(cx, cy); path.lineTo(cx + 6, cy + 5); path.closeSubpath();

@@ -39,7 +39,7 @@ public:
         auto* column = makeColumn(2);
         auto* row = makeRow(8);
         label = new ElidedLabel(fieldSpec["label"].toString(key), "body", "t1");
-        label->setFixedWidth(px(108));
+        label->setFixedWidth(px(104));
         editor = makeFieldEditor(fieldSpec);
         editor->setMinimumHeight(px(28));
         row->addSpacing(px(14));
