@@ -64,12 +64,13 @@ void RunFeed::checkWorker() {
     const bool wasAlive = m_workerAlive;
     m_workerAlive = !isOver && ui::isWorkerAlive(m_folder);
     if (isOver) {
+        m_missing = 0;
         if (wasAlive) emit changed();
         return;
     }
-    // A worker needs a moment from start to lock; three misses in a row are an end.
-    m_missing = m_workerAlive ? 0 : m_missing + 1;
-    if (m_missing == 3 && m_isCaughtUp) emit workerLost();
+    // Before worker.json there is none to lose; after that, three misses in a row are an end.
+    if (m_workerAlive || !QFile::exists(m_folder + "/worker.json")) m_missing = 0;
+    else if (m_isCaughtUp && m_missing < kMissesAreLoss && ++m_missing == kMissesAreLoss) emit workerLost();
     if (wasAlive != m_workerAlive) emit changed();
 }
 

@@ -105,10 +105,17 @@ LivePage::LivePage(Workbench& bench) : Page(bench) {
     connect(m_header, &RunHeader::pauseClicked, this, [this] { perform(PageCommand::PauseOrResume); });
     connect(m_header, &RunHeader::checkpointClicked, this, [this] { perform(PageCommand::Checkpoint); });
     connect(m_header, &RunHeader::stopClicked, this, [this] { perform(PageCommand::Stop); });
-    connect(m_header, &RunHeader::resumeClicked, this, [this] {
-        if (m_bench.queue.resumeRun(m_id)) m_isLost = false;
-        else m_bench.say(tr("Another run trains now. Continue this one when it is done."), {}, {}, "warn");
+    connect(m_header, &RunHeader::curvesToggled, this, [this](bool shown) {
+        m_showsCurves = shown;
+        refresh();
     });
+    const auto resume = [this] {
+        if (m_bench.queue.resumeRun(m_id)) m_feed->expectWorker();
+        else m_bench.say(tr("Another run trains now. Continue this one when it is done."), {}, {}, "warn");
+        refresh();
+    };
+    connect(m_header, &RunHeader::resumeClicked, this, resume);
+    connect(m_failed, &FailedView::continueWanted, this, resume);
     connect(m_header, &RunHeader::editClicked, this, [this] {
         if (const RunInfo* info = m_bench.runs.find(m_id)) m_bench.editAsNewRun(info->config, tr("a copy of %1").arg(info->name));
     });
@@ -162,7 +169,7 @@ void LivePage::showRun(const QString& id) {
 void LivePage::follow(const QString& id) {
     if (m_feed) disconnect(m_feed, nullptr, this, nullptr);
     m_id = id;
-    m_isLost = false;
+    m_showsCurves = false;
     m_banner->hide();
     m_feed = m_bench.feed(id);
     connect(m_feed, &RunFeed::changed, this, [this] { if (!m_timer.isActive()) m_timer.start(); });
@@ -176,9 +183,6 @@ void LivePage::follow(const QString& id) {
                         [this, id = m_id] { m_bench.openRun(id); }, status == "failed" ? "err" : "ok");
     });
     connect(m_feed, &RunFeed::workerLost, this, [this] {
-        m_isLost = true;
-        const QString words = m_feed->errorText().section('\n', -1);
-        m_banner->show("warn", tr("The training process is gone. Everything up to step %1 is kept. %2").arg(format::count(m_feed->record().lastStep()), words.startsWith('{') ? QString() : words));
         m_bench.runs.refresh();
         refresh();
     });
@@ -196,7 +200,7 @@ QString LivePage::statusNow() const {
     const QString status = m_feed->record().status();
     const bool isOver = status == "finished" || status == "failed" || status == "stopped";
     if (isOver) return status;
-    if (m_isLost) return "interrupted";
+    if (m_feed->isWorkerLost()) return "interrupted";
     return status;
 }
 
@@ -227,7 +231,8 @@ void LivePage::refresh() {
     const QString status = statusNow();
     const bool isOver = status == "finished" || status == "failed" || status == "stopped" || status == "interrupted";
     m_header->show(info, *m_feed, status);
-    const bool isFailure = status == "failed";
+    info.status = status;
+    const bool isFailure = (status == "failed" || status == "interrupted") && !m_showsCurves;
     m_content->setCurrentIndex(isFailure ? 1 : 0);
     if (isFailure) {
         m_failed->show(info, *m_feed);

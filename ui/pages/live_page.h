@@ -63,7 +63,7 @@ private:
     QueuePane* m_queue;
     EmptyState *m_empty, *m_waiting;
     QPushButton* m_queueButton;
-    bool m_isLost = false;
+    bool m_showsCurves = false;
 };
 
 }  // namespace luthier::ui

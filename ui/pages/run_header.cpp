@@ -64,11 +64,15 @@ RunHeader::RunHeader() {
     m_edit = makeButton(tr("Edit as new run"), "plain", 32, "pencil");
     m_try = makeButton(tr("Try it"), "plain", 32, "playground");
     m_export = makeButton(tr("Export"), "plain", 32, "export");
+    m_curves = makeButton(tr("Curves"), "check", 32);
+    m_curves->setCheckable(true);
+    m_curves->setToolTip(tr("Shows the plots of this run instead of what went wrong"));
+    connect(m_curves, &QPushButton::toggled, this, &RunHeader::curvesToggled);
     m_folder = makeIconButton("folder", tr("Show the run folder"), 32, "iconframe");
     m_pause->setToolTip(tr("Ctrl+P"));
     m_checkpoint->setToolTip(tr("Ctrl+S"));
     m_stop->setToolTip(tr("Writes a checkpoint and stops. Ctrl+."));
-    for (QPushButton* button : {m_pause, m_checkpoint, m_stop, m_resume, m_try, m_export, m_edit, m_folder}) {
+    for (QPushButton* button : {m_pause, m_checkpoint, m_stop, m_resume, m_try, m_export, m_curves, m_edit, m_folder}) {
         buttons->addWidget(button);
         button->hide();
     }
@@ -138,6 +142,9 @@ void RunHeader::show(const RunInfo& info, const RunFeed& feed, const QString& st
         button->setEnabled(feed.isWorkerAlive());
     }
     m_resume->setVisible((status == "interrupted" || status == "stopped") && !r.snapshot.checkpoints.empty());
+    if (info.id != m_id) m_curves->setChecked(false);
+    m_id = info.id;
+    m_curves->setVisible((status == "failed" || status == "interrupted") && r.curves.size() > 1);
     m_edit->setVisible(isOver);
     m_try->setVisible(status == "finished" && (info.hasAdapter || info.hasFullModel));
     m_export->setVisible(status == "finished" && (info.hasAdapter || info.hasFullModel));

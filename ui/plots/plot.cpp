@@ -562,7 +562,7 @@ void Plot::paintEndLabels(QPainter& p) {
     }
     const Tokens& t = m_isExporting ? exportTokens() : Theme::tokens();
     for (const End& end : ends) {
-        p.setPen(QPen(end.curve->color, 1));
+        p.setPen(QPen(withAlpha(end.curve->color, 0.45), 1, Qt::DotLine));   // leads to its name, is no value
         const double start = std::min(end.x, area.right());
         p.drawPolyline(QPolygonF(QList<QPointF>{{start, std::clamp(end.wanted, area.top(), area.bottom())}, {area.right() + 4, end.y}, {area.right() + 9, end.y}}));
         p.setFont(themeFont(end.curve->isStrong ? Type::CaptionStrong : Type::Caption));
