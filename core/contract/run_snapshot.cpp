@@ -223,6 +223,7 @@ void dropStepsAfter(RunSnapshot& run, std::int64_t step) {
     dropAfter(run.evals, step);
     dropAfter(run.samples, step);
     dropAfter(run.checkpoints, step);
+    dropAfter(run.rateChanges, step);
 }
 
 std::vector<PartCount> partsOf(const Json& byPart) {
@@ -380,6 +381,8 @@ void RunSnapshot::apply(const Json& event) {
         checkpoints.push_back({countOr(event, "step", lastStep()), textOr(event, "path"), countOr(event, "bytes")});
     } else if (type == "warning") {
         warnings.push_back({lastStep(), seconds, textOr(event, "code"), textOr(event, "message"), textOr(event, "hint")});
+    } else if (type == "learning_rate") {
+        rateChanges.push_back({countOr(event, "step", lastStep()), numberOr(event, "learning_rate", kNaN)});
     } else if (type == "paused") {
         status = RunStatus::Paused;
     } else if (type == "resumed") {

@@ -73,6 +73,11 @@ struct WarningPoint {
     std::string hint;
 };
 
+struct RatePoint {
+    std::int64_t step = 0;  ///< the last step before the change
+    double learningRate = 0;
+};
+
 struct PhaseProgress {
     std::string name;
     std::int64_t done = 0;
@@ -117,6 +122,7 @@ struct RunSnapshot {
     std::vector<SamplePoint> samples;
     std::vector<CheckpointPoint> checkpoints;
     std::vector<WarningPoint> warnings;
+    std::vector<RatePoint> rateChanges;   ///< made while it ran
     std::vector<std::int64_t> resumedAt;  ///< step counts at which the run was taken up again
     Json summary;             ///< of `finished`; null before
     std::optional<Problem> failure;

@@ -508,9 +508,9 @@ Result<std::vector<RunInfo>> RunStore::list() {
             }
             info = infoOf(folder, snapshot);
             if (snapshot.isOver()) m_index->live.erase(live);
-            Json row = toJson(info);
-            row["loss_curve"] = info.lossCurve;
-            changed.emplace_back(folder.id(), Index::Row{stamp, dumpLine(row)});
+            Json newFacts = toJson(info);
+            newFacts["loss_curve"] = info.lossCurve;
+            changed.emplace_back(folder.id(), Index::Row{stamp, dumpLine(newFacts)});
         }
         known.erase(folder.id());
         info.status = livingStatus(info.status, folder);

@@ -128,6 +128,17 @@ TEST_CASE("a scanned step folds into the same as a parsed one") {
     CHECK(steps > 30);
 }
 
+TEST_CASE("a change of the learning rate is remembered until a resume goes back before it") {
+    RunSnapshot run;
+    for (int step = 1; step <= 5; ++step) run.applyLine(stepLine(step, step, step));
+    run.applyLine(R"({"type":"learning_rate","time":6,"step":5,"learning_rate":0.5})");
+    REQUIRE(run.rateChanges.size() == 1);
+    CHECK(run.rateChanges[0].step == 5);
+    CHECK(run.rateChanges[0].learningRate == 0.5);
+    run.applyLine(R"({"type":"resumed","time":9,"step":3})");
+    CHECK(run.rateChanges.empty());
+}
+
 TEST_CASE("training time counts steps only") {
     RunSnapshot run;
     for (int step = 1; step <= 3; ++step) run.applyLine(R"({"type":"step","time":)" + std::to_string(100 * step) + R"(,"step_seconds":0.5})");

@@ -50,6 +50,7 @@ void RunRecord::applyLine(std::string_view line) {
         curves.truncate(static_cast<std::size_t>(kept - curves.step.begin()));
         m_told.steps = std::min(m_told.steps, curves.size());
         m_told.evals = std::min(m_told.evals, snapshot.evals.size());
+        m_told.rates = std::min(m_told.rates, snapshot.rateChanges.size());
         m_told.checkpoints = std::min(m_told.checkpoints, snapshot.checkpoints.size());
         note(tr("resumed at step %1").arg(snapshot.resumedAt[m_told.resumes]));
     }
@@ -87,6 +88,7 @@ void RunRecord::noteChanges() {
     for (; m_told.checkpoints < s.checkpoints.size(); ++m_told.checkpoints)
         note(tr("checkpoint at step %1, %2").arg(s.checkpoints[m_told.checkpoints].step).arg(format::bytes(static_cast<double>(s.checkpoints[m_told.checkpoints].bytes))));
     for (; m_told.warnings < s.warnings.size(); ++m_told.warnings) note(QString::fromStdString(s.warnings[m_told.warnings].message), LogLine::Warning);
+    for (; m_told.rates < s.rateChanges.size(); ++m_told.rates) note(tr("learning rate set to %1").arg(format::rate(s.rateChanges[m_told.rates].learningRate)));
     if (s.status == m_told.status) return;
     const RunStatus before = std::exchange(m_told.status, s.status);
     switch (s.status) {

@@ -67,7 +67,7 @@ private:
     void noteChanges();
     /// What the log has told so far.
     struct Told {
-        std::size_t steps = 0, evals = 0, checkpoints = 0, warnings = 0, resumes = 0;
+        std::size_t steps = 0, evals = 0, checkpoints = 0, warnings = 0, rates = 0, resumes = 0;
         std::int64_t modelParameters = 0, rows = 0;
         std::string phase;
         RunStatus status = RunStatus::Queued;

@@ -254,6 +254,7 @@ void RunPlots::show(const RunRecord& record, bool isLive) {
     m_loss->marks.clear();
     if (m_group.unit() == XUnit::Step) {
         for (const CheckpointPoint& mark : record.snapshot.checkpoints) m_loss->marks.push_back({static_cast<double>(mark.step), PlotMark::Checkpoint});
+        for (const RatePoint& change : record.snapshot.rateChanges) m_loss->marks.push_back({static_cast<double>(change.step), PlotMark::Rate});
         for (std::int64_t step : record.snapshot.resumedAt) m_loss->marks.push_back({static_cast<double>(step), PlotMark::Resume});
     }
     m_lossValue->setText(m_smoothed.empty() ? QStringLiteral("–") : format::loss(m_smoothed.back()));

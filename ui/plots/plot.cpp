@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "plots/plot.h"
 
+#include "plots/plot_accessible.h"
 #include "theme/format.h"
 #include "theme/theme.h"
 #include "widgets/basics.h"
@@ -144,6 +145,7 @@ void PlotGroup::setCrosshair(double x, Plot* source) {
 }
 
 Plot::Plot(PlotGroup& group, YRule rule, const QString& accessibleName) : m_group(group), m_rule(rule), m_isLog(rule == YRule::Log) {
+    installPlotAccessibility();
     m_dragFrom = m_dragTo = m_panFrom = std::numeric_limits<double>::quiet_NaN();
     setAccessibleName(accessibleName);
     setFocusPolicy(Qt::TabFocus);
@@ -476,6 +478,7 @@ void Plot::paintEvents(QPainter& p) {
         p.setBrush(color);
         p.drawLine(foot, foot - QPointF(0, 9));
         if (mark.kind == PlotMark::Resume) p.drawPolygon(QPolygonF(QList<QPointF>{foot + QPointF(0, -9), foot + QPointF(5, -6), foot + QPointF(0, -3)}));
+        else if (mark.kind == PlotMark::Rate) p.drawPolygon(QPolygonF(QList<QPointF>{foot + QPointF(-3.5, -6), foot + QPointF(0, -11), foot + QPointF(3.5, -6)}));
         else if (mark.kind == PlotMark::Warning) p.drawEllipse(foot - QPointF(0, 10), 2.2, 2.2);
         else p.drawPolygon(QPolygonF(QList<QPointF>{foot + QPointF(0, -9), foot + QPointF(6, -9), foot + QPointF(4, -6.5), foot + QPointF(6, -4), foot + QPointF(0, -4)}));
     }
@@ -589,11 +592,49 @@ QString Plot::xWords(double x) const {
 }
 
 QString Plot::summary() const {
-    for (const auto& curve : curves)
-        if (!curve->isRaw && curve->y && !curve->y->empty())
-            return tr("%1: %2 at the start, %3 now, %n point(s).", nullptr, static_cast<int>(curve->y->size()))
-                .arg(accessibleName(), format::loss(curve->y->front()), format::loss(curve->y->back()));
-    return accessibleName();
+    constexpr std::size_t kNamed = 12;
+    QStringList parts;
+    std::size_t shown = 0;
+    const auto text = [this](float value) { return yText ? yText(value) : format::loss(value); };
+    for (const auto& curve : curves) {
+        if (curve->isRaw || !curve->isVisible || !curve->y || curve->y->empty()) continue;
+        if (++shown > kNamed) continue;
+        const QString values = tr("%1 at the start, %2 at the end, %3 points").arg(text(curve->y->front()), text(curve->y->back()), format::count(static_cast<std::int64_t>(curve->y->size())));
+        parts << (curve->label.isEmpty() ? values : tr("%1 %2").arg(curve->label, values));
+    }
+    if (shown > kNamed) parts << tr("and %1 more curves").arg(shown - kNamed);
+    if (!pointLabel.isEmpty()) parts << pointLabel;
+    return parts.isEmpty() ? tr("%1: no points yet.").arg(accessibleName()) : accessibleName() + ": " + parts.join("; ") + ".";
+}
+
+PlotNumbers Plot::numbers() const {
+    constexpr int kRows = 60;
+    PlotNumbers numbers;
+    std::vector<const PlotCurve*> shown;
+    const PlotCurve* longest = nullptr;
+    for (const auto& curve : curves) {
+        if (!curve->isVisible || !curve->x || !curve->y || curve->x->empty()) continue;
+        shown.push_back(curve.get());
+        if (!longest || curve->x->size() > longest->x->size()) longest = curve.get();
+    }
+    if (!longest) return numbers;
+    numbers.columns << (m_group.unit() == XUnit::Step ? tr("step") : m_group.unit() == XUnit::Tokens ? tr("tokens") : tr("time"));
+    for (const PlotCurve* curve : shown) numbers.columns << (!curve->label.isEmpty() ? curve->label : curve->isRaw ? tr("raw") : accessibleName());
+    const auto& x = *longest->x;
+    const auto first = std::lower_bound(x.begin(), x.end(), static_cast<float>(m_group.low())) - x.begin();
+    const auto last = std::upper_bound(x.begin(), x.end(), static_cast<float>(m_group.high())) - x.begin();
+    const auto count = std::min<std::ptrdiff_t>(kRows, last - first);
+    for (std::ptrdiff_t i = 0; i < count; ++i) {
+        const float at = x[static_cast<std::size_t>(count < 2 ? first : first + i * (last - 1 - first) / (count - 1))];
+        QStringList row{axisNumber(at, m_group.unit())};
+        for (const PlotCurve* curve : shown) {
+            const int k = at > curve->x->back() ? -1 : nearest(*curve, at);
+            const float value = k < 0 ? std::numeric_limits<float>::quiet_NaN() : (*curve->y)[static_cast<std::size_t>(k)];
+            row << (yText && std::isfinite(value) ? yText(value) : format::loss(value));
+        }
+        numbers.rows.push_back(row);
+    }
+    return numbers;
 }
 
 void Plot::paintOverlay(QPainter& p) {

@@ -42,6 +42,12 @@ struct PlotPoint { double x, y; QColor color; };               ///< hollow diamo
 struct PlotLine { double y; QColor color; QString label; bool isDashed; };
 struct TipRow { QColor color; QList<qreal> dash; QString name, value, difference; bool isStrong = false; enum Shape { Line, Diamond, None } shape = Line; };
 
+/// A plot as a table: the first column is x.
+struct PlotNumbers {
+    QStringList columns;
+    std::vector<QStringList> rows;
+};
+
 class Plot;
 
 class PlotGroup final : public QObject {
@@ -106,6 +112,7 @@ public:
     static int nearest(const PlotCurve& curve, double x);
     QString xWords(double x) const;
     QString summary() const;                              ///< one sentence for screen readers
+    PlotNumbers numbers() const;                          ///< what is in view as a table, at most 60 rows
 
     bool exportTo(const QString& file, QSize size);       ///< png, svg or pdf by suffix, in the light theme
     double lastDrawMs() const { return m_lastDrawMs; }
