@@ -174,7 +174,7 @@ def walk(window, workspace, home, cli, picture):
     window.key("ctrl+d")
     window.wait("Start run", "button")
     window.fill("Name", FIRST)
-    window.fill("Steps", "600")
+    window.fill("Steps", "3000")
     picture("new-run")
     window.click("Start run", "button")
     until("the first steps", lambda: len(steps(workspace, FIRST)) >= 5, 120)
@@ -182,7 +182,7 @@ def walk(window, workspace, home, cli, picture):
 
     print("see it live", flush=True)
     window.wait("Pause", "button")
-    plot = until("the loss plot speaks", lambda: (window.find("Loss") or {}).get("about"), 30)
+    plot = until("the loss plot speaks", lambda: (window.find("Loss", "luthier::ui::Plot") or {}).get("about"), 30)
     check(re.search(r"\d", plot), "the loss plot tells its numbers: " + plot)
     picture("live")
     window.key("ctrl+p")
@@ -244,7 +244,7 @@ def walk(window, workspace, home, cli, picture):
     names = until("both runs in the table", lambda: {r["cells"][0] for r in window.ask("rows")} >= {FIRST, SECOND} and True, 30)
     window.wait("2 runs, 2 shown", "label", enabled=False)
     check(names, "the table shows both runs")
-    until("the comparison speaks", lambda: FIRST in str((window.find("Loss of the compared runs") or {}).get("about")), 30)
+    until("the comparison speaks", lambda: FIRST in str((window.find("Loss of the compared runs", "luthier::ui::Plot") or {}).get("about")), 30)
     picture("compare")
     for suffix, magic in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF"), ("csv", b"run,step")):
         window.click(suffix.upper(), "button")
