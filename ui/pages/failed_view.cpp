@@ -201,6 +201,7 @@ void FailedView::show(const RunInfo& info, const RunFeed& feed) {
     m_fixTitle->setText(code == "out_of_memory" ? tr("Ways to make it fit") : tr("What to change"));
     m_fixTitle->setVisible(!m_fixes.empty());
     m_apply->setText(" " + (m_canContinue ? tr("Continue from step %1").arg(format::count(r.snapshot.checkpoints.back().step)) : m_fixes.empty() ? tr("Start again") : tr("Apply and start again")));
+    m_apply->setAccessibleName(m_apply->text().trimmed());
     m_queue->setVisible(!m_canContinue);
     m_bar->setVisible(code == "out_of_memory");
     m_barWords->setVisible(code == "out_of_memory");

@@ -147,6 +147,7 @@ void LivePage::foldQueue() {
     m_actions = isNarrow && hasRun ? QList<QWidget*>{m_queueButton, m_actions.back()} : QList<QWidget*>{m_actions.back()};
     const std::size_t waiting = m_bench.queue.waiting().size();
     m_queueButton->setText(waiting > 0 ? tr("Queue, %1").arg(waiting) : tr("Queue"));
+    m_queueButton->setAccessibleName(m_queueButton->text());
     m_queue->setVisible(!isNarrow || !hasRun || m_queueButton->isChecked());
     if (m_actions.size() != actions) emit contextChanged();
 }

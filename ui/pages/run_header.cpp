@@ -136,6 +136,7 @@ void RunHeader::show(const RunInfo& info, const RunFeed& feed, const QString& st
 
     const bool isLive = !isOver && status != "waiting";
     m_pause->setText(status == "paused" ? tr(" Resume") : tr(" Pause"));
+    m_pause->setAccessibleName(m_pause->text().trimmed());
     m_pause->setIcon(themedIcon(status == "paused" ? "play" : "pause"));
     for (QPushButton* button : {m_pause, m_checkpoint, m_stop}) {
         button->setVisible(isLive);

@@ -26,6 +26,15 @@ QJsonObject boxOf(const QWidget* widget, const QRect& box) {
     return {{"x", corner.x()}, {"y", corner.y()}, {"w", box.width()}, {"h", box.height()}};
 }
 
+/// The part of a widget that none of its ancestors cuts off.
+QRect seenOf(const QWidget* widget) {
+    QRect seen = widget->rect();
+    for (const QWidget* at = widget; at->parentWidget() && !at->isWindow(); at = at->parentWidget()) {
+        seen &= widget->rect() & QRect(widget->mapFrom(at->parentWidget(), QPoint()), at->parentWidget()->size());
+    }
+    return seen;
+}
+
 QWidget* frontWindow() {
     if (QWidget* popup = QApplication::activePopupWidget()) return popup;
     if (QWidget* dialog = QApplication::activeModalWidget()) return dialog;
@@ -40,7 +49,7 @@ QJsonArray controls() {
     if (!window) return list;
     for (QWidget* widget : window->findChildren<QWidget*>()) {
         // What scrolled out of its pane is not there for a mouse.
-        const QRect seen = widget->visibleRegion().boundingRect();
+        const QRect seen = seenOf(widget);
         if (!widget->isVisible() || seen.isEmpty()) continue;
         QString text, role = widget->metaObject()->className();
         bool isChecked = false;
