@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <fstream>
 #include <limits>
@@ -15,6 +16,7 @@ namespace luthier {
 namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 constexpr std::array<std::pair<RunStatus, const char*>, 7> kStatusNames{{
     {RunStatus::Queued, "queued"},
@@ -46,29 +48,172 @@ const Json& objectOr(const Json& object, const char* key) {
     return found != object.end() && found->is_object() ? *found : empty;
 }
 
+/// A step event as our workers write it, read without building a document: numbers, plain texts and nulls, and one object `memory`
+/// inside. scan() takes only what it is sure to understand; on escapes, other bytes than ASCII, true and false, other nesting, numbers
+/// that do not fit or anything malformed it declines, and the caller parses the line. Views point into the line.
+class FlatEvent final {
+public:
+    static std::optional<FlatEvent> scan(std::string_view line) {
+        FlatEvent event;
+        const char* at = line.data();
+        if (!event.scanObject(at, at + line.size(), true) || at != line.data() + line.size()) return std::nullopt;
+        return event;
+    }
+
+    std::string text(std::string_view key) const {
+        const Pair* pair = find(key, Place::Outer);
+        return pair != nullptr && pair->kind == Kind::Text ? std::string(pair->text) : std::string();
+    }
+    bool hasNumber(std::string_view key) const {
+        const Pair* pair = find(key, Place::Outer);
+        return pair != nullptr && pair->kind == Kind::Number;
+    }
+    double number(const char* key, double fallback) const {
+        const Pair* pair = find(key, Place::Outer);
+        if (pair == nullptr) return fallback;
+        if (pair->kind == Kind::Number) return pair->number;
+        const Pair* state = find(std::string(key) + "_state", Place::Outer);
+        if (state == nullptr || state->kind != Kind::Text) return fallback;
+        if (state->text == "nan") return kNaN;
+        return state->text == "-inf" ? -kInfinity : kInfinity;
+    }
+    std::int64_t count(std::string_view key) const { return countOf(find(key, Place::Outer)); }
+    std::int64_t memory(std::string_view key) const { return countOf(find(key, Place::Memory)); }
+
+private:
+    enum class Kind { Number, Text, Null };
+    enum class Place { Outer, Memory };
+    struct Pair {
+        std::string_view key, text;
+        double number = 0;
+        std::int64_t whole = 0;
+        Kind kind = Kind::Null;
+        Place place = Place::Outer;
+        bool isWhole = false;
+    };
+
+    static std::int64_t countOf(const Pair* pair) {
+        if (pair == nullptr || pair->kind != Kind::Number) return 0;
+        if (pair->isWhole) return pair->whole;
+        return std::abs(pair->number) < 9e18 ? static_cast<std::int64_t>(pair->number) : 0;
+    }
+
+    /// The last one wins, as in a parsed document.
+    const Pair* find(std::string_view key, Place place) const {
+        for (std::size_t i = m_count; i-- > 0;)
+            if (m_pairs[i].key == key && m_pairs[i].place == place) return &m_pairs[i];
+        return nullptr;
+    }
+
+    static bool take(const char*& at, const char* end, char c) {
+        while (at < end && *at == ' ') ++at;
+        if (at >= end || *at != c) return false;
+        ++at;
+        return true;
+    }
+
+    static bool scanText(const char*& at, const char* end, std::string_view& text) {
+        if (!take(at, end, '"')) return false;
+        const char* begin = at;
+        for (; at < end && *at != '"'; ++at)
+            if (*at < 0x20 || *at > 0x7e || *at == '\\') return false;
+        if (at >= end) return false;
+        text = std::string_view(begin, static_cast<std::size_t>(at++ - begin));
+        return true;
+    }
+
+    static bool scanNumber(const char*& at, const char* end, Pair& pair) {
+        const char* begin = at;
+        const auto digits = [&] {
+            const char* from = at;
+            while (at < end && *at >= '0' && *at <= '9') ++at;
+            return at - from;
+        };
+        if (*at == '-') ++at;
+        const bool startsWithZero = at < end && *at == '0';
+        const auto whole = digits();
+        if (whole == 0 || whole > 17 || (startsWithZero && whole > 1)) return false;
+        pair.isWhole = true;
+        if (at < end && *at == '.') {
+            pair.isWhole = false;
+            ++at;
+            if (digits() == 0) return false;
+        }
+        if (at < end && (*at == 'e' || *at == 'E')) {
+            pair.isWhole = false;
+            ++at;
+            if (at < end && (*at == '-' || *at == '+')) ++at;
+            if (digits() == 0) return false;
+        }
+        pair.kind = Kind::Number;
+        if (pair.isWhole) std::from_chars(begin, at, pair.whole);
+        return std::from_chars(begin, at, pair.number).ec == std::errc{};
+    }
+
+    bool scanObject(const char*& at, const char* end, bool isOuter) {
+        if (!take(at, end, '{')) return false;
+        if (take(at, end, '}')) return true;
+        do {
+            if (m_count == m_pairs.size()) return false;
+            Pair& pair = m_pairs[m_count++];
+            pair.place = isOuter ? Place::Outer : Place::Memory;
+            if (!scanText(at, end, pair.key) || !take(at, end, ':')) return false;
+            while (at < end && *at == ' ') ++at;
+            if (at >= end) return false;
+            if (*at == '{') {
+                if (!isOuter || pair.key != "memory" || std::exchange(m_hasMemory, true) || !scanObject(at, end, false)) return false;
+            } else if (*at == '"') {
+                pair.kind = Kind::Text;
+                if (!scanText(at, end, pair.text)) return false;
+            } else if (*at == 'n') {
+                if (std::string_view(at, static_cast<std::size_t>(std::min<std::ptrdiff_t>(4, end - at))) != "null") return false;
+                at += 4;
+            } else if (!scanNumber(at, end, pair)) {
+                return false;
+            }
+        } while (take(at, end, ','));
+        return take(at, end, '}');
+    }
+
+    std::array<Pair, 40> m_pairs{};
+    std::size_t m_count = 0;
+    bool m_hasMemory = false;
+};
+
+/// A parsed event behind the same names: the plain reference of FlatEvent.
+struct ParsedEvent {
+    const Json& json;
+    std::string text(const char* key) const { return textOr(json, key); }
+    bool hasNumber(const char* key) const { return json.contains(key) && json[key].is_number(); }
+    double number(const char* key, double fallback) const { return numberOr(json, key, fallback); }
+    std::int64_t count(const char* key) const { return countOr(json, key); }
+    std::int64_t memory(const char* key) const { return countOr(objectOr(json, "memory"), key); }
+};
+
 template <class Point>
 void dropAfter(std::vector<Point>& points, std::int64_t step) {
     std::erase_if(points, [step](const Point& point) { return point.step > step; });
 }
 
-void addStep(StepSeries& series, const Json& event, double seconds) {
-    const auto cumulative = [](const std::vector<std::int64_t>& values) { return values.empty() ? 0 : values.back(); };
-    const std::int64_t tokens = cumulative(series.tokens) + countOr(event, "tokens");
-    const std::int64_t supervised = cumulative(series.supervisedTokens) + countOr(event, "supervised_tokens");
-    const Json& memory = objectOr(event, "memory");
-    series.step.push_back(countOr(event, "step", series.step.empty() ? 1 : series.step.back() + 1));
-    series.epoch.push_back(numberOr(event, "epoch", kNaN));
-    series.loss.push_back(numberOr(event, "loss", kNaN));
-    series.learningRate.push_back(numberOr(event, "learning_rate", kNaN));
-    series.gradNorm.push_back(numberOr(event, "grad_norm", kNaN));
-    series.tokens.push_back(tokens);
-    series.supervisedTokens.push_back(supervised);
-    series.tokensPerSecond.push_back(numberOr(event, "tokens_per_second", kNaN));
-    series.stepSeconds.push_back(numberOr(event, "step_seconds", kNaN));
+template <class Event>
+void addStep(StepSeries& series, const Event& event, double seconds) {
+    const auto last = [](const auto& values) { return values.empty() ? 0 : values.back(); };
+    const std::int64_t next = series.step.empty() ? 1 : series.step.back() + 1;
+    const double stepSeconds = event.number("step_seconds", kNaN);
+    series.step.push_back(event.hasNumber("step") ? event.count("step") : next);
+    series.epoch.push_back(event.number("epoch", kNaN));
+    series.loss.push_back(event.number("loss", kNaN));
+    series.learningRate.push_back(event.number("learning_rate", kNaN));
+    series.gradNorm.push_back(event.number("grad_norm", kNaN));
+    series.tokens.push_back(last(series.tokens) + event.count("tokens"));
+    series.supervisedTokens.push_back(last(series.supervisedTokens) + event.count("supervised_tokens"));
+    series.tokensPerSecond.push_back(event.number("tokens_per_second", kNaN));
+    series.stepSeconds.push_back(stepSeconds);
     series.seconds.push_back(seconds);
-    series.deviceBytes.push_back(countOr(memory, "device_bytes"));
-    series.devicePeakBytes.push_back(countOr(memory, "device_peak_bytes"));
-    series.hostBytes.push_back(countOr(memory, "host_bytes"));
+    series.trainSeconds.push_back(last(series.trainSeconds) + (std::isfinite(stepSeconds) ? stepSeconds : 0));
+    series.deviceBytes.push_back(event.memory("device_bytes"));
+    series.devicePeakBytes.push_back(event.memory("device_peak_bytes"));
+    series.hostBytes.push_back(event.memory("host_bytes"));
 }
 
 void dropStepsAfter(RunSnapshot& run, std::int64_t step) {
@@ -78,6 +223,7 @@ void dropStepsAfter(RunSnapshot& run, std::int64_t step) {
     dropAfter(run.evals, step);
     dropAfter(run.samples, step);
     dropAfter(run.checkpoints, step);
+    dropAfter(run.rateChanges, step);
 }
 
 std::vector<PartCount> partsOf(const Json& byPart) {
@@ -133,8 +279,8 @@ RunStatus runStatusFromName(const std::string& text) {
 
 void StepSeries::truncate(std::size_t count) {
     const auto cut = [count](auto&... vectors) { (vectors.resize(std::min(count, vectors.size())), ...); };
-    cut(step, epoch, loss, learningRate, gradNorm, tokens, supervisedTokens, tokensPerSecond, stepSeconds, seconds, deviceBytes,
-        devicePeakBytes, hostBytes);
+    cut(step, epoch, loss, learningRate, gradNorm, tokens, supervisedTokens, tokensPerSecond, stepSeconds, seconds, trainSeconds,
+        deviceBytes, devicePeakBytes, hostBytes);
 }
 
 std::optional<std::size_t> RunSnapshot::bestEval() const {
@@ -173,29 +319,33 @@ void RunSnapshot::applyConfig(const Json& document) {
     maxSteps = countOr(objectOr(document, "train"), "max_steps", maxSteps);
 }
 
+double RunSnapshot::countEvent(double time, const std::string& run) {
+    if (eventCount++ == 0) started = time;
+    if (std::isfinite(time)) updated = std::max(updated, time);
+    if (id.empty()) id = run;
+    return time - started;
+}
+
+template <class Event>
+void RunSnapshot::applyStep(const Event& event) {
+    const double seconds = countEvent(event.number("time", updated), event.text("run"));
+    // A worker that writes is alive, whatever an earlier process ended with.
+    if (status != RunStatus::Paused) status = RunStatus::Running;
+    phase = {};
+    addStep(steps, event, seconds);
+    if (const std::int64_t total = event.memory("device_total_bytes"); total > 0) deviceTotalBytes = total;
+}
+
 void RunSnapshot::apply(const Json& event) {
     if (!event.is_object()) {
         ++ignoredLines;
         return;
     }
     const std::string type = textOr(event, "type");
-    const double time = numberOr(event, "time", updated);
-    if (eventCount++ == 0) started = time;
-    if (std::isfinite(time)) updated = std::max(updated, time);
-    if (id.empty()) id = textOr(event, "run");
-    const double seconds = time - started;
-    // A worker that writes is alive, whatever an earlier process ended with.
-    const auto isAlive = [this] {
-        if (status != RunStatus::Paused) status = RunStatus::Running;
-    };
+    if (type == "step") return applyStep(ParsedEvent{event});
+    const double seconds = countEvent(numberOr(event, "time", updated), textOr(event, "run"));
 
-    if (type == "step") {
-        isAlive();
-        phase = {};
-        addStep(steps, event, seconds);
-        const std::int64_t deviceTotal = countOr(objectOr(event, "memory"), "device_total_bytes");
-        if (deviceTotal > 0) deviceTotalBytes = deviceTotal;
-    } else if (type == "run_started") {
+    if (type == "run_started") {
         status = RunStatus::Running;
         failure.reset();
         summary = nullptr;
@@ -206,7 +356,7 @@ void RunSnapshot::apply(const Json& event) {
         modelPath = textOr(event, "model", modelPath);
         maxSteps = countOr(event, "max_steps", maxSteps);
     } else if (type == "phase") {
-        isAlive();
+        if (status != RunStatus::Paused) status = RunStatus::Running;
         phase = {textOr(event, "name"), countOr(event, "done"), countOr(event, "total")};
         if (phase.total > 0 && phase.done >= phase.total) phase = {};
     } else if (type == "model_loaded") {
@@ -223,13 +373,16 @@ void RunSnapshot::apply(const Json& event) {
         maxSteps = countOr(event, "max_steps", maxSteps);
     } else if (type == "eval") {
         const std::int64_t tokens = steps.tokens.empty() ? 0 : steps.tokens.back();
-        evals.push_back({countOr(event, "step", lastStep()), tokens, seconds, numberOr(event, "loss", kNaN), objectOr(event, "metrics")});
+        const double trained = steps.trainSeconds.empty() ? 0 : steps.trainSeconds.back();
+        evals.push_back({countOr(event, "step", lastStep()), tokens, seconds, trained, numberOr(event, "loss", kNaN), objectOr(event, "metrics")});
     } else if (type == "sample") {
         samples.push_back({countOr(event, "step", lastStep()), textOr(event, "prompt"), textOr(event, "text")});
     } else if (type == "checkpoint") {
         checkpoints.push_back({countOr(event, "step", lastStep()), textOr(event, "path"), countOr(event, "bytes")});
     } else if (type == "warning") {
         warnings.push_back({lastStep(), seconds, textOr(event, "code"), textOr(event, "message"), textOr(event, "hint")});
+    } else if (type == "learning_rate") {
+        rateChanges.push_back({countOr(event, "step", lastStep()), numberOr(event, "learning_rate", kNaN)});
     } else if (type == "paused") {
         status = RunStatus::Paused;
     } else if (type == "resumed") {
@@ -259,7 +412,11 @@ void RunSnapshot::applyLine(std::string_view line) {
         ++ignoredLines;
         return;
     }
-    // Steps are nearly all lines of a log; a quiet parse keeps reopening a long run quick.
+    // Steps are nearly all lines of a log: scanning them keeps reopening a long run quick.
+    if (line.starts_with("{\"type\":\"step\",") || line.starts_with("{\"type\": \"step\",")) {
+        const std::optional<FlatEvent> flat = FlatEvent::scan(line);
+        if (flat && flat->text("type") == "step") return applyStep(*flat);
+    }
     const Json event = Json::parse(line, nullptr, false);
     if (event.is_discarded() || !event.is_object()) {
         ++ignoredLines;

@@ -30,7 +30,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-constexpr int kIndexVersion = 1;
+constexpr int kIndexVersion = 2;
 
 std::string environment(const char* name) {
     const char* value = std::getenv(name);
@@ -112,6 +112,23 @@ bool isRunName(const std::string& text) {
            text.find('\0') == std::string::npos;
 }
 
+/// Means of the finite values in `count` equal stretches, or fewer; a stretch without any is left out.
+std::vector<float> stretchMeans(const std::vector<double>& values, std::size_t count) {
+    std::vector<float> means;
+    count = std::min(count, values.size());
+    for (std::size_t i = 0; i < count; ++i) {
+        double sum = 0;
+        int finite = 0;
+        for (std::size_t k = i * values.size() / count; k < (i + 1) * values.size() / count; ++k) {
+            if (!std::isfinite(values[k])) continue;
+            sum += values[k];
+            ++finite;
+        }
+        if (finite > 0) means.push_back(static_cast<float>(sum / finite));
+    }
+    return means;
+}
+
 RunInfo infoOf(const RunFolder& folder, const RunSnapshot& run) {
     RunInfo info;
     info.id = folder.id();
@@ -140,6 +157,9 @@ RunInfo infoOf(const RunFolder& folder, const RunSnapshot& run) {
     info.peakBytes = run.peakBytes();
     const Json notes = readNotes(folder);
     if (notes.contains("note") && notes["note"].is_string()) info.note = notes["note"];
+    if (notes.contains("name") && notes["name"].is_string() && notes["name"] != "") info.name = notes["name"];
+    if (run.failure) info.failure = run.failure->message;
+    info.lossCurve = stretchMeans(run.steps.loss, 80);
     if (notes.contains("tags") && notes["tags"].is_array())
         for (const Json& tag : notes["tags"])
             if (tag.is_string()) info.tags.push_back(tag);
@@ -175,6 +195,8 @@ RunInfo infoFromJson(const Json& json) {
     info.peakBytes = json.value("peak_bytes", std::int64_t{0});
     info.tags = json.value("tags", std::vector<std::string>{});
     info.note = json.value("note", "");
+    info.failure = json.value("failure", "");
+    info.lossCurve = json.value("loss_curve", std::vector<float>{});
     info.folder = json.value("folder", "");
     return info;
 }
@@ -293,6 +315,7 @@ Json toJson(const RunInfo& info) {
     json["peak_bytes"] = info.peakBytes;
     json["tags"] = info.tags;
     json["note"] = info.note;
+    if (!info.failure.empty()) json["failure"] = info.failure;
     json["folder"] = info.folder.string();
     return json;
 }
@@ -485,7 +508,9 @@ Result<std::vector<RunInfo>> RunStore::list() {
             }
             info = infoOf(folder, snapshot);
             if (snapshot.isOver()) m_index->live.erase(live);
-            changed.emplace_back(folder.id(), Index::Row{stamp, dumpLine(toJson(info))});
+            Json newFacts = toJson(info);
+            newFacts["loss_curve"] = info.lossCurve;
+            changed.emplace_back(folder.id(), Index::Row{stamp, dumpLine(newFacts)});
         }
         known.erase(folder.id());
         info.status = livingStatus(info.status, folder);
@@ -548,21 +573,17 @@ Result<void> RunStore::remove(const std::string& id) {
     return {};
 }
 
-Result<void> RunStore::setNote(const std::string& id, const std::string& note) {
+Result<void> RunStore::writeNotes(const std::string& id, const std::string& key, Json value) {
     Result<RunFolder> folder = find(id);
     if (!folder) return folder.problems();
     Json notes = readNotes(*folder);
-    notes["note"] = note;
+    notes[key] = std::move(value);
     return writeWhole(folder->notes(), notes.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
-Result<void> RunStore::setTags(const std::string& id, const std::vector<std::string>& tags) {
-    Result<RunFolder> folder = find(id);
-    if (!folder) return folder.problems();
-    Json notes = readNotes(*folder);
-    notes["tags"] = tags;
-    return writeWhole(folder->notes(), notes.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
-}
+Result<void> RunStore::setNote(const std::string& id, const std::string& note) { return writeNotes(id, "note", note); }
+Result<void> RunStore::setName(const std::string& id, const std::string& name) { return writeNotes(id, "name", name); }
+Result<void> RunStore::setTags(const std::string& id, const std::vector<std::string>& tags) { return writeNotes(id, "tags", tags); }
 
 Result<Json> RunStore::compare(const std::vector<std::string>& ids) {
     Json runs = Json::array();

@@ -37,7 +37,7 @@ struct RunFolder {
     std::filesystem::path events() const { return path / "events.jsonl"; }
     std::filesystem::path summary() const { return path / "summary.json"; }
     std::filesystem::path log() const { return path / "log.txt"; }
-    std::filesystem::path notes() const { return path / "notes.json"; }         ///< {"note", "tags"}
+    std::filesystem::path notes() const { return path / "notes.json"; }         ///< {"note", "tags", "name"}: what the user wrote
     std::filesystem::path adapter() const { return path / "adapter"; }
     std::filesystem::path model() const { return path / "model"; }
     std::filesystem::path checkpoints() const { return path / "checkpoints"; }
@@ -91,6 +91,8 @@ struct RunInfo {
     std::int64_t peakBytes = 0;
     std::vector<std::string> tags;
     std::string note;
+    std::string failure;         ///< message of `failed`; empty when the run did not fail
+    std::vector<float> lossCurve;  ///< at most 80 means over equal stretches of the loss, for a small drawing; not in toJson()
     std::filesystem::path folder;
 };
 
@@ -132,6 +134,8 @@ public:
     Result<void> remove(const std::string& id);
 
     Result<void> setNote(const std::string& id, const std::string& note);
+    /// Another name than that of the configuration; empty restores it.
+    Result<void> setName(const std::string& id, const std::string& name);
     Result<void> setTags(const std::string& id, const std::vector<std::string>& tags);
 
     /// {"runs":[{…list entry…, "series":{"step","loss",…}, "evals":[…]}], "differences":[{"key","values"}]}
@@ -139,6 +143,7 @@ public:
 
 private:
     class Index;
+    Result<void> writeNotes(const std::string& id, const std::string& key, Json value);
     Workspace m_workspace;
     std::unique_ptr<Index> m_index;  ///< opened on first use; null when it cannot be opened, then folders are read each time
 };

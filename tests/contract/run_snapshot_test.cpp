@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -78,6 +79,73 @@ TEST_CASE("a loss that is not a number stays one") {
     run.applyLine(stepLine(2, -INFINITY, 2));
     CHECK(std::isnan(run.steps.loss[0]));
     CHECK(run.steps.loss[1] == -INFINITY);
+}
+
+TEST_CASE("a scanned step folds into the same as a parsed one") {
+    StepFacts facts;
+    facts.step = 7;
+    facts.loss = 1.0 / 3;
+    facts.learningRate = 2e-4;
+    facts.stepSeconds = 0.25;
+    facts.memory.deviceTotalBytes = 1ll << 40;
+    std::vector<std::string> lines{eventLine(event::step(facts), "r", 1764000000.125)};
+    facts.loss = std::nan("");
+    facts.gradNorm = -INFINITY;
+    lines.push_back(eventLine(event::step(facts), "r", 2));
+    for (const char* body : {R"("step": 3, "loss": 1.5, "memory": {"host_bytes": 12})", R"("loss":null)", R"("loss":null,"loss_state":"inf")", R"("loss":"x","loss_state":"-inf")",
+                             R"("loss_state":"nan")", R"("step":2.9,"tokens":1e2,"loss":-0.0)", R"("step":"2","tokens":"5","step_seconds":0)", R"("loss":1,"loss":2)", R"("run":"other")",
+                             R"("run":"a\"b")", R"("memory":{"device_bytes":1,"x":[1]})", R"("memory":{},"memory":{"host_bytes":3})", R"("memory":3)", R"("x":true)", R"("x":{"y":1})",
+                             R"("loss":01)", R"("loss":1.)", R"("loss":.5)", R"("loss":+1)", R"("loss":1e999)", R"("loss":Infinity)", R"("loss":1,)", R"("loss":nul)", R"("type":"eval","step":4)",
+                             R"("tokens":123456789012345678901234567890)", R"("loss":1)" "\t", R"("note":"Grüße")"})
+        for (const char* head : {"{\"type\":\"step\",", "{\"type\": \"step\", "}) lines.push_back(head + std::string(body) + "}");
+    for (std::size_t cut = 1; cut < lines[0].size(); ++cut) lines.push_back(lines[0].substr(0, cut));
+    int steps = 0;
+    for (const std::string& line : lines) {
+        CAPTURE(line);
+        RunSnapshot scanned, parsed;
+        scanned.applyLine(line);
+        if (const Json json = Json::parse(line, nullptr, false); json.is_object()) parsed.apply(json);
+        else ++parsed.ignoredLines;
+        steps += static_cast<int>(scanned.steps.size());
+        CHECK(scanned.ignoredLines == parsed.ignoredLines);
+        CHECK(scanned.eventCount == parsed.eventCount);
+        CHECK(scanned.id == parsed.id);
+        CHECK(scanned.updated == parsed.updated);
+        CHECK(scanned.evals.size() == parsed.evals.size());
+        CHECK(scanned.deviceTotalBytes == parsed.deviceTotalBytes);
+        CHECK(scanned.steps.step == parsed.steps.step);
+        CHECK(scanned.steps.tokens == parsed.steps.tokens);
+        CHECK(scanned.steps.hostBytes == parsed.steps.hostBytes);
+        CHECK(scanned.steps.trainSeconds == parsed.steps.trainSeconds);
+        const auto same = [](const std::vector<double>& a, const std::vector<double>& b) {
+            return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](double x, double y) { return x == y || (std::isnan(x) && std::isnan(y)); });
+        };
+        CHECK(same(scanned.steps.loss, parsed.steps.loss));
+        CHECK(same(scanned.steps.gradNorm, parsed.steps.gradNorm));
+        CHECK(same(scanned.steps.learningRate, parsed.steps.learningRate));
+        CHECK(same(scanned.steps.stepSeconds, parsed.steps.stepSeconds));
+    }
+    CHECK(steps > 30);
+}
+
+TEST_CASE("a change of the learning rate is remembered until a resume goes back before it") {
+    RunSnapshot run;
+    for (int step = 1; step <= 5; ++step) run.applyLine(stepLine(step, step, step));
+    run.applyLine(R"({"type":"learning_rate","time":6,"step":5,"learning_rate":0.5})");
+    REQUIRE(run.rateChanges.size() == 1);
+    CHECK(run.rateChanges[0].step == 5);
+    CHECK(run.rateChanges[0].learningRate == 0.5);
+    run.applyLine(R"({"type":"resumed","time":9,"step":3})");
+    CHECK(run.rateChanges.empty());
+}
+
+TEST_CASE("training time counts steps only") {
+    RunSnapshot run;
+    for (int step = 1; step <= 3; ++step) run.applyLine(R"({"type":"step","time":)" + std::to_string(100 * step) + R"(,"step_seconds":0.5})");
+    run.applyLine(R"({"type":"eval","step":3,"loss":1,"time":400})");
+    CHECK(run.steps.trainSeconds == std::vector<double>{0.5, 1, 1.5});
+    CHECK(run.evals[0].trainSeconds == 1.5);
+    CHECK(run.evals[0].seconds == 300);
 }
 
 TEST_CASE("a snapshot ignores what it does not understand") {

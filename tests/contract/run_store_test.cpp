@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -54,6 +55,42 @@ TEST_CASE("runs are listed newest first") {
     CHECK(runs[0].status == RunStatus::Finished);
     CHECK(runs[1].bestEvalLoss == 2);
     CHECK(toJson(runs[0])["status"] == "finished");
+}
+
+TEST_CASE("a name that the user gave wins over the configuration's and can be taken back") {
+    TemporaryWorkspace temporary;
+    RunStore store(temporary.workspace);
+    makeRun(store, "plain", 100, 2);
+    REQUIRE(store.setName("plain", "My poems").ok());
+    CHECK((*store.list())[0].name == "My poems");
+    REQUIRE(store.setNote("plain", "try again").ok());
+    CHECK((*store.list())[0].name == "My poems");
+    REQUIRE(store.setName("plain", "").ok());
+    CHECK((*store.list())[0].name == "plain");
+    CHECK((*store.list())[0].note == "try again");
+}
+
+TEST_CASE("the index keeps a small loss curve and why a run failed") {
+    TemporaryWorkspace temporary;
+    RunStore store(temporary.workspace);
+    const RunFolder folder = makeRun(store, "failing", 100, 2, false);
+    std::ofstream log(folder.events(), std::ios::app);
+    for (int step = 2; step <= 1000; ++step) {
+        StepFacts facts;
+        facts.step = step;
+        facts.loss = step == 500 ? std::nan("") : 1000 - step;
+        log << eventLine(event::step(facts), "failing", 100 + step) << "\n";
+    }
+    log << eventLine(event::failed(Problem{"nan_loss", "The loss is not a number.", "Lower the rate.", ""}), "failing", 2000) << "\n";
+    log.close();
+    for (int pass = 0; pass < 2; ++pass) {   // folded, then from the index
+        RunStore reader(temporary.workspace);
+        const RunInfo info = (*reader.list())[0];
+        CHECK(info.failure == "The loss is not a number.");
+        REQUIRE(info.lossCurve.size() == 80);
+        CHECK(info.lossCurve.front() > info.lossCurve.back());
+        CHECK(std::all_of(info.lossCurve.begin(), info.lossCurve.end(), [](float value) { return std::isfinite(value); }));
+    }
 }
 
 TEST_CASE("the index is rebuilt when it is deleted or damaged") {

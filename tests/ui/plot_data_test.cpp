@@ -41,15 +41,15 @@ private slots:
     void resumingDropsStepsTakenAgain() {
         RunRecord record;
         for (int i = 1; i <= 10; ++i)
-            record.fold(QStringLiteral("{\"type\":\"step\",\"time\":1,\"run\":\"a\",\"step\":%1,\"loss\":2.0,\"tokens\":10,\"step_seconds\":0.1}").arg(i).toUtf8());
-        record.fold(QByteArray("{\"type\":\"resumed\",\"time\":2,\"run\":\"a\",\"step\":4}"));
-        QCOMPARE(record.series.size(), std::size_t(4));
-        QCOMPARE(record.series.tokens.back(), 40.0f);
+            record.applyLine(QStringLiteral("{\"type\":\"step\",\"time\":1,\"run\":\"a\",\"step\":%1,\"loss\":2.0,\"tokens\":10,\"step_seconds\":0.1}").arg(i).toStdString());
+        record.applyLine("{\"type\":\"resumed\",\"time\":2,\"run\":\"a\",\"step\":4}");
+        QCOMPARE(record.curves.size(), std::size_t(4));
+        QCOMPARE(record.curves.tokens.back(), 40.0f);
     }
     void lossThatIsNotANumberIsKeptAsSuch() {
         RunRecord record;
-        record.fold(QByteArray("{\"type\":\"step\",\"step\":1,\"loss\":null,\"loss_state\":\"nan\"}"));
-        QVERIFY(std::isnan(record.series.loss.back()));
+        record.applyLine("{\"type\":\"step\",\"step\":1,\"loss\":null,\"loss_state\":\"nan\"}");
+        QVERIFY(std::isnan(record.curves.loss.back()));
     }
 };
 

@@ -3,6 +3,7 @@
 
 #include <QDir>
 #include <QElapsedTimer>
+#include <QFile>
 #include <QJsonDocument>
 #include <QLocalSocket>
 
@@ -15,7 +16,7 @@ namespace luthier::ui {
 
 namespace {
 constexpr int kSliceMs = 5;
-constexpr qint64 kChunk = 64 * 1024;
+constexpr std::size_t kChunk = 64 * 1024;
 constexpr int kIdleMs = 60;
 }  // namespace
 
@@ -31,7 +32,7 @@ bool isWorkerAlive(const QString& runFolder) {
     return !isFree;
 }
 
-RunFeed::RunFeed(QString runFolder, QObject* parent) : QObject(parent), m_folder(std::move(runFolder)), m_file(m_folder + "/events.jsonl") {
+RunFeed::RunFeed(QString runFolder, QObject* parent) : QObject(parent), m_folder(std::move(runFolder)), m_follower(QFile::encodeName(m_folder + "/events.jsonl").toStdString()) {
     m_timer.setSingleShot(true);
     connect(&m_timer, &QTimer::timeout, this, &RunFeed::slice);
     m_timer.start(0);
@@ -40,46 +41,36 @@ RunFeed::RunFeed(QString runFolder, QObject* parent) : QObject(parent), m_folder
 }
 
 void RunFeed::slice() {
-    if (!m_file.isOpen() && !m_file.open(QIODevice::ReadOnly)) {
-        m_timer.start(kIdleMs);
-        return;
-    }
     QElapsedTimer clock;
     clock.start();
-    const QString before = m_record->status;
-    bool gotSome = false, atEnd = false;
-    while (clock.elapsed() < kSliceMs) {
-        const QByteArray chunk = m_file.read(kChunk);
-        if (chunk.isEmpty()) {
-            atEnd = true;
-            break;
-        }
-        gotSome = true;
-        m_rest += chunk;
-        qsizetype from = 0;
-        for (qsizetype end; (end = m_rest.indexOf('\n', from)) >= 0; from = end + 1)
-            m_record->fold(m_rest.constData() + from, m_rest.constData() + end);
-        m_rest.remove(0, from);
+    const QString before = m_record->status();
+    bool gotSome = false, hasMore = true;
+    while (hasMore && clock.elapsed() < kSliceMs) {
+        const EventFollower::Batch batch = m_follower.read(kChunk);
+        if (batch.restarted) *m_record = {};
+        for (const std::string& line : batch.lines) m_record->applyLine(line);
+        gotSome = gotSome || batch.restarted || !batch.lines.empty();
+        hasMore = batch.more;
     }
-    m_isCaughtUp = atEnd;
-    if (m_record->status != before) emit statusChanged(m_record->status);
+    m_isCaughtUp = !hasMore;
+    if (m_record->status() != before) emit statusChanged(m_record->status());
     if (gotSome) emit changed();
-    // Between slices of a long log other events get their turn; at the end we look again about thirty times a second at most.
-    m_timer.start(atEnd ? kIdleMs : 8);
+    // Between slices of a long log other events get their turn; at its end we look again less than thirty times a second.
+    m_timer.start(hasMore ? 8 : kIdleMs);
 }
 
 void RunFeed::checkWorker() {
-    const QString& status = m_record->status;
-    const bool isOver = status == "finished" || status == "failed" || status == "stopped";
+    const bool isOver = m_record->isOver();
     const bool wasAlive = m_workerAlive;
     m_workerAlive = !isOver && ui::isWorkerAlive(m_folder);
     if (isOver) {
+        m_missing = 0;
         if (wasAlive) emit changed();
         return;
     }
-    // A worker needs a moment from start to lock; three misses in a row are an end.
-    m_missing = m_workerAlive ? 0 : m_missing + 1;
-    if (m_missing == 3 && m_isCaughtUp) emit workerLost();
+    // Before worker.json there is none to lose; after that, three misses in a row are an end.
+    if (m_workerAlive || !QFile::exists(m_folder + "/worker.json")) m_missing = 0;
+    else if (m_isCaughtUp && m_missing < kMissesAreLoss && ++m_missing == kMissesAreLoss) emit workerLost();
     if (wasAlive != m_workerAlive) emit changed();
 }
 

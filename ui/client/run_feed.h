@@ -5,7 +5,7 @@
 
 #include "client/run_record.h"
 
-#include <QFile>
+#include <QJsonObject>
 #include <QObject>
 #include <QTimer>
 
@@ -25,6 +25,9 @@ public:
     QString folder() const { return m_folder; }
     bool isCaughtUp() const { return m_isCaughtUp; }
     bool isWorkerAlive() const { return m_workerAlive; }
+    /// The process is gone without `finished` or `failed`.
+    bool isWorkerLost() const { return m_missing >= kMissesAreLoss; }
+    void expectWorker() { m_missing = -kMissesAreLoss; }   ///< one was started just now
     /// Sends a command to the worker's socket; `done` gets "" or what went wrong.
     void sendCommand(const QJsonObject& command, std::function<void(const QString&)> done = {});
     QString errorText() const;      ///< what the worker wrote to stderr before its first event, if it failed early
@@ -33,18 +36,18 @@ public:
 signals:
     void changed();                 ///< at most 30 times a second
     void statusChanged(const QString& status);
-    void workerLost();              ///< the process is gone without `finished` or `failed`
+    void workerLost();
 
 private:
     void slice();
     void checkWorker();
 
     QString m_folder, m_errorFile;
-    QFile m_file;
-    QByteArray m_rest;
+    EventFollower m_follower;
     std::unique_ptr<RunRecord> m_record = std::make_unique<RunRecord>();
     QTimer m_timer, m_workerTimer;
     bool m_isCaughtUp = false, m_workerAlive = false;
+    static constexpr int kMissesAreLoss = 3;
     int m_missing = 0;
 };
 

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "client/run_library.h"
 
-#include "client/run_feed.h"
-
 #include <QCoreApplication>
 #include <QDir>
 #include <QDirIterator>
+#include <QFile>
 #include <QFileInfo>
 #include <QJsonArray>
 #include <QJsonDocument>
 #include <QPointer>
-#include <QSaveFile>
 #include <QtConcurrentRun>
 
 #include <cmath>
@@ -25,85 +23,44 @@ QJsonObject readObject(const QString& path) {
     return QJsonDocument::fromJson(file.readAll()).object();
 }
 
-double numberIn(const QJsonObject& object, std::initializer_list<const char*> keys, double fallback = kNoNumber) {
-    for (const char* key : keys)
-        if (object[QLatin1String(key)].isDouble()) return object[QLatin1String(key)].toDouble();
-    return fallback;
-}
+double orNone(std::int64_t value) { return value > 0 ? static_cast<double>(value) : kNoNumber; }
 
-std::vector<float> thin(const std::vector<float>& loss) {
-    constexpr std::size_t kPoints = 80;
-    std::vector<float> points;
-    const std::size_t n = loss.size();
-    for (std::size_t i = 0; i < std::min(n, kPoints); ++i) {
-        const std::size_t a = i * n / std::min(n, kPoints), b = std::max(a + 1, (i + 1) * n / std::min(n, kPoints));
-        double sum = 0;
-        int count = 0;
-        for (std::size_t k = a; k < b; ++k)
-            if (std::isfinite(loss[k])) { sum += loss[k]; ++count; }
-        if (count > 0) points.push_back(static_cast<float>(sum / count));
-    }
-    return points;
-}
-
-qint64 stampOf(const QString& folder) {
-    qint64 stamp = 0;
-    for (const char* name : {"/events.jsonl", "/summary.json", "/run.json", "/note.txt", "/name.txt"}) {
-        const QFileInfo file(folder + QLatin1String(name));
-        if (file.exists()) stamp = stamp * 31 + file.size() + file.lastModified().toMSecsSinceEpoch();
-    }
-    return stamp * 2 + (QFileInfo::exists(folder + "/worker.json") && isWorkerAlive(folder) ? 1 : 0);
-}
-
-RunInfo describe(const QString& folder) {
+/// What the store does not keep: the configuration and which results are there. `known` spares reading it again.
+RunInfo describe(const luthier::RunInfo& stored, const RunInfo* known) {
     RunInfo info;
-    info.folder = folder;
-    info.id = QFileInfo(folder).fileName();
-    info.stamp = stampOf(folder);
-    const QJsonObject run = readObject(folder + "/run.json");
-    info.config = run.contains("config") ? run["config"].toObject() : run;
-    info.name = info.config["name"].toString(info.id);
-    info.group = info.config["group"].toString();
-    info.method = info.config["method"].toObject()["type"].toString();
+    info.folder = QFile::decodeName(QByteArray::fromStdString(stored.folder.string()));
+    info.id = QString::fromStdString(stored.id);
+    const QFileInfo log(info.folder + "/events.jsonl"), config(info.folder + "/run.json");
+    info.curveStamp = qHashMulti(0, log.size(), log.lastModified().toMSecsSinceEpoch());
+    const std::size_t configStamp = qHashMulti(0, config.size(), config.lastModified().toMSecsSinceEpoch());
+    info.config = known && known->configStamp == configStamp ? known->config : readObject(config.filePath());
+    info.configStamp = configStamp;
+    info.name = QString::fromStdString(stored.name);
+    info.group = QString::fromStdString(stored.group);
+    info.status = QString::fromLatin1(runStatusName(stored.status));
+    if (stored.status == RunStatus::Queued || (stored.status == RunStatus::Running && stored.steps == 0)) info.status = "starting";
+    info.method = QString::fromStdString(stored.method);
     info.modelPath = info.config["model"].toObject()["path"].toString();
     info.dataPath = info.config["data"].toObject()["train"].toObject()["path"].toString();
-    info.hasAdapter = QFileInfo::exists(folder + "/adapter/adapter_config.json");
-    info.hasFullModel = QFileInfo::exists(folder + "/model/config.json");
-    QFile note(folder + "/note.txt");
-    if (note.open(QIODevice::ReadOnly)) info.note = QString::fromUtf8(note.readAll());
-    QFile name(folder + "/name.txt");
-    if (name.open(QIODevice::ReadOnly)) info.name = QString::fromUtf8(name.readAll()).trimmed();
-    double adapter = 0;
-    for (QDirIterator it(folder + (info.hasFullModel ? "/model" : "/adapter"), QDir::Files); it.hasNext();) {
-        it.next();
-        if (it.fileName().endsWith(".safetensors")) adapter += static_cast<double>(it.fileInfo().size());
-    }
-    if (adapter > 0) info.adapterBytes = adapter;
-
-    const auto record = readRecord(folder, RunRecord::Detail::CurvesOnly);
-    info.status = record->status;
-    info.created = QDateTime::fromMSecsSinceEpoch(static_cast<qint64>((record->startTime > 0 ? record->startTime : QFileInfo(folder).birthTime().toSecsSinceEpoch() * 1.0) * 1000));
-    info.steps = record->lastStep;
-    const QJsonObject train = info.config["train"].toObject();
-    info.maxSteps = static_cast<std::int64_t>(numberIn(run, {"total_steps", "max_steps"}, numberIn(train, {"max_steps"}, 0)));
-    if (!record->series.loss.empty()) info.loss = record->series.loss.back();
-    if (!record->evals.empty()) info.evalLoss = record->evals.back().loss;
-    if (const EvalPoint* best = record->bestEval()) {
-        info.bestEval = best->loss;
-        info.bestEvalStep = best->step;
-    }
-    info.trainable = record->trainable;
-    info.total = record->trainable >= 0 && record->frozen >= 0 ? record->trainable + record->frozen : -1;
-    info.peakBytes = record->peakBytes > 0 ? record->peakBytes : kNoNumber;
-    info.seconds = record->startTime > 0 ? record->lastTime - record->startTime : kNoNumber;
-    if (!record->series.seconds.empty() && record->series.seconds.back() > 0)
-        info.tokensPerSecond = record->series.tokens.back() / record->series.seconds.back();
-    info.failureMessage = record->failure["message"].toString();
-    info.sparkline = thin(record->series.loss);
-    if (info.isActive() && !isWorkerAlive(folder)) {
-        const bool isYoung = QFileInfo(folder + "/events.jsonl").lastModified().msecsTo(QDateTime::currentDateTime()) < 3000;
-        if (!isYoung) info.status = "interrupted";
-    }
+    info.note = QString::fromStdString(stored.note);
+    info.failureMessage = QString::fromStdString(stored.failure);
+    info.created = QDateTime::fromMSecsSinceEpoch(static_cast<qint64>(stored.created * 1000));
+    info.steps = stored.steps;
+    info.maxSteps = stored.maxSteps;
+    info.bestEvalStep = std::isnan(stored.bestEvalLoss) ? -1 : stored.bestEvalStep;
+    info.trainable = stored.total > 0 ? stored.trainable : -1;
+    info.total = stored.total > 0 ? stored.total : -1;
+    info.loss = stored.loss;
+    info.evalLoss = stored.evalLoss;
+    info.bestEval = stored.bestEvalLoss;
+    info.adapterBytes = orNone(stored.adapterBytes);
+    info.peakBytes = orNone(stored.peakBytes);
+    info.seconds = stored.seconds > 0 ? stored.seconds : kNoNumber;
+    info.tokensPerSecond = stored.tokensPerSecond > 0 ? stored.tokensPerSecond : kNoNumber;
+    info.hasAdapter = QFileInfo::exists(info.folder + "/adapter/adapter_config.json");
+    info.hasFullModel = QFileInfo::exists(info.folder + "/model/config.json");
+    info.sparkline = stored.lossCurve;
+    info.stamp = qHashMulti(info.curveStamp, configStamp, info.status, info.name, info.note, info.hasAdapter, info.hasFullModel, info.adapterBytes);
     return info;
 }
 
@@ -146,21 +103,6 @@ QString RunInfo::methodWords() const {
     return words;
 }
 
-std::shared_ptr<RunRecord> readRecord(const QString& folder, RunRecord::Detail detail) {
-    auto record = std::make_shared<RunRecord>();
-    record->detail = detail;
-    QFile file(folder + "/events.jsonl");
-    if (!file.open(QIODevice::ReadOnly)) return record;
-    QByteArray rest;
-    while (!file.atEnd()) {
-        rest += file.read(1 << 20);
-        qsizetype from = 0;
-        for (qsizetype end; (end = rest.indexOf('\n', from)) >= 0; from = end + 1) record->fold(rest.constData() + from, rest.constData() + end);
-        rest.remove(0, from);
-    }
-    return record;
-}
-
 RunLibrary::RunLibrary(QObject* parent) : QObject(parent) {
     connect(&m_watcher, &QFutureWatcherBase::finished, this, [this] {
         m_runs = m_watcher.result();
@@ -174,6 +116,7 @@ RunLibrary::RunLibrary(QObject* parent) : QObject(parent) {
 
 void RunLibrary::setWorkspace(const QString& workspace) {
     m_workspace = workspace;
+    m_store = std::make_shared<RunStore>(Workspace{QFile::encodeName(workspace).toStdString()});
     m_runs.clear();
     m_cache.clear();
     m_isLoaded = false;
@@ -191,18 +134,19 @@ void RunLibrary::refresh() {
         m_again = true;
         return;
     }
-    m_watcher.setFuture(QtConcurrent::run([folder = m_workspace + "/runs", known = m_runs] {
+    m_watcher.setFuture(QtConcurrent::run([store = m_store, known = m_runs] {
         std::vector<RunInfo> runs;
-        const QFileInfoList folders = QDir(folder).entryInfoList(QDir::Dirs | QDir::NoDotAndDotDot);
-        for (const QFileInfo& entry : folders) {
-            const QString path = entry.absoluteFilePath();
-            if (!QFileInfo::exists(path + "/run.json") && !QFileInfo::exists(path + "/events.jsonl")) continue;
-            const auto same = std::find_if(known.begin(), known.end(), [&](const RunInfo& r) { return r.folder == path && r.stamp == stampOf(path); });
-            runs.push_back(same != known.end() && same->status != "starting" ? *same : describe(path));
+        Result<std::vector<luthier::RunInfo>> stored = store->list();
+        if (!stored) return runs;
+        for (const luthier::RunInfo& run : *stored) {
+            std::error_code code;   // a folder without either file is not a run yet
+            const RunFolder folder{run.folder};
+            if (!std::filesystem::exists(folder.config(), code) && !std::filesystem::exists(folder.events(), code)) continue;
+            const QString id = QString::fromStdString(run.id);
+            const auto same = std::find_if(known.begin(), known.end(), [&](const RunInfo& r) { return r.id == id; });
+            runs.push_back(describe(run, same == known.end() ? nullptr : &*same));
         }
-        std::stable_sort(runs.begin(), runs.end(), [](const RunInfo& a, const RunInfo& b) { return a.created < b.created; });
-        for (std::size_t i = 0; i < runs.size(); ++i) runs[i].color = static_cast<int>(i);
-        std::reverse(runs.begin(), runs.end());
+        for (std::size_t i = 0; i < runs.size(); ++i) runs[i].color = static_cast<int>(runs.size() - 1 - i);
         return runs;
     }));
 }
@@ -210,17 +154,16 @@ void RunLibrary::refresh() {
 void RunLibrary::loadCurves(const QString& id, QObject* context, RecordHandler handler) {
     const RunInfo* run = find(id);
     if (!run) return;
-    if (const auto cached = m_cache.value(id)) return handler(cached);
-    const bool isOver = !run->isActive();
+    if (const auto cached = m_cache.constFind(id); cached != m_cache.constEnd() && cached->stamp == run->curveStamp) return handler(cached->record);
     auto* watcher = new QFutureWatcher<std::shared_ptr<RunRecord>>(this);
     QPointer<QObject> guard(context);
-    connect(watcher, &QFutureWatcherBase::finished, this, [this, watcher, guard, handler, id, isOver] {
+    connect(watcher, &QFutureWatcherBase::finished, this, [this, watcher, guard, handler, id, stamp = run->curveStamp] {
         const std::shared_ptr<const RunRecord> record = watcher->result();
-        if (isOver) m_cache[id] = record;
+        m_cache[id] = {stamp, record};
         watcher->deleteLater();
         if (guard) handler(record);
     });
-    watcher->setFuture(QtConcurrent::run([folder = run->folder] { return readRecord(folder, RunRecord::Detail::CurvesOnly); }));
+    watcher->setFuture(QtConcurrent::run([folder = run->folder] { return readCurves(folder); }));
 }
 
 std::pair<int, double> RunLibrary::measure(const QString& folder) {
@@ -249,11 +192,9 @@ bool RunLibrary::restore(const QString& id) {
 }
 
 void RunLibrary::rename(const QString& id, const QString& name) {
-    QSaveFile file(m_workspace + "/runs/" + id + "/name.txt");
-    if (file.open(QIODevice::WriteOnly)) {
-        file.write(name.toUtf8());
-        file.commit();
-    }
+    // A store of its own: the shared one may be at work in another thread.
+    RunStore store(Workspace{QFile::encodeName(m_workspace).toStdString()});
+    if (!store.setName(id.toStdString(), name.toStdString())) qWarning("The name of run %s could not be written.", qPrintable(id));
     refresh();
 }
 

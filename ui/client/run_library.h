@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// All runs of a workspace: a summary of each for lists (read by a worker thread from run.json, summary.json and, where those do
-// not say it, the event log), and on demand the folded record for curves. A run keeps its colour: its place in order of creation.
+// All runs of a workspace: what the contract's run store says of each (its index spares reading logs again), and on demand the
+// curves. Both are read by a worker thread. A run keeps its colour: its place in order of creation.
 
 #include "client/run_record.h"
+#include "contract/run_store.h"
 
 #include <QDateTime>
 #include <QFutureWatcher>
@@ -28,7 +29,8 @@ struct RunInfo {
     int color = 0;
     bool hasAdapter = false, hasFullModel = false;
     std::vector<float> sparkline;            ///< about 80 smoothed points of the loss
-    qint64 stamp = 0;                        ///< sizes and times of the files read; unchanged means nothing to do
+    std::size_t stamp = 0;                   ///< changes with anything shown
+    std::size_t configStamp = 0, curveStamp = 0;              ///< change when the file on disk did
 
     QString modelName() const;
     QString dataName() const;
@@ -47,7 +49,7 @@ public:
     const RunInfo* find(const QString& id) const;
     void refresh();
     bool isLoaded() const { return m_isLoaded; }
-    /// Reads the curves of a run in a worker thread; `handler` runs here while `context` lives. Finished runs are cached.
+    /// Reads the curves of a run in a worker thread, unless its log is as it was; `handler` runs here while `context` lives.
     void loadCurves(const QString& id, QObject* context, RecordHandler handler);
     /// Files of a run: count and bytes, for the question before deleting.
     static std::pair<int, double> measure(const QString& folder);
@@ -60,9 +62,10 @@ signals:
 
 private:
     QString m_workspace;
+    std::shared_ptr<RunStore> m_store;       ///< only the running worker uses it
     std::vector<RunInfo> m_runs;
-    QHash<QString, std::shared_ptr<const RunRecord>> m_cache;
-    QHash<QString, QString> m_names;         ///< renamed in the window
+    struct Cached { std::size_t stamp; std::shared_ptr<const RunRecord> record; };
+    QHash<QString, Cached> m_cache;
     QFutureWatcher<std::vector<RunInfo>> m_watcher;
     QTimer m_timer;
     bool m_isLoaded = false, m_again = false;
@@ -71,7 +74,5 @@ private:
 /// Title of a method type: "lora" gives "LoRA".
 QString methodTitle(const QString& type);
 QString shortModules(const QJsonValue& targets);   ///< ["q_proj","v_proj"] gives "q v"
-/// Reads and folds a whole log; any thread.
-std::shared_ptr<RunRecord> readRecord(const QString& folder, RunRecord::Detail detail);
 
 }  // namespace luthier::ui

@@ -50,6 +50,7 @@ RunQueue::~RunQueue() {
 void RunQueue::setWorkspace(const QString& workspace) {
     m_workspace = workspace;
     m_active.clear();
+    m_resume.clear();
     load();
     emit changed();
 }
@@ -143,6 +144,7 @@ void RunQueue::advance() {
                 return;
             }
     }
+    if (!m_resume.isEmpty()) return launchResume();
     if (m_isHeld || m_waiting.empty()) return;
     const WaitingRun next = m_waiting.front();
     m_waiting.erase(m_waiting.begin());
@@ -157,14 +159,20 @@ void RunQueue::advance() {
 }
 
 bool RunQueue::resumeRun(const QString& id) {
-    const RunInfo* run = m_library.find(id);
-    if (!run || !m_active.isEmpty()) return false;
-    if (!launch(id, {"train", run->folder + "/run.json", "--workspace", m_workspace, "--resume", id, "--detached"})) return false;
+    if (!m_active.isEmpty() && m_active != id) return false;
+    m_resume = id;
+    advance();
+    return true;
+}
+
+void RunQueue::launchResume() {
+    const QString id = std::exchange(m_resume, {});
+    QFile::remove(m_workspace + "/runs/" + id + "/worker.json");   // of the process that is gone: its absence tells that the new one still starts
+    if (!launch(id, {"train", m_workspace + "/runs/" + id + "/run.json", "--workspace", m_workspace, "--resume", id, "--detached"})) return;
     m_active = id;
     m_startedAt = QDateTime::currentMSecsSinceEpoch();
     emit started(id);
     emit changed();
-    return true;
 }
 
 bool RunQueue::launch(const QString& id, const QStringList& arguments) {

@@ -36,7 +36,9 @@ public:
     QString activeId() const { return m_active; }
     QString errorFile(const QString& id) const { return m_workspace + "/queue/" + id + ".stderr"; }
     void advance();                     ///< starts the next run when none trains
-    bool resumeRun(const QString& id);  ///< continues an interrupted or stopped run from its newest checkpoint
+    /// Continues an interrupted or stopped run from its newest checkpoint, as soon as its former worker is gone; false while another
+    /// run trains.
+    bool resumeRun(const QString& id);
 
 signals:
     void changed();
@@ -48,7 +50,9 @@ private:
     void save();
     bool launch(const QString& id, const QStringList& arguments);
 
-    QString m_program, m_workspace, m_active;
+    void launchResume();
+
+    QString m_program, m_workspace, m_active, m_resume;
     RunLibrary& m_library;
     std::vector<WaitingRun> m_waiting;
     QTimer m_timer;

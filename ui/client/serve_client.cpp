@@ -3,11 +3,14 @@
 
 #include <QFileInfo>
 #include <QJsonDocument>
-#include <QTimer>
 
 namespace luthier::ui {
 
-ServeClient::ServeClient(QString program, QObject* parent) : QObject(parent), m_program(std::move(program)) {}
+ServeClient::ServeClient(QString program, int silenceLimitMs, QObject* parent) : QObject(parent), m_program(std::move(program)) {
+    m_silence.setSingleShot(true);
+    m_silence.setInterval(silenceLimitMs);
+    connect(&m_silence, &QTimer::timeout, this, &ServeClient::endHung);
+}
 
 ServeClient::~ServeClient() {
     if (!m_process) return;
@@ -60,6 +63,7 @@ int ServeClient::request(const QString& command, QJsonObject parameters, QObject
     const bool wasIdle = m_pending.empty();
     m_pending[id] = {context, std::move(handlers)};
     m_process->write(QJsonDocument(parameters).toJson(QJsonDocument::Compact) + '\n');
+    if (wasIdle) m_silence.start();
     if (wasIdle) emit busyChanged(true);
     return id;
 }
@@ -71,6 +75,7 @@ void ServeClient::cancel(int id) {
 }
 
 void ServeClient::read() {
+    m_silence.start();
     m_buffer += m_process->readAllStandardOutput();
     qsizetype from = 0;
     for (;;) {
@@ -81,6 +86,7 @@ void ServeClient::read() {
         if (document.isObject()) take(document.object());
     }
     m_buffer.remove(0, from);
+    if (m_pending.empty()) m_silence.stop();
 }
 
 void ServeClient::take(const QJsonObject& answer) {
@@ -105,7 +111,18 @@ void ServeClient::take(const QJsonObject& answer) {
     }
 }
 
+void ServeClient::endHung() {
+    if (!isRunning()) return;
+    m_process->disconnect(this);
+    m_process->kill();
+    m_process->waitForFinished(1000);
+    const QString sentence = tr("The engine has not answered for %1 s and was ended.").arg(m_silence.interval() / 1000);
+    failAll({"engine_silent", sentence, tr("It starts again with your next action."), {}, {}});
+    emit died(sentence);
+}
+
 void ServeClient::failAll(const ServeProblem& problem) {
+    m_silence.stop();
     auto pending = std::move(m_pending);
     m_pending.clear();
     if (!pending.empty()) emit busyChanged(false);

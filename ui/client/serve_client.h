@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
 // One `luthier-cli serve` session (core/README.md). Requests carry an id; answers find their handler by it. When the process
-// dies every open request fails with a sentence, and the next request starts a new process: the window never dies with it.
+// dies every open request fails with a sentence, and the next request starts a new process: the window never dies with it. A
+// process that owes an answer and says nothing at all for the silence limit counts as hung and is ended.
 
 #include <QJsonArray>
 #include <QJsonObject>
@@ -9,6 +10,7 @@
 #include <QObject>
 #include <QPointer>
 #include <QProcess>
+#include <QTimer>
 
 #include <functional>
 #include <map>
@@ -29,7 +31,7 @@ public:
         std::function<void(const QJsonObject&)> event;   ///< token, phase
     };
 
-    explicit ServeClient(QString program, QObject* parent = nullptr);
+    explicit ServeClient(QString program, int silenceLimitMs = 120000, QObject* parent = nullptr);
     ~ServeClient() override;
 
     void setWorkingFolder(const QString& folder) { m_folder = folder; }
@@ -53,6 +55,7 @@ private:
     void read();
     void take(const QJsonObject& answer);
     void failAll(const ServeProblem& problem);
+    void endHung();
 
     QString m_program;
     QString m_folder;
@@ -61,6 +64,7 @@ private:
     QByteArray m_errors;
     std::map<int, Pending> m_pending;
     int m_nextId = 1;
+    QTimer m_silence;
 };
 
 }  // namespace luthier::ui

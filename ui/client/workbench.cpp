@@ -12,7 +12,7 @@
 namespace luthier::ui {
 
 Workbench::Workbench(const QString& workspace, QObject* parent)
-    : QObject(parent), quick(cliPath()), heavy(cliPath()), queue(cliPath(), runs), catalogue(quick) {
+    : QObject(parent), quick(cliPath()), heavy(cliPath(), 900000), queue(cliPath(), runs), catalogue(quick) {
     setWorkspace(workspace);
 }
 

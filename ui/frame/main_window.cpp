@@ -157,10 +157,10 @@ void MainWindow::updatePill() {
     const RunInfo* info = m_bench.runs.find(active);
     const RunRecord& record = feed->record();
     const double total = info ? static_cast<double>(info->maxSteps) : 0;
-    const double share = total > 0 ? static_cast<double>(record.lastStep) / total : 0;
-    QString note = tr("step %1").arg(record.lastStep);
-    if (share > 0 && record.series.size() > 2) {
-        const double left = record.series.seconds.back() / static_cast<double>(record.lastStep) * (total - static_cast<double>(record.lastStep));
+    const double share = total > 0 ? static_cast<double>(record.lastStep()) / total : 0;
+    QString note = tr("step %1").arg(record.lastStep());
+    if (share > 0 && record.curves.size() > 2) {
+        const double left = record.curves.seconds.back() / static_cast<double>(record.lastStep()) * (total - static_cast<double>(record.lastStep()));
         note = QStringLiteral("%1 %  ").arg(static_cast<int>(share * 100)) + tr("%1 left").arg(format::duration(left));
     }
     m_top->pill()->set(info ? info->name : active, share, note);

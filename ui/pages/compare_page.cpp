@@ -61,7 +61,7 @@ ComparePage::ComparePage(Workbench& bench) : Page(bench) {
     column->addWidget(makeRule());
     auto* vertical = new QSplitter(Qt::Vertical);
     m_table = new SimpleTable({tr("Run"), tr("Method"), tr("Trainable"), tr("Share"), tr("Eval. loss"), tr("Tokens/s"), tr("Peak"), tr("Adapter"), tr("Duration")},
-                              {280, 170, 190, 80, 130, 140, 150, 100, 130}, 0);
+                              {240, 150, 170, 70, 130, 125, 135, 84, 84}, 0);
     m_table->setSortingEnabled(true);
     m_table->sortByColumn(4, Qt::AscendingOrder);
     m_table->setToolTip(tr("Space shows or hides, S shows alone, B pins the baseline"));
@@ -296,7 +296,7 @@ void ComparePage::loadCurves() {
 }
 
 const std::vector<float>* ComparePage::xsOf(const RunRecord& record) const {
-    return m_plotGroup.unit() == XUnit::Step ? &record.series.step : m_plotGroup.unit() == XUnit::Tokens ? &record.series.tokens : &record.series.seconds;
+    return m_plotGroup.unit() == XUnit::Step ? &record.curves.step : m_plotGroup.unit() == XUnit::Tokens ? &record.curves.tokens : &record.curves.seconds;
 }
 
 void ComparePage::rebuildCurves() {
@@ -307,22 +307,22 @@ void ComparePage::rebuildCurves() {
     for (const RunInfo* run : visibleRuns()) {
         const auto found = m_curves.find(run->id);
         if (found == m_curves.end() || m_hidden.contains(run->id)) continue;
-        Curve& data = *found->second;
+        Curve& drawn = *found->second;
         PlotCurve* curve = m_plot->addCurve();
         if (isEval) {
             auto points = std::make_shared<std::pair<std::vector<float>, std::vector<float>>>();
-            for (const EvalPoint& e : data.record->evals) {
-                points->first.push_back(static_cast<float>(m_plotGroup.unit() == XUnit::Step ? static_cast<double>(e.step) : m_plotGroup.unit() == XUnit::Tokens ? e.tokens : e.seconds));
+            for (const EvalPoint& e : drawn.record->snapshot.evals) {
+                points->first.push_back(static_cast<float>(m_plotGroup.unit() == XUnit::Step ? static_cast<double>(e.step) : m_plotGroup.unit() == XUnit::Tokens ? static_cast<double>(e.tokens) : e.trainSeconds));
                 points->second.push_back(static_cast<float>(e.loss));
             }
             curve->x = &points->first;
             curve->y = &points->second;
             curve->keep = points;
         } else {
-            data.smoother.setWeight(m_slider->value() / 100.0);
-            data.smoother.extend(data.record->series.loss, data.smoothed);
-            curve->x = xsOf(*data.record);
-            curve->y = &data.smoothed;
+            drawn.smoother.setWeight(m_slider->value() / 100.0);
+            drawn.smoother.extend(drawn.record->curves.loss, drawn.smoothed);
+            curve->x = xsOf(*drawn.record);
+            curve->y = &drawn.smoothed;
             curve->keep = found->second;
         }
         curve->color = Theme::instance().runColor(run->color);
@@ -367,7 +367,7 @@ void ComparePage::fillScatter() {
         if (!(x > 0) || std::isnan(run->bestEval)) continue;
         points.push_back({run->id, run->name, x, run->bestEval, Theme::instance().runColor(run->color)});
     }
-    const auto text = [cost](double v) { return cost == 0 ? format::shortCount(v) : cost == 1 ? format::bytes(v) : format::duration(v); };
+    const auto text = [cost](double v) { return cost == 0 ? format::shortCount(v).replace(".0 ", " ") : cost == 1 ? format::bytes(v) : format::duration(v); };
     m_scatter->set(std::move(points), cost == 0 ? tr("trainable parameters, log") : cost == 1 ? tr("peak memory, log") : tr("duration, log"), text, m_selected);
 }
 
@@ -396,7 +396,7 @@ void ComparePage::fillDifferences() {
         m_differences->addWidget(head, line, static_cast<int>(i) + 1);
         m_differences->setColumnStretch(static_cast<int>(i) + 1, 2);
     }
-    m_differences->setColumnStretch(0, 3);
+    m_differences->setColumnStretch(0, shown.size() > 2 ? 4 : 3);
     ++line;
     for (const QString& key : keys) {
         QStringList values;
@@ -439,7 +439,7 @@ void ComparePage::exportAs(const QString& suffix) {
             out.write("run,step,tokens,seconds,loss\n");
             for (const auto& [id, curve] : m_curves) {
                 if (m_hidden.contains(id)) continue;
-                const StepSeries& s = curve->record->series;
+                const RunCurves& s = curve->record->curves;
                 for (std::size_t i = 0; i < s.size(); ++i)
                     out.write(QStringLiteral("%1,%2,%3,%4,%5\n").arg(id).arg(s.step[i], 0, 'f', 0).arg(s.tokens[i], 0, 'f', 0).arg(s.seconds[i]).arg(s.loss[i]).toUtf8());
             }

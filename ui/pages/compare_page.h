@@ -89,8 +89,12 @@ signals:
 protected:
     void paintEvent(QPaintEvent*) override;
     void mousePressEvent(QMouseEvent*) override;
+    bool event(QEvent*) override;
 
 private:
+    void paintLabels(QPainter& p, const QRectF& area, const QPolygonF& front) const;
+    int pointAt(QPointF position) const;
+    QString words(const Point& point) const;
     std::vector<Point> m_points;
     std::vector<QPointF> m_at;
     QString m_xLabel, m_selected;

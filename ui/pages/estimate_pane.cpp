@@ -216,6 +216,7 @@ void EstimatePane::setStart(bool enabled, const QString& tip, const QString& wor
     m_queue->setEnabled(enabled);
     m_start->setToolTip(tip.isEmpty() ? tr("Ctrl+Return") : tip);
     m_start->setText(" " + words);
+    m_start->setAccessibleName(words);
 }
 
 }  // namespace luthier::ui

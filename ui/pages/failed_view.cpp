@@ -36,7 +36,13 @@ FailedView::FailedView(Workbench& bench) : m_bench(bench) {
     m_text->setWordWrap(true);
     m_text->setTextInteractionFlags(Qt::TextSelectableByMouse);
     column->addWidget(m_text);
-    column->addSpacing(16);
+    column->addSpacing(8);
+    m_bar = new MemoryBar(30);
+    m_bar->setMinimumHeight(px(44));
+    m_barWords = makeLabel({}, "table", "t2");
+    column->addWidget(m_bar);
+    column->addWidget(m_barWords);
+    column->addSpacing(8);
     m_fixTitle = makeLabel(tr("Ways to make it fit"), "title");
     column->addWidget(m_fixTitle);
     m_fixList = makeColumn(8);
@@ -93,7 +99,10 @@ FailedView::FailedView(Workbench& bench) : m_bench(bench) {
         else if (first) m_bench.openRun(id);
         else m_bench.say(tr("Added to the queue."));
     };
-    connect(m_apply, &QPushButton::clicked, this, [again] { again(true); });
+    connect(m_apply, &QPushButton::clicked, this, [this, again] {
+        if (m_canContinue) emit continueWanted();
+        else again(true);
+    });
     connect(m_queue, &QPushButton::clicked, this, [again] { again(false); });
 }
 
@@ -103,18 +112,41 @@ QJsonObject FailedView::fixedConfig() const {
     return config;
 }
 
+namespace {
+
+/// What the log says of the failure, or what can be known of a worker that ended without a word.
+Problem causeOf(const RunFeed& feed) {
+    const RunRecord& r = feed.record();
+    if (r.snapshot.failure) return *r.snapshot.failure;
+    const auto text = [](const QString& words) { return words.toStdString(); };
+    Problem problem{"worker_lost", text(FailedView::tr("The training process ended at step %1 without finishing.").arg(format::count(r.lastStep()))), {}, {}};
+    const QString last = feed.errorText().section('\n', -1);
+    const QString cause = last.isEmpty() || last.startsWith('{') ? FailedView::tr("It left no message: it was ended from outside, by a signal, a restart of the computer, or the system when memory ran out.")
+                                                                 : FailedView::tr("Its last words: %1").arg(last);
+    const QString remedy = r.snapshot.checkpoints.empty() ? FailedView::tr("No checkpoint was written yet, so it has to start again.")
+                                                          : FailedView::tr("The checkpoint of step %1 is whole; the run goes on from there with the same result.").arg(format::count(r.snapshot.checkpoints.back().step));
+    problem.hint = text(cause + " " + remedy);
+    return problem;
+}
+
+}  // namespace
+
 void FailedView::show(const RunInfo& info, const RunFeed& feed) {
     m_log->show(feed);
-    if (info.id == m_id) return;
+    const QString key = info.id + info.status + QString::number(feed.record().snapshot.eventCount);
+    if (key == m_key) return;
+    m_key = key;
     m_id = info.id;
     m_folder = info.folder;
     m_config = info.config;
-    for (const char* key : {"versions", "hardware", "inputs"}) m_config.remove(QLatin1String(key));
+    for (const char* derived : {"versions", "hardware", "inputs"}) m_config.remove(QLatin1String(derived));
     const RunRecord& r = feed.record();
-    const QString code = r.failure["code"].toString();
+    const Problem failure = causeOf(feed);
+    m_canContinue = failure.code == "worker_lost" && !r.snapshot.checkpoints.empty();
+    const QString code = QString::fromStdString(failure.code);
     const QString errors = feed.errorText();
-    m_title->setText(r.failure["message"].toString(tr("The run failed.")));
-    m_text->setText(QStringList{r.failure["hint"].toString(), tr("Your settings and data are unchanged.")}.join(" ").trimmed());
+    m_title->setText(failure.message.empty() ? tr("The run failed.") : QString::fromStdString(failure.message));
+    m_text->setText(QStringList{QString::fromStdString(failure.hint), tr("Your settings and data are unchanged.")}.join(" ").trimmed());
     while (QLayoutItem* item = m_facts->takeAt(0)) {
         delete item->widget();
         delete item;
@@ -130,12 +162,12 @@ void FailedView::show(const RunInfo& info, const RunFeed& feed) {
         m_facts->addWidget(line);
     };
     fact(tr("Code"), code.isEmpty() ? tr("unknown") : code);
-    if (!r.failure["field"].toString().isEmpty()) fact(tr("Field"), r.failure["field"].toString());
-    fact(tr("Step"), r.lastStep > 0 ? format::count(r.lastStep) : tr("before the first"));
-    if (!r.phaseName.isEmpty()) fact(tr("Phase"), r.phaseName);
-    if (r.peakBytes > 0) fact(r.memoryIsDevice ? tr("Device memory, peak") : tr("Process memory, peak"), format::bytes(r.peakBytes));
-    fact(tr("Last checkpoint"), r.checkpoints.empty() ? tr("none yet") : tr("step %1").arg(r.checkpoints.back().step));
-    m_diagnostics = tr("Run %1").arg(m_id) + "\n" + QString::fromUtf8(QJsonDocument(r.failure).toJson()) + "\n" + errors + "\n" + QString::fromUtf8(QJsonDocument(m_config).toJson());
+    if (!failure.field.empty()) fact(tr("Field"), QString::fromStdString(failure.field));
+    fact(tr("Step"), r.lastStep() > 0 ? format::count(r.lastStep()) : tr("before the first"));
+    if (!r.snapshot.phase.name.empty()) fact(tr("Phase"), QString::fromStdString(r.snapshot.phase.name));
+    if (r.snapshot.peakBytes() > 0) fact(r.memoryIsDevice() ? tr("Device memory, peak") : tr("Process memory, peak"), format::bytes(static_cast<double>(r.snapshot.peakBytes())));
+    fact(tr("Last checkpoint"), r.snapshot.checkpoints.empty() ? tr("none yet") : tr("step %1").arg(r.snapshot.checkpoints.back().step));
+    m_diagnostics = tr("Run %1").arg(m_id) + "\n" + QStringLiteral("%1: %2 %3").arg(code, QString::fromStdString(failure.message), QString::fromStdString(failure.hint)) + "\n" + errors + "\n" + QString::fromUtf8(QJsonDocument(m_config).toJson());
 
     m_fixes.clear();
     m_chosen = 0;
@@ -157,7 +189,7 @@ void FailedView::show(const RunInfo& info, const RunFeed& feed) {
                                rows["max_length"] = length / 2;
                                config["data"] = rows;
                            }});
-    } else if (code == "nan_loss" || code == "not_finite" || code.contains("nan")) {
+        } else if (code == "non_finite_loss") {
         const double rate = m_config.value("train")["learning_rate"].toDouble(2e-4);
         m_fixes.push_back({tr("Learning rate %1").arg(format::rate(rate / 10)), tr("A tenth of the rate, with the same schedule."), QStringLiteral("learning_rate %1 → %2").arg(format::rate(rate), format::rate(rate / 10)), tr("changes the result"),
                            [rate](QJsonObject& config) {
@@ -168,8 +200,12 @@ void FailedView::show(const RunInfo& info, const RunFeed& feed) {
     }
     m_fixTitle->setText(code == "out_of_memory" ? tr("Ways to make it fit") : tr("What to change"));
     m_fixTitle->setVisible(!m_fixes.empty());
-    m_apply->setVisible(!m_fixes.empty());
-    m_queue->setVisible(!m_fixes.empty());
+    m_apply->setText(" " + (m_canContinue ? tr("Continue from step %1").arg(format::count(r.snapshot.checkpoints.back().step)) : m_fixes.empty() ? tr("Start again") : tr("Apply and start again")));
+    m_apply->setAccessibleName(m_apply->text().trimmed());
+    m_queue->setVisible(!m_canContinue);
+    m_bar->setVisible(code == "out_of_memory");
+    m_barWords->setVisible(code == "out_of_memory");
+    if (code == "out_of_memory") askMemory(m_config, m_bar, m_barWords);
     while (QLayoutItem* item = m_fixList->takeAt(0)) {
         delete item->widget();
         delete item;
@@ -215,7 +251,11 @@ void FailedView::addFix(const Fix& fix) {
     });
     QJsonObject config = m_config;
     fix.apply(config);
-    m_bench.quick.request("estimate", {{"config", config}, {"directory", m_bench.workspace()}}, card, {[bar, verdict](const QJsonValue& value) {
+    askMemory(config, bar, verdict);
+}
+
+void FailedView::askMemory(const QJsonObject& config, MemoryBar* bar, QLabel* verdict) {
+    m_bench.quick.request("estimate", {{"config", config}, {"directory", m_bench.workspace()}}, bar, {[bar, verdict](const QJsonValue& value) {
         const QJsonValue m = value["memory"];
         const std::vector<MemoryShare> shares = {{MemoryPart::Frozen, m["weights"].toDouble()}, {MemoryPart::Trained, m["adapter"].toDouble() + m["gradients"].toDouble() + m["optimizer"].toDouble()},
                                                  {MemoryPart::Activations, m["activations"].toDouble()}, {MemoryPart::Logits, m["logits"].toDouble()}, {MemoryPart::Other, m["runtime"].toDouble()}};
@@ -223,7 +263,7 @@ void FailedView::addFix(const Fix& fix) {
         for (const MemoryShare& share : shares) sum += share.bytes;
         const double capacity = value["device"]["total_bytes"].toDouble();
         bar->set(shares, capacity);
-        verdict->setText(QObject::tr("%1 of %2").arg(format::bytes(sum), format::bytes(capacity)));
+        verdict->setText(QObject::tr("%1 of %2, %3").arg(format::bytes(sum), format::bytes(capacity), sum <= capacity ? QObject::tr("%1 spare").arg(format::bytes(capacity - sum)) : QObject::tr("%1 too much").arg(format::bytes(sum - capacity))));
         setTone(verdict, sum <= capacity ? "ok" : "err");
     }, [verdict](const ServeProblem& problem) { verdict->setText(problem.message); }, {}});
 }

@@ -22,6 +22,9 @@ public:
     explicit FailedView(Workbench& bench);
     void show(const RunInfo& info, const RunFeed& feed);
 
+signals:
+    void continueWanted();      ///< take the run up from its last checkpoint
+
 private:
     struct Fix {
         QString title, words, keys, kind;   ///< kind: "equal up to rounding" …
@@ -29,9 +32,13 @@ private:
     };
     void addFix(const Fix& fix);
     QJsonObject fixedConfig() const;
+    void askMemory(const QJsonObject& config, MemoryBar* bar, QLabel* verdict);
 
     Workbench& m_bench;
-    QString m_id;
+    QString m_id, m_key;
+    bool m_canContinue = false;
+    MemoryBar* m_bar;
+    QLabel* m_barWords;
     QJsonObject m_config;
     std::vector<Fix> m_fixes;
     int m_chosen = 0;

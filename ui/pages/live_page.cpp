@@ -23,6 +23,11 @@ LivePage::LivePage(Workbench& bench) : Page(bench) {
     add->setParent(this);
     add->hide();
     connect(add, &QPushButton::clicked, this, [this] { m_bench.goTo(PageId::NewRun); });
+    m_queueButton = makeButton(tr("Queue"), "check", 28);
+    m_queueButton->setCheckable(true);
+    m_queueButton->setParent(this);
+    m_queueButton->hide();
+    connect(m_queueButton, &QPushButton::toggled, this, &LivePage::foldQueue);
     m_actions = {add};
 
     m_runView = new QWidget;
@@ -100,10 +105,17 @@ LivePage::LivePage(Workbench& bench) : Page(bench) {
     connect(m_header, &RunHeader::pauseClicked, this, [this] { perform(PageCommand::PauseOrResume); });
     connect(m_header, &RunHeader::checkpointClicked, this, [this] { perform(PageCommand::Checkpoint); });
     connect(m_header, &RunHeader::stopClicked, this, [this] { perform(PageCommand::Stop); });
-    connect(m_header, &RunHeader::resumeClicked, this, [this] {
-        if (m_bench.queue.resumeRun(m_id)) m_isLost = false;
-        else m_bench.say(tr("Another run trains now. Continue this one when it is done."), {}, {}, "warn");
+    connect(m_header, &RunHeader::curvesToggled, this, [this](bool shown) {
+        m_showsCurves = shown;
+        refresh();
     });
+    const auto resume = [this] {
+        if (m_bench.queue.resumeRun(m_id)) m_feed->expectWorker();
+        else m_bench.say(tr("Another run trains now. Continue this one when it is done."), {}, {}, "warn");
+        refresh();
+    };
+    connect(m_header, &RunHeader::resumeClicked, this, resume);
+    connect(m_failed, &FailedView::continueWanted, this, resume);
     connect(m_header, &RunHeader::editClicked, this, [this] {
         if (const RunInfo* info = m_bench.runs.find(m_id)) m_bench.editAsNewRun(info->config, tr("a copy of %1").arg(info->name));
     });
@@ -125,7 +137,19 @@ QString LivePage::context() const {
 
 void LivePage::resizeEvent(QResizeEvent* event) {
     Page::resizeEvent(event);
-    m_queue->setVisible(width() >= px(1288) || m_stack->currentWidget() == m_empty || m_stack->currentWidget() == m_waiting);
+    foldQueue();
+}
+
+/// Below 1360 the queue gives its place to the plots and comes with a button in the top bar.
+void LivePage::foldQueue() {
+    const bool isNarrow = width() < px(1288), hasRun = m_stack->currentWidget() == m_runView;
+    const qsizetype actions = m_actions.size();
+    m_actions = isNarrow && hasRun ? QList<QWidget*>{m_queueButton, m_actions.back()} : QList<QWidget*>{m_actions.back()};
+    const std::size_t waiting = m_bench.queue.waiting().size();
+    m_queueButton->setText(waiting > 0 ? tr("Queue, %1").arg(waiting) : tr("Queue"));
+    m_queueButton->setAccessibleName(m_queueButton->text());
+    m_queue->setVisible(!isNarrow || !hasRun || m_queueButton->isChecked());
+    if (m_actions.size() != actions) emit contextChanged();
 }
 
 void LivePage::enter() {
@@ -146,7 +170,7 @@ void LivePage::showRun(const QString& id) {
 void LivePage::follow(const QString& id) {
     if (m_feed) disconnect(m_feed, nullptr, this, nullptr);
     m_id = id;
-    m_isLost = false;
+    m_showsCurves = false;
     m_banner->hide();
     m_feed = m_bench.feed(id);
     connect(m_feed, &RunFeed::changed, this, [this] { if (!m_timer.isActive()) m_timer.start(); });
@@ -160,9 +184,6 @@ void LivePage::follow(const QString& id) {
                         [this, id = m_id] { m_bench.openRun(id); }, status == "failed" ? "err" : "ok");
     });
     connect(m_feed, &RunFeed::workerLost, this, [this] {
-        m_isLost = true;
-        const QString words = m_feed->errorText().section('\n', -1);
-        m_banner->show("warn", tr("The training process is gone. Everything up to step %1 is kept. %2").arg(format::count(m_feed->record().lastStep), words.startsWith('{') ? QString() : words));
         m_bench.runs.refresh();
         refresh();
     });
@@ -177,10 +198,10 @@ void LivePage::follow(const QString& id) {
 
 QString LivePage::statusNow() const {
     if (!m_feed) return {};
-    const QString status = m_feed->record().status;
+    const QString status = m_feed->record().status();
     const bool isOver = status == "finished" || status == "failed" || status == "stopped";
     if (isOver) return status;
-    if (m_isLost) return "interrupted";
+    if (m_feed->isWorkerLost()) return "interrupted";
     return status;
 }
 
@@ -190,9 +211,11 @@ void LivePage::refresh() {
         if (run.id == m_id) {
             m_waiting->set("clock", run.name, tr("Waits in the queue and starts when the runs before it are done. %1").arg(run.words), {});
             m_stack->setCurrentWidget(m_waiting);
+            foldQueue();
             return;
         }
     m_stack->setCurrentWidget(m_runView);
+    foldQueue();
     const RunInfo* known = m_bench.runs.find(m_id);
     RunInfo fallback;
     if (!known) {
@@ -202,14 +225,15 @@ void LivePage::refresh() {
     }
     RunInfo info = known ? *known : fallback;
     const RunRecord& record = m_feed->record();
-    if (info.maxSteps <= 0 && record.epoch > 0 && record.lastStep > 0) {   // told in epochs: steps follow from the pace so far
+    if (info.maxSteps <= 0 && record.epoch() > 0 && record.lastStep() > 0) {   // told in epochs: steps follow from the pace so far
         const double epochs = info.config.value("train")["epochs"].toDouble(3);
-        info.maxSteps = std::max<std::int64_t>(record.lastStep, std::llround(static_cast<double>(record.lastStep) / record.epoch * epochs));
+        info.maxSteps = std::max<std::int64_t>(record.lastStep(), std::llround(static_cast<double>(record.lastStep()) / record.epoch() * epochs));
     }
     const QString status = statusNow();
     const bool isOver = status == "finished" || status == "failed" || status == "stopped" || status == "interrupted";
     m_header->show(info, *m_feed, status);
-    const bool isFailure = status == "failed";
+    info.status = status;
+    const bool isFailure = (status == "failed" || status == "interrupted") && !m_showsCurves;
     m_content->setCurrentIndex(isFailure ? 1 : 0);
     if (isFailure) {
         m_failed->show(info, *m_feed);
@@ -224,8 +248,8 @@ void LivePage::refresh() {
         m_log->show(*m_feed);
     }
     if (!isOver && m_feed->isWorkerAlive() && info.maxSteps > 0)
-        m_queue->showProgress(m_id, static_cast<double>(record.lastStep) / static_cast<double>(info.maxSteps),
-                              tr("%1 · step %2 of %3").arg(methodTitle(info.method), format::count(record.lastStep), format::count(info.maxSteps)));
+        m_queue->showProgress(m_id, static_cast<double>(record.lastStep()) / static_cast<double>(info.maxSteps),
+                              tr("%1 · step %2 of %3").arg(methodTitle(info.method), format::count(record.lastStep()), format::count(info.maxSteps)));
     emit contextChanged();
 }
 

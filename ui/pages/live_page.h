@@ -8,6 +8,7 @@
 #include <QPointer>
 #include <QTimer>
 
+class QPushButton;
 class QSplitter;
 class QStackedWidget;
 
@@ -41,6 +42,7 @@ protected:
 private:
     void follow(const QString& id);
     void refresh();
+    void foldQueue();
     void command(const QString& name, const QJsonObject& more = {});
     QString statusNow() const;
 
@@ -60,7 +62,8 @@ private:
     FailedView* m_failed;
     QueuePane* m_queue;
     EmptyState *m_empty, *m_waiting;
-    bool m_isLost = false;
+    QPushButton* m_queueButton;
+    bool m_showsCurves = false;
 };
 
 }  // namespace luthier::ui

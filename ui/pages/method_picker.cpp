@@ -16,16 +16,25 @@ MethodCard::MethodCard(const MethodInfo& info) : m_info(info) {
     setAccessibleName(info.title);
     setAccessibleDescription(info.summary);
     setFocusPolicy(Qt::TabFocus);
-    setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed);
+    QSizePolicy policy(QSizePolicy::Expanding, QSizePolicy::Fixed);
+    policy.setHeightForWidth(true);
+    setSizePolicy(policy);
 }
 
 void MethodCard::setReason(const QString& reason) {
     m_reason = reason;
     setToolTip(reason);
+    updateGeometry();
     update();
 }
 
 QSize MethodCard::sizeHint() const { return {180, px(m_isRow ? (isChecked() ? 52 : 32) : 70)}; }
+
+int MethodCard::heightForWidth(int width) const {
+    const QString& sentence = m_reason.isEmpty() ? m_info.summary : m_reason;
+    const QRect text = QFontMetrics(themeFont(Type::Table)).boundingRect(QRect(0, 0, width - 20, 1000), Qt::TextWordWrap, sentence);
+    return std::max(px(70), 31 + text.height() + 8);
+}
 
 void MethodCard::paintEvent(QPaintEvent*) {
     const Tokens& t = Theme::tokens();
@@ -105,7 +114,8 @@ void MethodPicker::arrange() {
             m_cards.push_back(card);
         }
     }
-    for (QLabel* old : m_content->findChildren<QLabel*>()) delete old;
+    for (QWidget* old : m_content->findChildren<QWidget*>(QString(), Qt::FindDirectChildrenOnly))
+        if (!qobject_cast<MethodCard*>(old)) delete old;
     auto* column = makeColumn(m_asRows ? 0 : 8);
     column->setContentsMargins(m_asRows ? 8 : 16, 12, m_asRows ? 8 : 8, 16);
     QStringList groups;
@@ -127,6 +137,7 @@ void MethodPicker::arrange() {
         }
         grid->setColumnStretch(0, 1);
         if (!m_asRows) grid->setColumnStretch(1, 1);
+        if (!m_asRows && index == 1) grid->addWidget(new QWidget, 0, 1);   // one card is as wide as two beside each other
         column->addLayout(grid);
     }
     column->addStretch(1);

@@ -36,7 +36,7 @@ void RunProgress::paintEvent(QPaintEvent*) {
 RunHeader::RunHeader() {
     auto* column = makeColumn(8);
     column->setContentsMargins(16, 12, 16, 10);
-    auto* row = makeRow(24);
+    auto* row = makeRow(20);
     auto* names = makeColumn(3);
     auto* first = makeRow(8);
     m_chip = new Chip;
@@ -44,9 +44,10 @@ RunHeader::RunHeader() {
     first->addWidget(m_chip);
     first->addWidget(m_name, 1);
     m_words = new ElidedLabel({}, "table", "t2");
+    m_words->setMinimumWidth(px(150));
     names->addLayout(first);
     names->addWidget(m_words);
-    row->addLayout(names, 10);
+    row->addLayout(names, 40);
     m_step = new StatTile(tr("Step"));
     m_epoch = new StatTile(tr("Epoch"));
     m_elapsed = new StatTile(tr("Elapsed"));
@@ -54,7 +55,7 @@ RunHeader::RunHeader() {
     m_best = new StatTile(tr("Best evaluation"));
     m_speed = new StatTile(tr("Speed"));
     for (StatTile* tile : {m_step, m_epoch, m_elapsed, m_left, m_best, m_speed}) row->addWidget(tile);
-    row->addStretch(4);
+    row->addStretch(1);
     auto* buttons = makeRow(8);
     m_pause = makeButton(tr("Pause"), "plain", 32, "pause");
     m_checkpoint = makeButton(tr("Checkpoint"), "plain", 32, "flag");
@@ -63,11 +64,15 @@ RunHeader::RunHeader() {
     m_edit = makeButton(tr("Edit as new run"), "plain", 32, "pencil");
     m_try = makeButton(tr("Try it"), "plain", 32, "playground");
     m_export = makeButton(tr("Export"), "plain", 32, "export");
+    m_curves = makeButton(tr("Curves"), "check", 32);
+    m_curves->setCheckable(true);
+    m_curves->setToolTip(tr("Shows the plots of this run instead of what went wrong"));
+    connect(m_curves, &QPushButton::toggled, this, &RunHeader::curvesToggled);
     m_folder = makeIconButton("folder", tr("Show the run folder"), 32, "iconframe");
     m_pause->setToolTip(tr("Ctrl+P"));
     m_checkpoint->setToolTip(tr("Ctrl+S"));
     m_stop->setToolTip(tr("Writes a checkpoint and stops. Ctrl+."));
-    for (QPushButton* button : {m_pause, m_checkpoint, m_stop, m_resume, m_try, m_export, m_edit, m_folder}) {
+    for (QPushButton* button : {m_pause, m_checkpoint, m_stop, m_resume, m_try, m_export, m_curves, m_edit, m_folder}) {
         buttons->addWidget(button);
         button->hide();
     }
@@ -93,51 +98,54 @@ void RunHeader::resizeEvent(QResizeEvent*) {
 
 void RunHeader::show(const RunInfo& info, const RunFeed& feed, const QString& status) {
     const RunRecord& r = feed.record();
+    const PhaseProgress& phase = r.snapshot.phase;
     const StatusLook look = statusLook(status);
-    m_chip->set(status == "running" && !r.phaseName.isEmpty() ? tr("Starting") : look.words, look.kind, look.icon);
+    m_chip->set(status == "running" && !phase.name.empty() ? tr("Starting") : look.words, look.kind, look.icon);
     m_name->setWhole(info.name);
     m_words->setWhole(QStringList{info.methodWords(), info.modelName(), info.dataName()}.join(" · "));
     const bool isOver = status == "finished" || status == "failed" || status == "stopped" || status == "interrupted";
     const auto total = info.maxSteps;
     m_step->setCaption(status == "failed" || status == "stopped" ? tr("Stopped at") : tr("Step"));
-    m_step->set(format::count(r.lastStep), total > 0 ? tr("of %1").arg(format::count(total)) : QString());
+    m_step->set(format::count(r.lastStep()), total > 0 ? tr("of %1").arg(format::count(total)) : QString());
     const double epochs = info.config["train"]["epochs"].toDouble();
-    m_epoch->set(QString::number(r.epoch, 'f', 2), epochs > 0 ? tr("of %1").arg(format::real(epochs)) : QString());
-    const double elapsed = r.startTime > 0 ? r.lastTime - r.startTime : 0;
+    m_epoch->set(QString::number(r.epoch(), 'f', 2), epochs > 0 ? tr("of %1").arg(format::real(epochs)) : QString());
+    const double elapsed = r.snapshot.elapsedSeconds();
     m_elapsed->setCaption(isOver ? tr("Ran for") : tr("Elapsed"));
     m_elapsed->set(format::duration(elapsed));
-    const double trained = r.series.seconds.empty() ? 0 : r.series.seconds.back();
-    const bool canTell = !isOver && total > 0 && r.lastStep > 2;
+    const double trained = r.curves.seconds.empty() ? 0 : r.curves.seconds.back();
+    const bool canTell = !isOver && total > 0 && r.lastStep() > 2;
     m_left->setProperty("wanted", canTell);
     m_left->setVisible(canTell && width() > px(980));
     if (canTell) {
-        const double perStep = std::max(trained / static_cast<double>(r.lastStep), 0.0);
-        const double left = perStep * static_cast<double>(total - r.lastStep);
+        const double perStep = std::max(trained / static_cast<double>(r.lastStep()), 0.0);
+        const double left = perStep * static_cast<double>(total - r.lastStep());
         m_left->set(format::duration(left), "≈ " + QDateTime::currentDateTime().addSecs(static_cast<qint64>(left)).toString("HH:mm"));
     }
     const EvalPoint* best = r.bestEval();
     m_best->set(best ? format::loss(best->loss) : QStringLiteral("–"), best ? tr("step %1").arg(format::count(best->step)) : QString());
-    double speed = 0;
-    const std::size_t n = r.series.tokensPerSecond.size(), window = std::min<std::size_t>(n, 20);
-    for (std::size_t i = n - window; i < n; ++i) speed += r.series.tokensPerSecond[i] / static_cast<double>(window);
+    const double speed = r.snapshot.recentTokensPerSecond();
     m_speed->set(speed > 0 ? format::count(static_cast<std::int64_t>(speed)) : QStringLiteral("–"), speed > 0 ? tr("tokens/s") : QString());
     std::vector<double> ticks;
     const double every = info.config["train"]["eval_every"].toDouble(50);
     if (total > 0 && every > 0 && static_cast<double>(total) / every < 60)
         for (double step = every; step < static_cast<double>(total); step += every) ticks.push_back(step / static_cast<double>(total));
-    const bool isLoading = !r.phaseName.isEmpty() && r.phaseTotal > 0;
-    const double share = isLoading ? static_cast<double>(r.phaseDone) / static_cast<double>(r.phaseTotal) : total > 0 ? static_cast<double>(r.lastStep) / static_cast<double>(total) : 0;
+    const bool isLoading = !phase.name.empty() && phase.total > 0;
+    const double share = isLoading ? static_cast<double>(phase.done) / static_cast<double>(phase.total) : total > 0 ? static_cast<double>(r.lastStep()) / static_cast<double>(total) : 0;
     m_progress->set(status == "finished" ? 1 : share, isLoading ? std::vector<double>{} : ticks, isOver && status != "finished");
-    if (isLoading) m_words->setWhole(tr("%1: %2 of %3").arg(r.phaseName, format::count(r.phaseDone), format::count(r.phaseTotal)));
+    if (isLoading) m_words->setWhole(tr("%1: %2 of %3").arg(QString::fromStdString(phase.name), format::count(phase.done), format::count(phase.total)));
 
     const bool isLive = !isOver && status != "waiting";
     m_pause->setText(status == "paused" ? tr(" Resume") : tr(" Pause"));
+    m_pause->setAccessibleName(m_pause->text().trimmed());
     m_pause->setIcon(themedIcon(status == "paused" ? "play" : "pause"));
     for (QPushButton* button : {m_pause, m_checkpoint, m_stop}) {
         button->setVisible(isLive);
         button->setEnabled(feed.isWorkerAlive());
     }
-    m_resume->setVisible((status == "interrupted" || status == "stopped") && !r.checkpoints.empty());
+    m_resume->setVisible((status == "interrupted" || status == "stopped") && !r.snapshot.checkpoints.empty());
+    if (info.id != m_id) m_curves->setChecked(false);
+    m_id = info.id;
+    m_curves->setVisible((status == "failed" || status == "interrupted") && r.curves.size() > 1);
     m_edit->setVisible(isOver);
     m_try->setVisible(status == "finished" && (info.hasAdapter || info.hasFullModel));
     m_export->setVisible(status == "finished" && (info.hasAdapter || info.hasFullModel));

@@ -46,6 +46,7 @@ signals:
     void tryClicked();
     void exportClicked();
     void folderClicked();
+    void curvesToggled(bool shown);   ///< of a failed run, instead of what went wrong
 
 protected:
     void resizeEvent(QResizeEvent*) override;
@@ -55,7 +56,8 @@ private:
     ElidedLabel *m_name, *m_words;
     StatTile *m_step, *m_epoch, *m_elapsed, *m_left, *m_best, *m_speed;
     RunProgress* m_progress;
-    QPushButton *m_pause, *m_checkpoint, *m_stop, *m_resume, *m_edit, *m_try, *m_export, *m_folder;
+    QPushButton *m_pause, *m_checkpoint, *m_stop, *m_resume, *m_edit, *m_try, *m_export, *m_folder, *m_curves;
+    QString m_id;
 };
 
 }  // namespace luthier::ui

@@ -11,6 +11,7 @@
 #include <QFileDialog>
 #include <QGridLayout>
 #include <QInputDialog>
+#include <QJsonObject>
 #include <QPainter>
 #include <QPushButton>
 #include <QSlider>
@@ -26,7 +27,11 @@ namespace {
 class LossLegend final : public QWidget {
 public:
     void setColor(const QColor& color) { m_color = color; update(); }
-    QSize sizeHint() const override { return {px(230), px(24)}; }
+    QSize sizeHint() const override {
+        const QFontMetrics metrics(themeFont(Type::Table));
+        return {metrics.horizontalAdvance(tr("smoothed") + tr("raw") + tr("evaluation")) + 3 * 20 + 2 * 14 + 2, px(24)};
+    }
+    QSize minimumSizeHint() const override { return {0, px(24)}; }
 
 protected:
     void paintEvent(QPaintEvent*) override {
@@ -35,21 +40,22 @@ protected:
         p.setRenderHint(QPainter::Antialiasing);
         p.setFont(themeFont(Type::Table));
         double x = 0;
-        const auto words = [&](const QString& text) {
+        const double y = height() / 2.0;
+        // An entry that does not fit whole is left out: half a word says less than none.
+        const auto entry = [&](const QString& text, const QPen& pen, bool isDiamond) {
+            const double end = x + 20 + p.fontMetrics().horizontalAdvance(text);
+            if (end > width()) return;
+            p.setPen(pen);
+            const QPointF c(x + 8, y);
+            if (isDiamond) p.drawPolygon(QPolygonF(QList<QPointF>{c + QPointF(0, -4.5), c + QPointF(4.5, 0), c + QPointF(0, 4.5), c + QPointF(-4.5, 0)}));
+            else p.drawLine(QPointF(x, y), QPointF(x + 14, y));
             p.setPen(t.t2);
             p.drawText(QRectF(x + 20, 0, 200, height()), Qt::AlignVCenter, text);
-            x += 20 + p.fontMetrics().horizontalAdvance(text) + 14;
+            x = end + 14;
         };
-        p.setPen(QPen(m_color, 2));
-        p.drawLine(QPointF(x, height() / 2.0), QPointF(x + 14, height() / 2.0));
-        words(tr("smoothed"));
-        p.setPen(QPen(withAlpha(m_color, 0.35), 1.5));
-        p.drawLine(QPointF(x, height() / 2.0), QPointF(x + 14, height() / 2.0));
-        words(tr("raw"));
-        p.setPen(QPen(t.t1, 1.5));
-        const QPointF c(x + 8, height() / 2.0);
-        p.drawPolygon(QPolygonF(QList<QPointF>{c + QPointF(0, -4.5), c + QPointF(4.5, 0), c + QPointF(0, 4.5), c + QPointF(-4.5, 0)}));
-        words(tr("evaluation"));
+        entry(tr("smoothed"), QPen(m_color, 2), false);
+        entry(tr("raw"), QPen(withAlpha(m_color, 0.35), 1.5), false);
+        entry(tr("evaluation"), QPen(t.t1, 1.5), true);
     }
 
 private:
@@ -67,6 +73,7 @@ RunPlots::RunPlots() {
     m_lossValue = makeLabel(QStringLiteral("–"), "strong");
     auto* legend = new LossLegend;
     legend->setObjectName("legend");
+    legend->setAccessibleName(tr("Legend: smoothed, raw, evaluation"));
     m_slider = new QSlider(Qt::Horizontal);
     m_slider->setRange(0, 99);
     m_slider->setFixedWidth(px(80));
@@ -108,12 +115,11 @@ RunPlots::RunPlots() {
     m_memory = makeSmall(tr("Memory"), Plot::YRule::FromZero);
     m_rate.plot->yText = [](double v) { return format::rate(v); };
     m_speed.plot->yText = [](double v) { return v >= 1000 ? format::real(std::round(v / 100) / 10) + " k" : format::real(v); };
-    m_memory.plot->yText = [](double v) { return format::real(std::round(v * 100) / 100); };
     auto* edit = makeIconButton("pencil", tr("Change the learning rate from the next step on"), 24);
     m_rate.header->addRight(edit);
     connect(edit, &QPushButton::clicked, this, [this] {
         bool ok = false;
-        const double now = m_record ? last(m_record->series.learningRate) : 0;
+        const double now = m_record ? last(m_record->curves.learningRate) : 0;
         const QString text = QInputDialog::getText(window(), tr("Learning rate"), tr("Learning rate from the next step on"), QLineEdit::Normal, format::rate(now), &ok);
         const double rate = text.toDouble(&ok);
         if (ok && rate >= 0) emit rateEdited(rate);
@@ -187,19 +193,19 @@ RunPlots::Small RunPlots::makeSmall(const QString& title, Plot::YRule rule) {
 void RunPlots::setRun(int colorIndex, const QJsonObject& config, std::int64_t maxSteps) {
     m_color = colorIndex;
     m_maxSteps = maxSteps;
-    m_clip = config["train"]["max_grad_norm"].toDouble(1.0);
+    m_clip = config.value("train")["max_grad_norm"].toDouble(1.0);
     m_smoothed.clear();
     m_record = nullptr;
     m_group.resetZoom();
 }
 
 const std::vector<float>& RunPlots::xs(const RunRecord& record) const {
-    return m_group.unit() == XUnit::Step ? record.series.step : m_group.unit() == XUnit::Tokens ? record.series.tokens : record.series.seconds;
+    return m_group.unit() == XUnit::Step ? record.curves.step : m_group.unit() == XUnit::Tokens ? record.curves.tokens : record.curves.seconds;
 }
 
 void RunPlots::smooth() {
     if (!m_record) return;
-    m_smoother.extend(m_record->series.loss, m_smoothed);
+    m_smoother.extend(m_record->curves.loss, m_smoothed);
     m_smooth->pyramid.clear();
 }
 
@@ -214,10 +220,10 @@ void RunPlots::show(const RunRecord& record, bool isLive) {
     const QColor color = Theme::instance().runColor(m_color);
     findChild<QWidget*>("rateEdit")->setVisible(isLive);
     static_cast<LossLegend*>(findChild<QWidget*>("legend"))->setColor(color);
-    m_smoother.extend(record.series.loss, m_smoothed);
+    m_smoother.extend(record.curves.loss, m_smoothed);
     const std::vector<float>& x = xs(record);
     m_raw->x = m_smooth->x = &x;
-    m_raw->y = &record.series.loss;
+    m_raw->y = &record.curves.loss;
     m_raw->color = withAlpha(color, 0.34);
     m_smooth->y = &m_smoothed;
     m_smooth->color = color;
@@ -226,43 +232,47 @@ void RunPlots::show(const RunRecord& record, bool isLive) {
         small.curve->y = &y;
         small.curve->color = t.t2;
     };
-    bind(m_rate, record.series.learningRate);
-    bind(m_norm, record.series.gradNorm);
-    bind(m_speed, record.series.tokensPerSecond);
-    bind(m_memory, record.series.memoryBytes);
+    bind(m_rate, record.curves.learningRate);
+    bind(m_norm, record.curves.gradNorm);
+    bind(m_speed, record.curves.tokensPerSecond);
+    bind(m_memory, record.curves.memoryBytes);
     m_memory.curve->isFilled = true;
 
     const double now = last(x);
     double end = now;
-    if (isLive && m_maxSteps > 0 && record.lastStep > 0) end = std::max(now, now * static_cast<double>(m_maxSteps) / static_cast<double>(record.lastStep));
+    if (isLive && m_maxSteps > 0 && record.lastStep() > 0) end = std::max(now, now * static_cast<double>(m_maxSteps) / static_cast<double>(record.lastStep()));
     if (std::isnan(end)) end = static_cast<double>(std::max<std::int64_t>(m_maxSteps, 1));
     m_group.setExtent(0, std::max(end, 1e-6));
     m_loss->hatchFrom = std::isnan(now) ? 0 : now;
     m_loss->hatchTo = isLive ? end : 0;
-    m_loss->hatchLabel = m_maxSteps > record.lastStep ? tr("%1 steps to go").arg(format::count(m_maxSteps - record.lastStep)) : QString();
-    const auto toX = [&](const EvalPoint& e) { return m_group.unit() == XUnit::Step ? static_cast<double>(e.step) : m_group.unit() == XUnit::Tokens ? e.tokens : e.seconds; };
+    m_loss->hatchLabel = m_maxSteps > record.lastStep() ? tr("%1 steps to go").arg(format::count(m_maxSteps - record.lastStep())) : QString();
+    const auto toX = [&](const EvalPoint& e) { return m_group.unit() == XUnit::Step ? static_cast<double>(e.step) : m_group.unit() == XUnit::Tokens ? static_cast<double>(e.tokens) : e.trainSeconds; };
     m_loss->points.clear();
-    for (const EvalPoint& e : record.evals) m_loss->points.push_back({toX(e), e.loss, color});
+    for (const EvalPoint& e : record.snapshot.evals) m_loss->points.push_back({toX(e), e.loss, color});
     const EvalPoint* best = record.bestEval();
     m_loss->pointLabel = best ? tr("best %1").arg(format::loss(best->loss)) : QString();
     m_loss->marks.clear();
     if (m_group.unit() == XUnit::Step) {
-        for (const CheckpointMark& mark : record.checkpoints) m_loss->marks.push_back({static_cast<double>(mark.step), PlotMark::Checkpoint});
-        for (double step : record.resumes) m_loss->marks.push_back({step, PlotMark::Resume});
+        for (const CheckpointPoint& mark : record.snapshot.checkpoints) m_loss->marks.push_back({static_cast<double>(mark.step), PlotMark::Checkpoint});
+        for (const RatePoint& change : record.snapshot.rateChanges) m_loss->marks.push_back({static_cast<double>(change.step), PlotMark::Rate});
+        for (std::int64_t step : record.snapshot.resumedAt) m_loss->marks.push_back({static_cast<double>(step), PlotMark::Resume});
     }
     m_lossValue->setText(m_smoothed.empty() ? QStringLiteral("–") : format::loss(m_smoothed.back()));
-    m_rate.value->setText(record.series.size() ? format::rate(last(record.series.learningRate)) : QStringLiteral("–"));
-    m_norm.value->setText(record.series.size() ? QString::number(last(record.series.gradNorm), 'f', 2) : QStringLiteral("–"));
-    m_speed.value->setText(record.series.size() ? format::count(std::lround(last(record.series.tokensPerSecond))) + tr(" tokens/s") : QStringLiteral("–"));
-    const bool inGib = record.peakBytes > 1.5e9;
+    m_rate.value->setText(record.curves.size() ? format::rate(last(record.curves.learningRate)) : QStringLiteral("–"));
+    m_norm.value->setText(record.curves.size() ? QString::number(last(record.curves.gradNorm), 'f', 2) : QStringLiteral("–"));
+    m_speed.value->setText(record.curves.size() ? format::count(std::lround(last(record.curves.tokensPerSecond))) + tr(" tokens/s") : QStringLiteral("–"));
+    const auto peak = static_cast<double>(record.snapshot.peakBytes());
+    const bool inGib = peak > 1.5e9;
     const double unit = inGib ? 1024.0 * 1024 * 1024 : 1024.0 * 1024;
-    m_memory.header->setTitle(record.memoryIsDevice ? tr("GPU memory") : tr("Process memory"));
-    m_memory.value->setText(record.series.size() ? QStringLiteral("%1 %2").arg(last(record.series.memoryBytes) / unit, 0, 'f', inGib ? 2 : 0).arg(inGib ? "GiB" : "MiB") : QStringLiteral("–"));
+    m_memory.header->setTitle(tr("Memory"));
+    m_memory.header->setNote(record.memoryIsDevice() ? tr("from the allocator") : tr("from the process"));
+    m_memory.value->setText(record.curves.size() ? QStringLiteral("%1 %2").arg(last(record.curves.memoryBytes) / unit, 0, 'f', inGib ? 2 : 0).arg(inGib ? "GiB" : "MiB") : QStringLiteral("–"));
+    m_memory.plot->yUnit = unit;
     m_memory.plot->yText = [unit](double v) { return format::real(std::round(v / unit * 10) / 10); };
     m_norm.plot->lines.clear();
     if (m_clip > 0) m_norm.plot->lines.push_back({m_clip, t.warn, tr("clipped above %1").arg(format::real(m_clip)), true});
     m_memory.plot->lines.clear();
-    if (record.peakBytes > 0) m_memory.plot->lines.push_back({record.peakBytes, t.t2, tr("peak %1").arg(format::bytes(record.peakBytes)), true});
+    if (peak > 0) m_memory.plot->lines.push_back({peak, t.t2, tr("peak %1").arg(format::bytes(peak)), true});
     for (Plot* plot : {m_loss, m_rate.plot, m_norm.plot, m_speed.plot, m_memory.plot}) plot->refresh();
 }
 
@@ -274,12 +284,12 @@ std::vector<TipRow> RunPlots::lossTip(double x) const {
     const QColor color = Theme::instance().runColor(m_color);
     std::vector<TipRow> rows;
     rows.push_back({color, {}, tr("Smoothed"), QString::number(m_smoothed[at], 'f', 4), {}, false, TipRow::Line});
-    rows.push_back({withAlpha(color, 0.4), {}, tr("Raw"), format::loss(m_record->series.loss[at]) == QStringLiteral("–") ? tr("not a number") : QString::number(m_record->series.loss[at], 'f', 4), {}, false, TipRow::Line});
+    rows.push_back({withAlpha(color, 0.4), {}, tr("Raw"), format::loss(m_record->curves.loss[at]) == QStringLiteral("–") ? tr("not a number") : QString::number(m_record->curves.loss[at], 'f', 4), {}, false, TipRow::Line});
     const EvalPoint* near = nullptr;
-    for (const EvalPoint& e : m_record->evals)
-        if (static_cast<float>(e.step) <= m_record->series.step[at]) near = &e;
+    for (const EvalPoint& e : m_record->snapshot.evals)
+        if (static_cast<float>(e.step) <= m_record->curves.step[at]) near = &e;
     if (near) rows.push_back({{}, {}, tr("Evaluation (%1)").arg(near->step), QString::number(near->loss, 'f', 4), {}, false, TipRow::Diamond});
-    rows.push_back({{}, {}, tr("Tokens seen"), format::shortCount(m_record->series.tokens[at]), {}, false, TipRow::None});
+    rows.push_back({{}, {}, tr("Tokens seen"), format::shortCount(m_record->curves.tokens[at]), {}, false, TipRow::None});
     return rows;
 }
 

@@ -39,12 +39,13 @@ ParametersPane::ParametersPane() {
     column->addWidget(m_bar);
     column->addSpacing(8);
     column->addWidget(m_parts);
+    column->addStretch(1);
     setLayout(column);
     setSizePolicy(QSizePolicy::Preferred, QSizePolicy::Maximum);
 }
 
 void ParametersPane::show(const RunRecord& record) {
-    if (record.trainable < 0) {
+    if (record.snapshot.trainable + record.snapshot.frozen <= 0) {
         m_count->setText(QStringLiteral("–"));
         m_share->setText(tr("counted once the model is loaded"));
         m_total->setText({});
@@ -52,19 +53,22 @@ void ParametersPane::show(const RunRecord& record) {
         m_parts->set({});
         return;
     }
-    const double total = static_cast<double>(record.trainable + record.frozen);
-    m_total->setText(tr("of %1").arg(format::count(record.trainable + record.frozen)));
-    m_count->setText(format::count(record.trainable));
-    const double share = total > 0 ? static_cast<double>(record.trainable) / total : 0;
+    const double total = static_cast<double>(record.snapshot.trainable + record.snapshot.frozen);
+    m_total->setText(tr("of %1").arg(format::count(record.snapshot.trainable + record.snapshot.frozen)));
+    m_count->setText(format::count(record.snapshot.trainable));
+    const double share = total > 0 ? static_cast<double>(record.snapshot.trainable) / total : 0;
     m_share->setText(tr("trained · %1").arg(format::percent(share)));
     m_bar->set(share);
     std::vector<NamedCount> rows;
     std::int64_t rest = 0;
-    for (std::size_t i = 0; i < record.parts.size(); ++i) {
-        if (i < 6) rows.push_back({record.parts[i].name, static_cast<double>(record.parts[i].count), format::count(record.parts[i].count), Theme::tokens().acc, {}});
-        else rest += record.parts[i].count;
+    const std::vector<PartCount> parts = record.parts();
+    const std::size_t named = parts.size() <= 7 ? parts.size() : 6;   // a last row "1 other part" would say less than its name
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+        if (i < named) rows.push_back({QString::fromStdString(parts[i].name), static_cast<double>(parts[i].parameters), format::count(parts[i].parameters), Theme::tokens().acc, {}});
+        else rest += parts[i].parameters;
     }
-    if (rest > 0) rows.push_back({tr("%n other(s)", nullptr, static_cast<int>(record.parts.size()) - 6), static_cast<double>(rest), format::count(rest), Theme::tokens().acc, {}});
+    if (rest > 0) rows.push_back({tr("%1 other parts").arg(parts.size() - named), static_cast<double>(rest), format::count(rest), Theme::tokens().acc, {}});
+    if (record.snapshot.frozen > 0) rows.push_back({tr("Frozen"), static_cast<double>(0), format::count(record.snapshot.frozen), Theme::tokens().frozen, {}});
     m_parts->set(std::move(rows));
 }
 
@@ -122,9 +126,14 @@ SamplesPane::SamplesPane() {
     head->addWidget(m_next);
     column->addLayout(head);
     m_promptText = new ElidedLabel({}, "table", "t2");
-    m_promptText->setProperty("surface", "bg2");
-    m_promptText->setContentsMargins(8, 3, 8, 3);
-    column->addWidget(m_promptText);
+    auto* promptBox = new QWidget;
+    promptBox->setProperty("surface", "bg2");
+    promptBox->setAttribute(Qt::WA_StyledBackground);
+    auto* promptRow = makeRow(0);
+    promptRow->setContentsMargins(8, 3, 8, 3);
+    promptRow->addWidget(m_promptText);
+    promptBox->setLayout(promptRow);
+    column->addWidget(promptBox);
     m_empty = makeLabel(tr("Texts appear here after each evaluation, when the run has sample prompts."), "table", "t3");
     m_empty->setWordWrap(true);
     m_empty->setAlignment(Qt::AlignTop);
@@ -155,11 +164,11 @@ void SamplesPane::clear() {
 }
 
 void SamplesPane::show(const RunRecord& record) {
-    if (record.samples.size() == m_samples.size()) return;
-    m_samples = record.samples;
+    if (record.snapshot.samples.size() == m_samples.size()) return;
+    m_samples = record.snapshot.samples;
     m_prompts.clear();
-    for (const SampleText& sample : m_samples)
-        if (!m_prompts.contains(sample.prompt)) m_prompts << sample.prompt;
+    for (const SamplePoint& sample : m_samples)
+        if (!m_prompts.contains(QString::fromStdString(sample.prompt))) m_prompts << QString::fromStdString(sample.prompt);
     render();
 }
 
@@ -168,18 +177,18 @@ void SamplesPane::render() {
     for (QWidget* widget : {static_cast<QWidget*>(m_back), static_cast<QWidget*>(m_next), static_cast<QWidget*>(m_which)}) widget->setVisible(m_prompts.size() > 1);
     m_back->setEnabled(m_prompt > 0);
     m_next->setEnabled(m_prompt + 1 < m_prompts.size());
-    m_promptText->setVisible(!m_prompts.isEmpty());
+    m_promptText->parentWidget()->setVisible(!m_prompts.isEmpty());
     m_empty->setVisible(m_prompts.isEmpty());
     m_promptText->setWhole(m_prompts.value(m_prompt));
     while (QLayoutItem* item = m_list->layout()->takeAt(0)) {
         delete item->widget();
         delete item;
     }
-    std::vector<const SampleText*> mine;
-    for (const SampleText& sample : m_samples)
-        if (sample.prompt == m_prompts.value(m_prompt)) mine.push_back(&sample);
+    std::vector<const SamplePoint*> mine;
+    for (const SamplePoint& sample : m_samples)
+        if (QString::fromStdString(sample.prompt) == m_prompts.value(m_prompt)) mine.push_back(&sample);
     const std::size_t from = mine.size() > 40 ? mine.size() - 40 : 0;
-    for (std::size_t i = from; i < mine.size(); ++i) m_list->layout()->addWidget(new SampleRow(mine[i]->step, mine[i]->text.trimmed(), i + 1 == mine.size()));
+    for (std::size_t i = from; i < mine.size(); ++i) m_list->layout()->addWidget(new SampleRow(mine[i]->step, QString::fromStdString(mine[i]->text).trimmed(), i + 1 == mine.size()));
     static_cast<QVBoxLayout*>(m_list->layout())->addStretch(1);
     auto* area = findChild<QScrollArea*>("area");
     QMetaObject::invokeMethod(area, [area] { area->verticalScrollBar()->setValue(area->verticalScrollBar()->maximum()); }, Qt::QueuedConnection);
@@ -210,15 +219,17 @@ LogPane::LogPane() {
     connect(m_which, &SegmentedControl::changed, this, [this] {
         m_text->clear();
         m_shown = 0;
-        m_firstTime = -1;
         if (m_which->current() == 1) renderWorker(m_folder, {});
     });
+}
+
+namespace {
+constexpr std::int64_t kLinesAtOnce = 400;   // more than that in one go nobody reads, and laying them out would hold the window
 }
 
 void LogPane::clear() {
     m_text->clear();
     m_shown = 0;
-    m_firstTime = -1;
 }
 
 void LogPane::renderWorker(const QString& folder, const QString& errors) {
@@ -239,23 +250,18 @@ void LogPane::show(const RunFeed& feed) {
     if (!isVisible()) return;
     if (m_which->current() == 1) return renderWorker(m_folder, feed.errorText());
     const std::vector<LogLine>& log = feed.record().log;
-    // The record drops its oldest lines now and then: find where we were by time, else show the newest ones only.
-    if (!log.empty() && log.front().time != m_firstTime) {
-        m_firstTime = log.front().time;
-        m_shown = 0;
-        m_text->clear();
-    }
-    if (m_shown > log.size()) m_shown = 0;
-    if (log.size() - m_shown > 400) m_shown = log.size() - 400;
-    if (m_shown == log.size()) return;
+    const std::int64_t dropped = feed.record().droppedLines, total = dropped + static_cast<std::int64_t>(log.size());
+    if (m_shown > total) clear();   // the log began anew
+    if (m_shown == total) return;
+    m_shown = std::max({m_shown, total - kLinesAtOnce, dropped});
     const Tokens& t = Theme::tokens();
     const bool atEnd = m_text->verticalScrollBar()->value() >= m_text->verticalScrollBar()->maximum() - 4;
     QString html;
-    for (; m_shown < log.size(); ++m_shown) {
-        const LogLine& line = log[m_shown];
+    for (; m_shown < total; ++m_shown) {
+        const LogLine& line = log[static_cast<std::size_t>(m_shown - dropped)];
         const QColor color = line.kind == LogLine::Warning ? t.warn : line.kind == LogLine::Error ? t.err : line.kind == LogLine::Good ? t.ok : t.t2;
         html += QStringLiteral("<span style=\"color:%1\">%2</span> <span style=\"color:%3\">%4</span><br>")
-                    .arg(t.t3.name(), QDateTime::fromMSecsSinceEpoch(static_cast<qint64>(line.time * 1000)).toString("HH:mm:ss"), color.name(), line.text.toHtmlEscaped());
+                    .arg(t.t3.name(), QDateTime::fromMSecsSinceEpoch(static_cast<qint64>(line.time * 1000)).toString("HH:mm:ss"), color.name(), line.words().toHtmlEscaped());
     }
     html.chop(4);
     m_text->appendHtml(html);

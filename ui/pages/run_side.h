@@ -41,7 +41,7 @@ public:
 
 private:
     void render();
-    std::vector<SampleText> m_samples;
+    std::vector<SamplePoint> m_samples;
     QStringList m_prompts;
     int m_prompt = 0;
     QLabel* m_which;
@@ -62,8 +62,7 @@ private:
     void renderWorker(const QString& folder, const QString& errors);
     QPlainTextEdit* m_text;
     SegmentedControl* m_which;
-    std::size_t m_shown = 0;
-    double m_firstTime = -1;
+    std::int64_t m_shown = 0;   ///< lines of the record's log that were shown or skipped, dropped ones included
     QString m_folder;
 };
 

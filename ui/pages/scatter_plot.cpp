@@ -5,7 +5,9 @@
 #include "theme/theme.h"
 
 #include <QMouseEvent>
+#include <QHelpEvent>
 #include <QPainter>
+#include <QToolTip>
 
 #include <cmath>
 
@@ -16,6 +18,9 @@ void ScatterPlot::set(std::vector<Point> points, const QString& xLabel, std::fun
     m_xLabel = xLabel;
     m_xText = std::move(xText);
     m_selected = selected;
+    QStringList rows;
+    for (const Point& point : m_points) rows << words(point);
+    setAccessibleDescription(rows.join("; "));
     update();
 }
 
@@ -38,9 +43,7 @@ void ScatterPlot::paintEvent(QPaintEvent*) {
         lowY = std::min(lowY, point.y);
         highY = std::max(highY, point.y);
     }
-    double a = std::floor(std::log10(lowX)), b = std::ceil(std::log10(highX));
-    if (b <= a) b = a + 1;
-    if (b - a > 1 || true) { a = std::log10(lowX) - 0.25; b = std::log10(highX) + 0.35; }
+    const double a = std::log10(lowX) - 0.25, b = std::log10(highX) + 0.35;
     const double padY = std::max((highY - lowY) * 0.12, std::fabs(highY) * 0.005);
     lowY -= padY;
     highY += padY;
@@ -56,12 +59,27 @@ void ScatterPlot::paintEvent(QPaintEvent*) {
         p.setPen(t.t3);
         p.drawText(QRectF(0, toY(y) - 8, area.left() - 8, 16), Qt::AlignRight | Qt::AlignVCenter, QString::number(y, 'f', step < 0.1 ? 2 : 1));
     }
-    for (int e = static_cast<int>(std::ceil(a)); e <= b; ++e) {
-        const double x = toX(std::pow(10, e));
+    // Powers of ten, and 2 and 5 times them where fewer than two of them are in view.
+    std::vector<double> ticks;
+    const auto collect = [&](std::initializer_list<double> factors) {
+        ticks.clear();
+        for (int e = static_cast<int>(std::floor(a)); e <= b; ++e)
+            for (double factor : factors)
+                if (const double value = factor * std::pow(10, e); std::log10(value) >= a && std::log10(value) <= b) ticks.push_back(value);
+    };
+    collect({1});
+    if (ticks.size() < 2) collect({1, 2, 5});
+    double labelled = -1e9;
+    for (double tick : ticks) {
+        const double x = toX(tick);
         p.setPen(t.line);
         p.drawLine(QPointF(std::round(x) + 0.5, area.top()), QPointF(std::round(x) + 0.5, area.bottom()));
+        const QString text = m_xText(tick);
+        const double half = p.fontMetrics().horizontalAdvance(text) / 2.0 + 4;
+        if (x - half < labelled || x + half > width()) continue;
+        labelled = x + half;
         p.setPen(t.t3);
-        p.drawText(QRectF(x - 40, area.bottom() + 6, 80, 16), Qt::AlignCenter, m_xText(std::pow(10, e)));
+        p.drawText(QRectF(x - half, area.bottom() + 6, 2 * half, 16), Qt::AlignCenter, text);
     }
     p.setPen(t.line2);
     p.drawLine(QPointF(area.left(), std::round(area.bottom()) + 0.5), QPointF(area.right(), std::round(area.bottom()) + 0.5));
@@ -96,13 +114,8 @@ void ScatterPlot::paintEvent(QPaintEvent*) {
             p.setBrush(Qt::NoBrush);
             p.drawEllipse(m_at[i], 8, 8);
         }
-        if (m_points.size() > 24) continue;
-        p.setFont(themeFont(isSelected ? Type::CaptionStrong : Type::Caption));
-        p.setPen(isSelected ? t.t1 : t.t2);
-        const double w = std::min<double>(p.fontMetrics().horizontalAdvance(point.label) + 2, 130);
-        const bool left = m_at[i].x() + w + 14 > width();
-        p.drawText(QRectF(left ? m_at[i].x() - w - 11 : m_at[i].x() + 11, m_at[i].y() - 8, w, 16), Qt::AlignVCenter | (left ? Qt::AlignRight : Qt::AlignLeft), p.fontMetrics().elidedText(point.label, Qt::ElideMiddle, 128));
     }
+    paintLabels(p, area, front);
     p.setFont(themeFont(Type::Caption));
     p.setPen(QPen(t.t2, 1, Qt::DashLine));
     const double foot = height() - px(12);
@@ -113,9 +126,63 @@ void ScatterPlot::paintEvent(QPaintEvent*) {
     p.drawText(QRectF(0, foot - 8, width() - 16, 16), Qt::AlignVCenter | Qt::AlignRight, m_xLabel);
 }
 
-void ScatterPlot::mousePressEvent(QMouseEvent* event) {
+/// The selected point first, then the others from left to right. A label that finds no free place is left out: its point still
+/// answers to the mouse, and the table above names every run.
+void ScatterPlot::paintLabels(QPainter& p, const QRectF& area, const QPolygonF& front) const {
+    const Tokens& t = Theme::tokens();
+    std::vector<std::size_t> order(m_points.size());
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t l, std::size_t r) {
+        const bool isLeftSelected = m_points[l].id == m_selected, isRightSelected = m_points[r].id == m_selected;
+        return isLeftSelected != isRightSelected ? isLeftSelected : m_at[l].x() < m_at[r].x();
+    });
+    QList<QRectF> taken;
+    for (const QPointF& at : m_at) taken << QRectF(at.x() - 7, at.y() - 7, 14, 14);
+    const QRectF room = QRectF(2, 2, width() - 4, area.bottom() - 2);
+    for (qsizetype i = 1; i < front.size(); ++i) taken << QRectF(front[i - 1], front[i]).normalized().adjusted(-1, -1, 1, 1);
+    for (std::size_t i : order) {
+        const bool isSelected = m_points[i].id == m_selected;
+        p.setFont(themeFont(isSelected ? Type::CaptionStrong : Type::Caption));
+        const QString text = p.fontMetrics().elidedText(m_points[i].label, Qt::ElideMiddle, px(128));
+        const double w = p.fontMetrics().horizontalAdvance(text) + 2, h = p.fontMetrics().height();
+        const QPointF c = m_at[i];
+        for (const QPointF& corner : {c + QPointF(11, -h / 2), c + QPointF(-11 - w, -h / 2), c + QPointF(-w / 2, -9 - h), c + QPointF(-w / 2, 9), c + QPointF(8, -8 - h), c + QPointF(8, 8),
+                                      c + QPointF(-8 - w, -8 - h), c + QPointF(-8 - w, 8)}) {
+            const QRectF box(corner, QSizeF(w, h));
+            const auto isInTheWay = [&](const QRectF& other) { return other.intersects(box) && other.center() != c; };
+            if (!room.contains(box) || std::any_of(taken.begin(), taken.end(), isInTheWay)) continue;
+            p.setPen(isSelected ? t.t1 : t.t2);
+            p.drawText(box, Qt::AlignCenter, text);
+            taken << box;
+            break;
+        }
+    }
+}
+
+bool ScatterPlot::event(QEvent* event) {
+    if (event->type() != QEvent::ToolTip) return QWidget::event(event);
+    auto* help = static_cast<QHelpEvent*>(event);
+    const int i = pointAt(help->pos());
+    if (i < 0) QToolTip::hideText();
+    else QToolTip::showText(help->globalPos(), words(m_points[static_cast<std::size_t>(i)]), this);
+    return true;
+}
+
+QString ScatterPlot::words(const Point& point) const { return tr("%1: loss %2 at %3").arg(point.label, format::loss(point.y), m_xText(point.x)); }
+
+int ScatterPlot::pointAt(QPointF position) const {
+    int best = -1;
+    double nearest = 12;
     for (std::size_t i = 0; i < m_at.size(); ++i)
-        if (QLineF(m_at[i], event->position()).length() < 12) return emit clicked(m_points[i].id);
+        if (const double distance = QLineF(m_at[i], position).length(); distance < nearest) {
+            nearest = distance;
+            best = static_cast<int>(i);
+        }
+    return best;
+}
+
+void ScatterPlot::mousePressEvent(QMouseEvent* event) {
+    if (const int i = pointAt(event->position()); i >= 0) emit clicked(m_points[static_cast<std::size_t>(i)].id);
 }
 
 }  // namespace luthier::ui

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "plots/plot.h"
 
+#include "plots/plot_accessible.h"
 #include "theme/format.h"
 #include "theme/theme.h"
 #include "widgets/basics.h"
@@ -46,7 +47,14 @@ QString axisNumber(double value, XUnit unit) {
 
 class XTicker final : public QCPAxisTicker {
 public:
-    explicit XTicker(PlotGroup& group) : m_group(group) {}
+    XTicker(PlotGroup& group, std::function<bool(double, const QString&)> isHidden) : m_group(group), m_isHidden(std::move(isHidden)) {}
+
+    void generate(const QCPRange& range, const QLocale& locale, QChar format, int precision, QVector<double>& ticks, QVector<double>* subTicks, QVector<QString>* labels) override {
+        QCPAxisTicker::generate(range, locale, format, precision, ticks, subTicks, labels);
+        if (!labels) return;
+        for (qsizetype i = 0; i < std::min(ticks.size(), labels->size()); ++i)
+            if (m_isHidden(ticks[i], (*labels)[i])) (*labels)[i].clear();
+    }
 
 protected:
     double getTickStep(const QCPRange& range) override {
@@ -59,6 +67,7 @@ protected:
 
 private:
     PlotGroup& m_group;
+    std::function<bool(double, const QString&)> m_isHidden;   ///< labels under the axis' name
 };
 
 template <class Base>
@@ -67,6 +76,10 @@ public:
     explicit YTicker(const Plot& plot) : m_plot(plot) {}
 
 protected:
+    double getTickStep(const QCPRange& range) override {
+        if (m_plot.yUnit == 1) return Base::getTickStep(range);
+        return Base::getTickStep(QCPRange(range.lower / m_plot.yUnit, range.upper / m_plot.yUnit)) * m_plot.yUnit;
+    }
     QString getTickLabel(double tick, const QLocale& locale, QChar format, int precision) override {
         if (m_plot.yText) return m_plot.yText(tick);
         Q_UNUSED(locale) Q_UNUSED(format) Q_UNUSED(precision)
@@ -132,6 +145,7 @@ void PlotGroup::setCrosshair(double x, Plot* source) {
 }
 
 Plot::Plot(PlotGroup& group, YRule rule, const QString& accessibleName) : m_group(group), m_rule(rule), m_isLog(rule == YRule::Log) {
+    installPlotAccessibility();
     m_dragFrom = m_dragTo = m_panFrom = std::numeric_limits<double>::quiet_NaN();
     setAccessibleName(accessibleName);
     setFocusPolicy(Qt::TabFocus);
@@ -148,7 +162,7 @@ Plot::Plot(PlotGroup& group, YRule rule, const QString& accessibleName) : m_grou
     m_plot->layer("overlay")->setMode(QCPLayer::lmBuffered);
     QCPAxisRect* rect = m_plot->axisRect();
     rect->setAutoMargins(QCP::msNone);
-    m_plot->xAxis->setTicker(QSharedPointer<QCPAxisTicker>(new XTicker(group)));
+    m_plot->xAxis->setTicker(QSharedPointer<QCPAxisTicker>(new XTicker(group, [this](double tick, const QString& text) { return isUnderXLabel(tick, text); })));
     setLog(m_isLog);
     new PlotPainter(m_plot, "background", true, [this](QPainter& p) { paintBackground(p); });
     new PlotPainter(m_plot, "raw", true, [this](QPainter& p) { paintCurves(p, true); });
@@ -156,7 +170,6 @@ Plot::Plot(PlotGroup& group, YRule rule, const QString& accessibleName) : m_grou
     new PlotPainter(m_plot, "events", false, [this](QPainter& p) { paintEvents(p); });
     new PlotPainter(m_plot, "overlay", false, [this](QPainter& p) { paintOverlay(p); });
     m_timer.setSingleShot(true);
-    m_timer.setInterval(33);
     connect(&m_timer, &QTimer::timeout, this, &Plot::refreshNow);
     connect(&group, &PlotGroup::rangeChanged, this, &Plot::refresh);
     connect(&group, &PlotGroup::unitChanged, this, &Plot::refresh);
@@ -218,22 +231,32 @@ void Plot::applyTheme() {
 void Plot::resizeEvent(QResizeEvent*) { refresh(); }
 
 void Plot::refresh() {
-    if (!m_timer.isActive()) m_timer.start();
+    if (m_timer.isActive()) return;
+    // Sixty times a second at most, counted from drawing to drawing: a pan is fluent and a burst of data costs one drawing.
+    constexpr qint64 kFrameMs = 16;
+    m_timer.start(m_sinceDraw.isValid() ? static_cast<int>(std::clamp<qint64>(kFrameMs - m_sinceDraw.elapsed(), 0, kFrameMs)) : 0);
 }
 
 void Plot::refreshNow() {
     if (!isVisible() && !m_isExporting) return;
-    QElapsedTimer clock;
-    clock.start();
+    m_sinceDraw.start();
     for (const auto& curve : curves)
         if (curve->y) curve->pyramid.extend(*curve->y);
     applyRanges();
     m_plot->replot(QCustomPlot::rpImmediateRefresh);
-    m_lastDrawMs = static_cast<double>(clock.nsecsElapsed()) / 1e6;
+    m_lastDrawMs = static_cast<double>(m_sinceDraw.nsecsElapsed()) / 1e6;
 }
 
 void Plot::applyRanges() {
-    const int right = showEndLabels ? px(84) : px(m_isCompact ? 16 : 20);
+    int right = px(m_isCompact ? 16 : 20);
+    m_endLabelWidth = 0;
+    if (showEndLabels) {
+        const QFontMetrics metrics(themeFont(Type::CaptionStrong));
+        for (const auto& curve : curves)
+            if (curve->isVisible && !curve->isRaw) m_endLabelWidth = std::max(m_endLabelWidth, metrics.horizontalAdvance(curve->label) + 2);
+        m_endLabelWidth = std::clamp(m_endLabelWidth, px(56), std::max(px(56), std::min(px(150), width() / 5)));
+        right = m_endLabelWidth + 16;
+    }
     m_plot->axisRect()->setMargins(QMargins(px(48), px(10), right, px(24)));
     const double low = m_group.low(), high = std::max(m_group.high(), low + 1e-9);
     m_plot->xAxis->setRange(low, high);
@@ -304,9 +327,6 @@ void Plot::paintBackground(QPainter& p) {
             p.setPen(QPen(withAlpha(t.t3, 0.16), 1));
             p.setClipRect(QRectF(from, area.top(), area.right() - from, area.height()));
             for (double x = from - area.height(); x < area.right(); x += 7) p.drawLine(QPointF(x, area.bottom()), QPointF(x + area.height(), area.top()));
-            p.setFont(themeFont(Type::Table));
-            p.setPen(t.t3);
-            if (area.right() - from > 110) p.drawText(QRectF(from + 12, area.top() + 6, 200, 20), Qt::AlignLeft | Qt::AlignVCenter, hatchLabel);
             p.setClipping(false);
         }
     }
@@ -322,10 +342,6 @@ void Plot::paintBackground(QPainter& p) {
         p.setRenderHint(QPainter::Antialiasing, false);
         p.setPen(QPen(line.color, 1, line.isDashed ? Qt::DashLine : Qt::SolidLine));
         p.drawLine(QPointF(area.left(), y), QPointF(area.right(), y));
-        p.setFont(themeFont(Type::Caption));
-        p.setPen(t.t2);
-        const bool isAbove = y - area.top() > 18;
-        p.drawText(QRectF(area.left(), isAbove ? y - 18 : y + 2, area.width() - 2, 16), Qt::AlignRight | Qt::AlignVCenter, line.label);
     }
 }
 
@@ -411,6 +427,7 @@ void Plot::paintCurves(QPainter& p, bool raw) {
 void Plot::paintEvents(QPainter& p) {
     const Tokens& t = m_isExporting ? exportTokens() : Theme::tokens();
     const QRectF area = plotRect();
+    m_labels.clear();
     p.setRenderHint(QPainter::Antialiasing);
     if (!points.empty()) {
         QPolygonF path;
@@ -434,13 +451,24 @@ void Plot::paintEvents(QPainter& p) {
         }
         if (!pointLabel.isEmpty() && best.x() > 0) {
             p.setFont(themeFont(Type::Caption));
-            const double w = p.fontMetrics().horizontalAdvance(pointLabel);
-            const bool fitsRight = best.x() + 20 + w < area.right();
-            const QRectF box(fitsRight ? best.x() + 14 : best.x() - w - 14, best.y() - (fitsRight ? 8 : 24), w + 2, 16);
-            p.fillRect(box.adjusted(-2, 0, 2, 0), withAlpha(t.bg1, 0.8));
-            p.setPen(t.t1);
-            p.drawText(box, Qt::AlignVCenter, pointLabel);
+            const double w = p.fontMetrics().horizontalAdvance(pointLabel) + 2;
+            paintLabel(p, pointLabel, {best + QPointF(14, -8), best + QPointF(8, -26), best + QPointF(8, 10), best + QPointF(-w / 2, -30), best + QPointF(-w / 2, 14), best + QPointF(-w - 8, -26),
+                                       best + QPointF(-w - 8, 10), best + QPointF(8, -44), best + QPointF(8, 28)}, t.t1);
         }
+    }
+    if (const double from = std::max(pixelX(hatchFrom), area.left()); hatchTo > hatchFrom && !hatchLabel.isEmpty()) {
+        p.setFont(themeFont(Type::Table));
+        if (area.right() - from > p.fontMetrics().horizontalAdvance(hatchLabel) + 24) paintLabel(p, hatchLabel, {QPointF(from + 12, area.top() + 8), QPointF(from + 12, area.bottom() - 28)}, t.t3);
+    }
+    for (const PlotLine& line : lines) {
+        const double y = pixelY(line.y);
+        if (y < area.top() - 1 || y > area.bottom() + 1 || line.label.isEmpty()) continue;
+        p.setFont(themeFont(Type::Caption));
+        const double w = p.fontMetrics().horizontalAdvance(line.label) + 4;
+        QList<QPointF> corners;
+        for (double x : {area.right() - w, area.left() + 4, area.center().x() - w / 2})
+            for (double top : {y - 18, y + 3}) corners << QPointF(x, top);
+        paintLabel(p, line.label, corners, t.t2);
     }
     for (const PlotMark& mark : marks) {
         if (mark.x < m_group.low() || mark.x > m_group.high()) continue;
@@ -450,6 +478,7 @@ void Plot::paintEvents(QPainter& p) {
         p.setBrush(color);
         p.drawLine(foot, foot - QPointF(0, 9));
         if (mark.kind == PlotMark::Resume) p.drawPolygon(QPolygonF(QList<QPointF>{foot + QPointF(0, -9), foot + QPointF(5, -6), foot + QPointF(0, -3)}));
+        else if (mark.kind == PlotMark::Rate) p.drawPolygon(QPolygonF(QList<QPointF>{foot + QPointF(-3.5, -6), foot + QPointF(0, -11), foot + QPointF(3.5, -6)}));
         else if (mark.kind == PlotMark::Warning) p.drawEllipse(foot - QPointF(0, 10), 2.2, 2.2);
         else p.drawPolygon(QPolygonF(QList<QPointF>{foot + QPointF(0, -9), foot + QPointF(6, -9), foot + QPointF(4, -6.5), foot + QPointF(6, -4), foot + QPointF(0, -4)}));
     }
@@ -462,6 +491,50 @@ void Plot::paintEvents(QPainter& p) {
         p.drawText(box, Qt::AlignRight | Qt::AlignVCenter, xLabel);
     }
     if (showEndLabels) paintEndLabels(p);
+}
+
+bool Plot::isUnderXLabel(double tick, const QString& text) const {
+    if (xLabel.isEmpty()) return false;
+    const QFontMetrics metrics(themeFont(Type::Caption));
+    return pixelX(tick) + metrics.horizontalAdvance(text) / 2.0 + 8 > plotRect().right() - metrics.horizontalAdvance(xLabel);
+}
+
+/// How much a text in `box` would hide or leave the plot; 0 = nothing. Curves are looked at in a few places only.
+double Plot::crowding(const QRectF& box) const {
+    const QRectF area = plotRect();
+    double sum = area.contains(box) ? 0 : 50;
+    for (const QRectF& taken : m_labels) sum += taken.intersects(box) ? 100 : 0;
+    const QRectF wide = box.adjusted(-2, -2, 2, 2);
+    for (const PlotPoint& point : points) sum += wide.contains(QPointF(pixelX(point.x), pixelY(point.y))) ? 4 : 0;
+    for (const auto& curve : curves) {
+        if (!curve->isVisible || !curve->x || curve->x->empty()) continue;
+        for (int i = 0; i <= 8; ++i) {
+            const double x = m_plot->xAxis->pixelToCoord(box.left() + box.width() * i / 8);
+            if (x > curve->x->back()) break;
+            const int at = nearest(*curve, x);
+            if (at >= 0 && wide.contains(QPointF(box.center().x(), pixelY((*curve->y)[static_cast<std::size_t>(at)])))) sum += curve->isRaw ? 0.4 : 1;
+        }
+    }
+    return sum;
+}
+
+/// Draws `text` with its top left corner at the least crowded of `corners`; the first of equals wins.
+void Plot::paintLabel(QPainter& p, const QString& text, const QList<QPointF>& corners, const QColor& color) {
+    const Tokens& t = m_isExporting ? exportTokens() : Theme::tokens();
+    const QSizeF size(p.fontMetrics().horizontalAdvance(text) + 2, 16);
+    QRectF chosen;
+    double least = 1e9;
+    for (const QPointF& corner : corners) {
+        const QRectF box(corner, size);
+        const double crowd = crowding(box);
+        if (crowd >= least) continue;
+        least = crowd;
+        chosen = box;
+    }
+    p.fillRect(chosen.adjusted(-2, 0, 2, 0), withAlpha(t.bg1, 0.85));
+    p.setPen(color);
+    p.drawText(chosen, Qt::AlignCenter, text);
+    m_labels << chosen;
 }
 
 void Plot::paintEndLabels(QPainter& p) {
@@ -492,12 +565,12 @@ void Plot::paintEndLabels(QPainter& p) {
     }
     const Tokens& t = m_isExporting ? exportTokens() : Theme::tokens();
     for (const End& end : ends) {
-        p.setPen(QPen(end.curve->color, 1));
+        p.setPen(QPen(withAlpha(end.curve->color, 0.45), 1, Qt::DotLine));   // leads to its name, is no value
         const double start = std::min(end.x, area.right());
         p.drawPolyline(QPolygonF(QList<QPointF>{{start, std::clamp(end.wanted, area.top(), area.bottom())}, {area.right() + 4, end.y}, {area.right() + 9, end.y}}));
         p.setFont(themeFont(end.curve->isStrong ? Type::CaptionStrong : Type::Caption));
         p.setPen(end.curve->isStrong ? t.t1 : t.t2);
-        p.drawText(QRectF(area.right() + 12, end.y - 8, px(84) - 14, 16), Qt::AlignVCenter, p.fontMetrics().elidedText(end.curve->label, Qt::ElideMiddle, px(84) - 16));
+        p.drawText(QRectF(area.right() + 12, end.y - 8, m_endLabelWidth + 2, 16), Qt::AlignVCenter, p.fontMetrics().elidedText(end.curve->label, Qt::ElideMiddle, m_endLabelWidth));
     }
 }
 
@@ -519,11 +592,49 @@ QString Plot::xWords(double x) const {
 }
 
 QString Plot::summary() const {
-    for (const auto& curve : curves)
-        if (!curve->isRaw && curve->y && !curve->y->empty())
-            return tr("%1: %2 at the start, %3 now, %n point(s).", nullptr, static_cast<int>(curve->y->size()))
-                .arg(accessibleName(), format::loss(curve->y->front()), format::loss(curve->y->back()));
-    return accessibleName();
+    constexpr std::size_t kNamed = 12;
+    QStringList parts;
+    std::size_t shown = 0;
+    const auto text = [this](float value) { return yText ? yText(value) : format::loss(value); };
+    for (const auto& curve : curves) {
+        if (curve->isRaw || !curve->isVisible || !curve->y || curve->y->empty()) continue;
+        if (++shown > kNamed) continue;
+        const QString values = tr("%1 at the start, %2 at the end, %3 points").arg(text(curve->y->front()), text(curve->y->back()), format::count(static_cast<std::int64_t>(curve->y->size())));
+        parts << (curve->label.isEmpty() ? values : tr("%1 %2").arg(curve->label, values));
+    }
+    if (shown > kNamed) parts << tr("and %1 more curves").arg(shown - kNamed);
+    if (!pointLabel.isEmpty()) parts << pointLabel;
+    return parts.isEmpty() ? tr("%1: no points yet.").arg(accessibleName()) : accessibleName() + ": " + parts.join("; ") + ".";
+}
+
+PlotNumbers Plot::numbers() const {
+    constexpr int kRows = 60;
+    PlotNumbers numbers;
+    std::vector<const PlotCurve*> shown;
+    const PlotCurve* longest = nullptr;
+    for (const auto& curve : curves) {
+        if (!curve->isVisible || !curve->x || !curve->y || curve->x->empty()) continue;
+        shown.push_back(curve.get());
+        if (!longest || curve->x->size() > longest->x->size()) longest = curve.get();
+    }
+    if (!longest) return numbers;
+    numbers.columns << (m_group.unit() == XUnit::Step ? tr("step") : m_group.unit() == XUnit::Tokens ? tr("tokens") : tr("time"));
+    for (const PlotCurve* curve : shown) numbers.columns << (!curve->label.isEmpty() ? curve->label : curve->isRaw ? tr("raw") : accessibleName());
+    const auto& x = *longest->x;
+    const auto first = std::lower_bound(x.begin(), x.end(), static_cast<float>(m_group.low())) - x.begin();
+    const auto last = std::upper_bound(x.begin(), x.end(), static_cast<float>(m_group.high())) - x.begin();
+    const auto count = std::min<std::ptrdiff_t>(kRows, last - first);
+    for (std::ptrdiff_t i = 0; i < count; ++i) {
+        const float at = x[static_cast<std::size_t>(count < 2 ? first : first + i * (last - 1 - first) / (count - 1))];
+        QStringList row{axisNumber(at, m_group.unit())};
+        for (const PlotCurve* curve : shown) {
+            const int k = at > curve->x->back() ? -1 : nearest(*curve, at);
+            const float value = k < 0 ? std::numeric_limits<float>::quiet_NaN() : (*curve->y)[static_cast<std::size_t>(k)];
+            row << (yText && std::isfinite(value) ? yText(value) : format::loss(value));
+        }
+        numbers.rows.push_back(row);
+    }
+    return numbers;
 }
 
 void Plot::paintOverlay(QPainter& p) {

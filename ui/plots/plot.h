@@ -7,6 +7,7 @@
 #include "plots/minmax_pyramid.h"
 
 #include <QColor>
+#include <QElapsedTimer>
 #include <QList>
 #include <QTimer>
 #include <QWidget>
@@ -40,6 +41,12 @@ struct PlotMark { double x; enum Kind { Checkpoint, Resume, Rate, Warning } kind
 struct PlotPoint { double x, y; QColor color; };               ///< hollow diamond
 struct PlotLine { double y; QColor color; QString label; bool isDashed; };
 struct TipRow { QColor color; QList<qreal> dash; QString name, value, difference; bool isStrong = false; enum Shape { Line, Diamond, None } shape = Line; };
+
+/// A plot as a table: the first column is x.
+struct PlotNumbers {
+    QStringList columns;
+    std::vector<QStringList> rows;
+};
 
 class Plot;
 
@@ -93,6 +100,7 @@ public:
     bool showEndLabels = false;
     bool showXTag = false;                                ///< "step 612" on the axis
     std::function<QString(double)> yText;                 ///< labels of the y axis
+    double yUnit = 1;                                     ///< y ticks are round multiples of this, such as a MiB
 
     PlotCurve* addCurve();
     void setLog(bool log);
@@ -104,6 +112,7 @@ public:
     static int nearest(const PlotCurve& curve, double x);
     QString xWords(double x) const;
     QString summary() const;                              ///< one sentence for screen readers
+    PlotNumbers numbers() const;                          ///< what is in view as a table, at most 60 rows
 
     bool exportTo(const QString& file, QSize size);       ///< png, svg or pdf by suffix, in the light theme
     double lastDrawMs() const { return m_lastDrawMs; }
@@ -130,6 +139,9 @@ private:
     double pixelX(double x) const;
     double pixelY(double y) const;
     QRectF plotRect() const;
+    bool isUnderXLabel(double tick, const QString& text) const;
+    double crowding(const QRectF& box) const;
+    void paintLabel(QPainter& p, const QString& text, const QList<QPointF>& corners, const QColor& color);
     int curveNear(QPointF point) const;
 
     PlotGroup& m_group;
@@ -138,6 +150,9 @@ private:
     QTimer m_timer;
     bool m_isLog = false, m_isCompact = false, m_isExporting = false;
     double m_dragFrom, m_dragTo, m_panFrom, m_lastDrawMs = 0;
+    int m_endLabelWidth = 0;
+    QElapsedTimer m_sinceDraw;
+    QList<QRectF> m_labels;                               ///< places taken by texts inside the plot, of the drawing under way
 };
 
 }  // namespace luthier::ui

@@ -76,6 +76,7 @@ public:
         }
         row->addStretch(0);
         setLayout(row);
+        setMinimumWidth(px(96));   // the presets give way before the form grows wider than its pane
         m_edit->installEventFilter(this);
         connect(m_edit, &QLineEdit::textEdited, this, &TextEditor::parse);
     }
@@ -84,7 +85,10 @@ public:
         if (!m_edit->hasFocus() || m_edit->text() != text) {
             // While typing, "2e-4" stays what was typed although its value prints as 0.0002 or the other way round.
             bool same = m_edit->hasFocus() && !text.isEmpty() && m_edit->text().toDouble() == text.toDouble() && (m_type == "real" || m_type == "integer");
-            if (!same && !(m_edit->hasFocus() && (m_type == "names" || m_type == "integers" || m_type == "number_map"))) m_edit->setText(text);
+            if (!same && !(m_edit->hasFocus() && (m_type == "names" || m_type == "integers" || m_type == "number_map"))) {
+                m_edit->setText(text);
+                if (!m_edit->hasFocus()) m_edit->setCursorPosition(0);
+            }
         }
         if (m_presets) {
             const int ranks[] = {4, 8, 16, 32, 64};
@@ -94,6 +98,11 @@ public:
         }
     }
     void setProblem(bool isProblem) override { setLook(m_edit, "state", isProblem ? "err" : ""); }
+
+protected:
+    void resizeEvent(QResizeEvent*) override {
+        if (m_presets) m_presets->setVisible(width() >= m_edit->maximumWidth() + 6 + m_presets->sizeHint().width());
+    }
 
 private:
     bool eventFilter(QObject*, QEvent* event) override {

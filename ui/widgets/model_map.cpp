@@ -5,6 +5,7 @@
 #include "theme/icons.h"
 #include "theme/theme.h"
 
+#include <QAccessible>
 #include <QHelpEvent>
 #include <QJsonArray>
 #include <QMouseEvent>
@@ -23,6 +24,7 @@ bool isProjection(const QString& role) { return kQueryLike.contains(role) || rol
 }  // namespace
 
 ModelMap::ModelMap() {
+    installAccessibility();
     setMouseTracking(true);
     setFocusPolicy(Qt::TabFocus);
     setAccessibleName(tr("Where it trains"));
@@ -142,13 +144,13 @@ void ModelMap::paintPart(QPainter& p, const Part& part, bool isHovered) const {
     QFont nameFont = themeFont(Type::Table), countFont = themeFont(Type::Caption);
     p.setFont(nameFont);
     p.setPen(t.t1);
-    const QRectF text = box.adjusted(7, 2, -4, -2);
+    const QRectF text = box.adjusted(6, 2, -3, -2);
     const QString label = part.role == "embedding" ? tr("Embedding") : part.role == "head" ? tr("Head") : part.label;
-    p.drawText(text, (isLow ? Qt::AlignVCenter : Qt::AlignTop) | Qt::AlignLeft, p.fontMetrics().elidedText(label, Qt::ElideRight, static_cast<int>(text.width() - (on ? 14 : 0))));
+    p.drawText(text, (isLow ? Qt::AlignVCenter : Qt::AlignTop) | Qt::AlignLeft, p.fontMetrics().elidedText(label, Qt::ElideRight, static_cast<int>(text.width())));
     if (!isLow) {
         const qint64 added = m_added.value(part.label);
         const bool isBlockPart = isProjection(part.role);
-        QString count = format::shortCount(static_cast<double>(part.parameters));
+        QString count = part.parameters > 0 ? format::shortCount(static_cast<double>(part.parameters)) : part.role == "head" ? tr("tied") : QString();
         if (on && added > 0) {
             const qint64 layers = m_trainedLayers.isEmpty() ? m_layers : m_trainedLayers.size();
             count = "+ " + format::count(isBlockPart && layers > 0 ? added / layers : added);
@@ -157,8 +159,9 @@ void ModelMap::paintPart(QPainter& p, const Part& part, bool isHovered) const {
         p.setPen(on ? t.acc : t.t3);
         p.drawText(text, Qt::AlignBottom | Qt::AlignLeft, count);
     }
-    if (on && box.width() > 70) {   // a bow tie says "added", a plain bar "trained itself"
-        const double cx = box.right() - 13, cy = box.top() + 11;
+    const double countWidth = QFontMetrics(countFont).horizontalAdvance("+ " + format::count(m_added.value(part.label)));
+    if (on && !isLow && box.width() > countWidth + 30) {   // a bow tie says "added", a plain bar "trained itself"
+        const double cx = box.right() - 13, cy = box.bottom() - 10;
         QPainterPath path;
         path.moveTo(cx - 6, cy - 5); path.lineTo(cx, cy); path.lineTo(cx - 6, cy + 5); path.closeSubpath();
         path.moveTo(cx + 6, cy - 5); path.lineTo(cx, cy); path.lineTo(cx + 6, cy + 5); path.closeSubpath();
@@ -308,6 +311,29 @@ int ModelMap::layerAt(QPointF point) const {
     return std::clamp(static_cast<int>((point.x() - m_strip.left()) / m_strip.width() * m_layers), 0, m_layers - 1);
 }
 
+QString ModelMap::partWords(int index) const {
+    const Part& part = m_parts[static_cast<std::size_t>(index)];
+    const QString label = part.role == "embedding" ? tr("embedding") : part.role == "head" ? tr("head") : part.label;
+    const qint64 added = m_added.value(part.label), layers = m_trainedLayers.isEmpty() ? m_layers : m_trainedLayers.size();
+    if (!isTrained(part)) return tr("%1, frozen, %2 parameters").arg(label, format::count(part.parameters));
+    if (added > 0 && isProjection(part.role) && layers > 0) return tr("%1, trained, %2 per layer").arg(label, format::count(added / layers));
+    return tr("%1, trained").arg(label);
+}
+
+bool ModelMap::canToggle(int index) const { return m_canToggle && isProjection(m_parts[static_cast<std::size_t>(index)].role); }
+
+void ModelMap::toggle(int index) {
+    if (canToggle(index)) emit partToggled(m_parts[static_cast<std::size_t>(index)].label, !isPartTrained(index));
+}
+
+QString ModelMap::summary() const {
+    if (m_parts.empty()) return tr("No model is chosen.");
+    int trained = 0;
+    for (const Part& part : m_parts) trained += isTrained(part);
+    const qsizetype layers = m_trainedLayers.isEmpty() ? m_layers : m_trainedLayers.size();
+    return tr("%1 of %2 parts train, in %3 of %4 layers.").arg(trained).arg(m_parts.size()).arg(trained > 0 ? layers : 0).arg(m_layers);
+}
+
 QString ModelMap::describe(const Part& part) const {
     QString text = QStringLiteral("<b>%1</b>&nbsp; %2 × %3, %4").arg(part.label).arg(part.in).arg(part.out).arg(isTrained(part) ? tr("trained") : tr("frozen"));
     const qint64 added = m_added.value(part.label);
@@ -346,8 +372,7 @@ void ModelMap::mouseMoveEvent(QMouseEvent* event) {
 
 void ModelMap::mousePressEvent(QMouseEvent* event) {
     const int part = partAt(event->position()), layer = layerAt(event->position());
-    if (part >= 0 && m_canToggle && isProjection(m_parts[static_cast<std::size_t>(part)].role))
-        emit partToggled(m_parts[static_cast<std::size_t>(part)].label, !isTrained(m_parts[static_cast<std::size_t>(part)]));
+    if (part >= 0) toggle(part);
     if (layer >= 0 && m_canPickLayers) {
         m_dragLayer = layer;
         m_dragTrains = !m_trainedLayers.isEmpty() && !m_trainedLayers.contains(layer);
@@ -371,12 +396,12 @@ void ModelMap::keyPressEvent(QKeyEvent* event) {
             m_focus = (m_focus + step + count) % count;
             if (m_parts[static_cast<std::size_t>(m_focus)].box.isValid()) break;
         }
-        const Part& part = m_parts[static_cast<std::size_t>(m_focus)];
-        setAccessibleDescription(tr("%1, %2").arg(part.label, isTrained(part) ? tr("trained") : tr("frozen")));
+        QAccessibleEvent moved(this, QAccessible::Focus);
+        moved.setChild(m_focus);
+        QAccessible::updateAccessibility(&moved);
         update();
-    } else if (event->key() == Qt::Key_Space && m_focus >= 0 && m_canToggle) {
-        const Part& part = m_parts[static_cast<std::size_t>(m_focus)];
-        if (isProjection(part.role)) emit partToggled(part.label, !isTrained(part));
+    } else if (event->key() == Qt::Key_Space && m_focus >= 0) {
+        toggle(m_focus);
     } else {
         QWidget::keyPressEvent(event);
     }

@@ -32,6 +32,15 @@ public:
     QStringList projectionsWithRole(const QStringList& roles) const;
     QSize minimumSizeHint() const override { return {420, 224}; }
 
+    // The parts as a screen reader and the keyboard see them.
+    int partCount() const { return static_cast<int>(m_parts.size()); }
+    QString partWords(int index) const;          ///< "q_proj, trained, 65,536 per layer"
+    QRect partBox(int index) const { return m_parts[static_cast<std::size_t>(index)].box.toRect(); }
+    bool isPartTrained(int index) const { return isTrained(m_parts[static_cast<std::size_t>(index)]); }
+    bool canToggle(int index) const;
+    void toggle(int index);
+    QString summary() const;                     ///< one sentence: how many parts of how many layers train
+
 signals:
     void partToggled(const QString& label, bool trained);
     void layersChosen(const QSet<int>& layers);
@@ -47,6 +56,7 @@ protected:
     bool event(QEvent*) override;
 
 private:
+    static void installAccessibility();
     void layOut();
     void paintPart(QPainter& p, const Part& part, bool isHovered) const;
     void paintLayers(QPainter& p) const;

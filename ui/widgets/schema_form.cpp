@@ -8,6 +8,7 @@
 #include "widgets/controls.h"
 #include "widgets/field_editor.h"
 
+#include <QKeyEvent>
 #include <QMouseEvent>
 #include <QPainter>
 
@@ -39,7 +40,7 @@ public:
         auto* column = makeColumn(2);
         auto* row = makeRow(8);
         label = new ElidedLabel(fieldSpec["label"].toString(key), "body", "t1");
-        label->setFixedWidth(px(108));
+        label->setFixedWidth(px(104));
         editor = makeFieldEditor(fieldSpec);
         editor->setMinimumHeight(px(28));
         row->addSpacing(px(14));
@@ -77,6 +78,10 @@ protected:
         p.setPen(Qt::NoPen);
         p.setBrush(Theme::tokens().acc);
         p.drawEllipse(QPointF(px(6), px(14)), 3, 3);
+    }
+    void keyPressEvent(QKeyEvent* event) override {   // the dot's way for the keyboard: no editor uses Ctrl+R
+        if (isChanged && onReset && event->key() == Qt::Key_R && event->modifiers() == Qt::ControlModifier) onReset();
+        else QWidget::keyPressEvent(event);
     }
     void mousePressEvent(QMouseEvent* event) override {
         if (isChanged && event->position().x() < px(14) && onReset) onReset();
@@ -274,7 +279,7 @@ void SchemaForm::refreshRows() {
         const QJsonValue now = value(row->section, row->key);
         if (row->problem.isEmpty() || !rangeProblem(row->field, now).isEmpty()) row->editor->setValue(now);
         row->isChanged = now != row->field["default"];
-        row->setToolTip(row->isChanged ? tr("Default: %1. Click the dot to restore it.").arg(valueText(row->field["default"]).isEmpty() ? tr("none") : valueText(row->field["default"])) : QString());
+        row->setToolTip(row->isChanged ? tr("Default: %1. Click the dot or press Ctrl+R to restore it.").arg(valueText(row->field["default"]).isEmpty() ? tr("none") : valueText(row->field["default"])) : QString());
         row->update();
     }
 }

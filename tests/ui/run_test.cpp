@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// Runs as the window lives with them: queue, a worker that dies, a window that closes and comes back, a fast stream.
+#include "fixture.h"
+
+#include "pages/failed_view.h"
+#include "pages/live_page.h"
+
+#include <QAbstractButton>
+#include <QAbstractEventDispatcher>
+
+#include <ctime>
+
+using namespace luthier::ui;
+
+class RunTest final : public QObject {
+    Q_OBJECT
+private slots:
+    void theQueueKeepsItsOrder() {
+        Fixture f;
+        f.bench->queue.setHeld(true);
+        const QString a = f.start("a", 5), b = f.start("b", 5), c = f.start("c", 5);
+        f.bench->queue.move(c, 0);
+        f.bench->queue.remove(b);
+        QCOMPARE(f.bench->queue.waiting().size(), std::size_t(2));
+        QSignalSpy started(&f.bench->queue, &RunQueue::started);
+        f.bench->queue.setHeld(false);
+        QTRY_COMPARE_WITH_TIMEOUT(started.count(), 2, 40000);
+        QCOMPARE(started[0][0].toString(), c);
+        QCOMPARE(started[1][0].toString(), a);
+        QTRY_COMPARE_WITH_TIMEOUT(f.bench->feed(a)->record().status(), QString("finished"), 20000);
+    }
+
+    void atMostOneRunTrainsAtATime() {
+        Fixture f;
+        const QString a = f.start("a", 60), b = f.start("b", 5);
+        QTRY_COMPARE_WITH_TIMEOUT(f.bench->queue.activeId(), b, 40000);
+        QCOMPARE(f.bench->feed(a)->record().status(), QString("finished"));
+    }
+
+    void theQueueGoesOnAfterAFailureAndTheRunCanBeTriedAgain() {
+        Fixture f;
+        qputenv("FAKE_FAIL_AT", "3");
+        f.bench->queue.setHeld(true);
+        const QString bad = f.start("bad", 20);
+        f.bench->queue.setHeld(false);
+        QTRY_COMPARE_WITH_TIMEOUT(f.bench->feed(bad)->record().status(), QString("failed"), 30000);
+        qunsetenv("FAKE_FAIL_AT");
+        const QString good = f.start("good", 5);
+        QTRY_COMPARE_WITH_TIMEOUT(f.bench->feed(good)->record().status(), QString("finished"), 30000);
+        f.bench->openRun(bad);
+        QTRY_VERIFY_WITH_TIMEOUT(f.says("ran out of memory at step 3"), 20000);
+        QTRY_VERIFY_WITH_TIMEOUT(f.says("Batch 2, accumulate 2"), 10000);
+        auto* again = qobject_cast<QAbstractButton*>(f.says("Apply and start again"));
+        QVERIFY(again);
+        QSignalSpy started(&f.bench->queue, &RunQueue::started);
+        again->click();
+        QTRY_COMPARE_WITH_TIMEOUT(started.count(), 1, 30000);
+        const QString second = started[0][0].toString();
+        QTRY_COMPARE_WITH_TIMEOUT(f.bench->feed(second)->record().status(), QString("finished"), 30000);
+        QTRY_VERIFY_WITH_TIMEOUT(f.bench->runs.find(second), 20000);
+        QCOMPARE(f.bench->runs.find(second)->config["train"].toObject()["batch_size"].toInt(), 2);
+        QCOMPARE(f.bench->runs.find(second)->config["train"].toObject()["gradient_accumulation_steps"].toInt(), 2);
+    }
+
+    void theQueueSurvivesARestartOfTheWindow() {
+        Fixture f;
+        f.bench->queue.setHeld(true);
+        const QString a = f.start("a", 5), b = f.start("b", 5);
+        f.bench->queue.move(b, 0);
+        f.close();
+        qputenv("LUTHIER_CLI", "/nowhere/luthier-cli");   // nothing may start before we looked
+        f.open();
+        QCOMPARE(f.bench->queue.waiting().size(), std::size_t(2));
+        QCOMPARE(f.bench->queue.waiting()[0].id, b);
+        QCOMPARE(f.bench->queue.waiting()[0].name, QString("b"));
+        QCOMPARE(f.bench->queue.waiting()[1].id, a);
+    }
+
+    void aKilledWorkerLeavesAPageWithCauseAndRemedyAndTheWindowLives() {
+        Fixture f;
+        const QString id = f.start("doomed", 100000);
+        f.bench->openRun(id);
+        QTRY_VERIFY_WITH_TIMEOUT(f.bench->feed(id)->record().lastStep() > 25, 30000);
+        QTRY_VERIFY_WITH_TIMEOUT(f.bench->feed(id)->isWorkerAlive(), 10000);
+        QCOMPARE(::kill(static_cast<pid_t>(f.workerOf(id)), SIGKILL), 0);
+        QTRY_VERIFY_WITH_TIMEOUT(f.says("The training process ended at step"), 20000);
+        QVERIFY2(f.says("ended from outside"), "the cause is missing");
+        auto* go = qobject_cast<QAbstractButton*>(f.says("Continue from step"));
+        QVERIFY2(go && go->isEnabled(), "the remedy is missing");
+        QTRY_COMPARE_WITH_TIMEOUT(f.bench->queue.activeId(), QString(), 20000);
+        QTRY_VERIFY_WITH_TIMEOUT(f.bench->runs.find(id) && f.bench->runs.find(id)->status == "interrupted", 20000);
+        // The window lives: it trains the next one.
+        const QString next = f.start("next", 5);
+        QTRY_COMPARE_WITH_TIMEOUT(f.bench->feed(next)->record().status(), QString("finished"), 30000);
+    }
+
+    void aRunGoesOnWithoutTheWindowAndIsFoundAgain() {
+        Fixture f;
+        const QString id = f.start("lasting", 100000);
+        QTRY_VERIFY_WITH_TIMEOUT(f.bench->feed(id)->record().lastStep() > 10, 30000);
+        f.close();
+        const auto size = [&] { return QFileInfo(f.workspace() + "/runs/" + id + "/events.jsonl").size(); };
+        const qint64 before = size();
+        QTRY_VERIFY_WITH_TIMEOUT(size() > before, 10000);
+        QVERIFY(isWorkerAlive(f.workspace() + "/runs/" + id));
+        f.open();
+        QTRY_COMPARE_WITH_TIMEOUT(f.bench->queue.activeId(), id, 20000);
+        f.bench->openRun(id);
+        QTRY_VERIFY_WITH_TIMEOUT(f.bench->feed(id)->isCaughtUp() && f.bench->feed(id)->record().lastStep() > 20, 20000);
+        QCOMPARE(f.bench->feed(id)->record().curves.step.front(), 1.0f);   // all of it, from the log
+        QTRY_VERIFY_WITH_TIMEOUT(f.bench->feed(id)->isWorkerAlive(), 10000);
+        f.bench->feed(id)->sendCommand({{"command", "stop"}});
+        QTRY_COMPARE_WITH_TIMEOUT(f.bench->feed(id)->record().status(), QString("stopped"), 20000);
+    }
+
+    void pausingAndChangingTheRateShowInTheRecord() {
+        Fixture f;
+        const QString id = f.start("held", 100000);
+        QTRY_VERIFY_WITH_TIMEOUT(f.bench->feed(id)->record().lastStep() > 5, 30000);
+        f.bench->feed(id)->sendCommand({{"command", "pause"}});
+        QTRY_COMPARE_WITH_TIMEOUT(f.bench->feed(id)->record().status(), QString("paused"), 20000);
+        f.bench->feed(id)->sendCommand({{"command", "resume"}});
+        QTRY_COMPARE_WITH_TIMEOUT(f.bench->feed(id)->record().status(), QString("running"), 20000);
+        QVERIFY(f.bench->feed(id)->record().curves.size() == f.bench->feed(id)->record().snapshot.steps.size());
+    }
+
+    /// Processor time of one turn of the event loop, not wall time: a busy machine must not fail this. The wall figures are printed by
+    /// tests/bench/window.
+    void noTurnOfTheEventLoopWorksLongerThan50MsWhileARunStreams200EventsASecond() {
+        Fixture f;
+        qputenv("FAKE_STEP_SECONDS", "0.005");
+        const QString id = f.start("stream", 1000000);
+        f.bench->openRun(id);
+        QTRY_VERIFY_WITH_TIMEOUT(f.bench->feed(id)->record().lastStep() > 200, 30000);
+        const auto cpuMs = [] {
+            timespec now{};
+            clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+            return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6;
+        };
+        // From one wait to the next: waiting itself costs no processor time.
+        double longest = 0, last = cpuMs();
+        const auto block = connect(QAbstractEventDispatcher::instance(), &QAbstractEventDispatcher::aboutToBlock, this, [&] {
+            const double now = cpuMs();
+            longest = std::max(longest, now - last);
+            last = now;
+        });
+        const auto before = f.bench->feed(id)->record().lastStep();
+        QTest::qWait(4000);
+        disconnect(block);
+        const auto steps = f.bench->feed(id)->record().lastStep() - before;
+        qInfo("%lld steps in 4 s, longest turn %.1f ms of processor time", static_cast<long long>(steps), longest);
+        QVERIFY2(steps > 200, "the stream was too slow to mean anything");
+        QVERIFY2(longest > 0.5, "nothing was measured");
+        QVERIFY2(longest < 50, qPrintable(QString::number(longest)));
+    }
+};
+
+int main(int argc, char** argv) { return runTest<RunTest>(argc, argv); }
+#include "run_test.moc"
