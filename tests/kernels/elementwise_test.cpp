@@ -160,10 +160,12 @@ TEST_CASE("ropeEqualsItsReferenceAndTurnsBack") {
                 CAPTURE(half);
                 const at::Tensor x = normal({N, 3 * headSize}, 1, dtype);
                 const auto [cos, sin] = angles(N, half);
-                for (const RopeDirection direction : {RopeDirection::Forward, RopeDirection::Backward})
-                    CHECK(distance(rope(x, cos, sin, headSize, direction, pairs), reference::rope(wide(x), wide(cos), wide(sin), headSize, direction, pairs), dtype, 1) <= 1);
-                const at::Tensor there = rope(x.to(at::kFloat), cos, sin, headSize, RopeDirection::Forward);
-                CHECK(distance(rope(there, cos, sin, headSize, RopeDirection::Backward), wide(x), at::kFloat, 1) <= 1);
+                for (const RopePairs pairs : {RopePairs::Halves, RopePairs::Neighbours}) {
+                    for (const RopeDirection direction : {RopeDirection::Forward, RopeDirection::Backward})
+                        CHECK(distance(rope(x, cos, sin, headSize, direction, pairs), reference::rope(wide(x), wide(cos), wide(sin), headSize, direction, pairs), dtype, 1) <= 1);
+                    const at::Tensor there = rope(x.to(at::kFloat), cos, sin, headSize, RopeDirection::Forward, pairs);
+                    CHECK(distance(rope(there, cos, sin, headSize, RopeDirection::Backward, pairs), wide(x), at::kFloat, 1) <= 1);
+                }
             }
 }
 
