@@ -68,6 +68,12 @@ add_library(luthier_engine STATIC
 )
 target_include_directories(luthier_engine PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
 target_link_libraries(luthier_engine PUBLIC luthier_data luthier_io luthier_text luthier::torch)
+include(LuthierCuda)
+if(LUTHIER_CUDA)
+  target_sources(luthier_engine PRIVATE kernels/elementwise_device.cpp)
+  target_link_libraries(luthier_engine PUBLIC luthier::cuda_kernels)
+  target_compile_definitions(luthier_engine PUBLIC LUTHIER_CUDA)
+endif()
 target_compile_definitions(luthier_engine PUBLIC LUTHIER_VERSION="${PROJECT_VERSION}")
 luthier_torch_pch(luthier_engine)
 set_source_files_properties(kernels/elementwise.cpp PROPERTIES COMPILE_OPTIONS "-O3;-fopenmp-simd;-fno-math-errno;-fno-trapping-math"

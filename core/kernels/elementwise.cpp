@@ -3,6 +3,10 @@
 // loader picks one. bfloat16 is widened on load and rounded to nearest even on store.
 #include "kernels/elementwise.h"
 
+#ifdef LUTHIER_CUDA
+#include "kernels/elementwise_device.h"
+#endif
+
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
@@ -270,9 +274,9 @@ T* pointer(const at::Tensor& tensor) {
 }
 
 /// x and what stands beside it can be read by one kernel: native and of one dtype; an undefined tensor is none.
-bool areNative(const at::Tensor& x, std::initializer_list<at::Tensor> others) {
-    return isNative(x) && std::all_of(others.begin(), others.end(), [&](const at::Tensor& other) {
-               return !other.defined() || (isNative(other) && other.scalar_type() == x.scalar_type());
+bool areNative(const at::Tensor& x, std::initializer_list<at::Tensor> others, bool (*isGood)(const at::Tensor&) = &isNative) {
+    return isGood(x) && std::all_of(others.begin(), others.end(), [&](const at::Tensor& other) {
+               return !other.defined() || (isGood(other) && other.scalar_type() == x.scalar_type());
            });
 }
 
@@ -298,6 +302,9 @@ constexpr std::int64_t kElementGrain = 1 << 14;
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> addRmsNorm(const at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight,
                                                          double eps, double offset) {
+#ifdef LUTHIER_CUDA
+    if (areNative(x, {delta}, &device::isNative)) return device::addRmsNorm(x, delta, effectiveWeight(weight, offset), eps);
+#endif
     if (!areNative(x, {delta})) return reference::addRmsNorm(x, delta, weight, eps, offset);
     const std::int64_t N = x.size(0);
     const std::int64_t C = x.size(1);
@@ -317,6 +324,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> addRmsNorm(const at::Tensor& x, c
 
 at::Tensor rmsNormBackward(const at::Tensor& dY, const at::Tensor& dSum, const at::Tensor& sum, const at::Tensor& weight,
                            const at::Tensor& rstd, double offset) {
+#ifdef LUTHIER_CUDA
+    if (areNative(sum, {dY, dSum}, &device::isNative)) return device::rmsNormBackward(dY, dSum, sum, effectiveWeight(weight, offset), rstd);
+#endif
     if (!areNative(sum, {dY, dSum})) return reference::rmsNormBackward(dY, dSum, sum, weight, rstd, offset);
     const std::int64_t C = sum.size(1);
     const at::Tensor w = effectiveWeight(weight, offset);
@@ -332,6 +342,9 @@ at::Tensor rmsNormBackward(const at::Tensor& dY, const at::Tensor& dSum, const a
 }
 
 at::Tensor gatedActivation(const at::Tensor& gate, const at::Tensor& up, GateActivation activation) {
+#ifdef LUTHIER_CUDA
+    if (areNative(gate, {up}, &device::isNative)) return device::gatedActivation(gate, up, activation);
+#endif
     const bool isFast = activation == GateActivation::Silu || activation == GateActivation::GeluTanh;
     if (!isFast || !areNative(gate, {up})) return reference::gatedActivation(gate, up, activation);
     const at::Tensor y = at::empty_like(gate);
@@ -352,6 +365,9 @@ at::Tensor gatedActivation(const at::Tensor& gate, const at::Tensor& up, GateAct
 
 std::tuple<at::Tensor, at::Tensor> gatedActivationBackward(const at::Tensor& dY, const at::Tensor& gate, const at::Tensor& up,
                                                            GateActivation activation) {
+#ifdef LUTHIER_CUDA
+    if (areNative(gate, {dY, up}, &device::isNative)) return device::gatedActivationBackward(dY, gate, up, activation);
+#endif
     const bool isFast = activation == GateActivation::Silu || activation == GateActivation::GeluTanh;
     if (!isFast || !areNative(gate, {dY, up})) return reference::gatedActivationBackward(dY, gate, up, activation);
     const at::Tensor dGate = at::empty_like(gate);
@@ -373,6 +389,10 @@ std::tuple<at::Tensor, at::Tensor> gatedActivationBackward(const at::Tensor& dY,
 
 at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, std::int64_t headSize, RopeDirection direction,
                 RopePairs pairs) {
+#ifdef LUTHIER_CUDA
+    if (device::isNative(x) && areNative(cos, {sin}, &device::isNative) && cos.scalar_type() == at::kFloat)
+        return device::rope(x, cos, sin, headSize, direction, pairs);
+#endif
     const bool hasAngles = isNative(cos) && isNative(sin) && cos.scalar_type() == at::kFloat && sin.scalar_type() == at::kFloat;
     if (!isNative(x) || !hasAngles) return reference::rope(x, cos, sin, headSize, direction, pairs);
     const at::Tensor y = at::empty_like(x);
@@ -394,6 +414,9 @@ at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& si
 }
 
 double crossEntropyInPlace(at::Tensor& logits, const at::Tensor& labels, double scale) {
+#ifdef LUTHIER_CUDA
+    if (device::isNative(logits) && logits.scalar_type() == at::kFloat && labels.is_contiguous()) return device::crossEntropyInPlace(logits, labels, scale);
+#endif
     if (!isNative(logits)) return reference::crossEntropyInPlace(logits, labels, scale);
     const std::int64_t V = logits.size(1);
     std::vector<double> losses(static_cast<std::size_t>(logits.size(0)));

@@ -351,7 +351,7 @@ nn::AttentionShape Decoder::attentionShape(std::size_t layer, std::vector<std::i
     shape.window = m_description.layer(static_cast<std::int64_t>(layer)).window;
     shape.softCap = m_description.attentionSoftCap;
     shape.ropePairs = m_description.ropePairs;
-    if (m_description.position == PositionKind::Alibi) shape.keyBias = alibiBias(m_description, keys);
+    if (m_description.position == PositionKind::Alibi) shape.keyBias = alibiBias(m_description, keys).to(m_device);
     return shape;
 }
 

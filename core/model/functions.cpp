@@ -273,6 +273,14 @@ Visibility visibilityOf(const AttentionShape& shape, std::int64_t prefix, std::i
     return {bias.defined() ? bias + mask : mask, false};
 }
 
+/// -inf where a key lies behind the row that asks, else 0. [length, keys]; the last rows of keys are the rows' own.
+at::Tensor causalMask(std::int64_t length, std::int64_t keys, const at::Tensor& like) {
+    const auto options = like.options().dtype(at::kLong);
+    const at::Tensor query = at::arange(length, options).unsqueeze(1) + (keys - length);
+    const at::Tensor key = at::arange(keys, options).unsqueeze(0);
+    return at::zeros({length, keys}, like.options()).masked_fill_(key > query, -std::numeric_limits<float>::infinity());
+}
+
 std::optional<at::Tensor> optional(const at::Tensor& tensor) { return tensor.defined() ? std::optional<at::Tensor>(tensor) : std::nullopt; }
 
 void keepShape(AutogradContext* context, const AttentionShape& shape) {
@@ -295,6 +303,26 @@ AttentionShape keptShape(AutogradContext* context) {
     if (const auto found = data.find("keyBias"); found != data.end()) shape.keyBias = found->second.toTensor();
     return shape;
 }
+
+class RopeFunction final : public Function<RopeFunction> {
+public:
+    static Variable forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
+                            std::int64_t headSize, bool areNeighbours) {
+        context->save_for_backward({cos, sin});
+        context->saved_data["headSize"] = headSize;
+        context->saved_data["neighbours"] = areNeighbours;
+        return kernels::rope(x, cos, sin, headSize, kernels::RopeDirection::Forward, pairsOf(areNeighbours));
+    }
+    static variable_list backward(AutogradContext* context, variable_list gradients) {
+        const variable_list saved = context->get_saved_variables();
+        const at::Tensor dX = kernels::rope(gradients[0].contiguous(), saved[0], saved[1], context->saved_data["headSize"].toInt(),
+                                            kernels::RopeDirection::Backward, pairsOf(context->saved_data["neighbours"].toBool()));
+        return {dX, at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
+    }
+
+private:
+    static kernels::RopePairs pairsOf(bool areNeighbours) { return areNeighbours ? kernels::RopePairs::Neighbours : kernels::RopePairs::Halves; }
+};
 
 class AttentionFunction final : public Function<AttentionFunction> {
 public:
@@ -654,9 +682,35 @@ at::Tensor gatedActivation(const at::Tensor& gate, const at::Tensor& up, kernels
     return GateFunction::apply(gate, up, static_cast<std::int64_t>(activation));
 }
 
+at::Tensor portableAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cos,
+                             const at::Tensor& sin, const at::Tensor& prefixKey, const at::Tensor& prefixValue,
+                             const AttentionShape& shape) {
+    const auto rotated = [&](const at::Tensor& rows) {
+        return cos.defined() ? RopeFunction::apply(rows.contiguous(), cos, sin, shape.headSize, shape.ropePairs == kernels::RopePairs::Neighbours) : rows;
+    };
+    const at::Tensor turnedQ = rotated(q);
+    const at::Tensor turnedK = rotated(k);
+    const std::int64_t n = prefixKey.defined() ? prefixKey.size(1) : 0;
+    std::vector<at::Tensor> parts;
+    for (const AttentionRun& run : runsOf(shape.segments)) {
+        const at::Tensor Q = headsOf(turnedQ, run, shape.heads, shape.headSize);
+        const at::Tensor K = grouped(headsOf(turnedK, run, shape.keyValueHeads, shape.headSize), prefixKey, shape.heads);
+        const at::Tensor V = grouped(headsOf(v, run, shape.keyValueHeads, shape.headSize), prefixValue, shape.heads);
+        Visibility visible = visibilityOf(shape, n, run.length, Q);
+        if (visible.mask.defined() && visible.isCausal) {  // torch takes one or the other
+            visible.mask = visible.mask + causalMask(run.length, n + run.length, Q);
+            visible.isCausal = false;
+        }
+        const at::Tensor O = at::scaled_dot_product_attention(Q, K, V, optional(visible.mask), 0.0, visible.isCausal, shape.scale);
+        parts.push_back(O.transpose(1, 2).reshape({run.batch * run.length, shape.heads * shape.headSize}).to(q.scalar_type()));
+    }
+    return parts.size() == 1 ? parts[0] : at::cat(parts, 0);
+}
+
 at::Tensor causalAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cos,
                            const at::Tensor& sin, const at::Tensor& prefixKey, const at::Tensor& prefixValue,
                            const AttentionShape& shape) {
+    if (shape.softCap == 0 && !q.device().is_cpu()) return portableAttention(q, k, v, cos, sin, prefixKey, prefixValue, shape);
     if (shape.softCap > 0)
         return CappedAttentionFunction::apply(q, k, v, maybe(cos), maybe(sin), maybe(prefixKey), maybe(prefixValue), shape);
     return AttentionFunction::apply(q, k, v, maybe(cos), maybe(sin), maybe(prefixKey), maybe(prefixValue), shape);

@@ -61,6 +61,12 @@ at::Tensor causalAttention(const at::Tensor& q, const at::Tensor& k, const at::T
                            const at::Tensor& sin, const at::Tensor& prefixKey, const at::Tensor& prefixValue,
                            const AttentionShape& shape);
 
+/// The same value and gradients through torch's own attention, which every device has; causalAttention takes it off the CPU.
+/// softCap must be 0.
+at::Tensor portableAttention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& cos,
+                             const at::Tensor& sin, const at::Tensor& prefixKey, const at::Tensor& prefixValue,
+                             const AttentionShape& shape);
+
 /// scale * sum over rows of cross entropy(h W^T + b, labels), logits made and used `chunkRows` rows at a time: the gradient is
 /// taken on the way forward, so no logits outlive their chunk. h [M, C], W [V, C], labels [M] i64 without -100.
 /// `softCap` > 0 caps logits as cap * tanh(x / cap). @returns [] f32

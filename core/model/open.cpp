@@ -4,12 +4,34 @@
 #include "model/arch/families.h"
 #include "model/functions.h"
 
+#ifdef LUTHIER_CUDA
+#include <c10/cuda/CUDAFunctions.h>
+
+#include <charconv>
+#endif
+
 namespace luthier {
 
 Result<at::Device> chooseDevice(const std::string& name) {
-    if (name == "auto" || name == "cpu") return at::Device(at::kCPU);
+    if (name == "cpu") return at::Device(at::kCPU);
+#ifdef LUTHIER_CUDA
+    const int devices = static_cast<int>(c10::cuda::device_count());
+    if (name == "auto") return devices > 0 ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
+    if (name == "cuda" || name.rfind("cuda:", 0) == 0) {
+        int index = 0;
+        const std::string number = name.size() > 5 ? name.substr(5) : "0";
+        const auto [end, code] = std::from_chars(number.data(), number.data() + number.size(), index);
+        const bool isNumber = code == std::errc() && end == number.data() + number.size();
+        if (!isNumber || index < 0 || index >= devices)
+            return Problem{"no_cuda", name + " is not one of the " + std::to_string(devices) + " NVIDIA devices that the driver shows.",
+                           "Set device to \"auto\" or \"cpu\", or check the driver with nvidia-smi.", "device", ExitCode::BadUsage};
+        return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
+    }
+#else
+    if (name == "auto") return at::Device(at::kCPU);
     if (name == "cuda" || name.rfind("cuda:", 0) == 0)
         return Problem{"no_cuda", "This build of Luthier computes on the CPU only.", "Set device to \"auto\" or \"cpu\".", "device", ExitCode::BadUsage};
+#endif
     return Problem{"unknown_device", "\"" + name + "\" is not a device.", "auto, cpu, cuda or cuda:N.", "device", ExitCode::BadUsage};
 }
 

@@ -176,6 +176,60 @@ TEST_CASE("attentionsGradientsAreItsSlopes") {
     CHECK(gradientError([&] { return (causalAttention(q, k, v, turn.cos, turn.sin, prefixKey, prefixValue, shape) * dY).sum(); }, {q, k, v, prefixKey, prefixValue}) < kSlopeTolerance);
 }
 
+TEST_CASE("portableAttentionEqualsTheCpuKernels") {
+    for (const std::int64_t window : {0, 4})
+        for (const bool hasBias : {false, true})
+            for (const bool hasPrefix : {false, true})
+                for (const auto pairs : {kernels::RopePairs::Halves, kernels::RopePairs::Neighbours}) {
+                    CAPTURE(window);
+                    CAPTURE(hasBias);
+                    CAPTURE(hasPrefix);
+                    AttentionShape shape{4, 2, 4, 0.5, {3, 3, 7}};
+                    shape.window = window;
+                    shape.ropePairs = pairs;
+                    if (hasBias) shape.keyBias = normal({4, 9}, 9, at::kFloat);
+                    const Rotation turn = rotation(13, 2);
+                    const at::Tensor dY = normal({13, 16}, 4);
+                    const auto gradients = [&](auto attention) {
+                        std::vector<at::Tensor> inputs{leaf({13, 16}, 1), leaf({13, 8}, 2), leaf({13, 8}, 3)};
+                        if (hasPrefix) inputs.insert(inputs.end(), {leaf({2, 2, 4}, 5), leaf({2, 2, 4}, 6)});
+                        const at::Tensor y = attention(inputs[0], inputs[1], inputs[2], turn.cos, turn.sin, hasPrefix ? inputs[3] : at::Tensor(),
+                                                       hasPrefix ? inputs[4] : at::Tensor(), shape);
+                        (y * dY).sum().backward();
+                        std::vector<at::Tensor> results{y.detach()};
+                        for (const at::Tensor& input : inputs) results.push_back(input.grad());
+                        return results;
+                    };
+                    const std::vector<at::Tensor> ours = gradients(causalAttention);
+                    const std::vector<at::Tensor> portable = gradients(portableAttention);
+                    for (std::size_t i = 0; i < ours.size(); ++i) CHECK((ours[i] - portable[i]).abs().max().item<double>() < 1e-6);
+                }
+}
+
+TEST_CASE("cappedAttentionIsPlainUnderAHighCapAndHasItsSlopesUnderALowOne") {
+    AttentionShape shape{4, 2, 4, 0.5, {3, 5}};
+    shape.window = 3;
+    const at::Tensor q = leaf({8, 16}, 1);
+    const at::Tensor k = leaf({8, 8}, 2);
+    const at::Tensor v = leaf({8, 8}, 3);
+    const at::Tensor prefixKey = leaf({2, 2, 4}, 5);
+    const at::Tensor prefixValue = leaf({2, 2, 4}, 6);
+    const Rotation turn = rotation(8, 2);
+    const at::Tensor plain = causalAttention(q, k, v, turn.cos, turn.sin, prefixKey, prefixValue, shape);
+    shape.softCap = 1e4;
+    CHECK((causalAttention(q, k, v, turn.cos, turn.sin, prefixKey, prefixValue, shape) - plain).abs().max().item<double>() < 1e-5);
+    shape.softCap = 0.7;
+    CHECK((causalAttention(q, k, v, turn.cos, turn.sin, prefixKey, prefixValue, shape) - plain).abs().max().item<double>() > 1e-2);
+    const at::Tensor dY = normal({8, 16}, 4, at::kFloat);
+    // It computes in float32, so differences are taken in steps that float32 resolves.
+    const auto value = [&](const at::Tensor& x) { return (causalAttention(x, k, v, turn.cos, turn.sin, prefixKey, prefixValue, shape).to(at::kFloat) * dY).sum(); };
+    value(q).backward();
+    const at::Tensor direction = normal({8, 16}, 7);
+    const at::NoGradGuard guard;
+    const double slope = (value(q + 1e-2 * direction) - value(q - 1e-2 * direction)).item<double>() / 2e-2;
+    CHECK(std::abs(slope - (q.grad() * direction).sum().item<double>()) < 1e-3 * std::max(1.0, std::abs(slope)));
+}
+
 TEST_CASE("headLossIsTheFormulaAcrossItsChunks") {
     for (const std::int64_t rows : {1, 255, 256, 257, 600})
         for (const double cap : {0.0, 3.0}) {
