@@ -38,7 +38,7 @@ Loaded loadModel(const std::string& folder, const std::string& dtype, const std:
     request.dtype = dtype;
     request.device = device;
     loaded.model = openModel(request).orThrow();
-    Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::open(folder);
+    Result<std::unique_ptr<Tokenizer>> tokenizer = openTokenizer(folder, loaded.model->description());
     if (tokenizer)
         loaded.tokenizer = std::move(*tokenizer);
     else

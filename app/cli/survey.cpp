@@ -104,12 +104,7 @@ Json inspectModel(const fs::path& folder) {
         for (const Problem& problem : weights.problems()) problems.push_back(problem);
     }
     if (description && weights) {
-        // Opening maps the file and checks every name and shape; nothing is read but the header.
-        const bool isFloat = dtypes.size() == 1 && dtypes.contains("F32");
-        Result<Weights> opened = isFloat || dtypes.size() == 0 ? Weights::open(folder, *description, at::kFloat, at::kCPU)
-                                                               : Weights::open(folder, *description, at::kBFloat16, at::kCPU);
-        if (!opened)
-            for (const Problem& problem : opened.problems()) problems.push_back(problem);
+        for (const Problem& problem : Weights::check(**weights, *description, folder.string())) problems.push_back(problem);
     }
     document["dtypes"] = dtypes;
     if (description) {
@@ -132,7 +127,7 @@ Json inspectModel(const fs::path& folder) {
         document["parts"] = partsOf(*description);
         document["map"] = mapOf(*description);
     }
-    Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::open(folder);
+    Result<std::unique_ptr<Tokenizer>> tokenizer = description ? openTokenizer(folder, *description) : Tokenizer::open(folder);
     document["chat_template"] = tokenizer && (*tokenizer)->hasChatTemplate();
     if (!tokenizer) problems.push_back(tokenizer.problem());
     document["tokenizer"] = nullptr;

@@ -79,4 +79,17 @@ Result<std::unique_ptr<Decoder>> openShapes(const ModelRequest& request) {
     return std::make_unique<Decoder>(*description, Weights::shapesOnly(*description, dtype), dtype, at::Device(at::kMeta));
 }
 
+Result<std::unique_ptr<Tokenizer>> openTokenizer(const std::filesystem::path& folder, const DecoderDescription& description) {
+    Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::open(folder);
+    if (tokenizer && (*tokenizer)->vocabularySize() > description.vocabulary) {
+        std::error_code code;
+        const std::filesystem::path file = folder / (std::filesystem::exists(folder / "tokenizer.json", code) ? "tokenizer.json" : "tokenizer.model");
+        return Problem{"tokenizer_too_large",
+                       file.string() + " has ids up to " + std::to_string((*tokenizer)->vocabularySize() - 1) + "; vocab_size of config.json is " +
+                           std::to_string(description.vocabulary) + ".",
+                       "Use the tokenizer that came with the model, or remove the tokens that were added to it.", file.string()};
+    }
+    return tokenizer;
+}
+
 }  // namespace luthier

@@ -5,6 +5,7 @@
 #include "contract/json.h"
 #include "contract/problem.h"
 #include "model/decoder.h"
+#include "text/tokenizer.h"
 
 #include <ATen/core/Tensor.h>
 
@@ -34,5 +35,9 @@ Result<DecoderDescription> readDescription(const std::filesystem::path& folder);
 Result<std::unique_ptr<Decoder>> openModel(const ModelRequest& request);
 /// The model without weights: for counting and estimates.
 Result<std::unique_ptr<Decoder>> openShapes(const ModelRequest& request);
+
+/// The tokenizer of a model folder, when its ids fit into the model's vocabulary. Problem codes: those of text/tokenizer.h,
+/// tokenizer_too_large.
+Result<std::unique_ptr<Tokenizer>> openTokenizer(const std::filesystem::path& folder, const DecoderDescription& description);
 
 }  // namespace luthier

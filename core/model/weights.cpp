@@ -39,7 +39,9 @@ bool isExpectedExtra(const DecoderDescription& description, const std::string& n
                        [&](const std::string& suffix) { return name.ends_with(suffix); });
 }
 
-Problems checkTensors(const WeightFolder& folder, const DecoderDescription& description, const std::string& where) {
+}  // namespace
+
+Problems Weights::check(const WeightFolder& folder, const DecoderDescription& description, const std::string& where) {
     Problems problems;
     std::set<std::string> used;
     for (const ParameterShape& parameter : parameterShapes(description)) {
@@ -65,14 +67,12 @@ Problems checkTensors(const WeightFolder& folder, const DecoderDescription& desc
     return problems;
 }
 
-}  // namespace
-
 Result<Weights> Weights::open(const std::filesystem::path& folder, const DecoderDescription& description, at::ScalarType dtype,
                               const at::Device& device) {
     Result<std::shared_ptr<const WeightFolder>> opened = WeightFolder::open(folder);
     if (!opened) return opened.problems();
     const std::shared_ptr<const WeightFolder> files = *opened;
-    Problems problems = checkTensors(*files, description, folder.string());
+    Problems problems = check(*files, description, folder.string());
     if (!problems.empty()) return problems;
     const at::NoGradGuard guard;
     Weights weights;

@@ -5,6 +5,7 @@
 // copy, so the file is never written. Entries keep their address: layers hold pointers to them.
 
 #include "contract/problem.h"
+#include "io/weight_folder.h"
 #include "model/description.h"
 
 #include <ATen/core/Tensor.h>
@@ -30,6 +31,9 @@ public:
     /// tensor_dtype, tensor_unexpected. Nothing large is allocated before all names and shapes are checked.
     static Result<Weights> open(const std::filesystem::path& folder, const DecoderDescription& description, at::ScalarType dtype,
                                 const at::Device& device);
+
+    /// What open() would complain of, from names and shapes alone. `where` stands before each message.
+    static Problems check(const WeightFolder& folder, const DecoderDescription& description, const std::string& where);
 
     /// New weights as transformers' `_init_weights` draws them: normal(0, initializer_range), norms 1, biases 0; from `seed`.
     static Weights random(const DecoderDescription& description, std::uint64_t seed, at::ScalarType dtype, const at::Device& device);

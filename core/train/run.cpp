@@ -121,7 +121,7 @@ private:
         emit({{"type", "model_loaded"}, {"architecture", m_model->description().architecture},
               {"parameters", m_model->weights().parameterCount()}, {"bytes", m_model->weights().bytes()},
               {"dtype", m_model->dtype() == at::kBFloat16 ? "bfloat16" : "float32"}});
-        Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::open(request.folder);
+        Result<std::unique_ptr<Tokenizer>> tokenizer = openTokenizer(request.folder, m_model->description());
         if (tokenizer) m_tokenizer = std::move(*tokenizer);
         if (m_tokenizer)
             m_encoder = std::make_unique<TokenizerEncoder>(*m_tokenizer);
