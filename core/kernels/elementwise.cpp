@@ -229,6 +229,16 @@ LUTHIER_CLONES double crossEntropyRow(float* logits, std::int64_t V, std::int64_
     return std::log(static_cast<double>(sum)) + static_cast<double>(top) - static_cast<double>(atLabel);
 }
 
+/// The same for a bfloat16 row; `wide` [V] is its float32 copy meanwhile.
+LUTHIER_CLONES double crossEntropyRow(Bf16* logits, float* wide, std::int64_t V, std::int64_t label, float scale) {
+#pragma omp simd
+    for (std::int64_t v = 0; v < V; ++v) wide[v] = load(logits[v]);
+    const double loss = crossEntropyRow(wide, V, label, scale);
+#pragma omp simd
+    for (std::int64_t v = 0; v < V; ++v) store(logits[v], wide[v]);
+    return loss;
+}
+
 bool isNative(const at::Tensor& x) {
     return x.device().is_cpu() && x.is_contiguous() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
 }
@@ -356,15 +366,18 @@ at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& si
 }
 
 double crossEntropyInPlace(at::Tensor& logits, const at::Tensor& labels, double scale) {
-    if (!isNative(logits) || logits.scalar_type() != at::kFloat) return reference::crossEntropyInPlace(logits, labels, scale);
+    if (!isNative(logits)) return reference::crossEntropyInPlace(logits, labels, scale);
     const std::int64_t V = logits.size(1);
     std::vector<double> losses(static_cast<std::size_t>(logits.size(0)));
     const at::Tensor dense = labels.contiguous();
     const std::int64_t* label = dense.const_data_ptr<std::int64_t>();
-    float* values = logits.mutable_data_ptr<float>();
+    const bool isWide = logits.scalar_type() == at::kFloat;
     at::parallel_for(0, logits.size(0), 1, [&](std::int64_t begin, std::int64_t end) {
+        std::vector<float> wide(isWide ? 0 : static_cast<std::size_t>(V));
         for (std::int64_t n = begin; n < end; ++n)
-            losses[static_cast<std::size_t>(n)] = crossEntropyRow(values + n * V, V, label[n], static_cast<float>(scale));
+            losses[static_cast<std::size_t>(n)] =
+                isWide ? crossEntropyRow(pointer<float>(logits) + n * V, V, label[n], static_cast<float>(scale))
+                       : crossEntropyRow(pointer<Bf16>(logits) + n * V, wide.data(), V, label[n], static_cast<float>(scale));
     });
     double total = 0;  // summed in row order, so the thread count does not show
     for (const double loss : losses) total += loss;

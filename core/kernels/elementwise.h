@@ -36,8 +36,8 @@ enum class RopeDirection { Forward, Backward };
 /// The halves of the rotated part are paired (i, i + rotary/2) as in Hugging Face's LLaMA; Backward is the transposed rotation.
 at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, std::int64_t headSize, RopeDirection direction);
 
-/// Softmax cross entropy of logits [n, V] f32 against labels [n] i64, in place: on return logits holds
-/// scale * (softmax - onehot), the gradient of scale * sum(loss).
+/// Softmax cross entropy of logits [n, V] against labels [n] i64, in place: on return logits holds
+/// scale * (softmax - onehot), the gradient of scale * sum(loss), rounded once to the logits' dtype.
 /// @returns the sum of the rows' losses (unscaled).
 double crossEntropyInPlace(at::Tensor& logits, const at::Tensor& labels, double scale);
 

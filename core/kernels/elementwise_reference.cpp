@@ -85,7 +85,7 @@ at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& si
 }
 
 double crossEntropyInPlace(at::Tensor& logits, const at::Tensor& labels, double scale) {
-    const at::Tensor logProbabilities = at::log_softmax(logits, -1);
+    const at::Tensor logProbabilities = at::log_softmax(wide(logits), -1);
     const at::Tensor rows = at::arange(labels.size(0), labels.options());
     const double loss = -logProbabilities.index({rows, labels}).to(at::kDouble).sum().item<double>();
     at::Tensor gradient = logProbabilities.exp();

@@ -343,6 +343,49 @@ public:
 
 /// Rows of logits that live at once: enough for a full-speed product, few beside the activations.
 constexpr std::int64_t kChunkRows = 256;
+/// Rows of a head that are widened at once; a whole float32 copy would be the largest tensor of a step.
+constexpr std::int64_t kSliceRows = 4096;
+
+/// The head's weight [V, C] in the dtype of the products. Where bfloat16 is widened, only a slice of it exists at a time.
+class HeadWeight {
+public:
+    HeadWeight(const at::Tensor& weight, at::ScalarType type)
+        : m_weight(type == at::kFloat && weight.scalar_type() != type ? weight : weight.to(type)), m_type(type) {}
+
+    /// x W^T + b, [rows, C] → [rows, V]
+    at::Tensor logits(const at::Tensor& x, const at::Tensor& bias) const {
+        if (isWhole()) return forwardProduct(x, m_weight, bias, WeightLayout::OutIn);
+        at::Tensor logits = at::empty({x.size(0), m_weight.size(0)}, x.options());
+        forEachSlice([&](std::int64_t first, const at::Tensor& w) {
+            at::Tensor part = logits.narrow(1, first, w.size(0));
+            at::mm_out(part, x, w.t());
+        });
+        return bias.defined() ? logits.add_(bias.to(m_type)) : logits;
+    }
+
+    /// gradient W into dX, [rows, V] → [rows, C]
+    void backward(const at::Tensor& gradient, at::Tensor& dX) const {
+        if (isWhole() && dX.scalar_type() == m_type) {
+            at::mm_out(dX, gradient, m_weight);
+            return;
+        }
+        at::Tensor sum = at::zeros(dX.sizes(), gradient.options());
+        forEachSlice([&](std::int64_t first, const at::Tensor& w) { sum.addmm_(gradient.narrow(1, first, w.size(0)), w); });
+        dX.copy_(sum);
+    }
+
+private:
+    bool isWhole() const { return m_weight.scalar_type() == m_type; }
+
+    template <class Body>
+    void forEachSlice(Body body) const {
+        for (std::int64_t first = 0; first < m_weight.size(0); first += kSliceRows)
+            body(first, m_weight.narrow(0, first, std::min(kSliceRows, m_weight.size(0) - first)).to(m_type));
+    }
+
+    at::Tensor m_weight;
+    at::ScalarType m_type;
+};
 
 class HeadLossFunction final : public Function<HeadLossFunction> {
 public:
@@ -350,7 +393,7 @@ public:
                             const at::Tensor& labels, double scale, double softCap) {
         const at::Tensor bias = orUndefined(maybeBias);
         const at::ScalarType type = productType(h);
-        const at::Tensor w = weight.to(type);                               // [V, C]
+        const HeadWeight head(weight, type);
         const bool needsInput = h.requires_grad();
         const bool needsWeight = weight.requires_grad();
         const at::Tensor dH = needsInput ? at::empty_like(h) : at::Tensor();
@@ -360,17 +403,20 @@ public:
         for (std::int64_t first = 0; first < h.size(0); first += kChunkRows) {
             const std::int64_t rows = std::min(kChunkRows, h.size(0) - first);
             const at::Tensor x = h.narrow(0, first, rows).to(type);
-            at::Tensor logits = forwardProduct(x, w, bias, WeightLayout::OutIn).to(at::kFloat);  // [rows, V]
+            at::Tensor logits = head.logits(x, bias);  // [rows, V]
             at::Tensor slope;
             if (softCap > 0) {
-                const at::Tensor squashed = at::tanh(logits / softCap);
+                const at::Tensor squashed = at::tanh(logits.to(at::kFloat) / softCap);
                 slope = 1 - squashed.square();
                 logits = squashed * softCap;
             }
             loss += kernels::crossEntropyInPlace(logits, labels.narrow(0, first, rows), scale);
             if (slope.defined()) logits.mul_(slope);
             const at::Tensor gradient = logits.to(type);
-            if (needsInput) dH.narrow(0, first, rows).copy_(at::mm(gradient, w));
+            if (needsInput) {
+                at::Tensor part = dH.narrow(0, first, rows);
+                head.backward(gradient, part);
+            }
             if (needsWeight) dW.add_(at::mm(gradient.t(), x));
             if (dBias.defined()) dBias.add_(gradient.sum(0));
         }
