@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The rooms that know torch, as one library.
 add_library(luthier_engine STATIC
+  kernels/block_pool.cpp
   kernels/elementwise.cpp
   kernels/elementwise_reference.cpp
   model/alibi.cpp

@@ -5,6 +5,7 @@
 #include "command.h"
 
 #include "contract/events.h"
+#include "kernels/block_pool.h"
 
 #include <c10/core/Allocator.h>
 #include <c10/util/Exception.h>
@@ -84,7 +85,10 @@ int guarded(const std::function<ExitCode()>& run) {
 
 int main(int argc, char** argv) {
     std::signal(SIGPIPE, SIG_IGN);
-    // Large blocks come and go every step: keep them instead of giving the pages back and faulting them in again.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    kernels::useBlockPool();
+#endif
+    // Scratch memory of the products comes and goes with each: keep its pages too.
     ::mallopt(M_MMAP_THRESHOLD, 1 << 30);
     ::mallopt(M_TRIM_THRESHOLD, 1 << 30);
     cli::Context context;
