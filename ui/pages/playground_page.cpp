@@ -306,6 +306,7 @@ void PlaygroundPage::fill() {
     m_body->setCurrentIndex(m_model->count() == 0 && m_bench.catalogue.modelsLoaded() ? 1 : 0);
     m_add->setVisible(m_model->count() > 0);
     if (m_modelPath.isEmpty() && m_model->count() > 0) {
+        if (!m_bench.catalogue.modelsLoaded() || !m_bench.runs.isLoaded()) return;
         const QString last = Settings::value("playground/model").toString();
         // Without a remembered choice: the model of the newest run that made an adapter.
         QString wanted = m_model->findData(last) >= 0 ? last : QString();
@@ -313,14 +314,14 @@ void PlaygroundPage::fill() {
             if (wanted.isEmpty() && run.hasAdapter)
                 for (const auto& [name, path] : models)
                     if (canonical(path) == canonical(run.modelPath)) wanted = path;
-        if (!wanted.isEmpty() || m_bench.runs.isLoaded()) setModel(wanted.isEmpty() ? m_model->itemData(0).toString() : wanted);
-        return;
+        return setModel(wanted.isEmpty() ? m_model->itemData(0).toString() : wanted);
     }
     m_model->setCurrentIndex(m_model->findData(m_modelPath));
     const std::vector<AdapterChoice> choices = choicesFor(m_modelPath);
     for (PlaygroundColumn* column : m_columns) column->setChoices(context(), choices);
     m_add->setEnabled(m_columns.size() < kMostColumns && !choices.empty());
-    if (m_columns.isEmpty() && !m_modelPath.isEmpty()) setColumns(rememberedColumns());
+    const bool waitsForAdapter = m_columns.size() == 1 && m_columns.first()->isBase() && m_columns.first()->text()->tokens().empty() && !choices.empty();
+    if ((m_columns.isEmpty() || waitsForAdapter) && !m_modelPath.isEmpty()) setColumns(rememberedColumns());
     fillMemory();
 }
 
@@ -338,8 +339,10 @@ QList<ColumnSpec> PlaygroundPage::rememberedColumns() const {
         }
         if (isWhole) specs << spec;
     }
-    if (!specs.isEmpty()) return specs;
-    specs << ColumnSpec{};
+    // The base alone is what was shown before there was any adapter.
+    const bool isBaseAlone = specs.size() == 1 && specs.first().isEmpty();
+    if (!specs.isEmpty() && !(isBaseAlone && !choices.empty())) return specs;
+    specs = {ColumnSpec{}};
     for (const AdapterChoice& each : choices)
         if (specs.size() < 3) specs << ColumnSpec{{each.path, 1.0}};
     return specs;
@@ -412,6 +415,7 @@ void PlaygroundPage::setColumns(const QList<ColumnSpec>& specs) {
     for (qsizetype i = 0; i < specs.size(); ++i) {
         if (m_columns[i]->spec() != specs[i]) m_columns[i]->begin();
         m_columns[i]->setChoices(context(), choices);
+        m_columns[i]->text()->setPlaceholder(choices.empty() ? tr("Its text appears here. An adapter trained on %1 can stand beside it as soon as there is one.").arg(context()) : tr("Its text appears here."));
         m_columns[i]->setSpec(specs[i]);
         measured.push_back({specs[i].size() > 1 ? tr("Mix %1").arg([&] {
             QStringList weights;
