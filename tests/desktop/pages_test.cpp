@@ -9,6 +9,7 @@
 #include "pages/playground_column.h"
 #include "pages/playground_page.h"
 #include "pages/settings_page.h"
+#include "pages/start_page.h"
 #include "settings/settings.h"
 #include "widgets/heat_text.h"
 #include "widgets/length_histogram.h"
@@ -16,12 +17,14 @@
 #include "widgets/simple_table.h"
 #include "widgets/token_view.h"
 
+#include <QAccessible>
 #include <QComboBox>
 #include <QLabel>
 #include <QLineEdit>
 #include <QPlainTextEdit>
 #include <QProcess>
 #include <QPushButton>
+#include <QScrollArea>
 #include <QSignalSpy>
 #include <QStandardPaths>
 #include <QTemporaryDir>
@@ -41,6 +44,7 @@ private slots:
     void exportIsVerifiedAndListed();
     void libraryShowsWhyAModelCannotBeTrained();
     void settingsAreUndone();
+    void everyControlHasAName();
 
 private:
     QPushButton* button(QWidget& page, const QString& name);
@@ -189,6 +193,29 @@ void PagesTest::settingsAreUndone() {
     QCOMPARE(Settings::value("appearance/theme").toString(), QStringLiteral("light"));
     m_bench->undo.undo();
     QCOMPARE(Settings::value("appearance/theme").toString(), QStringLiteral("dark"));
+}
+
+void PagesTest::everyControlHasAName() {
+    std::vector<std::unique_ptr<Page>> pages;
+    pages.push_back(std::make_unique<StartPage>(*m_bench));
+    pages.push_back(std::make_unique<LibraryPage>(*m_bench));
+    pages.push_back(std::make_unique<DataPage>(*m_bench));
+    pages.push_back(std::make_unique<PlaygroundPage>(*m_bench));
+    pages.push_back(std::make_unique<ExportPage>(*m_bench));
+    pages.push_back(std::make_unique<SettingsPage>(*m_bench));
+    for (const auto& page : pages) {
+        page->resize(1200, 720);
+        page->show();
+        page->enter();
+        QTRY_VERIFY_WITH_TIMEOUT(page->isSettled(), 30000);
+        for (const QWidget* widget : page->findChildren<QWidget*>()) {
+            if (!(widget->focusPolicy() & Qt::TabFocus) || widget->isHidden() || !widget->isVisibleTo(page.get())) continue;
+            if (qobject_cast<const QScrollArea*>(widget) || widget->objectName().startsWith("qt_")) continue;
+            const QAccessibleInterface* face = QAccessible::queryAccessibleInterface(const_cast<QWidget*>(widget));
+            const QString name = face ? face->text(QAccessible::Name) : QString();
+            QVERIFY2(!name.trimmed().isEmpty(), qPrintable(page->title() + ": " + widget->metaObject()->className() + " in " + widget->parentWidget()->metaObject()->className()));
+        }
+    }
 }
 
 QTEST_MAIN(PagesTest)
