@@ -19,8 +19,10 @@
 
 #include <QAccessible>
 #include <QComboBox>
+#include <QDragEnterEvent>
 #include <QLabel>
 #include <QLineEdit>
+#include <QMimeData>
 #include <QPlainTextEdit>
 #include <QProcess>
 #include <QPushButton>
@@ -43,10 +45,13 @@ private slots:
     void aBrokenFileIsToldInThePage();
     void exportIsVerifiedAndListed();
     void libraryShowsWhyAModelCannotBeTrained();
+    void droppedFilesAreListedAndUndone();
+    void aDroppedPickleIsRefusedInOneSentence();
     void settingsAreUndone();
     void everyControlHasAName();
 
 private:
+    static void drop(QWidget& page, const QString& path);
     QPushButton* button(QWidget& page, const QString& name);
     QTemporaryDir m_folder;
     std::unique_ptr<Workbench> m_bench;
@@ -182,6 +187,55 @@ void PagesTest::libraryShowsWhyAModelCannotBeTrained() {
         return false;
     };
     QVERIFY(isTold());
+}
+
+void PagesTest::drop(QWidget& page, const QString& path) {
+    QMimeData mime;
+    mime.setUrls({QUrl::fromLocalFile(path)});
+    QDragEnterEvent enter({300, 300}, Qt::CopyAction, &mime, Qt::LeftButton, {});
+    QCoreApplication::sendEvent(&page, &enter);
+    QVERIFY(enter.isAccepted());
+    QDropEvent event({300, 300}, Qt::CopyAction, &mime, Qt::LeftButton, {});
+    QCoreApplication::sendEvent(&page, &event);
+}
+
+void PagesTest::droppedFilesAreListedAndUndone() {
+    const QString path = m_folder.filePath("dropped.jsonl");
+    QFile file(path);
+    QVERIFY(file.open(QIODevice::WriteOnly));
+    file.write("{\"prompt\": \"a\", \"completion\": \"b\"}\n");
+    file.close();
+    LibraryPage page(*m_bench);
+    page.resize(1200, 720);
+    page.show();
+    drop(page, path);
+    const auto isListed = [&] {
+        for (const QJsonObject& dataset : m_bench->catalogue.datasets())
+            if (dataset["path"].toString() == path) return true;
+        return false;
+    };
+    QTRY_VERIFY_WITH_TIMEOUT(isListed(), 30000);
+    m_bench->undo.undo();
+    QTRY_VERIFY_WITH_TIMEOUT(!isListed(), 30000);
+}
+
+void PagesTest::aDroppedPickleIsRefusedInOneSentence() {
+    const QString path = m_folder.filePath("pytorch_model.bin");
+    QFile file(path);
+    QVERIFY(file.open(QIODevice::WriteOnly));
+    file.write("\x80\x02}q\x00.");
+    file.close();
+    LibraryPage page(*m_bench);
+    page.resize(1200, 720);
+    page.show();
+    drop(page, path);
+    const auto isTold = [&] {
+        for (const QLabel* label : page.findChildren<QLabel*>())
+            if (label->isVisible() && label->text().contains("pytorch_model.bin is a pickle")) return true;
+        return false;
+    };
+    QTRY_VERIFY_WITH_TIMEOUT(isTold(), 30000);
+    QVERIFY(!Settings::value("library/folders").toStringList().contains(path));
 }
 
 void PagesTest::settingsAreUndone() {

@@ -9,6 +9,7 @@
 #include "theme/theme.h"
 #include "widgets/basics.h"
 #include "widgets/fact_rows.h"
+#include "widgets/icon_label.h"
 #include "widgets/run_list.h"
 #include "widgets/simple_table.h"
 
@@ -152,9 +153,7 @@ QWidget* ExportPage::buildCentre() {
     column->addWidget(makeRule());
     auto* note = makeRow(8);
     note->setContentsMargins(16, 8, 16, 8);
-    auto* icon = new QLabel;
-    icon->setPixmap(iconPixmap("info", Theme::tokens().t3));
-    note->addWidget(icon);
+    note->addWidget(new IconLabel("info", 16, [] { return Theme::tokens().t3; }));
     auto* words = makeLabel(tr("An export is written beside its target, checked, then renamed. A failed export leaves nothing behind."), "table", "t2");
     words->setWordWrap(true);
     note->addWidget(words, 1);
