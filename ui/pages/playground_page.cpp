@@ -304,7 +304,6 @@ void PlaygroundPage::fill() {
     }
     if (!m_modelPath.isEmpty() && m_model->findData(m_modelPath) < 0) m_model->addItem(context(), m_modelPath);
     m_body->setCurrentIndex(m_model->count() == 0 && m_bench.catalogue.modelsLoaded() ? 1 : 0);
-    m_add->setVisible(m_model->count() > 0);
     if (m_modelPath.isEmpty() && m_model->count() > 0) {
         if (!m_bench.catalogue.modelsLoaded() || !m_bench.runs.isLoaded()) return;
         const QString last = Settings::value("playground/model").toString();
@@ -322,6 +321,7 @@ void PlaygroundPage::fill() {
     m_add->setEnabled(m_columns.size() < kMostColumns && !choices.empty());
     const bool waitsForAdapter = m_columns.size() == 1 && m_columns.first()->isBase() && m_columns.first()->text()->tokens().empty() && !choices.empty();
     if ((m_columns.isEmpty() || waitsForAdapter) && !m_modelPath.isEmpty()) setColumns(rememberedColumns());
+    nameMeasured();
     fillMemory();
 }
 
@@ -410,25 +410,33 @@ void PlaygroundPage::rebuildColumns(int count) {
 
 void PlaygroundPage::setColumns(const QList<ColumnSpec>& specs) {
     rebuildColumns(static_cast<int>(specs.size()));
-    std::vector<PerplexityColumn> measured;
     const std::vector<AdapterChoice> choices = choicesFor(m_modelPath);
     for (qsizetype i = 0; i < specs.size(); ++i) {
         if (m_columns[i]->spec() != specs[i]) m_columns[i]->begin();
         m_columns[i]->setChoices(context(), choices);
         m_columns[i]->text()->setPlaceholder(choices.empty() ? tr("Its text appears here. An adapter trained on %1 can stand beside it as soon as there is one.").arg(context()) : tr("Its text appears here."));
         m_columns[i]->setSpec(specs[i]);
-        measured.push_back({specs[i].size() > 1 ? tr("Mix %1").arg([&] {
-            QStringList weights;
-            for (const WeightedAdapter& adapter : specs[i]) weights << QString::number(adapter.weight, 'f', 2);
-            return weights.join(" + ");
-        }()) : m_columns[i]->title(), m_columns[i]->colors(), -1, {}, {}});
     }
-    m_perplexity->setColumns(measured);
+    nameMeasured();
     m_add->setEnabled(specs.size() < kMostColumns && !choices.empty());
     m_add->setToolTip(choices.empty() ? tr("No adapter was trained on %1 yet.").arg(context()) : QString());
     showHeat();
     fillMemory();
     remember();
+}
+
+void PlaygroundPage::nameMeasured() {
+    std::vector<PerplexityColumn> columns;
+    for (const PlaygroundColumn* column : m_columns) {
+        QString name = column->title();
+        if (column->spec().size() > 1) {
+            QStringList weights;
+            for (const WeightedAdapter& adapter : column->spec()) weights << QString::number(adapter.weight, 'f', 2);
+            name = tr("Mix %1").arg(weights.join(" + "));
+        }
+        columns.push_back({m_modelPath + QString::fromUtf8(QJsonDocument(column->request()).toJson(QJsonDocument::Compact)), name, column->colors(), -1, {}, {}});
+    }
+    m_perplexity->setColumns(columns);
 }
 
 QList<ColumnSpec> PlaygroundPage::specs() const {
