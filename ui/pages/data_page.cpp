@@ -193,7 +193,7 @@ QWidget* DataPage::buildSource() {
 
 QWidget* DataPage::buildRows() {
     auto* centre = new QWidget;
-    centre->setMinimumWidth(px(280));
+    centre->setMinimumWidth(px(332));
     auto* column = makeColumn(0);
     auto* head = new QWidget;
     m_headRow = makeRow(8);
