@@ -286,11 +286,14 @@ void ExportPage::fill() {
     }
     const QString folder = exportsFolder();
     const QString standard = m_bench.workspace() + "/exports";
-    m_folder->clear();
-    m_folder->addItem(themedIcon("folder"), "exports", standard);
-    if (folder != standard) m_folder->addItem(themedIcon("folder"), QFileInfo(folder).fileName(), folder);
-    m_folder->addItem(tr("Other folder…"), QString());
-    m_folder->setCurrentIndex(m_folder->findData(folder));
+    // fill() comes every few seconds: what the user may be holding is left alone.
+    if (m_folder->currentData().toString() != folder || m_folder->itemData(0).toString() != standard) {
+        m_folder->clear();
+        m_folder->addItem(themedIcon("folder"), "exports", standard);
+        if (folder != standard) m_folder->addItem(themedIcon("folder"), QFileInfo(folder).fileName(), folder);
+        m_folder->addItem(tr("Other folder…"), QString());
+        m_folder->setCurrentIndex(m_folder->findData(folder));
+    }
     m_folder->setToolTip(folder);
     showRun();
 }
