@@ -160,20 +160,26 @@ void ExportDetail::showPlan(const QString& title, const QString& explanation) {
     m_chip->hide();
     m_explanation->setText(explanation);
     m_explanation->show();
+    m_path->clear();
     for (QWidget* box : {m_pathBox, m_filesBox, m_certificateBox, m_snippetBox}) box->hide();
     m_show->setEnabled(false);
     m_try->setEnabled(false);
 }
 
 void ExportDetail::showFolder(const QString& title, const QString& path, const QString& explanation, const QStringList& files, const QString& method, const QString& base) {
-    showPlan(title, explanation);
+    m_title->setText(title);
+    m_chip->hide();
+    m_explanation->setText(explanation);
+    m_explanation->show();
     showPath(path);
     std::vector<Fact> facts;
     for (const QString& name : files) facts.push_back({name, format::bytes(static_cast<double>(QFileInfo(path + "/" + name).size())), {}, {}, true, {}});
     m_files->set(std::move(facts));
     m_filesNote->setText(tr("written by the run"));
+    m_filesNote->setToolTip({});
     m_pathBox->show();
     m_filesBox->show();
+    m_certificateBox->hide();
     setSnippets(method, path, base);
     m_show->setEnabled(true);
     m_try->setEnabled(true);
