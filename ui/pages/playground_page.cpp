@@ -161,7 +161,7 @@ QWidget* PlaygroundPage::buildSampling() {
     auto* header = new PaneHeader(tr("Sampling"));
     m_sampling = new SegmentedControl({tr("Greedy"), tr("Sample")}, 24);
     m_sampling->setAccessibleName(tr("How tokens are chosen"));
-    m_sampling->setCurrent(Settings::value("playground/sample", true).toBool() ? 1 : 0);
+    m_sampling->setCurrent(Settings::value("playground/sample", false).toBool() ? 1 : 0);
     header->addRight(m_sampling);
     outer->addWidget(header);
     outer->addWidget(makeRule());
