@@ -162,15 +162,20 @@ void PagesTest::exportIsVerifiedAndListed() {
     page.show();
     page.enter();
     QTRY_VERIFY_WITH_TIMEOUT(page.isSettled() && page.findChildren<ExportCard*>().size() >= 3, 30000);
-    ExportCard* peft = nullptr;
-    for (ExportCard* card : page.findChildren<ExportCard*>())
+    ExportCard *peft = nullptr, *merged = nullptr;
+    for (ExportCard* card : page.findChildren<ExportCard*>()) {
         if (card->format() == "peft") peft = card;
-    QVERIFY(peft != nullptr && peft->state() == ExportCard::State::Ready);
+        if (card->format() == "merged") merged = card;
+    }
+    QVERIFY(peft != nullptr && merged != nullptr && peft->state() == ExportCard::State::Ready);
     emit peft->exportWanted();
+    emit merged->exportWanted();   // waits for the first
     QCOMPARE(peft->state(), ExportCard::State::Writing);
+    QCOMPARE(merged->state(), ExportCard::State::Writing);
     QTRY_COMPARE_WITH_TIMEOUT(peft->state(), ExportCard::State::Verified, 60000);
+    QTRY_COMPARE_WITH_TIMEOUT(merged->state(), ExportCard::State::Verified, 60000);
     QVERIFY(QFileInfo::exists(m_folder.filePath("workspace/exports/poems-lora-peft/adapter_model.safetensors")));
-    QCOMPARE(page.findChild<SimpleTable*>()->rows()->rowCount(), 1);
+    QCOMPARE(page.findChild<SimpleTable*>()->rows()->rowCount(), 2);
 }
 
 void PagesTest::libraryShowsWhyAModelCannotBeTrained() {
