@@ -3,6 +3,7 @@
 #include "exporting.h"
 
 #include "command.h"
+#include "loaded.h"
 
 #include "contract/run_config.h"
 #include "contract/run_store.h"
@@ -99,6 +100,7 @@ Json exportResult(const std::string& source, const std::string& model, const std
     request.probes = evaluationRows(run / "run.json", request.model);
     request.provenance = Json{{"run", fs::exists(run / "run.json", code) ? run.filename().string() : ""}, {"adapter", request.adapter.string()},
                               {"base_model", request.model.string()}, {"probes_from", request.probes.empty() ? "drawn token ids" : "evaluation rows"}};
+    const SmallModelThreads threads(weightBytesIn(request.model));
     const ExportResult result = exporter->write(request).orThrow();
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return Json{{"path", result.path.string()}, {"files", result.certificate["files"]}, {"certificate", result.certificate}, {"seconds", seconds}};

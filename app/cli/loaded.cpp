@@ -6,6 +6,8 @@
 #include "model/open.h"
 #include "peft/adapter_file.h"
 
+#include <ATen/Parallel.h>
+
 namespace luthier::cli {
 
 const Tokenizer& Loaded::needTokenizer() const {
@@ -28,6 +30,21 @@ std::vector<std::int64_t> Loaded::endIds() const {
     if (!tokenizer) return {};
     const std::vector<int> ids = tokenizer->endIds();
     return {ids.begin(), ids.end()};
+}
+
+SmallModelThreads::SmallModelThreads(std::int64_t weightBytes) : m_before(at::get_num_threads()) {
+    constexpr std::int64_t kSmallBytes = 256 << 20;
+    if (weightBytes > 0 && weightBytes < kSmallBytes) at::set_num_threads(1);
+}
+
+SmallModelThreads::~SmallModelThreads() { at::set_num_threads(m_before); }
+
+std::int64_t weightBytesIn(const std::filesystem::path& folder) {
+    std::int64_t bytes = 0;
+    std::error_code code;
+    for (const auto& entry : std::filesystem::directory_iterator(folder, code))
+        if (entry.path().extension() == ".safetensors") bytes += static_cast<std::int64_t>(entry.file_size(code));
+    return bytes;
 }
 
 Loaded loadModel(const std::string& folder, const std::string& dtype, const std::string& device) {

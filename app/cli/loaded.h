@@ -26,6 +26,22 @@ struct Loaded {
     std::vector<std::int64_t> endIds() const;
 };
 
+/// A small model's token is done sooner by one core than several cores can agree on it, least of all while a run trains beside it:
+/// as long as this lives, a model of up to 256 MiB (0: size not known) is computed by one thread.
+class SmallModelThreads final {
+public:
+    explicit SmallModelThreads(std::int64_t weightBytes);
+    ~SmallModelThreads();
+    SmallModelThreads(const SmallModelThreads&) = delete;
+    SmallModelThreads& operator=(const SmallModelThreads&) = delete;
+
+private:
+    int m_before;
+};
+
+/// Bytes of the safetensors files in a folder.
+std::int64_t weightBytesIn(const std::filesystem::path& folder);
+
 /// Throws Failure.
 Loaded loadModel(const std::string& folder, const std::string& dtype, const std::string& device);
 

@@ -4,8 +4,6 @@
 #include "generate/generator.h"
 #include "peft/adapter_file.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cmath>
 
@@ -78,21 +76,6 @@ struct Column {
     std::string text;
 };
 
-/// A small model's token is done sooner by one core than several cores can agree on it, least of all while a run trains beside it.
-class ThreadsFor {
-public:
-    explicit ThreadsFor(const Decoder& model) : m_before(at::get_num_threads()) {
-        constexpr std::int64_t kSmallBytes = 256 << 20;
-        if (model.device().is_cpu() && model.weights().bytes() < kSmallBytes) at::set_num_threads(1);
-    }
-    ~ThreadsFor() { at::set_num_threads(m_before); }
-    ThreadsFor(const ThreadsFor&) = delete;
-    ThreadsFor& operator=(const ThreadsFor&) = delete;
-
-private:
-    int m_before;
-};
-
 /// Cuts `text` at the first of `stops`; false when none is in it.
 bool cutAtStop(std::string& text, const std::vector<std::string>& stops) {
     std::size_t first = std::string::npos;
@@ -138,7 +121,7 @@ void compareWithBase(Json& document, const Loaded& base, AdapterStack& stack, co
 
 Json generateColumns(const Json& request, const Loaded& base, const Reply& reply) {
     const Tokenizer& tokenizer = base.needTokenizer();
-    const ThreadsFor threads(*base.model);
+    const SmallModelThreads threads(base.model->device().is_cpu() ? base.model->weights().bytes() : 0);
     const Prompt prompt = promptOf(request, tokenizer);
     const SamplingSettings settings = samplingOf(request);
     const auto stops = request.value("stop", std::vector<std::string>{});
@@ -230,6 +213,7 @@ Json scoreColumns(const Json& request, const Loaded& base, const Reply& reply) {
         if (reply.isCancelled()) throw Failure({"cancelled", "The request was cancelled.", "", ""});
         Json document = Json::object();
         try {
+            const SmallModelThreads threads(base.model->device().is_cpu() ? base.model->weights().bytes() : 0);
             AdapterStack stack = stackOf(wanted, base);
             const TokenScores scores = scoreTokens(*base.model, stack, nullptr, ids);
             Json probabilities = Json::array();

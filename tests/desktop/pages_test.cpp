@@ -9,6 +9,7 @@
 #include "pages/playground_column.h"
 #include "pages/playground_page.h"
 #include "pages/settings_page.h"
+#include "pages/start_page.h"
 #include "settings/settings.h"
 #include "widgets/heat_text.h"
 #include "widgets/length_histogram.h"
@@ -16,12 +17,16 @@
 #include "widgets/simple_table.h"
 #include "widgets/token_view.h"
 
+#include <QAccessible>
 #include <QComboBox>
+#include <QDragEnterEvent>
 #include <QLabel>
 #include <QLineEdit>
+#include <QMimeData>
 #include <QPlainTextEdit>
 #include <QProcess>
 #include <QPushButton>
+#include <QScrollArea>
 #include <QSignalSpy>
 #include <QStandardPaths>
 #include <QTemporaryDir>
@@ -40,9 +45,13 @@ private slots:
     void aBrokenFileIsToldInThePage();
     void exportIsVerifiedAndListed();
     void libraryShowsWhyAModelCannotBeTrained();
+    void droppedFilesAreListedAndUndone();
+    void aDroppedPickleIsRefusedInOneSentence();
     void settingsAreUndone();
+    void everyControlHasAName();
 
 private:
+    static void drop(QWidget& page, const QString& path);
     QPushButton* button(QWidget& page, const QString& name);
     QTemporaryDir m_folder;
     std::unique_ptr<Workbench> m_bench;
@@ -153,15 +162,20 @@ void PagesTest::exportIsVerifiedAndListed() {
     page.show();
     page.enter();
     QTRY_VERIFY_WITH_TIMEOUT(page.isSettled() && page.findChildren<ExportCard*>().size() >= 3, 30000);
-    ExportCard* peft = nullptr;
-    for (ExportCard* card : page.findChildren<ExportCard*>())
+    ExportCard *peft = nullptr, *merged = nullptr;
+    for (ExportCard* card : page.findChildren<ExportCard*>()) {
         if (card->format() == "peft") peft = card;
-    QVERIFY(peft != nullptr && peft->state() == ExportCard::State::Ready);
+        if (card->format() == "merged") merged = card;
+    }
+    QVERIFY(peft != nullptr && merged != nullptr && peft->state() == ExportCard::State::Ready);
     emit peft->exportWanted();
+    emit merged->exportWanted();   // waits for the first
     QCOMPARE(peft->state(), ExportCard::State::Writing);
+    QCOMPARE(merged->state(), ExportCard::State::Writing);
     QTRY_COMPARE_WITH_TIMEOUT(peft->state(), ExportCard::State::Verified, 60000);
+    QTRY_COMPARE_WITH_TIMEOUT(merged->state(), ExportCard::State::Verified, 60000);
     QVERIFY(QFileInfo::exists(m_folder.filePath("workspace/exports/poems-lora-peft/adapter_model.safetensors")));
-    QCOMPARE(page.findChild<SimpleTable*>()->rows()->rowCount(), 1);
+    QCOMPARE(page.findChild<SimpleTable*>()->rows()->rowCount(), 2);
 }
 
 void PagesTest::libraryShowsWhyAModelCannotBeTrained() {
@@ -180,6 +194,55 @@ void PagesTest::libraryShowsWhyAModelCannotBeTrained() {
     QVERIFY(isTold());
 }
 
+void PagesTest::drop(QWidget& page, const QString& path) {
+    QMimeData mime;
+    mime.setUrls({QUrl::fromLocalFile(path)});
+    QDragEnterEvent enter({300, 300}, Qt::CopyAction, &mime, Qt::LeftButton, {});
+    QCoreApplication::sendEvent(&page, &enter);
+    QVERIFY(enter.isAccepted());
+    QDropEvent event({300, 300}, Qt::CopyAction, &mime, Qt::LeftButton, {});
+    QCoreApplication::sendEvent(&page, &event);
+}
+
+void PagesTest::droppedFilesAreListedAndUndone() {
+    const QString path = m_folder.filePath("dropped.jsonl");
+    QFile file(path);
+    QVERIFY(file.open(QIODevice::WriteOnly));
+    file.write("{\"prompt\": \"a\", \"completion\": \"b\"}\n");
+    file.close();
+    LibraryPage page(*m_bench);
+    page.resize(1200, 720);
+    page.show();
+    drop(page, path);
+    const auto isListed = [&] {
+        for (const QJsonObject& dataset : m_bench->catalogue.datasets())
+            if (dataset["path"].toString() == path) return true;
+        return false;
+    };
+    QTRY_VERIFY_WITH_TIMEOUT(isListed(), 30000);
+    m_bench->undo.undo();
+    QTRY_VERIFY_WITH_TIMEOUT(!isListed(), 30000);
+}
+
+void PagesTest::aDroppedPickleIsRefusedInOneSentence() {
+    const QString path = m_folder.filePath("pytorch_model.bin");
+    QFile file(path);
+    QVERIFY(file.open(QIODevice::WriteOnly));
+    file.write("\x80\x02}q\x00.");
+    file.close();
+    LibraryPage page(*m_bench);
+    page.resize(1200, 720);
+    page.show();
+    drop(page, path);
+    const auto isTold = [&] {
+        for (const QLabel* label : page.findChildren<QLabel*>())
+            if (label->isVisible() && label->text().contains("pytorch_model.bin is a pickle")) return true;
+        return false;
+    };
+    QTRY_VERIFY_WITH_TIMEOUT(isTold(), 30000);
+    QVERIFY(!Settings::value("library/folders").toStringList().contains(path));
+}
+
 void PagesTest::settingsAreUndone() {
     SettingsPage page(*m_bench);
     page.resize(1200, 720);
@@ -189,6 +252,29 @@ void PagesTest::settingsAreUndone() {
     QCOMPARE(Settings::value("appearance/theme").toString(), QStringLiteral("light"));
     m_bench->undo.undo();
     QCOMPARE(Settings::value("appearance/theme").toString(), QStringLiteral("dark"));
+}
+
+void PagesTest::everyControlHasAName() {
+    std::vector<std::unique_ptr<Page>> pages;
+    pages.push_back(std::make_unique<StartPage>(*m_bench));
+    pages.push_back(std::make_unique<LibraryPage>(*m_bench));
+    pages.push_back(std::make_unique<DataPage>(*m_bench));
+    pages.push_back(std::make_unique<PlaygroundPage>(*m_bench));
+    pages.push_back(std::make_unique<ExportPage>(*m_bench));
+    pages.push_back(std::make_unique<SettingsPage>(*m_bench));
+    for (const auto& page : pages) {
+        page->resize(1200, 720);
+        page->show();
+        page->enter();
+        QTRY_VERIFY_WITH_TIMEOUT(page->isSettled(), 30000);
+        for (const QWidget* widget : page->findChildren<QWidget*>()) {
+            if (!(widget->focusPolicy() & Qt::TabFocus) || widget->isHidden() || !widget->isVisibleTo(page.get())) continue;
+            if (qobject_cast<const QScrollArea*>(widget) || widget->objectName().startsWith("qt_")) continue;
+            const QAccessibleInterface* face = QAccessible::queryAccessibleInterface(const_cast<QWidget*>(widget));
+            const QString name = face ? face->text(QAccessible::Name) : QString();
+            QVERIFY2(!name.trimmed().isEmpty(), qPrintable(page->title() + ": " + widget->metaObject()->className() + " in " + widget->parentWidget()->metaObject()->className()));
+        }
+    }
 }
 
 QTEST_MAIN(PagesTest)

@@ -14,6 +14,9 @@ namespace luthier::ui {
 ToastArea::ToastArea(QWidget* window) : QObject(window), m_window(window) { window->installEventFilter(this); }
 
 void ToastArea::show(const QString& text, const QString& action, std::function<void()> run, const QString& kind) {
+    // The same words again only start the time anew.
+    for (QFrame* shown : m_toasts)
+        if (shown->accessibleName() == text) return shown->findChild<QTimer*>()->start(kind == "err" ? 12000 : 6000);
     auto* toast = new QFrame(m_window);
     toast->setProperty("toast", "true");
     auto* row = makeRow(8);

@@ -8,6 +8,7 @@
 #include "theme/theme.h"
 #include "widgets/basics.h"
 #include "widgets/controls.h"
+#include "widgets/icon_label.h"
 #include "widgets/length_histogram.h"
 #include "widgets/stat_strip.h"
 #include "widgets/token_view.h"
@@ -104,8 +105,7 @@ QWidget* DataPage::buildSource() {
     };
     auto* file = section({});
     auto* fileRow = makeRow(12);
-    auto* icon = new QLabel;
-    icon->setPixmap(iconPixmap("data", Theme::tokens().t2, 18));
+    auto* icon = new IconLabel("data", 18);
     auto* names = makeColumn(2);
     m_fileName = new ElidedLabel({}, "name");
     m_fileNote = new ElidedLabel({}, "table", "t2");
@@ -193,7 +193,7 @@ QWidget* DataPage::buildSource() {
 
 QWidget* DataPage::buildRows() {
     auto* centre = new QWidget;
-    centre->setMinimumWidth(px(280));
+    centre->setMinimumWidth(px(332));
     auto* column = makeColumn(0);
     auto* head = new QWidget;
     m_headRow = makeRow(8);

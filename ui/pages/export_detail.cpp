@@ -167,15 +167,19 @@ void ExportDetail::showPlan(const QString& title, const QString& explanation) {
 }
 
 void ExportDetail::showFolder(const QString& title, const QString& path, const QString& explanation, const QStringList& files, const QString& method, const QString& base) {
-    showPlan(title, explanation);
-    m_path->setText(path);
-    m_path->setCursorPosition(0);
+    m_title->setText(title);
+    m_chip->hide();
+    m_explanation->setText(explanation);
+    m_explanation->show();
+    showPath(path);
     std::vector<Fact> facts;
     for (const QString& name : files) facts.push_back({name, format::bytes(static_cast<double>(QFileInfo(path + "/" + name).size())), {}, {}, true, {}});
     m_files->set(std::move(facts));
     m_filesNote->setText(tr("written by the run"));
+    m_filesNote->setToolTip({});
     m_pathBox->show();
     m_filesBox->show();
+    m_certificateBox->hide();
     setSnippets(method, path, base);
     m_show->setEnabled(true);
     m_try->setEnabled(true);
@@ -188,8 +192,7 @@ void ExportDetail::showRecord(const QString& title, const ExportRecord& record, 
     m_chip->show();
     if (record.passed()) m_chip->set(tr("Verified by reloading"), "ok", "ok");
     else m_chip->set(tr("Not verified"), "err", "error");
-    m_path->setText(record.path);
-    m_path->setToolTip(record.path);
+    showPath(record.path);
     std::vector<Fact> files;
     for (const QJsonValue& file : c["files"].toArray())
         files.push_back({file["name"].toString(), format::bytes(file["bytes"].toDouble()), file["sha256"].toString().left(8), {}, true, {}});
@@ -236,8 +239,16 @@ void ExportDetail::setSnippets(const QString& format, const QString& path, const
     m_snippetBox->show();
 }
 
+/// Set only when it changed: a selection in it must outlive the page's refresh.
+void ExportDetail::showPath(const QString& path) {
+    if (m_path->text() == path) return;
+    m_path->setText(path);
+    m_path->setToolTip(path);
+    m_path->setCursorPosition(0);
+}
+
 void ExportDetail::showSnippet(int index) {
-    m_snippet->setPlainText(m_snippets.value(index));
+    if (m_snippet->toPlainText() != m_snippets.value(index)) m_snippet->setPlainText(m_snippets.value(index));
     m_snippet->setFixedHeight(px(17) * static_cast<int>(m_snippets.value(0).count('\n')) + 28);
 }
 

@@ -37,6 +37,7 @@ signals:
 private:
     void setSnippets(const QString& format, const QString& path, const QString& base);
     void showSnippet(int index);
+    void showPath(const QString& path);
 
     QLabel *m_title, *m_filesNote, *m_certificateTitle, *m_certificateText, *m_explanation, *m_limits;
     Chip* m_chip;

@@ -9,6 +9,7 @@
 #include "theme/theme.h"
 #include "widgets/basics.h"
 #include "widgets/fact_rows.h"
+#include "widgets/icon_label.h"
 #include "widgets/run_list.h"
 #include "widgets/simple_table.h"
 
@@ -98,6 +99,7 @@ ExportPage::ExportPage(Workbench& bench) : Page(bench) {
     connect(&m_reader, &QFutureWatcherBase::finished, this, [this] {
         m_records = m_reader.result();
         fill();
+        if (m_readAgain) readRecords();
     });
     connect(&bench.runs, &RunLibrary::changed, this, [this] { if (isVisible()) fill(); });
     connect(&bench, &Workbench::workspaceChanged, this, [this] { readRecords(); });
@@ -152,9 +154,7 @@ QWidget* ExportPage::buildCentre() {
     column->addWidget(makeRule());
     auto* note = makeRow(8);
     note->setContentsMargins(16, 8, 16, 8);
-    auto* icon = new QLabel;
-    icon->setPixmap(iconPixmap("info", Theme::tokens().t3));
-    note->addWidget(icon);
+    note->addWidget(new IconLabel("info", 16, [] { return Theme::tokens().t3; }));
     auto* words = makeLabel(tr("An export is written beside its target, checked, then renamed. A failed export leaves nothing behind."), "table", "t2");
     words->setWordWrap(true);
     note->addWidget(words, 1);
@@ -194,7 +194,8 @@ void ExportPage::chooseFolder() {
 }
 
 void ExportPage::readRecords() {
-    if (m_reader.isRunning()) return;
+    m_readAgain = m_reader.isRunning();
+    if (m_readAgain) return;
     m_reader.setFuture(QtConcurrent::run([folder = exportsFolder()] { return readExports(folder); }));
 }
 
@@ -224,8 +225,11 @@ void ExportPage::buildCards() {
             m_path.clear();
             showCards();
         });
-        connect(card, &ExportCard::exportWanted, this, [this, format] { write(format); });
-        connect(card, &ExportCard::cancelWanted, this, [this] { m_bench.heavy.cancel(m_request); });
+        connect(card, &ExportCard::exportWanted, this, [this, format] { write(m_run, format); });
+        connect(card, &ExportCard::cancelWanted, this, [this, format] {
+            if (m_waiting.removeOne(QPair{m_run, format})) return showCards();
+            m_bench.heavy.cancel(m_request);
+        });
         connect(card, &ExportCard::showWanted, this, [this, format] {
             m_card = format;
             showCards();
@@ -287,11 +291,14 @@ void ExportPage::fill() {
     }
     const QString folder = exportsFolder();
     const QString standard = m_bench.workspace() + "/exports";
-    m_folder->clear();
-    m_folder->addItem(themedIcon("folder"), "exports", standard);
-    if (folder != standard) m_folder->addItem(themedIcon("folder"), QFileInfo(folder).fileName(), folder);
-    m_folder->addItem(tr("Other folder…"), QString());
-    m_folder->setCurrentIndex(m_folder->findData(folder));
+    // fill() comes every few seconds: what the user may be holding is left alone.
+    if (m_folder->currentData().toString() != folder || m_folder->itemData(0).toString() != standard) {
+        m_folder->clear();
+        m_folder->addItem(themedIcon("folder"), "exports", standard);
+        if (folder != standard) m_folder->addItem(themedIcon("folder"), QFileInfo(folder).fileName(), folder);
+        m_folder->addItem(tr("Other folder…"), QString());
+        m_folder->setCurrentIndex(m_folder->findData(folder));
+    }
     m_folder->setToolTip(folder);
     showRun();
 }
@@ -348,6 +355,9 @@ void ExportPage::showCards() {
         } else if (m_request && m_writingRun == m_run && m_writingFormat == format) {
             card->setState(ExportCard::State::Writing, m_phase);
             card->setProgress(m_phase, m_done, m_total);
+        } else if (m_waiting.contains(QPair{m_run, format})) {
+            card->setState(ExportCard::State::Writing, tr("waits for the export before it"));
+            card->setProgress(tr("waits for the export before it"), 0, 1);
         } else if (m_failures.contains(key)) {
             card->setState(ExportCard::State::Failed, m_failures[key]);
         } else if (const ExportRecord* record = recordOf(m_run, format)) {
@@ -389,35 +399,44 @@ void ExportPage::showDetail() {
     m_detail->showPlan(title, summary + ". " + tr("After writing, Luthier opens the files again, runs them on rows that the run kept back, and compares every logit with the trained adapter."));
 }
 
-void ExportPage::write(const QString& format) {
-    const RunInfo* run = m_bench.runs.find(m_run);
-    if (!run || m_request) {
-        if (m_request) m_bench.say(tr("One export is being written already; this one can start after it."), {}, {}, "note");
-        return;
-    }
+void ExportPage::write(const QString& runId, const QString& format) {
+    const QPair wanted{runId, format};
+    if (m_waiting.contains(wanted) || (m_request && m_writingRun == runId && m_writingFormat == format)) return;
+    m_card = format;
+    m_path.clear();
+    m_failures.remove(runId + "/" + format);
+    m_waiting << wanted;
+    writeNext();
+    showCards();
+}
+
+void ExportPage::writeNext() {
+    if (m_request || m_waiting.isEmpty()) return;
+    const auto [runId, format] = m_waiting.takeFirst();
+    const RunInfo* run = m_bench.runs.find(runId);
+    if (!run) return writeNext();
     const QString folder = exportsFolder();
     QDir().mkpath(folder);
     const QString stem = folder + "/" + QString(run->name).replace(QRegularExpression("[^A-Za-z0-9._-]+"), "-") + "-" + format;
     QString out = stem;
     for (int i = 2; QFileInfo::exists(out); ++i) out = stem + "-" + QString::number(i);
-    m_card = format;
-    m_path.clear();
-    m_writingRun = m_run;
+    m_writingRun = runId;
     m_writingFormat = format;
     m_phase = tr("waiting for the engine");
     m_done = 0;
     m_total = 1;
-    const QString key = m_run + "/" + format, name = run->name;
-    m_failures.remove(key);
+    const QString key = runId + "/" + format, name = run->name;
     m_request = m_bench.heavy.request("export", {{"source", run->folder}, {"format", format}, {"out", out}}, this, {[this, name](const QJsonValue& value) {
         m_request = 0;
         Settings::set("firstSteps/exported", true);
         m_seconds[QFileInfo(value["path"].toString()).absoluteFilePath()] = value["seconds"].toDouble();
         readRecords();
+        writeNext();
         m_bench.say(tr("%1 exported and verified").arg(name), tr("Open"), [this] { m_bench.goTo(PageId::Export); });
     }, [this, key](const ServeProblem& problem) {
         m_request = 0;
         if (problem.code != "cancelled") m_failures[key] = problem.message + (problem.hint.isEmpty() ? QString() : " " + problem.hint);
+        writeNext();
         showCards();
         if (problem.code == "cancelled") m_bench.say(tr("The export was cancelled; nothing was left behind"), {}, {}, "note");
     }, [this](const QJsonObject& event) {
@@ -438,7 +457,7 @@ bool ExportPage::perform(PageCommand command) {
     if (command != PageCommand::Start || m_card == QLatin1String(kRunFolder)) return false;
     for (const ExportCard* card : m_cards)
         if (card->format() == m_card && card->state() != ExportCard::State::NotAvailable) {
-            write(m_card);
+            write(m_run, m_card);
             return true;
         }
     return false;

@@ -33,7 +33,7 @@ public:
     void enter() override;
     void select(const QString& runId);
     bool perform(PageCommand command) override;
-    bool isSettled() const override { return m_bench.runs.isLoaded() && m_hasFormats && !m_reader.isRunning() && !m_request; }
+    bool isSettled() const override { return m_bench.runs.isLoaded() && m_hasFormats && !m_reader.isRunning() && !m_request && m_waiting.isEmpty(); }
 
 protected:
     void resizeEvent(QResizeEvent*) override;
@@ -50,7 +50,8 @@ private:
     void showCards();
     void showDetail();
     void chooseFolder();
-    void write(const QString& format);
+    void write(const QString& run, const QString& format);
+    void writeNext();
     const ExportRecord* recordOf(const QString& run, const QString& format) const;
     QString exportsFolder() const;
     QString cardTitle(const QString& format) const;
@@ -58,11 +59,12 @@ private:
     std::vector<Format> m_formats;
     std::vector<ExportRecord> m_records;
     QFutureWatcher<std::vector<ExportRecord>> m_reader;
-    bool m_hasFormats = false;
+    bool m_hasFormats = false, m_readAgain = false;
     QString m_run, m_card, m_path;      ///< m_path: a written export chosen in the table, else ""
     QHash<QString, QString> m_failures; ///< by run and format
     QHash<QString, double> m_seconds;   ///< by path, of this session
     int m_request = 0;
+    QList<QPair<QString, QString>> m_waiting;   ///< run and format, in order
     QString m_writingRun, m_writingFormat, m_phase;
     int m_done = 0, m_total = 1;
     QStackedWidget* m_stack;

@@ -206,7 +206,7 @@ void LibraryDetail::showModel(const QJsonObject& model) {
         const QString tokenizer = model["tokenizer"].toString();
         std::vector<Fact> rows{
             {tr("Architecture"), model["architecture"].toString(), {}, {}, false, {}},
-            {tr("Parameters"), model.contains("tensors") ? tr("%1 in %2 tensors").arg(number("parameters"), number("tensors")) : number("parameters"), {}, {}, false, {}},
+            {tr("Parameters"), model["tensors"].toInteger() > 0 ? tr("%1 in %2 tensors").arg(number("parameters"), number("tensors")) : number("parameters"), {}, {}, false, {}},
             {tr("Layers, context"), number("layers") + " · " + number("context"), {}, {}, false, {}},
             {tr("Width, MLP width"), number("hidden") + " · " + number("intermediate"), {}, {}, false, {}},
             {tr("Heads, key-value"), number("heads") + " · " + number("key_value_heads") + (isGrouped ? " " + tr("(grouped)") : QString()), {}, {}, false, {}},

@@ -224,7 +224,7 @@ void LibraryPage::fillModels(const QString& filter) {
         }
         const auto known = [&](const char* key, const QString& text) { return number(m.contains(QLatin1String(key)) ? text : QStringLiteral("–"), m[QLatin1String(key)].toDouble()); };
         rows.push_back({m["path"].toString(), {name, {familyWords(m["family"].toString())}, known("parameters", format::shortCount(m["parameters"].toDouble())), {typesOf(m)}, known("layers", QString::number(m["layers"].toInt())),
-                        known("context", format::count(m["context"].toInteger())), known("bytes", format::bytes(m["bytes"].toDouble())), chat, problemCell(m)}, !m["can_train"].toBool(true)});
+                        known("context", format::count(m["context"].toInteger())), known("bytes", format::bytes(m["bytes"].toDouble())), chat, problemCell(m)}});
     }
     m_tables[Models]->setRows(std::move(rows));
 }

@@ -181,8 +181,14 @@ void PerplexityPane::setBusy(bool isBusy) {
 
 void PerplexityPane::setColumns(const std::vector<PerplexityColumn>& columns) {
     bool isSame = columns.size() == m_columns.size();
-    for (std::size_t i = 0; isSame && i < columns.size(); ++i) isSame = columns[i].name == m_columns[i].name && columns[i].colors == m_columns[i].colors;
-    if (isSame) return;
+    for (std::size_t i = 0; isSame && i < columns.size(); ++i) isSame = columns[i].key == m_columns[i].key;
+    if (isSame) {
+        for (std::size_t i = 0; i < columns.size(); ++i) {
+            m_columns[i].name = columns[i].name;
+            m_columns[i].colors = columns[i].colors;
+        }
+        return m_bars->set(m_columns);
+    }
     m_columns = columns;
     m_bars->set(m_columns);
     if (m_stack->currentIndex() == 1) edit();   // what was measured belonged to other columns

@@ -23,6 +23,7 @@ class PerplexityBars;
 class SegmentedControl;
 
 struct PerplexityColumn {
+    QString key;                        ///< model, adapters and weights: what a measurement belongs to
     QString name;
     QList<QColor> colors;
     double perplexity = -1;             ///< below 0: not measured
@@ -37,7 +38,7 @@ public:
     QString text() const;
     void setText(const QString& text);
     void setBusy(bool isBusy);
-    /// The columns as they are now; measured values stay with the names that still exist.
+    /// The columns as they are now; what was measured stays as long as all keys do.
     void setColumns(const std::vector<PerplexityColumn>& columns);
     void take(const QJsonObject& value);   ///< the answer to `perplexity`
     void showProblem(const QString& sentence);

@@ -204,7 +204,7 @@ void PlaygroundColumn::finish(const QJsonObject& document) {
     const QString none = QStringLiteral("–");
     const auto two = [](double value) { return value >= 100 ? format::count(std::llround(value)) : QString::number(value, 'f', 2); };
     m_stats->set({{tr("Tokens"), format::count(static_cast<std::int64_t>(count)), {}},
-                  {tr("Tokens/s"), count > 0 && seconds > 0 ? QString::number(count / seconds, 'f', count / seconds < 10 ? 1 : 0) : none, {}},
+                  {tr("Tokens/s"), count > 0 && seconds > 0 ? count / seconds < 10 ? QString::number(count / seconds, 'f', 1) : format::count(std::llround(count / seconds)) : none, {}},
                   {tr("Perplexity"), count > 0 ? two(std::exp(-document["mean_logprob"].toDouble())) : none, {}},
                   {tr("KL to base"), document.contains("kl_to_base") ? two(document["kl_to_base"].toDouble()) : none, {}}});
     std::vector<double> base;

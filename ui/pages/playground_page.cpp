@@ -161,7 +161,7 @@ QWidget* PlaygroundPage::buildSampling() {
     auto* header = new PaneHeader(tr("Sampling"));
     m_sampling = new SegmentedControl({tr("Greedy"), tr("Sample")}, 24);
     m_sampling->setAccessibleName(tr("How tokens are chosen"));
-    m_sampling->setCurrent(Settings::value("playground/sample", true).toBool() ? 1 : 0);
+    m_sampling->setCurrent(Settings::value("playground/sample", false).toBool() ? 1 : 0);
     header->addRight(m_sampling);
     outer->addWidget(header);
     outer->addWidget(makeRule());
@@ -304,8 +304,8 @@ void PlaygroundPage::fill() {
     }
     if (!m_modelPath.isEmpty() && m_model->findData(m_modelPath) < 0) m_model->addItem(context(), m_modelPath);
     m_body->setCurrentIndex(m_model->count() == 0 && m_bench.catalogue.modelsLoaded() ? 1 : 0);
-    m_add->setVisible(m_model->count() > 0);
     if (m_modelPath.isEmpty() && m_model->count() > 0) {
+        if (!m_bench.catalogue.modelsLoaded() || !m_bench.runs.isLoaded()) return;
         const QString last = Settings::value("playground/model").toString();
         // Without a remembered choice: the model of the newest run that made an adapter.
         QString wanted = m_model->findData(last) >= 0 ? last : QString();
@@ -313,14 +313,15 @@ void PlaygroundPage::fill() {
             if (wanted.isEmpty() && run.hasAdapter)
                 for (const auto& [name, path] : models)
                     if (canonical(path) == canonical(run.modelPath)) wanted = path;
-        if (!wanted.isEmpty() || m_bench.runs.isLoaded()) setModel(wanted.isEmpty() ? m_model->itemData(0).toString() : wanted);
-        return;
+        return setModel(wanted.isEmpty() ? m_model->itemData(0).toString() : wanted);
     }
     m_model->setCurrentIndex(m_model->findData(m_modelPath));
     const std::vector<AdapterChoice> choices = choicesFor(m_modelPath);
     for (PlaygroundColumn* column : m_columns) column->setChoices(context(), choices);
     m_add->setEnabled(m_columns.size() < kMostColumns && !choices.empty());
-    if (m_columns.isEmpty() && !m_modelPath.isEmpty()) setColumns(rememberedColumns());
+    const bool waitsForAdapter = m_columns.size() == 1 && m_columns.first()->isBase() && m_columns.first()->text()->tokens().empty() && !choices.empty();
+    if ((m_columns.isEmpty() || waitsForAdapter) && !m_modelPath.isEmpty()) setColumns(rememberedColumns());
+    nameMeasured();
     fillMemory();
 }
 
@@ -338,8 +339,10 @@ QList<ColumnSpec> PlaygroundPage::rememberedColumns() const {
         }
         if (isWhole) specs << spec;
     }
-    if (!specs.isEmpty()) return specs;
-    specs << ColumnSpec{};
+    // The base alone is what was shown before there was any adapter.
+    const bool isBaseAlone = specs.size() == 1 && specs.first().isEmpty();
+    if (!specs.isEmpty() && !(isBaseAlone && !choices.empty())) return specs;
+    specs = {ColumnSpec{}};
     for (const AdapterChoice& each : choices)
         if (specs.size() < 3) specs << ColumnSpec{{each.path, 1.0}};
     return specs;
@@ -407,24 +410,33 @@ void PlaygroundPage::rebuildColumns(int count) {
 
 void PlaygroundPage::setColumns(const QList<ColumnSpec>& specs) {
     rebuildColumns(static_cast<int>(specs.size()));
-    std::vector<PerplexityColumn> measured;
     const std::vector<AdapterChoice> choices = choicesFor(m_modelPath);
     for (qsizetype i = 0; i < specs.size(); ++i) {
         if (m_columns[i]->spec() != specs[i]) m_columns[i]->begin();
         m_columns[i]->setChoices(context(), choices);
+        m_columns[i]->text()->setPlaceholder(choices.empty() ? tr("Its text appears here. An adapter trained on %1 can stand beside it as soon as there is one.").arg(context()) : tr("Its text appears here."));
         m_columns[i]->setSpec(specs[i]);
-        measured.push_back({specs[i].size() > 1 ? tr("Mix %1").arg([&] {
-            QStringList weights;
-            for (const WeightedAdapter& adapter : specs[i]) weights << QString::number(adapter.weight, 'f', 2);
-            return weights.join(" + ");
-        }()) : m_columns[i]->title(), m_columns[i]->colors(), -1, {}, {}});
     }
-    m_perplexity->setColumns(measured);
+    nameMeasured();
     m_add->setEnabled(specs.size() < kMostColumns && !choices.empty());
     m_add->setToolTip(choices.empty() ? tr("No adapter was trained on %1 yet.").arg(context()) : QString());
     showHeat();
     fillMemory();
     remember();
+}
+
+void PlaygroundPage::nameMeasured() {
+    std::vector<PerplexityColumn> columns;
+    for (const PlaygroundColumn* column : m_columns) {
+        QString name = column->title();
+        if (column->spec().size() > 1) {
+            QStringList weights;
+            for (const WeightedAdapter& adapter : column->spec()) weights << QString::number(adapter.weight, 'f', 2);
+            name = tr("Mix %1").arg(weights.join(" + "));
+        }
+        columns.push_back({m_modelPath + QString::fromUtf8(QJsonDocument(column->request()).toJson(QJsonDocument::Compact)), name, column->colors(), -1, {}, {}});
+    }
+    m_perplexity->setColumns(columns);
 }
 
 QList<ColumnSpec> PlaygroundPage::specs() const {

@@ -48,6 +48,7 @@ private:
     QWidget* buildShow();
     void fill();
     void fillMemory();
+    void nameMeasured();                   ///< tells the perplexity pane whom it measures
     void setModel(const QString& path);
     void setColumns(const QList<ColumnSpec>& specs);
     QList<ColumnSpec> specs() const;

@@ -218,7 +218,7 @@ void StartPage::drawBars(QPainter& p, const QRectF& area) const {
 
 void StartPage::resizeEvent(QResizeEvent* event) {
     Page::resizeEvent(event);
-    const bool isNarrow = width() < px(940);
+    const bool isNarrow = width() < px(1000);
     m_row->setDirection(isNarrow ? QBoxLayout::TopToBottom : QBoxLayout::LeftToRight);
     m_side->setMinimumWidth(isNarrow ? 0 : px(320));
     m_side->setMaximumWidth(isNarrow ? QWIDGETSIZE_MAX : px(320));

@@ -159,11 +159,14 @@ EmptyState::EmptyState(const QString& icon, const QString& title, const QString&
     column->addStretch(3);
     setLayout(column);
     connect(m_button, &QPushButton::clicked, this, &EmptyState::triggered);
+    connect(&Theme::instance(), &Theme::changed, this, &EmptyState::showIcon);
     set(icon, title, text, action);
 }
 
 void EmptyState::set(const QString& icon, const QString& title, const QString& text, const QString& action, bool isProblem) {
-    m_icon->setPixmap(iconPixmap(icon, isProblem ? Theme::tokens().err : Theme::tokens().t3, 32));
+    m_iconName = icon;
+    m_isProblem = isProblem;
+    showIcon();
     m_title->setText(title);
     setTone(m_title, isProblem ? "err" : "t1");
     m_text->setText(text);
@@ -171,6 +174,8 @@ void EmptyState::set(const QString& icon, const QString& title, const QString& t
     m_button->setText(action);
     m_button->setVisible(!action.isEmpty());
 }
+
+void EmptyState::showIcon() { m_icon->setPixmap(iconPixmap(m_iconName, m_isProblem ? Theme::tokens().err : Theme::tokens().t3, 32)); }
 
 Banner::Banner(QWidget* parent) : QFrame(parent) {
     auto* row = makeRow(8);
@@ -184,19 +189,24 @@ Banner::Banner(QWidget* parent) : QFrame(parent) {
     row->addWidget(m_action, 0, Qt::AlignTop);
     setLayout(row);
     connect(m_action, &QPushButton::clicked, this, &Banner::triggered);
+    connect(&Theme::instance(), &Theme::changed, this, &Banner::showIcon);
     hide();
 }
 
 void Banner::show(const char* kind, const QString& text, const QString& action) {
-    const QString name = QLatin1String(kind);
-    const Tokens& t = Theme::tokens();
-    const QColor color = name == "warn" ? t.warn : name == "err" ? t.err : name == "ok" ? t.ok : t.t3;
-    m_icon->setPixmap(iconPixmap(name == "warn" ? "warning" : name == "err" ? "error" : name == "ok" ? "ok" : "info", color));
+    m_kind = QLatin1String(kind);
+    showIcon();
     m_text->setText(text);
     m_action->setText(action);
     m_action->setVisible(!action.isEmpty());
-    setLook(this, "banner", name);
+    setLook(this, "banner", m_kind);
     setVisible(true);
+}
+
+void Banner::showIcon() {
+    const Tokens& t = Theme::tokens();
+    const QColor color = m_kind == "warn" ? t.warn : m_kind == "err" ? t.err : m_kind == "ok" ? t.ok : t.t3;
+    m_icon->setPixmap(iconPixmap(m_kind == "warn" ? "warning" : m_kind == "err" ? "error" : m_kind == "ok" ? "ok" : "info", color));
 }
 
 }  // namespace luthier::ui

@@ -74,6 +74,9 @@ signals:
     void triggered();
 
 private:
+    void showIcon();
+    QString m_iconName;
+    bool m_isProblem = false;
     QLabel* m_icon;
     QLabel* m_title;
     QLabel* m_text;
@@ -91,6 +94,8 @@ signals:
     void triggered();
 
 private:
+    void showIcon();
+    QString m_kind;
     QLabel* m_icon;
     QLabel* m_text;
     QPushButton* m_action;

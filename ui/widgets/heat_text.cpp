@@ -304,7 +304,7 @@ void HeatText::showPopover() {
         m_popover = new TokenPopover(window());
         connect(this, &QObject::destroyed, m_popover, &QObject::deleteLater);
     }
-    auto* popover = static_cast<TokenPopover*>(m_popover);
+    auto* popover = static_cast<TokenPopover*>(m_popover.data());
     popover->set(m_tokens[static_cast<std::size_t>(m_current)], m_color);
     const std::vector<QRectF> boxes = boxesOf(static_cast<std::size_t>(m_current));
     if (boxes.empty()) return m_popover->hide();

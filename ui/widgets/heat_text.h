@@ -5,6 +5,7 @@
 // arrow keys, show its probability and what else the model had in mind.
 
 #include <QAbstractScrollArea>
+#include <QPointer>
 #include <QTextLayout>
 
 #include <vector>
@@ -75,7 +76,7 @@ private:
     int m_current = -1;
     double m_height = 0;
     bool m_isLayoutDue = false;
-    QWidget* m_popover = nullptr;
+    QPointer<QWidget> m_popover;   ///< a child of the window, which may go first
 };
 
 }  // namespace luthier::ui

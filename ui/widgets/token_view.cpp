@@ -153,7 +153,7 @@ void TokenView::paintHead(QPainter& p, const TokenRow& row, const PlacedRow& pla
         x += p.fontMetrics().horizontalAdvance(text) + gap;
     };
     const auto square = [&](const QColor& fill, const QColor& border) {
-        if (x + 60 > place.copy.left()) return;
+        if (x + 110 > place.copy.left()) return;
         p.setPen(border);
         p.setBrush(fill);
         p.drawRect(QRectF(x + 0.5, line.center().y() - 4.5, 8, 8));
@@ -270,7 +270,7 @@ void TokenView::showPopover() {
     facts.push_back({tr("Label"), label, {}, chip.state == TokenState::Loss ? t.acc : chip.state == TokenState::Cut ? t.err : QColor(), false, {}});
     if (chip.probability > 0 && chip.state != TokenState::Cut)
         facts.push_back({tr("Base loss"), QString::number(-std::log(chip.probability), 'f', 2), tr("p %1").arg(QString::number(chip.probability, 'g', 2)), {}, false, {}});
-    static_cast<FactPopover*>(m_popover)->set(facts);
+    static_cast<FactPopover*>(m_popover.data())->set(facts);
     const QRectF box = m_places[static_cast<std::size_t>(m_row)].chips[static_cast<std::size_t>(m_token)].box;
     const QPoint origin = viewport()->mapTo(window(), QPoint(0, -verticalScrollBar()->value()));
     QPoint at = origin + QPointF(box.left(), box.bottom() + 5).toPoint();

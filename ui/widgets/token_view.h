@@ -6,6 +6,7 @@
 
 #include <QAbstractScrollArea>
 #include <QJsonArray>
+#include <QPointer>
 
 #include <vector>
 
@@ -69,7 +70,7 @@ private:
     std::int64_t m_maxLength = 0;
     Mode m_mode = Mode::Tokens;
     int m_columns = 1, m_row = -1, m_token = -1, m_hoverCopy = -1;
-    QWidget* m_popover = nullptr;
+    QPointer<QWidget> m_popover;   ///< a child of the window, which may go first
 };
 
 /// The vocabulary's spelling as people read it: the space of "▁the" and "Ġthe" taken off into `hasSpace`, line breaks as ↵.

@@ -63,6 +63,7 @@ ValueSlider::ValueSlider(const QString& name, double low, double high, double st
 double ValueSlider::value() const { return m_low + m_slider->value() * m_step; }
 
 void ValueSlider::setValue(double value) {
+    if (m_slider->isSliderDown() || m_rest.isActive()) return;   // a hand is on it
     const QSignalBlocker block(m_slider);
     m_slider->setValue(static_cast<int>(std::lround((value - m_low) / m_step)));
     m_before = this->value();

@@ -21,7 +21,7 @@ public:
 
     ValueSlider(const QString& name, double low, double high, double step, Arrangement arrangement = Arrangement::Stacked);
     double value() const;
-    void setValue(double value);                   ///< emits nothing
+    void setValue(double value);                   ///< emits nothing; ignored while a hand moves it
     void setFormat(std::function<QString(double)> format);
     void setDot(const QColor& color);              ///< a square before the name, for one-line sliders
 
