@@ -264,12 +264,14 @@ def walk(window, workspace, home, cli, picture):
 
     def written():
         return [p for p in glob.glob(workspace + "/**/adapter_config.json", recursive=True) if "/runs/" not in p]
-    window.click(r".*PEFT.*", "button", 20)
-    try:
-        until("an exported adapter", written, 20)
-    except Failed:   # a page that first selects a destination and then exports
-        window.click(r"Export( .*|…)?|Write( .*)?", "button", 20)
-        until("an exported adapter", written, 60)
+    def export_button():
+        """The button in the card of PEFT folders; the largest control of that name is the card."""
+        cards = [c for c in window.ask("controls") if c["name"] == "PEFT folder"]
+        card = max(cards, key=lambda c: c["w"] * c["h"], default=None)
+        inside = lambda c: card["x"] <= c["x"] and c["x"] + c["w"] <= card["x"] + card["w"] and card["y"] <= c["y"] < card["y"] + card["h"]
+        return next((c for c in window.ask("controls") if card and c["role"] == "button" and c["name"].startswith("Export") and c["enabled"] and inside(c)), None)
+    window.click_at(until("the export button of the PEFT card", export_button, 20))
+    until("an exported adapter", written, 60)
     folder = os.path.dirname(written()[0])
     with open(folder + "/adapter_model.safetensors", "rb") as file:
         header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
