@@ -145,7 +145,9 @@ private slots:
             last = now;
         });
         const auto before = f.bench->feed(id)->record().lastStep();
-        QTest::qWait(4000);
+        QEventLoop loop;   // QTest::qWait() never waits inside the dispatcher
+        QTimer::singleShot(4000, &loop, &QEventLoop::quit);
+        loop.exec();
         disconnect(block);
         const auto steps = f.bench->feed(id)->record().lastStep() - before;
         qInfo("%lld steps in 4 s, longest turn %.1f ms of processor time", static_cast<long long>(steps), longest);

@@ -10,6 +10,7 @@
 
 #include <QComboBox>
 #include <QFileDialog>
+#include <QFutureWatcher>
 #include <QGridLayout>
 #include <QJsonDocument>
 #include <QLineEdit>
@@ -18,6 +19,7 @@
 #include <QSlider>
 #include <QSplitter>
 #include <QStackedWidget>
+#include <QtConcurrentRun>
 
 #include <cmath>
 
@@ -139,6 +141,9 @@ ComparePage::ComparePage(Workbench& bench) : Page(bench) {
     outer->addWidget(m_stack);
     setLayout(outer);
 
+    m_rebuildTimer.setSingleShot(true);
+    m_rebuildTimer.setInterval(150);
+    connect(&m_rebuildTimer, &QTimer::timeout, this, &ComparePage::rebuildCurves);
     connect(m_empty, &EmptyState::triggered, this, [this] { m_bench.goTo(PageId::NewRun); });
     connect(&bench.runs, &RunLibrary::changed, this, [this] { if (isVisible()) refreshRuns(); });
     const auto again = [this] { m_signature.clear(); refreshRuns(); };
@@ -148,7 +153,8 @@ ComparePage::ComparePage(Workbench& bench) : Page(bench) {
     connect(m_what, &SegmentedControl::changed, this, &ComparePage::rebuildCurves);
     connect(m_slider, &QSlider::valueChanged, this, [this](int value) {
         Settings::set("compare/smoothing", value);
-        rebuildCurves();
+        for (const auto& [id, curve] : m_curves)
+            if (curve->weight != value) smooth(id, curve->record);
     });
     connect(m_unit, &SegmentedControl::changed, this, [this](int index) { m_plotGroup.setUnit(static_cast<XUnit>(index)); });
     connect(&m_plotGroup, &PlotGroup::unitChanged, this, [this] {
@@ -284,15 +290,34 @@ void ComparePage::loadCurves() {
         ++m_loading;
         m_bench.runs.loadCurves(id, this, [this, id](std::shared_ptr<const RunRecord> record) {
             --m_loading;
-            auto& curve = m_curves[id];
-            if (!curve || curve->record != record) {
-                curve = std::make_shared<Curve>();
-                curve->record = std::move(record);
-            }
-            if (m_loading == 0) rebuildCurves();
+            const auto known = m_curves.find(id);
+            if (known == m_curves.end() || known->second->record != record) smooth(id, std::move(record));
         });
     }
-    if (m_loading == 0) rebuildCurves();
+    rebuildCurves();
+}
+
+/// Ten million points take a while to smooth: in a worker thread, and the plot follows a few times a second.
+void ComparePage::smooth(const QString& id, std::shared_ptr<const RunRecord> record) {
+    if (m_smoothing.contains(id)) return;
+    m_smoothing << id;
+    auto* watcher = new QFutureWatcher<std::shared_ptr<const Curve>>(this);
+    connect(watcher, &QFutureWatcherBase::finished, this, [this, watcher, id] {
+        m_smoothing.remove(id);
+        m_curves[id] = watcher->result();
+        watcher->deleteLater();
+        if (m_curves[id]->weight != m_slider->value()) smooth(id, m_curves[id]->record);
+        if (!m_rebuildTimer.isActive()) m_rebuildTimer.start();
+    });
+    watcher->setFuture(QtConcurrent::run([record = std::move(record), weight = m_slider->value()] {
+        auto curve = std::make_shared<Curve>();
+        Smoother smoother(weight / 100.0);
+        smoother.extend(record->curves.loss, curve->smoothed);
+        curve->pyramid.extend(curve->smoothed);
+        curve->record = record;
+        curve->weight = weight;
+        return std::shared_ptr<const Curve>(curve);
+    }));
 }
 
 const std::vector<float>* ComparePage::xsOf(const RunRecord& record) const {
@@ -307,7 +332,7 @@ void ComparePage::rebuildCurves() {
     for (const RunInfo* run : visibleRuns()) {
         const auto found = m_curves.find(run->id);
         if (found == m_curves.end() || m_hidden.contains(run->id)) continue;
-        Curve& drawn = *found->second;
+        const Curve& drawn = *found->second;
         PlotCurve* curve = m_plot->addCurve();
         if (isEval) {
             auto points = std::make_shared<std::pair<std::vector<float>, std::vector<float>>>();
@@ -319,10 +344,9 @@ void ComparePage::rebuildCurves() {
             curve->y = &points->second;
             curve->keep = points;
         } else {
-            drawn.smoother.setWeight(m_slider->value() / 100.0);
-            drawn.smoother.extend(drawn.record->curves.loss, drawn.smoothed);
             curve->x = xsOf(*drawn.record);
             curve->y = &drawn.smoothed;
+            curve->pyramid = drawn.pyramid;
             curve->keep = found->second;
         }
         curve->color = Theme::instance().runColor(run->color);
@@ -372,14 +396,19 @@ void ComparePage::fillScatter() {
 }
 
 void ComparePage::fillDifferences() {
-    while (QLayoutItem* item = m_differences->takeAt(0)) {
-        delete item->widget();
-        delete item;
-    }
     std::vector<const RunInfo*> shown;
     if (const RunInfo* base = m_bench.runs.find(m_baseline)) shown.push_back(base);
     if (m_selected != m_baseline) if (const RunInfo* run = m_bench.runs.find(m_selected)) shown.push_back(run);
     for (const RunInfo* run : visibleRuns()) if (shown.size() < 3 && run->id != m_baseline && run->id != m_selected && !m_hidden.contains(run->id)) shown.push_back(run);
+    // A run that trains changes every few seconds, its configuration does not: these hundreds of labels are kept then.
+    QString signature = m_onlyDifferent->isChecked() ? "different" : "all";
+    for (const RunInfo* run : shown) signature += "|" + run->id + run->name + QString::number(run->configStamp) + Theme::instance().runColor(run->color).name();
+    if (signature == m_differenceSignature) return;
+    m_differenceSignature = signature;
+    while (QLayoutItem* item = m_differences->takeAt(0)) {
+        delete item->widget();
+        delete item;
+    }
     std::vector<std::map<QString, QString>> maps(shown.size());
     QStringList keys;
     for (std::size_t i = 0; i < shown.size(); ++i) {
