@@ -281,7 +281,13 @@ void ComparePage::fillTable() {
     m_table->rows()->pinned = m_baseline;
     m_table->setRows(std::move(rows));
     m_table->select(m_selected);
-    m_summary->setText(tr("%1 runs, %2 shown").arg(runs.size()).arg(static_cast<qsizetype>(runs.size()) - m_hidden.size()));
+    showCounts();
+}
+
+void ComparePage::showCounts() {
+    const auto runs = static_cast<qsizetype>(visibleRuns().size());
+    const QString counts = tr("%1 runs, %2 shown").arg(runs).arg(runs - m_hidden.size());
+    m_summary->setText(m_loading > 2 ? tr("%1 · reading curves, %2 to go").arg(counts).arg(m_loading) : counts);
 }
 
 void ComparePage::loadCurves() {
@@ -290,6 +296,7 @@ void ComparePage::loadCurves() {
         ++m_loading;
         m_bench.runs.loadCurves(id, this, [this, id](std::shared_ptr<const RunRecord> record) {
             --m_loading;
+            showCounts();
             const auto known = m_curves.find(id);
             if (known == m_curves.end() || known->second->record != record) smooth(id, std::move(record));
         });

@@ -46,6 +46,7 @@ private:
     };
     void refreshRuns();
     void fillTable();
+    void showCounts();
     void loadCurves();
     void rebuildCurves();
     void fillScatter();

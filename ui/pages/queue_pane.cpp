@@ -104,10 +104,16 @@ void QueuePane::showProgress(const QString& id, double share, const QString& wor
         }
 }
 
+QString QueuePane::nameOf(const QString& id) const {
+    if (const RunInfo* info = m_bench.runs.find(id)) return info->name;
+    const std::string& name = m_bench.feed(id)->record().snapshot.name;   // too young for the list
+    return name.empty() ? id : QString::fromStdString(name);
+}
+
 void QueuePane::rebuild() {
     const auto& waiting = m_bench.queue.waiting();
     const QString active = m_bench.queue.activeId();
-    QString signature = active + (m_bench.queue.isHeld() ? "h" : "r");
+    QString signature = active + (active.isEmpty() ? QString() : nameOf(active)) + (m_bench.queue.isHeld() ? "h" : "r");
     for (const WaitingRun& run : waiting) signature += "|" + run.id;
     for (const RunInfo& run : m_bench.runs.runs()) signature += "/" + run.id + run.status + run.name;
     if (signature == m_signature) return;
@@ -131,7 +137,7 @@ void QueuePane::rebuild() {
     };
     if (!active.isEmpty()) {
         const RunInfo* info = m_bench.runs.find(active);
-        auto* row = new QueueRow(active, info && info->status == "paused" ? "pause" : "dot", info ? info->name : active, info ? info->methodWords() : tr("starting"), {});
+        auto* row = new QueueRow(active, info && info->status == "paused" ? "pause" : "dot", nameOf(active), info ? info->methodWords() : tr("starting"), {});
         addRow(row);
         row->setState(active == m_selected, 0);
     }

@@ -54,6 +54,7 @@ signals:
 
 private:
     void rebuild();
+    QString nameOf(const QString& id) const;
     Workbench& m_bench;
     QString m_selected, m_signature;
     QVBoxLayout* m_list;
