@@ -64,6 +64,7 @@ ComparePage::ComparePage(Workbench& bench) : Page(bench) {
     auto* vertical = new QSplitter(Qt::Vertical);
     m_table = new SimpleTable({tr("Run"), tr("Method"), tr("Trainable"), tr("Share"), tr("Eval. loss"), tr("Tokens/s"), tr("Peak"), tr("Adapter"), tr("Duration")},
                               {240, 150, 170, 70, 130, 125, 135, 84, 84}, 0);
+    m_table->setAccessibleName(tr("Runs compared"));
     m_table->setSortingEnabled(true);
     m_table->sortByColumn(4, Qt::AscendingOrder);
     m_table->setToolTip(tr("Space shows or hides, S shows alone, B pins the baseline"));
@@ -73,12 +74,14 @@ ComparePage::ComparePage(Workbench& bench) : Page(bench) {
     auto* left = makeColumn(0);
     auto* header = new PaneHeader(tr("Loss"));
     m_what = new SegmentedControl({tr("Train"), tr("Evaluation")}, 24);
+    m_what->setAccessibleName(tr("Loss shown"));
     m_slider = new QSlider(Qt::Horizontal);
     m_slider->setRange(0, 99);
     m_slider->setFixedWidth(px(70));
     m_slider->setAccessibleName(tr("Smoothing"));
     m_slider->setValue(Settings::value("compare/smoothing", 95).toInt());
     m_unit = new SegmentedControl({tr("Step"), tr("Tokens"), tr("Time")}, 24);
+    m_unit->setAccessibleName(tr("Horizontal axis"));
     auto* log = makeButton(tr("Log"), "check", 24);
     log->setCheckable(true);
     header->addLeft(m_what);
@@ -96,6 +99,7 @@ ComparePage::ComparePage(Workbench& bench) : Page(bench) {
     auto* qualityHeader = new PaneHeader(tr("Quality and cost"));
     m_cost = new SegmentedControl({tr("Parameters"), tr("Memory"), tr("Time")}, 24);
     qualityHeader->addRight(m_cost);
+    m_cost->setAccessibleName(tr("Cost shown"));
     m_scatter = new ScatterPlot;
     middle->addWidget(qualityHeader);
     middle->addWidget(m_scatter, 1);

@@ -259,7 +259,7 @@ void LivePage::refresh() {
         m_samples->show(record);
         m_log->show(*m_feed);
     }
-    if (!isOver && m_feed->isWorkerAlive() && info.maxSteps > 0)
+    if (!isOver && m_feed->isWorkerAlive() && info.maxSteps > 0 && record.snapshot.maxSteps <= 0)   // told in epochs: only this page knows about how many steps
         m_queue->showProgress(m_id, static_cast<double>(record.lastStep()) / static_cast<double>(info.maxSteps),
                               tr("%1 · step %2 of %3").arg(methodTitle(info.method), format::count(record.lastStep()), format::count(info.maxSteps)));
     emit contextChanged();

@@ -166,6 +166,7 @@ QWidget* NewRunPage::buildCentre() {
     filter->setProperty("size", "24");
     filter->setMaximumWidth(px(120));
     m_usual = new SegmentedControl({tr("Usual"), tr("All")}, 24);
+    m_usual->setAccessibleName(tr("Settings shown"));
     auto* reset = makeIconButton("undo", tr("Restore all defaults"), 24);
     header->addRight(filter);
     header->addRight(m_usual);
