@@ -98,7 +98,7 @@ CompareMethods::CompareMethods(Workbench& bench, const QJsonObject& config, cons
         row.box = new QCheckBox;
         row.box->setAccessibleName(info.title);
         row.box->setChecked(info.name == current);
-        row.rate = new QLineEdit(format::rate(info.name == current ? train["learning_rate"].toDouble(2e-4) : rate * usualRateFactor(info.name)));
+        row.rate = new QLineEdit(format::rate(info.name == current ? train["learning_rate"].toDouble(2e-4) : std::min(0.3, rate * usualRateFactor(info.name))));
         row.rate->setAccessibleName(tr("Learning rate of %1").arg(info.title));
         row.rate->setToolTip(tr("Starts where this method is usually trained, in proportion to the rate set in New run."));
         row.rate->setMaximumWidth(px(110));
@@ -141,6 +141,13 @@ CompareMethods::CompareMethods(Workbench& bench, const QJsonObject& config, cons
     connect(m_seeds, &SegmentedControl::changed, this, &CompareMethods::refresh);
     refresh();
     askNext();
+}
+
+void CompareMethods::paintEvent(QPaintEvent* event) {
+    QDialog::paintEvent(event);
+    QPainter p(this);
+    p.setPen(Theme::tokens().line2);
+    p.drawRect(rect().adjusted(0, 0, -1, -1));
 }
 
 QJsonObject CompareMethods::configOf(const Row& row, int seed) const {

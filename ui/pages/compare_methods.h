@@ -25,6 +25,9 @@ public:
     /// The configurations of the ticked methods, seeds of one method together.
     std::vector<QJsonObject> configs() const;
 
+protected:
+    void paintEvent(QPaintEvent*) override;
+
 private:
     struct Row {
         QString method, title;
