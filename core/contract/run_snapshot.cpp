@@ -53,16 +53,15 @@ const Json& objectOr(const Json& object, const char* key) {
 /// that do not fit or anything malformed it declines, and the caller parses the line. Views point into the line.
 class FlatEvent final {
 public:
-    static std::optional<FlatEvent> scan(std::string_view line) {
-        FlatEvent event;
+    FlatEvent() {}   // the pairs stay as they are until scan() fills them
+    bool scan(std::string_view line) {
         const char* at = line.data();
-        if (!event.scanObject(at, at + line.size(), true) || at != line.data() + line.size()) return std::nullopt;
-        return event;
+        return scanObject(at, at + line.size(), true) && at == line.data() + line.size();
     }
 
     std::string text(std::string_view key) const {
         const Pair* pair = find(key, Place::Outer);
-        return pair != nullptr && pair->kind == Kind::Text ? std::string(pair->text) : std::string();
+        return pair != nullptr && pair->kind == Kind::Text ? std::string(pair->text()) : std::string();
     }
     bool hasNumber(std::string_view key) const {
         const Pair* pair = find(key, Place::Outer);
@@ -74,8 +73,8 @@ public:
         if (pair->kind == Kind::Number) return pair->number;
         const Pair* state = find(std::string(key) + "_state", Place::Outer);
         if (state == nullptr || state->kind != Kind::Text) return fallback;
-        if (state->text == "nan") return kNaN;
-        return state->text == "-inf" ? -kInfinity : kInfinity;
+        if (state->text() == "nan") return kNaN;
+        return state->text() == "-inf" ? -kInfinity : kInfinity;
     }
     std::int64_t count(std::string_view key) const { return countOf(find(key, Place::Outer)); }
     std::int64_t memory(std::string_view key) const { return countOf(find(key, Place::Memory)); }
@@ -84,12 +83,16 @@ private:
     enum class Kind { Number, Text, Null };
     enum class Place { Outer, Memory };
     struct Pair {
-        std::string_view key, text;
-        double number = 0;
-        std::int64_t whole = 0;
-        Kind kind = Kind::Null;
-        Place place = Place::Outer;
-        bool isWhole = false;
+        const char* keyData;
+        const char* textData;
+        std::size_t keySize, textSize;
+        double number;
+        std::int64_t whole;
+        Kind kind;
+        Place place;
+        bool isWhole;
+        std::string_view key() const { return {keyData, keySize}; }
+        std::string_view text() const { return {textData, textSize}; }
     };
 
     static std::int64_t countOf(const Pair* pair) {
@@ -101,7 +104,7 @@ private:
     /// The last one wins, as in a parsed document.
     const Pair* find(std::string_view key, Place place) const {
         for (std::size_t i = m_count; i-- > 0;)
-            if (m_pairs[i].key == key && m_pairs[i].place == place) return &m_pairs[i];
+            if (m_pairs[i].key() == key && m_pairs[i].place == place) return &m_pairs[i];
         return nullptr;
     }
 
@@ -112,13 +115,14 @@ private:
         return true;
     }
 
-    static bool scanText(const char*& at, const char* end, std::string_view& text) {
+    static bool scanText(const char*& at, const char* end, const char*& text, std::size_t& size) {
         if (!take(at, end, '"')) return false;
         const char* begin = at;
         for (; at < end && *at != '"'; ++at)
             if (*at < 0x20 || *at > 0x7e || *at == '\\') return false;
         if (at >= end) return false;
-        text = std::string_view(begin, static_cast<std::size_t>(at++ - begin));
+        text = begin;
+        size = static_cast<std::size_t>(at++ - begin);
         return true;
     }
 
@@ -157,14 +161,15 @@ private:
             if (m_count == m_pairs.size()) return false;
             Pair& pair = m_pairs[m_count++];
             pair.place = isOuter ? Place::Outer : Place::Memory;
-            if (!scanText(at, end, pair.key) || !take(at, end, ':')) return false;
+            pair.kind = Kind::Null;
+            if (!scanText(at, end, pair.keyData, pair.keySize) || !take(at, end, ':')) return false;
             while (at < end && *at == ' ') ++at;
             if (at >= end) return false;
             if (*at == '{') {
-                if (!isOuter || pair.key != "memory" || std::exchange(m_hasMemory, true) || !scanObject(at, end, false)) return false;
+                if (!isOuter || pair.key() != "memory" || std::exchange(m_hasMemory, true) || !scanObject(at, end, false)) return false;
             } else if (*at == '"') {
                 pair.kind = Kind::Text;
-                if (!scanText(at, end, pair.text)) return false;
+                if (!scanText(at, end, pair.textData, pair.textSize)) return false;
             } else if (*at == 'n') {
                 if (std::string_view(at, static_cast<std::size_t>(std::min<std::ptrdiff_t>(4, end - at))) != "null") return false;
                 at += 4;
@@ -175,7 +180,7 @@ private:
         return take(at, end, '}');
     }
 
-    std::array<Pair, 40> m_pairs{};
+    std::array<Pair, 40> m_pairs;
     std::size_t m_count = 0;
     bool m_hasMemory = false;
 };
@@ -414,8 +419,8 @@ void RunSnapshot::applyLine(std::string_view line) {
     }
     // Steps are nearly all lines of a log: scanning them keeps reopening a long run quick.
     if (line.starts_with("{\"type\":\"step\",") || line.starts_with("{\"type\": \"step\",")) {
-        const std::optional<FlatEvent> flat = FlatEvent::scan(line);
-        if (flat && flat->text("type") == "step") return applyStep(*flat);
+        FlatEvent flat;
+        if (flat.scan(line) && flat.text("type") == "step") return applyStep(flat);
     }
     const Json event = Json::parse(line, nullptr, false);
     if (event.is_discarded() || !event.is_object()) {

@@ -2,11 +2,19 @@
 // Runs as the window lives with them: queue, a worker that dies, a window that closes and comes back, a fast stream.
 #include "fixture.h"
 
+#include "pages/compare_methods.h"
 #include "pages/failed_view.h"
 #include "pages/live_page.h"
+#include "pages/queue_pane.h"
+#include "widgets/controls.h"
 
 #include <QAbstractButton>
 #include <QAbstractEventDispatcher>
+#include <QCheckBox>
+#include <QJsonArray>
+#include <QLineEdit>
+#include <QMouseEvent>
+#include <QPushButton>
 
 #include <ctime>
 
@@ -60,6 +68,73 @@ private slots:
         QTRY_VERIFY_WITH_TIMEOUT(f.bench->runs.find(second), 20000);
         QCOMPARE(f.bench->runs.find(second)->config["train"].toObject()["batch_size"].toInt(), 2);
         QCOMPARE(f.bench->runs.find(second)->config["train"].toObject()["gradient_accumulation_steps"].toInt(), 2);
+    }
+
+    void aWaitingRunIsDraggedByItsGrip() {
+        Fixture f;
+        f.bench->queue.setHeld(true);
+        const QString a = f.start("a", 5), b = f.start("b", 5), c = f.start("c", 5);
+        f.window->showPage(PageId::Runs);
+        const auto rowOf = [&](const QString& id) -> QueueRow* {
+            for (QueueRow* row : f.window->findChildren<QueueRow*>())
+                if (row->id() == id && row->isVisible()) return row;
+            return nullptr;
+        };
+        QTRY_VERIFY(rowOf(c));
+        QueueRow* row = rowOf(c);
+        const QPoint grip(row->width() - 15, row->height() / 2);
+        QTest::mousePress(row, Qt::LeftButton, {}, grip);
+        const QPointF to(grip.x(), grip.y() - 2 * row->height());
+        QMouseEvent moved(QEvent::MouseMove, to, row->mapToGlobal(to), Qt::NoButton, Qt::LeftButton, {});
+        QCoreApplication::sendEvent(row, &moved);
+        QMouseEvent released(QEvent::MouseButtonRelease, grip, row->mapToGlobal(grip), Qt::LeftButton, {}, {});
+        QCoreApplication::sendEvent(row, &released);
+        QCOMPARE(f.bench->queue.waiting()[0].id, c);
+        QCOMPARE(f.bench->queue.waiting()[1].id, a);
+        QCOMPARE(f.bench->queue.waiting()[2].id, b);
+    }
+
+    void comparingMethodsGivesOneConfigurationAMethodAndSeed() {
+        Fixture f;
+        f.bench->catalogue.refreshMethods();
+        QTRY_VERIFY_WITH_TIMEOUT(f.bench->catalogue.methodsLoaded(), 20000);
+        CompareMethods dialog(*f.bench, Fixture::config("base", 100), {{"ia3", QJsonObject{{"feedforward_modules", QJsonArray{"down_proj"}}}}}, 0.5, f.window.get());
+        dialog.show();
+        QCOMPARE(dialog.configs().size(), std::size_t(1));
+        const auto box = [&](const QString& name) {
+            for (QCheckBox* check : dialog.findChildren<QCheckBox*>())
+                if (check->accessibleName() == name) return check;
+            return static_cast<QCheckBox*>(nullptr);
+        };
+        box("IA³")->setChecked(true);
+        auto* seeds = dialog.findChild<SegmentedControl*>();
+        QTest::keyClick(seeds, Qt::Key_Right);
+        const auto configs = dialog.configs();
+        QCOMPARE(configs.size(), std::size_t(6));
+        QSet<QString> names;
+        for (const QJsonObject& config : configs) {
+            names << config["name"].toString();
+            QCOMPARE(config["group"].toString(), QString("methods"));
+            QCOMPARE(config["train"].toObject()["max_steps"].toInt(), 100);
+        }
+        QCOMPARE(names.size(), 6);
+        QCOMPARE(configs[3]["method"].toObject()["type"].toString(), QString("ia3"));
+        QCOMPARE(configs[3]["method"].toObject()["feedforward_modules"].toArray().size(), 1);
+        QCOMPARE(configs[3]["train"].toObject()["seed"].toInt(), 42);
+        QCOMPARE(configs[5]["train"].toObject()["seed"].toInt(), 44);
+        QCOMPARE(configs[3]["train"].toObject()["learning_rate"].toDouble(), 3e-3);   // fifteen times LoRA's 2e-4
+        auto* rate = [&] {
+            for (QLineEdit* edit : dialog.findChildren<QLineEdit*>())
+                if (edit->accessibleName() == "Learning rate of IA³") return edit;
+            return static_cast<QLineEdit*>(nullptr);
+        }();
+        rate->setText("fast");
+        QPushButton* queue = nullptr;
+        for (QPushButton* button : dialog.findChildren<QPushButton*>())
+            if (button->accessibleName().startsWith("Queue ")) queue = button;
+        QVERIFY(queue && !queue->isEnabled());
+        rate->setText("1e-3");
+        QVERIFY(queue->isEnabled());
     }
 
     void theQueueSurvivesARestartOfTheWindow() {
@@ -145,7 +220,9 @@ private slots:
             last = now;
         });
         const auto before = f.bench->feed(id)->record().lastStep();
-        QTest::qWait(4000);
+        QEventLoop loop;   // QTest::qWait() never waits inside the dispatcher
+        QTimer::singleShot(4000, &loop, &QEventLoop::quit);
+        loop.exec();
         disconnect(block);
         const auto steps = f.bench->feed(id)->record().lastStep() - before;
         qInfo("%lld steps in 4 s, longest turn %.1f ms of processor time", static_cast<long long>(steps), longest);

@@ -10,6 +10,7 @@
 
 #include <QComboBox>
 #include <QFileDialog>
+#include <QFutureWatcher>
 #include <QGridLayout>
 #include <QJsonDocument>
 #include <QLineEdit>
@@ -18,6 +19,7 @@
 #include <QSlider>
 #include <QSplitter>
 #include <QStackedWidget>
+#include <QtConcurrentRun>
 
 #include <cmath>
 
@@ -62,6 +64,7 @@ ComparePage::ComparePage(Workbench& bench) : Page(bench) {
     auto* vertical = new QSplitter(Qt::Vertical);
     m_table = new SimpleTable({tr("Run"), tr("Method"), tr("Trainable"), tr("Share"), tr("Eval. loss"), tr("Tokens/s"), tr("Peak"), tr("Adapter"), tr("Duration")},
                               {240, 150, 170, 70, 130, 125, 135, 84, 84}, 0);
+    m_table->setAccessibleName(tr("Runs compared"));
     m_table->setSortingEnabled(true);
     m_table->sortByColumn(4, Qt::AscendingOrder);
     m_table->setToolTip(tr("Space shows or hides, S shows alone, B pins the baseline"));
@@ -71,12 +74,14 @@ ComparePage::ComparePage(Workbench& bench) : Page(bench) {
     auto* left = makeColumn(0);
     auto* header = new PaneHeader(tr("Loss"));
     m_what = new SegmentedControl({tr("Train"), tr("Evaluation")}, 24);
+    m_what->setAccessibleName(tr("Loss shown"));
     m_slider = new QSlider(Qt::Horizontal);
     m_slider->setRange(0, 99);
     m_slider->setFixedWidth(px(70));
     m_slider->setAccessibleName(tr("Smoothing"));
     m_slider->setValue(Settings::value("compare/smoothing", 95).toInt());
     m_unit = new SegmentedControl({tr("Step"), tr("Tokens"), tr("Time")}, 24);
+    m_unit->setAccessibleName(tr("Horizontal axis"));
     auto* log = makeButton(tr("Log"), "check", 24);
     log->setCheckable(true);
     header->addLeft(m_what);
@@ -94,6 +99,7 @@ ComparePage::ComparePage(Workbench& bench) : Page(bench) {
     auto* qualityHeader = new PaneHeader(tr("Quality and cost"));
     m_cost = new SegmentedControl({tr("Parameters"), tr("Memory"), tr("Time")}, 24);
     qualityHeader->addRight(m_cost);
+    m_cost->setAccessibleName(tr("Cost shown"));
     m_scatter = new ScatterPlot;
     middle->addWidget(qualityHeader);
     middle->addWidget(m_scatter, 1);
@@ -139,6 +145,9 @@ ComparePage::ComparePage(Workbench& bench) : Page(bench) {
     outer->addWidget(m_stack);
     setLayout(outer);
 
+    m_rebuildTimer.setSingleShot(true);
+    m_rebuildTimer.setInterval(150);
+    connect(&m_rebuildTimer, &QTimer::timeout, this, &ComparePage::rebuildCurves);
     connect(m_empty, &EmptyState::triggered, this, [this] { m_bench.goTo(PageId::NewRun); });
     connect(&bench.runs, &RunLibrary::changed, this, [this] { if (isVisible()) refreshRuns(); });
     const auto again = [this] { m_signature.clear(); refreshRuns(); };
@@ -148,7 +157,8 @@ ComparePage::ComparePage(Workbench& bench) : Page(bench) {
     connect(m_what, &SegmentedControl::changed, this, &ComparePage::rebuildCurves);
     connect(m_slider, &QSlider::valueChanged, this, [this](int value) {
         Settings::set("compare/smoothing", value);
-        rebuildCurves();
+        for (const auto& [id, curve] : m_curves)
+            if (curve->weight != value) smooth(id, curve->record);
     });
     connect(m_unit, &SegmentedControl::changed, this, [this](int index) { m_plotGroup.setUnit(static_cast<XUnit>(index)); });
     connect(&m_plotGroup, &PlotGroup::unitChanged, this, [this] {
@@ -275,7 +285,13 @@ void ComparePage::fillTable() {
     m_table->rows()->pinned = m_baseline;
     m_table->setRows(std::move(rows));
     m_table->select(m_selected);
-    m_summary->setText(tr("%1 runs, %2 shown").arg(runs.size()).arg(static_cast<qsizetype>(runs.size()) - m_hidden.size()));
+    showCounts();
+}
+
+void ComparePage::showCounts() {
+    const auto runs = static_cast<qsizetype>(visibleRuns().size());
+    const QString counts = tr("%1 runs, %2 shown").arg(runs).arg(runs - m_hidden.size());
+    m_summary->setText(m_loading > 2 ? tr("%1 · reading curves, %2 to go").arg(counts).arg(m_loading) : counts);
 }
 
 void ComparePage::loadCurves() {
@@ -284,15 +300,35 @@ void ComparePage::loadCurves() {
         ++m_loading;
         m_bench.runs.loadCurves(id, this, [this, id](std::shared_ptr<const RunRecord> record) {
             --m_loading;
-            auto& curve = m_curves[id];
-            if (!curve || curve->record != record) {
-                curve = std::make_shared<Curve>();
-                curve->record = std::move(record);
-            }
-            if (m_loading == 0) rebuildCurves();
+            showCounts();
+            const auto known = m_curves.find(id);
+            if (known == m_curves.end() || known->second->record != record) smooth(id, std::move(record));
         });
     }
-    if (m_loading == 0) rebuildCurves();
+    rebuildCurves();
+}
+
+/// Ten million points take a while to smooth: in a worker thread, and the plot follows a few times a second.
+void ComparePage::smooth(const QString& id, std::shared_ptr<const RunRecord> record) {
+    if (m_smoothing.contains(id)) return;
+    m_smoothing << id;
+    auto* watcher = new QFutureWatcher<std::shared_ptr<const Curve>>(this);
+    connect(watcher, &QFutureWatcherBase::finished, this, [this, watcher, id] {
+        m_smoothing.remove(id);
+        m_curves[id] = watcher->result();
+        watcher->deleteLater();
+        if (m_curves[id]->weight != m_slider->value()) smooth(id, m_curves[id]->record);
+        if (!m_rebuildTimer.isActive()) m_rebuildTimer.start();
+    });
+    watcher->setFuture(QtConcurrent::run([record = std::move(record), weight = m_slider->value()] {
+        auto curve = std::make_shared<Curve>();
+        Smoother smoother(weight / 100.0);
+        smoother.extend(record->curves.loss, curve->smoothed);
+        curve->pyramid.extend(curve->smoothed);
+        curve->record = record;
+        curve->weight = weight;
+        return std::shared_ptr<const Curve>(curve);
+    }));
 }
 
 const std::vector<float>* ComparePage::xsOf(const RunRecord& record) const {
@@ -307,7 +343,7 @@ void ComparePage::rebuildCurves() {
     for (const RunInfo* run : visibleRuns()) {
         const auto found = m_curves.find(run->id);
         if (found == m_curves.end() || m_hidden.contains(run->id)) continue;
-        Curve& drawn = *found->second;
+        const Curve& drawn = *found->second;
         PlotCurve* curve = m_plot->addCurve();
         if (isEval) {
             auto points = std::make_shared<std::pair<std::vector<float>, std::vector<float>>>();
@@ -319,10 +355,9 @@ void ComparePage::rebuildCurves() {
             curve->y = &points->second;
             curve->keep = points;
         } else {
-            drawn.smoother.setWeight(m_slider->value() / 100.0);
-            drawn.smoother.extend(drawn.record->curves.loss, drawn.smoothed);
             curve->x = xsOf(*drawn.record);
             curve->y = &drawn.smoothed;
+            curve->pyramid = drawn.pyramid;
             curve->keep = found->second;
         }
         curve->color = Theme::instance().runColor(run->color);
@@ -372,14 +407,19 @@ void ComparePage::fillScatter() {
 }
 
 void ComparePage::fillDifferences() {
-    while (QLayoutItem* item = m_differences->takeAt(0)) {
-        delete item->widget();
-        delete item;
-    }
     std::vector<const RunInfo*> shown;
     if (const RunInfo* base = m_bench.runs.find(m_baseline)) shown.push_back(base);
     if (m_selected != m_baseline) if (const RunInfo* run = m_bench.runs.find(m_selected)) shown.push_back(run);
     for (const RunInfo* run : visibleRuns()) if (shown.size() < 3 && run->id != m_baseline && run->id != m_selected && !m_hidden.contains(run->id)) shown.push_back(run);
+    // A run that trains changes every few seconds, its configuration does not: these hundreds of labels are kept then.
+    QString signature = m_onlyDifferent->isChecked() ? "different" : "all";
+    for (const RunInfo* run : shown) signature += "|" + run->id + run->name + QString::number(run->configStamp) + Theme::instance().runColor(run->color).name();
+    if (signature == m_differenceSignature) return;
+    m_differenceSignature = signature;
+    while (QLayoutItem* item = m_differences->takeAt(0)) {
+        delete item->widget();
+        delete item;
+    }
     std::vector<std::map<QString, QString>> maps(shown.size());
     QStringList keys;
     for (std::size_t i = 0; i < shown.size(); ++i) {

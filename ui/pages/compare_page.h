@@ -8,6 +8,7 @@
 #include "plots/smoothing.h"
 
 #include <QSet>
+#include <QTimer>
 
 class QComboBox;
 class QGridLayout;
@@ -33,16 +34,19 @@ public:
     QString context() const override;
     void enter() override { refreshRuns(); }
     bool perform(PageCommand command) override;
-    bool isSettled() const override { return m_bench.runs.isLoaded() && m_loading == 0; }
+    bool isSettled() const override { return m_bench.runs.isLoaded() && m_loading == 0 && m_smoothing.isEmpty() && !m_rebuildTimer.isActive(); }
 
 private:
+    /// A run's loss smoothed, with its pyramid: made by a worker thread, never changed after that.
     struct Curve {
         std::shared_ptr<const RunRecord> record;
         std::vector<float> smoothed;
-        Smoother smoother{0.9};
+        MinMaxPyramid pyramid;
+        int weight = 0;                      ///< hundredths
     };
     void refreshRuns();
     void fillTable();
+    void showCounts();
     void loadCurves();
     void rebuildCurves();
     void fillScatter();
@@ -55,8 +59,11 @@ private:
     std::vector<TipRow> tip(double x) const;
 
     QSet<QString> m_hidden;
-    QString m_baseline, m_selected, m_signature;
-    std::map<QString, std::shared_ptr<Curve>> m_curves;
+    QString m_baseline, m_selected, m_signature, m_differenceSignature;
+    void smooth(const QString& id, std::shared_ptr<const RunRecord> record);
+    std::map<QString, std::shared_ptr<const Curve>> m_curves;
+    QSet<QString> m_smoothing;               ///< ids a worker thread is at
+    QTimer m_rebuildTimer;
     QStringList m_curveIds;
     int m_loading = 0;
     QStackedWidget* m_stack;

@@ -133,17 +133,21 @@ EstimatePane::EstimatePane() {
     foot->setContentsMargins(16, 8, 16, 12);
     m_start = makeButton(tr("Start run"), "primary", 36, "play");
     m_queue = makeButton(tr("Add to queue"), "plain", 28);
+    m_compare = makeButton(tr("Compare methods…"), "plain", 28);
+    m_compare->setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed);
     auto* row = makeRow(8);
     m_start->setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed);
     m_queue->setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed);
     m_start->setToolTip(tr("Ctrl+Return"));
     foot->addWidget(m_start);
     row->addWidget(m_queue);
+    row->addWidget(m_compare);
     foot->addLayout(row);
     column->addLayout(foot);
     setLayout(column);
     connect(m_start, &QPushButton::clicked, this, &EstimatePane::startClicked);
     connect(m_queue, &QPushButton::clicked, this, &EstimatePane::queueClicked);
+    connect(m_compare, &QPushButton::clicked, this, &EstimatePane::compareClicked);
     showWaiting(tr("Choose a model and data to see what the run will cost."));
 }
 
@@ -214,6 +218,7 @@ void EstimatePane::showWaiting(const QString& words) {
 void EstimatePane::setStart(bool enabled, const QString& tip, const QString& words) {
     m_start->setEnabled(enabled);
     m_queue->setEnabled(enabled);
+    m_compare->setEnabled(enabled);
     m_start->setToolTip(tip.isEmpty() ? tr("Ctrl+Return") : tip);
     m_start->setText(" " + words);
     m_start->setAccessibleName(words);

@@ -29,6 +29,7 @@ public:
 signals:
     void startClicked();
     void queueClicked();
+    void compareClicked();
 
 private:
     PaneHeader* m_header;
@@ -39,7 +40,7 @@ private:
     QWidget* m_legend;
     QWidget* m_body;
     Banner* m_problem;
-    QPushButton *m_start, *m_queue;
+    QPushButton *m_start, *m_queue, *m_compare;
 };
 
 }  // namespace luthier::ui

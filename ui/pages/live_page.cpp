@@ -12,6 +12,7 @@
 #include "widgets/basics.h"
 
 #include <QDesktopServices>
+#include <QJsonDocument>
 #include <QSplitter>
 #include <QStackedWidget>
 #include <QUrl>
@@ -175,8 +176,8 @@ void LivePage::follow(const QString& id) {
     m_feed = m_bench.feed(id);
     connect(m_feed, &RunFeed::changed, this, [this] { if (!m_timer.isActive()) m_timer.start(); });
     connect(m_feed, &RunFeed::statusChanged, this, [this](const QString& status) {
-        if (status != "finished" && status != "failed" && status != "stopped") return;
         m_bench.runs.refresh();
+        if (status != "finished" && status != "failed" && status != "stopped") return;
         const RunInfo* info = m_bench.runs.find(m_id);
         const EvalPoint* best = m_feed->record().bestEval();
         if (m_feed->isCaughtUp() && info && !isVisible())
@@ -194,6 +195,23 @@ void LivePage::follow(const QString& id) {
     m_queue->setSelected(id);
     emit contextChanged();
     refresh();
+}
+
+/// A run that the list does not hold yet, as its events tell it.
+RunInfo LivePage::fromEvents() const {
+    const RunSnapshot& snapshot = m_feed->record().snapshot;
+    RunInfo info;
+    info.id = m_id;
+    info.name = snapshot.name.empty() ? m_id : QString::fromStdString(snapshot.name);
+    info.group = QString::fromStdString(snapshot.group);
+    info.method = QString::fromStdString(snapshot.method);
+    info.modelPath = QString::fromStdString(snapshot.modelPath);
+    info.maxSteps = snapshot.maxSteps;
+    info.folder = m_feed->folder();
+    info.color = static_cast<int>(m_bench.runs.runs().size());
+    if (snapshot.config.is_object()) info.config = QJsonDocument::fromJson(QByteArray::fromStdString(snapshot.config.dump())).object();
+    info.dataPath = info.config["data"].toObject()["train"].toObject()["path"].toString();
+    return info;
 }
 
 QString LivePage::statusNow() const {
@@ -217,14 +235,8 @@ void LivePage::refresh() {
     m_stack->setCurrentWidget(m_runView);
     foldQueue();
     const RunInfo* known = m_bench.runs.find(m_id);
-    RunInfo fallback;
-    if (!known) {
-        fallback.id = fallback.name = m_id;
-        fallback.folder = m_feed->folder();
-        fallback.color = static_cast<int>(m_bench.runs.runs().size());
-    }
-    RunInfo info = known ? *known : fallback;
     const RunRecord& record = m_feed->record();
+    RunInfo info = known ? *known : fromEvents();
     if (info.maxSteps <= 0 && record.epoch() > 0 && record.lastStep() > 0) {   // told in epochs: steps follow from the pace so far
         const double epochs = info.config.value("train")["epochs"].toDouble(3);
         info.maxSteps = std::max<std::int64_t>(record.lastStep(), std::llround(static_cast<double>(record.lastStep()) / record.epoch() * epochs));
@@ -238,7 +250,7 @@ void LivePage::refresh() {
     if (isFailure) {
         m_failed->show(info, *m_feed);
     } else {
-        if (m_plots->property("run").toString() != m_id + QString::number(info.maxSteps) && known) {
+        if (m_plots->property("run").toString() != m_id + QString::number(info.maxSteps)) {
             m_plots->setRun(info.color, info.config, info.maxSteps);
             m_plots->setProperty("run", m_id + QString::number(info.maxSteps));
         }
@@ -247,7 +259,7 @@ void LivePage::refresh() {
         m_samples->show(record);
         m_log->show(*m_feed);
     }
-    if (!isOver && m_feed->isWorkerAlive() && info.maxSteps > 0)
+    if (!isOver && m_feed->isWorkerAlive() && info.maxSteps > 0 && record.snapshot.maxSteps <= 0)   // told in epochs: only this page knows about how many steps
         m_queue->showProgress(m_id, static_cast<double>(record.lastStep()) / static_cast<double>(info.maxSteps),
                               tr("%1 · step %2 of %3").arg(methodTitle(info.method), format::count(record.lastStep()), format::count(info.maxSteps)));
     emit contextChanged();

@@ -45,6 +45,7 @@ private:
     void foldQueue();
     void command(const QString& name, const QJsonObject& more = {});
     QString statusNow() const;
+    RunInfo fromEvents() const;
 
     QString m_id;
     QPointer<RunFeed> m_feed;

@@ -16,7 +16,7 @@ MethodCard::MethodCard(const MethodInfo& info) : m_info(info) {
     setAccessibleName(info.title);
     setAccessibleDescription(info.summary);
     setFocusPolicy(Qt::TabFocus);
-    QSizePolicy policy(QSizePolicy::Expanding, QSizePolicy::Fixed);
+    QSizePolicy policy(QSizePolicy::Expanding, QSizePolicy::Preferred);
     policy.setHeightForWidth(true);
     setSizePolicy(policy);
 }

@@ -2,6 +2,7 @@
 #include "pages/new_run_page.h"
 
 #include "client/cli_locator.h"
+#include "pages/compare_methods.h"
 #include "pages/estimate_pane.h"
 #include "pages/method_picker.h"
 #include "settings/settings.h"
@@ -106,6 +107,7 @@ NewRunPage::NewRunPage(Workbench& bench) : Page(bench) {
     });
     connect(m_estimatePane, &EstimatePane::startClicked, this, [this] { start(true); });
     connect(m_estimatePane, &EstimatePane::queueClicked, this, [this] { start(false); });
+    connect(m_estimatePane, &EstimatePane::compareClicked, this, &NewRunPage::compareMethods);
     connect(&bench.catalogue, &Catalogue::methodsChanged, this, &NewRunPage::applySchemas);
     connect(&bench.catalogue, &Catalogue::modelsChanged, this, [this] {
         if (m_model.isEmpty() && m_pending.isEmpty() && !m_bench.catalogue.models().empty() && m_bench.catalogue.models().size() == 1)
@@ -166,6 +168,7 @@ QWidget* NewRunPage::buildCentre() {
     filter->setProperty("size", "24");
     filter->setMaximumWidth(px(120));
     m_usual = new SegmentedControl({tr("Usual"), tr("All")}, 24);
+    m_usual->setAccessibleName(tr("Settings shown"));
     auto* reset = makeIconButton("undo", tr("Restore all defaults"), 24);
     header->addRight(filter);
     header->addRight(m_usual);
@@ -514,6 +517,21 @@ void NewRunPage::start(bool first) {
     Settings::set("firstSteps/started", true);
     if (first && !wasBusy) return m_bench.openRun(id);
     m_bench.say(tr("%1 waits in the queue.").arg(m_name->edit()->text()), tr("Undo"), [this, id] { m_bench.queue.remove(id); });
+}
+
+void NewRunPage::compareMethods() {
+    m_methodValues[m_method] = m_form->values("method");
+    CompareMethods dialog(m_bench, config(), m_methodValues, secondsPerStep(), window());
+    if (dialog.exec() != QDialog::Accepted) return;
+    QString error, first;
+    int queued = 0;
+    for (const QJsonObject& run : dialog.configs()) {
+        const QString id = m_bench.queue.add(run, false, &error);
+        if (id.isEmpty()) return m_bench.say(error, {}, {}, "err");
+        if (queued++ == 0) first = id;
+    }
+    m_bench.say(tr("%1 runs wait in the queue.").arg(queued));
+    m_bench.openRun(first);
 }
 
 bool NewRunPage::perform(PageCommand command) {

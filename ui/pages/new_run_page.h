@@ -61,6 +61,7 @@ private:
     void start(bool first);
     void loadFile();
     void saveFile();
+    void compareMethods();
     void showRunJson();
     void keepState();
     double secondsPerStep() const;

@@ -10,6 +10,7 @@
 #include <QContextMenuEvent>
 #include <QKeyEvent>
 #include <QMenu>
+#include <QMouseEvent>
 #include <QPainter>
 #include <QScrollArea>
 
@@ -38,6 +39,13 @@ void QueueRow::paintEvent(QPaintEvent*) {
     }
     const QColor iconColor = m_icon == "dot" ? t.acc : m_icon == "check" ? t.ok : m_icon == "error" ? t.err : m_icon == "warning" ? t.warn : t.t3;
     drawIcon(p, m_icon, QRectF(12, 10, 14, 14), iconColor);
+    if (m_icon == "circle") {   // a grip to drag a waiting run by
+        p.setPen(Qt::NoPen);
+        p.setBrush(m_dragFrom >= 0 ? t.acc : t.t3);
+        p.setRenderHint(QPainter::Antialiasing);
+        for (int row = 0; row < 3; ++row)
+            for (int column = 0; column < 2; ++column) p.drawEllipse(QPointF(width() - 18 + column * 5, height() / 2.0 - 6 + row * 5), 1.3, 1.3);
+    }
     p.setFont(themeFont(Type::Caption));
     const double noteWidth = p.fontMetrics().horizontalAdvance(m_note);
     p.setPen(m_progress >= 0 ? t.acc : t.t3);
@@ -57,6 +65,32 @@ void QueueRow::contextMenuEvent(QContextMenuEvent* event) {
     menu.addAction(tr("Move down"), this, [this] { emit moveWanted(1); });
     menu.addAction(tr("Remove from queue"), this, [this] { emit removeWanted(); });
     menu.exec(event->globalPos());
+}
+
+void QueueRow::mousePressEvent(QMouseEvent* event) {
+    if (event->button() != Qt::LeftButton || !isOnGrip(event->position())) return QAbstractButton::mousePressEvent(event);
+    m_dragFrom = event->globalPosition().y();
+    raise();
+    setCursor(Qt::ClosedHandCursor);
+    update();
+}
+
+void QueueRow::mouseMoveEvent(QMouseEvent* event) {
+    if (m_dragFrom < 0) return QAbstractButton::mouseMoveEvent(event);
+    const int wanted = static_cast<int>(event->globalPosition().y() - m_dragFrom);
+    move(x(), y() + wanted - property("shift").toInt());
+    setProperty("shift", wanted);
+}
+
+void QueueRow::mouseReleaseEvent(QMouseEvent* event) {
+    if (m_dragFrom < 0) return QAbstractButton::mouseReleaseEvent(event);
+    const int shift = property("shift").toInt(), rows = static_cast<int>(std::lround(static_cast<double>(shift) / height()));
+    move(x(), y() - shift);
+    setProperty("shift", 0);
+    m_dragFrom = -1;
+    unsetCursor();
+    update();
+    if (rows != 0) emit moveWanted(rows);
 }
 
 void QueueRow::keyPressEvent(QKeyEvent* event) {
@@ -104,10 +138,24 @@ void QueuePane::showProgress(const QString& id, double share, const QString& wor
         }
 }
 
+void QueuePane::showActive() {
+    if (!m_feed || !isVisible()) return;
+    const RunSnapshot& run = m_feed->record().snapshot;
+    if (run.maxSteps <= 0 || run.isOver()) return;
+    showProgress(m_bench.queue.activeId(), static_cast<double>(run.lastStep()) / static_cast<double>(run.maxSteps),
+                 tr("%1 · step %2 of %3").arg(methodTitle(QString::fromStdString(run.method)), format::count(run.lastStep()), format::count(run.maxSteps)));
+}
+
+QString QueuePane::nameOf(const QString& id) const {
+    if (const RunInfo* info = m_bench.runs.find(id)) return info->name;
+    const std::string& name = m_bench.feed(id)->record().snapshot.name;   // too young for the list
+    return name.empty() ? id : QString::fromStdString(name);
+}
+
 void QueuePane::rebuild() {
     const auto& waiting = m_bench.queue.waiting();
     const QString active = m_bench.queue.activeId();
-    QString signature = active + (m_bench.queue.isHeld() ? "h" : "r");
+    QString signature = active + (active.isEmpty() ? QString() : nameOf(active)) + (m_bench.queue.isHeld() ? "h" : "r");
     for (const WaitingRun& run : waiting) signature += "|" + run.id;
     for (const RunInfo& run : m_bench.runs.runs()) signature += "/" + run.id + run.status + run.name;
     if (signature == m_signature) return;
@@ -131,9 +179,15 @@ void QueuePane::rebuild() {
     };
     if (!active.isEmpty()) {
         const RunInfo* info = m_bench.runs.find(active);
-        auto* row = new QueueRow(active, info && info->status == "paused" ? "pause" : "dot", info ? info->name : active, info ? info->methodWords() : tr("starting"), {});
+        auto* row = new QueueRow(active, info && info->status == "paused" ? "pause" : "dot", nameOf(active), info ? info->methodWords() : tr("starting"), {});
         addRow(row);
         row->setState(active == m_selected, 0);
+        if (RunFeed* feed = m_bench.feed(active); feed != m_feed) {
+            if (m_feed) disconnect(m_feed, nullptr, this, nullptr);
+            m_feed = feed;
+            connect(feed, &RunFeed::changed, this, &QueuePane::showActive);
+        }
+        showActive();
     }
     for (std::size_t i = 0; i < waiting.size(); ++i) {
         const QString id = waiting[i].id;

@@ -5,6 +5,7 @@
 #include "client/workbench.h"
 
 #include <QAbstractButton>
+#include <QPointer>
 #include <QWidget>
 
 class QVBoxLayout;
@@ -35,10 +36,14 @@ protected:
     void leaveEvent(QEvent*) override { update(); }
     void contextMenuEvent(QContextMenuEvent*) override;
     void keyPressEvent(QKeyEvent*) override;
+    void mousePressEvent(QMouseEvent*) override;
+    void mouseMoveEvent(QMouseEvent*) override;
+    void mouseReleaseEvent(QMouseEvent*) override;
 
 private:
     QString m_id, m_icon, m_name, m_words, m_note;
-    double m_progress = -1;
+    bool isOnGrip(QPointF position) const { return m_icon == "circle" && position.x() > width() - 30; }
+    double m_progress = -1, m_dragFrom = -1;
     bool m_isSelected = false, m_isDimmed = false;
 };
 
@@ -54,8 +59,11 @@ signals:
 
 private:
     void rebuild();
+    QString nameOf(const QString& id) const;
     Workbench& m_bench;
+    void showActive();
     QString m_selected, m_signature;
+    QPointer<RunFeed> m_feed;                ///< of the run that trains
     QVBoxLayout* m_list;
     Chip* m_count;
     QPushButton* m_hold;

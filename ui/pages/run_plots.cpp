@@ -29,7 +29,7 @@ public:
     void setColor(const QColor& color) { m_color = color; update(); }
     QSize sizeHint() const override {
         const QFontMetrics metrics(themeFont(Type::Table));
-        return {metrics.horizontalAdvance(tr("smoothed") + tr("raw") + tr("evaluation")) + 3 * 20 + 2 * 14 + 2, px(24)};
+        return {metrics.horizontalAdvance(tr("smoothed") + tr("raw") + tr("evaluation")) + 3 * 18 + 2 * 10 + 3, px(24)};
     }
     QSize minimumSizeHint() const override { return {0, px(24)}; }
 
@@ -43,15 +43,15 @@ protected:
         const double y = height() / 2.0;
         // An entry that does not fit whole is left out: half a word says less than none.
         const auto entry = [&](const QString& text, const QPen& pen, bool isDiamond) {
-            const double end = x + 20 + p.fontMetrics().horizontalAdvance(text);
+            const double end = x + 18 + p.fontMetrics().horizontalAdvance(text);
             if (end > width()) return;
             p.setPen(pen);
-            const QPointF c(x + 8, y);
+            const QPointF c(x + 7, y);
             if (isDiamond) p.drawPolygon(QPolygonF(QList<QPointF>{c + QPointF(0, -4.5), c + QPointF(4.5, 0), c + QPointF(0, 4.5), c + QPointF(-4.5, 0)}));
-            else p.drawLine(QPointF(x, y), QPointF(x + 14, y));
+            else p.drawLine(QPointF(x, y), QPointF(x + 13, y));
             p.setPen(t.t2);
-            p.drawText(QRectF(x + 20, 0, 200, height()), Qt::AlignVCenter, text);
-            x = end + 14;
+            p.drawText(QRectF(x + 18, 0, 200, height()), Qt::AlignVCenter, text);
+            x = end + 10;
         };
         entry(tr("smoothed"), QPen(m_color, 2), false);
         entry(tr("raw"), QPen(withAlpha(m_color, 0.35), 1.5), false);
@@ -76,7 +76,7 @@ RunPlots::RunPlots() {
     legend->setAccessibleName(tr("Legend: smoothed, raw, evaluation"));
     m_slider = new QSlider(Qt::Horizontal);
     m_slider->setRange(0, 99);
-    m_slider->setFixedWidth(px(80));
+    m_slider->setFixedWidth(px(68));
     m_slider->setAccessibleName(tr("Smoothing"));
     m_slider->setToolTip(tr("Smoothing"));
     auto* weight = makeLabel("0.90", "table", "t2");

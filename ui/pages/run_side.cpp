@@ -200,6 +200,7 @@ LogPane::LogPane() {
     auto* head = makeRow(8);
     head->setContentsMargins(0, 0, 8, 0);
     m_which = new SegmentedControl({tr("Events"), tr("Worker")}, 24);
+    m_which->setAccessibleName(tr("Log of"));
     head->addWidget(makeLabel(tr("Log"), "strong"));
     head->addStretch(1);
     head->addWidget(m_which);

@@ -92,6 +92,24 @@ private:
 
 const Tokens& exportTokens() { return lightTokens(); }
 
+/// Calls visit(column, begin, end) with the points of each `stride` columns from `low` on; `scale` columns a unit of x. Empty ones are
+/// left out.
+template <class Visit>
+void eachColumn(const std::vector<float>& x, double low, double scale, int columns, int stride, std::size_t first, std::size_t last, Visit visit) {
+    std::size_t at = first;
+    for (int column = 0; column < columns && at < last; column += stride) {
+        const auto border = static_cast<float>(low + (column + stride) / scale);
+        // The next border is near where even spacing would put it; search around that.
+        const std::size_t guess = at + (last - at) / static_cast<std::size_t>(std::max(1, (columns - 1 - column) / stride + 1));
+        std::size_t from = at, to = last;
+        if (guess + 8 < last && x[guess + 8] >= border) to = guess + 8;
+        if (guess > at + 8 && x[guess - 8] < border) from = guess - 8;
+        const auto next = static_cast<std::size_t>(std::lower_bound(x.begin() + static_cast<std::ptrdiff_t>(from), x.begin() + static_cast<std::ptrdiff_t>(to), border) - x.begin());
+        if (next != at) visit(column, at, next);
+        at = next;
+    }
+}
+
 }  // namespace
 
 void PlotGroup::setUnit(XUnit unit) {
@@ -354,7 +372,10 @@ void Plot::paintCurves(QPainter& p, bool raw) {
     p.setRenderHint(QPainter::Antialiasing, !isCrowded && !raw);
     std::vector<QPointF> line;
     line.reserve(static_cast<std::size_t>(area.width()) * 2 + 8);
-    for (int pass = 0; pass < 2; ++pass)
+    const bool isRaster = !m_isExporting && p.paintEngine() && p.paintEngine()->type() == QPaintEngine::Raster;
+    std::vector<Strip> strips;
+    if (isRaster) m_canvas.begin(area, p.device()->devicePixelRatioF());
+    for (int pass = 0; pass < 2; ++pass) {
         for (const auto& curve : curves) {
             if (!curve->isVisible || curve->isRaw != raw || !curve->x || !curve->y || curve->isStrong != (pass == 1)) continue;
             const auto& x = *curve->x;
@@ -371,25 +392,28 @@ void Plot::paintCurves(QPainter& p, bool raw) {
             const double xScale = columns / (high - low), yBottom = area.bottom() + 1, yLow = m_plot->yAxis->range().lower, yHigh = m_plot->yAxis->range().upper;
             const double yScale = m_isLog ? area.height() / std::log(yHigh / yLow) : area.height() / (yHigh - yLow);
             const auto toY = [&](float v) { return yBottom - (m_isLog ? std::log(std::max(static_cast<double>(v), 1e-12) / yLow) : v - yLow) * yScale; };
-            if (static_cast<double>(last - first) <= columns * 2) {
+            const bool isDense = static_cast<double>(last - first) > columns * 2;
+            if (isDense && isRaster) {
+                strips.clear();
+                const double ratio = m_canvas.ratio(), perColumn = xScale * ratio;
+                const int stride = isCrowded ? static_cast<int>(std::ceil(2 * ratio)) : 1;
+                eachColumn(x, low, perColumn, m_canvas.columns(), stride, first, last, [&](int column, std::size_t begin, std::size_t end) {
+                    const MinMax range = curve->pyramid.query(y, begin, end);
+                    if (!range.isEmpty()) strips.push_back({column, static_cast<float>((toY(range.high) - area.top()) * ratio), static_cast<float>((toY(range.low) - area.top()) * ratio)});
+                });
+                if (curve->isFilled)
+                    for (const Strip& strip : strips) line.emplace_back(area.left() + strip.column / ratio, area.top() + strip.top / ratio);
+                else
+                    m_canvas.add(strips, stride, curve->color, isCrowded && !curve->isStrong ? 1.0 : curve->width, curve->dash);
+                if (!curve->isFilled) continue;
+            } else if (!isDense) {
                 for (std::size_t i = first; i < last; ++i)
                     if (std::isfinite(y[i])) line.emplace_back(area.left() + (x[i] - low) * xScale, toY(y[i]));
             } else {
-                std::size_t at = first;
                 double previous = 0;
-                const int stride = isCrowded ? 2 : 1;
-                for (int column = 0; column <= static_cast<int>(columns) && at < last; column += stride) {
-                    const auto border = static_cast<float>(low + (column + stride) / xScale);
-                    // The next border is near where even spacing would put it; search around that.
-                    std::size_t guess = at + (last - at) / static_cast<std::size_t>(std::max(1, (static_cast<int>(columns) - column) / stride + 1));
-                    std::size_t lo = at, hi = last;
-                    if (guess + 8 < last && x[guess + 8] >= border) hi = guess + 8;
-                    if (guess > at + 8 && x[guess - 8] < border) lo = guess - 8;
-                    const auto next = static_cast<std::size_t>(std::lower_bound(x.begin() + static_cast<std::ptrdiff_t>(lo), x.begin() + static_cast<std::ptrdiff_t>(hi), border) - x.begin());
-                    if (next == at) continue;
-                    const MinMax range = curve->pyramid.query(y, at, next);
-                    at = next;
-                    if (range.isEmpty()) continue;
+                eachColumn(x, low, xScale, static_cast<int>(columns) + 1, isCrowded ? 2 : 1, first, last, [&](int column, std::size_t begin, std::size_t end) {
+                    const MinMax range = curve->pyramid.query(y, begin, end);
+                    if (range.isEmpty()) return;
                     const double px1 = area.left() + column + 0.5, top = toY(range.high), bottom = toY(range.low);
                     if (bottom - top < 1.2) {
                         line.emplace_back(px1, (top + bottom) / 2);
@@ -401,7 +425,7 @@ void Plot::paintCurves(QPainter& p, bool raw) {
                         line.emplace_back(px1, top);
                     }
                     previous = line.back().y();
-                }
+                });
             }
             if (curve->isFilled && line.size() > 1) {
                 QPolygonF shape(QList<QPointF>(line.begin(), line.end()));
@@ -422,6 +446,8 @@ void Plot::paintCurves(QPainter& p, bool raw) {
             if (line.size() > 1) p.drawPolyline(line.data(), static_cast<int>(line.size()));
             else if (line.size() == 1) p.drawPoint(line.front());
         }
+        if (isRaster) m_canvas.paint(p);
+    }
 }
 
 void Plot::paintEvents(QPainter& p) {

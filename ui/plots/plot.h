@@ -5,6 +5,7 @@
 // PlotGroup: one x range, one crosshair, one x unit.
 
 #include "plots/minmax_pyramid.h"
+#include "plots/strip_canvas.h"
 
 #include <QColor>
 #include <QElapsedTimer>
@@ -151,6 +152,7 @@ private:
     bool m_isLog = false, m_isCompact = false, m_isExporting = false;
     double m_dragFrom, m_dragTo, m_panFrom, m_lastDrawMs = 0;
     int m_endLabelWidth = 0;
+    StripCanvas m_canvas;
     QElapsedTimer m_sinceDraw;
     QList<QRectF> m_labels;                               ///< places taken by texts inside the plot, of the drawing under way
 };

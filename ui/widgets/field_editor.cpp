@@ -46,6 +46,8 @@ QString rangeProblem(const QJsonObject& field, const QJsonValue& value) {
 
 namespace {
 
+constexpr int kRanks[] = {8, 16, 32, 64};
+
 class TextEditor final : public FieldEditor {
 public:
     explicit TextEditor(const QJsonObject& field) : m_type(field["type"].toString()), m_isNullable(field["nullable"].toBool()) {
@@ -58,11 +60,10 @@ public:
         m_edit->setMaximumWidth(isNumber ? px(150) : 400);
         if (field["key"].toString() == "r") {
             m_edit->setMaximumWidth(px(58));
-            m_presets = new SegmentedControl({"4", "8", "16", "32", "64"}, 26);
+            m_presets = new SegmentedControl({"8", "16", "32", "64"}, 26);
             m_presets->setAccessibleName(tr("Usual ranks"));
             connect(m_presets, &SegmentedControl::changed, this, [this](int index) {
-                const int ranks[] = {4, 8, 16, 32, 64};
-                emit edited(ranks[index]);
+                emit edited(kRanks[index]);
             });
             row->addWidget(m_presets);
         }
@@ -91,9 +92,8 @@ public:
             }
         }
         if (m_presets) {
-            const int ranks[] = {4, 8, 16, 32, 64};
             int index = -1;
-            for (int i = 0; i < 5; ++i) if (value.toInt() == ranks[i]) index = i;
+            for (int i = 0; i < 4; ++i) if (value.toInt() == kRanks[i]) index = i;
             m_presets->setCurrent(index);
         }
     }

@@ -91,9 +91,10 @@ protected:
 SchemaForm::SchemaForm() {
     auto* row = makeRow(px(16));
     row->setContentsMargins(4, 10, 16, 16);
-    for (QVBoxLayout*& column : m_columns) {
-        column = makeColumn(4);
-        row->addLayout(column, 1);
+    const int shares[] = {31, 25};   // the first column holds presets and lists, the second short numbers
+    for (int i = 0; i < 2; ++i) {
+        m_columns[i] = makeColumn(4);
+        row->addLayout(m_columns[i], shares[i]);
     }
     setLayout(row);
 }
