@@ -11,6 +11,7 @@
 #include "theme/theme.h"
 #include "widgets/basics.h"
 
+#include <QDateTime>
 #include <QDesktopServices>
 #include <QJsonDocument>
 #include <QSplitter>
@@ -174,10 +175,12 @@ void LivePage::follow(const QString& id) {
     m_showsCurves = false;
     m_banner->hide();
     m_feed = m_bench.feed(id);
+    const double followed = static_cast<double>(QDateTime::currentMSecsSinceEpoch()) / 1000;
     connect(m_feed, &RunFeed::changed, this, [this] { if (!m_timer.isActive()) m_timer.start(); });
-    connect(m_feed, &RunFeed::statusChanged, this, [this](const QString& status) {
+    connect(m_feed, &RunFeed::statusChanged, this, [this, followed](const QString& status) {
         m_bench.runs.refresh();
         if (status != "finished" && status != "failed" && status != "stopped") return;
+        if (m_feed->record().snapshot.updated < followed) return;  // it ended before anybody watched: no news
         const RunInfo* info = m_bench.runs.find(m_id);
         const EvalPoint* best = m_feed->record().bestEval();
         if (m_feed->isCaughtUp() && info && !isVisible())
