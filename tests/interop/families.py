@@ -81,6 +81,15 @@ def generated(model, prompt, count):
     return ids[len(prompt):]
 
 
+def gap(model, prompt, expected, ours):
+    """Where two greedy texts part: how much better the reference likes its own token, over the logits' deviation. Below the tolerance of
+    the logits themselves neither choice is wrong."""
+    place = next(i for i, (a, b) in enumerate(zip(expected, ours)) if a != b)
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([prompt + expected[:place]])).logits[0, -1]
+    return ((logits[expected[place]] - logits[ours[place]]) / logits.std()).item()
+
+
 def gradients(model, rows):
     """Names and gradients of the mean loss over all labels, one row at a time."""
     model.zero_grad()
@@ -124,7 +133,8 @@ def main():
                 expected = generated(model, prompt, 64)
                 same = sum(1 for a, b in zip(reply["ids"], expected) if a == b)
                 worst["tokens"] = same if worst["configurations"] == 1 else min(worst["tokens"], same)
-                check(f"64 greedy tokens ({label})", reply["ids"] == expected, f"{same} of 64")
+                tie = reply["ids"] != expected and gap(model, prompt, expected, reply["ids"])
+                check(f"64 greedy tokens ({label})", reply["ids"] == expected or tie < 1e-4, f"{same} of 64" + (f", the two best differ by {tie:.1e} where they part" if tie else ""))
                 if index == 0:
                     loss, expected = gradients(model, rows)
                     write_rows(base / "rows.jsonl", rows)
