@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Methods whose start no adapter file holds, against peft or plain transformers over 20 steps from the same values: PiSSA, LoRA+, the
+encoders of p-tuning and prefix tuning that are dropped after training, BitFit. `starts.py PART` runs the names that hold PART."""
+import sys
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.optimizers import create_loraplus_optimizer
+from safetensors.torch import load_file
+
+from common import check, engine, finish, gpt2, llama, logits_of, random_rows, reference_losses, score, temporary, train, worst
+
+STEPS = 20
+PART = sys.argv[1] if len(sys.argv) > 1 else ""
+BOTH = {"llama": llama, "gpt2": gpt2}
+QKV = {"llama": ["q_proj", "v_proj"], "gpt2": ["c_attn"]}
+COMMON = dict(task_type="CAUSAL_LM")
+
+
+def relative(a, b):
+    return ((a.float() - b.float()).abs().max() / b.float().abs().max().clamp(min=1e-6)).item()
+
+
+def tensors_of(folder):
+    return load_file(Path(folder) / "adapter_model.safetensors")
+
+
+def deltas(tensors):
+    return {name[:-len(".lora_A.weight")]: tensors[name.replace("lora_A", "lora_B")] @ a for name, a in tensors.items() if "lora_A" in name}
+
+
+def start_of(folder, model_folder, method, rows):
+    """The values that a run of this method starts from: its checkpoint after a step that moves nothing."""
+    _, run = train(folder, model_folder, method, rows, 1, lr=1e-30)
+    state = load_file(run / "checkpoints" / "step-000001" / "state.safetensors")
+    return {name[len("parameter."):]: value for name, value in state.items() if name.startswith("parameter.")}
+
+
+def check_export(label, run, folder, model_folder, make, rows):
+    """The export loads in peft with the names and logits of ours."""
+    engine("export", run, "--format", "peft", "--out", folder / "export")
+    loaded = PeftModel.from_pretrained(make(), folder / "export").eval()
+    loaded.save_pretrained(folder / "again")
+    names = set(tensors_of(folder / "export")) ^ set(tensors_of(folder / "again"))
+    figure = max((logits_of(loaded, row) - ours).abs().max().item() for row, ours in zip(rows, score(model_folder, rows[:3], folder, folder / "export")))
+    check(f"export loads in peft with equal logits ({label})", figure < 1e-4 and not names, f"max difference {figure:.1e}")
+    return loaded
+
+
+def pissa(label, family, make, model_folder, folder, rows):
+    for name, settings in {"": {}, ", rslora": dict(use_rslora=True)}.items():
+        here = folder / ("plain" + name.strip(", "))
+        model = get_peft_model(make(), LoraConfig(r=4, lora_alpha=6, target_modules=QKV[family], init_lora_weights="pissa", **settings, **COMMON))
+        model.save_pretrained(here / "start")
+        expected = reference_losses(model, rows, STEPS, lr=1e-3)
+        actual, run = train(here, model_folder, dict(type="lora", r=4, lora_alpha=6, target_modules=QKV[family], init_lora_weights="pissa", **settings), rows, STEPS, lr=1e-3)
+        check(f"loss curve follows peft ({label}{name})", worst(actual, expected) < 1e-4, f"worst {worst(actual, expected):.1e}")
+        model.save_pretrained(here / "end")
+        before, after, ours = (deltas(tensors_of(path)) for path in (here / "start", here / "end", run / "adapter"))
+        figure = max(relative(ours[key], after[key] - before[key]) for key in after)
+        check(f"ends in peft's change of the weights ({label}{name})", figure < 2e-3, f"relative {figure:.1e}")
+        check_export(label + name, run, here, model_folder, make, rows)
+
+
+def loraplus(label, family, make, model_folder, folder, rows):
+    model = get_peft_model(make(), LoraConfig(r=4, lora_alpha=8, target_modules=QKV[family], **COMMON))
+    model.save_pretrained(folder / "start")
+    optimizer = create_loraplus_optimizer(model, torch.optim.AdamW, lr=1e-3, loraplus_lr_ratio=8, loraplus_weight_decay=0.0)
+    expected = reference_losses(model, rows, STEPS, optimizer=optimizer)
+    actual, run = train(folder, model_folder, dict(type="lora", r=4, lora_alpha=8, target_modules=QKV[family], loraplus_lr_ratio=8, init_from=str(folder / "start")),
+                        rows, STEPS, lr=1e-3)
+    check(f"loss curve follows peft ({label})", worst(actual, expected) < 1e-4, f"worst {worst(actual, expected):.1e}")
+    model.save_pretrained(folder / "end")
+    ours, theirs = tensors_of(run / "adapter"), tensors_of(folder / "end")
+    figure = max(relative(ours[key], theirs[key]) for key in theirs)
+    check(f"ends in peft's tensors ({label})", figure < 2e-3, f"relative {figure:.1e}")
+
+
+METHODS = {"pissa": pissa, "lora plus": loraplus}
+
+with temporary() as base:
+    base = Path(base)
+    rows = random_rows(30)
+    for family, make in BOTH.items():
+        make().save_pretrained(base / family)
+        for name, run in METHODS.items():
+            if PART in name:
+                run(f"{family} {name}", family, make, base / family, base / f"{family}-{name.replace(' ', '-')}", rows)
+finish()
