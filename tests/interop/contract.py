@@ -42,6 +42,13 @@ PREFIXES = {"prefix_tuning", "prefix_projection", "p_tuning_v2"}
 WITH_ENCODER = {"prefix_projection", "p_tuning"}  # trained through a network that the file does not hold
 NOT_TRAINED = {"bitfit": "lora_", "vera": "base_model.vera_"}  # in the file, but frozen
 NO_IA3_DEFAULTS = {"mpt", "mixtral", "qwen2_moe", "qwen3_moe", "phi3", "stablelm", "olmo", "olmo2", "starcoder2", "granite", "smollm3", "cohere"}
+NO_BIAS = {"llama", "mistral", "mixtral", "qwen3", "qwen3_moe", "gemma", "gemma2", "gemma3_text", "phi3", "olmo", "olmo2", "granite", "smollm3", "cohere", "mpt"}
+NOT_APPLICABLE = {  # and why
+    "bitfit": dict.fromkeys(NO_BIAS, "the family's usual configuration has no biases"),
+    "ln_tuning": dict(olmo="its norms have no weights"),
+    "loha": dict(gpt2="peft's LoHa does not take Conv1D"),
+    "lokr": dict(gpt2="peft's LoKr does not take Conv1D"),
+}
 NO_PEFT_PREFIX = {
     "mpt": "reads the length of its cache where PEFT hands one over before the first token",
 }
@@ -72,7 +79,7 @@ def main():
             rows = random_rows(4, seed=5, low=12, high=24)
             plain = score(folder, rows, base)
             for method, settings in METHODS.items():
-                if (family, method) in NOT_APPLICABLE or (method in ("loha", "lokr") and family == "gpt2"):
+                if family in NOT_APPLICABLE.get(method, {}):
                     continue
                 if asked and method not in asked:
                     continue
