@@ -21,7 +21,6 @@ from families import FAMILIES, make
 METHODS = {
     "lora": dict(type="lora", r=4, lora_alpha=8, target_modules="all-linear"),
     "dora": dict(type="lora", r=4, lora_alpha=8, target_modules="all-linear", use_dora=True),
-    "pissa": dict(type="lora", r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights="pissa"),
     "bitfit": dict(type="bitfit"),
     "ln_tuning": dict(type="ln_tuning"),
     "loha": dict(type="loha", r=4, target_modules="all-linear"),
@@ -37,7 +36,7 @@ METHODS = {
     "full": dict(type="full"),
     "freeze": dict(type="freeze", trainable_layers=1),
 }
-MERGEABLE = {"lora", "dora", "pissa", "bitfit", "ln_tuning", "loha", "lokr", "vera", "ia3"}
+MERGEABLE = {"lora", "dora", "bitfit", "ln_tuning", "loha", "lokr", "vera", "ia3"}
 PREFIXES = {"prefix_tuning", "prefix_projection", "p_tuning_v2"}
 WITH_ENCODER = {"prefix_projection", "p_tuning"}  # trained through a network that the file does not hold
 NOT_TRAINED = {"bitfit": "lora_", "vera": "base_model.vera_"}  # in the file, but frozen
@@ -98,7 +97,7 @@ def main():
                     trained = score(result, rows, base)
                 else:
                     tensors = load_file(next(result.glob("*.safetensors")))
-                    count = sum(t.numel() for name, t in tensors.items() if method not in NOT_TRAINED or NOT_TRAINED[method] not in name) // (2 if method == "pissa" else 1)  # its start stands in the file too
+                    count = sum(t.numel() for name, t in tensors.items() if method not in NOT_TRAINED or NOT_TRAINED[method] not in name)
                     if method not in WITH_ENCODER:
                         check(f"count reported is the count in the file ({label})", count == summary["trainable"], f"{count} against {summary['trainable']}")
                     trained = score(folder, rows, base, result)

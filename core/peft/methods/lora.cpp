@@ -3,8 +3,6 @@
 // alpha / sqrt(R) with use_rslora (Kalajdzievski 2023). File format: PEFT's, `lora_A.weight`, `lora_B.weight` (methods.md 5).
 //   DoRA (Liu et al. 2024, arXiv 2402.09353): y = m / c (W x + s B A x) + b, c_i = |W_i + s (B A)_i|, a constant in the backward
 //     pass; m [out] starts at |W_i + s (B A)_i|. File: `lora_magnitude_vector`.
-//   PiSSA (Meng et al. 2024, arXiv 2404.02948): A and B start at the R largest singular values of W. The base stays as it is:
-//     y = W x + b + s (B A - B0 A0) x, which is a plain LoRA of rank 2 R, and is written as one.
 //   LoRA+ (Hayou et al. 2024, arXiv 2402.12354): B and m learn with a rate of their own.
 #include "peft/method.h"
 #include "peft/targets.h"
@@ -12,10 +10,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/linalg_svd.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
@@ -26,13 +21,11 @@ namespace luthier {
 
 namespace {
 
-/// What a layer trains, and what PiSSA takes off again.
+/// What a layer trains.
 struct LoraTensors {
     at::Tensor A;          // [R, in] f32
     at::Tensor B;          // [out, R] f32
     at::Tensor magnitude;  // DoRA's m [out] f32, or undefined
-    at::Tensor startA;     // PiSSA's A0 [R, in], frozen, or undefined
-    at::Tensor startB;     // PiSSA's B0 [out, R]
 };
 
 class LoraLayer final : public LinearHook {
@@ -47,14 +40,14 @@ public:
         const double scale = m_scale * m_weight;
         const LinearWeights* plain = base.plain();
         if (plain != nullptr && !drops && !plain->weight.requires_grad())
-            return nn::loraLinear(x, plain->weight, plain->bias, layout(), fullA(), fullB(), scale);
+            return nn::loraLinear(x, plain->weight, plain->bias, layout(), m_tensors.A, m_tensors.B, scale);
         return base(x) + (lowRank(drops ? dropped(x) : x) * scale).to(x.scalar_type());
     }
 
     /// What merging adds to the base weight, in its layout.
     at::Tensor deltaWeight() const {
         const at::NoGradGuard guard;
-        at::Tensor delta = at::mm(fullB(), fullA()) * m_scale;
+        at::Tensor delta = at::mm(m_tensors.B, m_tensors.A) * m_scale;
         if (m_tensors.magnitude.defined()) {
             const at::Tensor W = weightOutIn();
             delta = (W + delta) * (m_tensors.magnitude / rowNorms(W + delta)).unsqueeze(1) - W;
@@ -66,14 +59,11 @@ public:
     /// m = |W_i + s (B A)_i|.
     void startMagnitude() {
         const at::NoGradGuard guard;
-        m_tensors.magnitude = leaf(rowNorms(weightOutIn() + at::mm(fullB(), fullA()) * m_scale));
+        m_tensors.magnitude = leaf(rowNorms(weightOutIn() + at::mm(m_tensors.B, m_tensors.A) * m_scale));
     }
 
     const LinearSite& site() const { return m_site; }
     const LoraTensors& tensors() const { return m_tensors; }
-    /// A and B as they stand in a file: with PiSSA's start taken off, [2 R, in] and [out, 2 R].
-    at::Tensor fullA() const { return m_tensors.startA.defined() ? at::cat({m_tensors.A, m_tensors.startA}, 0) : m_tensors.A; }
-    at::Tensor fullB() const { return m_tensors.startB.defined() ? at::cat({m_tensors.B, -m_tensors.startB}, 1) : m_tensors.B; }
     void setWeight(double weight) { m_weight = weight; }
     void setRandom(const RandomKey& random) { m_random = random; }
 
@@ -83,19 +73,19 @@ private:
     static at::Tensor rowNorms(const at::Tensor& W) { return at::linalg_vector_norm(W, 2, {1}); }
 
     /// B A x, [N, out] f32
-    at::Tensor lowRank(const at::Tensor& x) const { return at::mm(at::mm(x.to(at::kFloat), fullA().t()), fullB().t()); }
+    at::Tensor lowRank(const at::Tensor& x) const { return at::mm(at::mm(x.to(at::kFloat), m_tensors.A.t()), m_tensors.B.t()); }
 
     /// DoRA. Dropout acts on both terms, and on nothing that other adapters see.
     at::Tensor directed(const at::Tensor& x, const Projection& base, bool drops) const {
         at::Tensor c;
         {
             const at::NoGradGuard guard;
-            c = rowNorms(weightOutIn() + at::mm(fullB(), fullA()) * m_scale);
+            c = rowNorms(weightOutIn() + at::mm(m_tensors.B, m_tensors.A) * m_scale);
         }
         const at::Tensor ratio = m_tensors.magnitude / c;  // [out]
         const LinearWeights* plain = base.plain();
         if (plain != nullptr && !drops && m_weight == 1) {
-            const at::Tensor direction = nn::loraLinear(x, m_weightOfBase, {}, layout(), fullA(), fullB(), m_scale);
+            const at::Tensor direction = nn::loraLinear(x, m_weightOfBase, {}, layout(), m_tensors.A, m_tensors.B, m_scale);
             const at::Tensor y = direction.to(at::kFloat) * ratio;
             return (plain->bias.defined() ? y + plain->bias.to(at::kFloat) : y).to(x.scalar_type());
         }
@@ -165,30 +155,21 @@ public:
         std::vector<NamedTensor> tensors;
         for (const auto& layer : m_layers) {
             const std::string path = "base_model.model." + layer->site().path;
-            tensors.push_back({path + ".lora_A.weight", layer->fullA()});
-            tensors.push_back({path + ".lora_B.weight", layer->fullB()});
+            tensors.push_back({path + ".lora_A.weight", layer->tensors().A});
+            tensors.push_back({path + ".lora_B.weight", layer->tensors().B});
             if (layer->tensors().magnitude.defined()) tensors.push_back({path + ".lora_magnitude_vector", layer->tensors().magnitude});
         }
         return tensors;
     }
 
     Json fileConfig() const override {
-        Json settings = m_settings;
-        if (m_settings.at("init_lora_weights") == "pissa") {
-            // Twice the rank at the same scale.
-            const double more = m_settings.at("use_rslora") == true ? std::sqrt(2.0) : 2.0;
-            settings["r"] = 2 * settings["r"].get<std::int64_t>();
-            settings["lora_alpha"] = more * settings["lora_alpha"].get<double>();
-            for (Json& rank : settings["rank_pattern"]) rank = 2 * rank.get<std::int64_t>();
-            for (Json& alpha : settings["alpha_pattern"]) alpha = more * alpha.get<double>();
-        }
-        Json config{{"peft_type", "LORA"}, {"r", settings.at("r")}, {"lora_alpha", settings.at("lora_alpha")},
+        Json config{{"peft_type", "LORA"}, {"r", m_settings.at("r")}, {"lora_alpha", m_settings.at("lora_alpha")},
                     {"target_modules", m_targets}, {"lora_dropout", m_settings.at("lora_dropout")}, {"bias", "none"}};
         if (m_settings.at("use_rslora") == true) config["use_rslora"] = true;
         if (m_settings.at("use_dora") == true) config["use_dora"] = true;
         if (!m_layers.empty() && m_layers.front()->site().isConv1D) config["fan_in_fan_out"] = true;
         for (const char* key : {"rank_pattern", "alpha_pattern"})
-            if (!settings.at(key).empty()) config[key] = settings.at(key);
+            if (!m_settings.at(key).empty()) config[key] = m_settings.at(key);
         return config;
     }
 
@@ -209,30 +190,7 @@ private:
     std::vector<std::unique_ptr<LoraLayer>> m_layers;
 };
 
-/// A and B of the R largest singular values: W = U S V^T, B0 = U sqrt(S / s), A0 = sqrt(S / s) V^T. `W` [out, in] f32.
-LoraTensors principal(const at::Tensor& W, std::int64_t R, double scale) {
-    if (W.is_meta()) return {at::empty({R, W.size(1)}, W.options()), at::empty({W.size(0), R}, W.options()), {}, {}, {}};
-    const auto [U, S, Vh] = at::linalg_svd(W, false);
-    const at::Tensor root = (S.narrow(0, 0, R) / scale).sqrt();
-    const at::Tensor A = root.unsqueeze(1) * Vh.narrow(0, 0, R);
-    const at::Tensor B = U.narrow(1, 0, R) * root;
-    return {A, B, {}, A.contiguous(), B.contiguous()};
-}
-
-Problems contradictions(const Json& settings) {
-    Problems problems;
-    if (settings.at("init_lora_weights") != "pissa") return problems;
-    if (settings.at("use_dora") == true)
-        problems.push_back({"bad_combination", "DoRA cannot start from PiSSA: PiSSA is written as a plain LoRA of twice the rank, which has no magnitude.",
-                            "Set method.use_dora to false, or method.init_lora_weights to true.", "method.use_dora", ExitCode::BadUsage});
-    if (!settings.at("init_from").is_null())
-        problems.push_back({"bad_combination", "A run that continues from an adapter takes its values from there, not from PiSSA.",
-                            "Set method.init_lora_weights to true, and method.r to twice the rank that the PiSSA run had.", "method.init_lora_weights", ExitCode::BadUsage});
-    return problems;
-}
-
 Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
-    if (Problems problems = contradictions(context.settings); !problems.empty()) return problems;
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
     Result<std::vector<std::size_t>> matched = matchLinears(sites, settings.at("target_modules"), settings.at("exclude_modules"),
@@ -261,11 +219,7 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
                                                            tensorSeed(context.seed, site.path + ".lora_B"), device)
                                            : at::zeros({site.out, R}, A.options());
         const at::Tensor& weight = context.model.weights().at(site.path + ".weight");
-        LoraTensors tensors{A, B, {}, {}, {}};
-        if (init == "pissa") tensors = principal((site.isConv1D ? weight.t() : weight).to(at::kFloat), R, scale);
-        tensors.A = leaf(tensors.A);
-        tensors.B = leaf(tensors.B);
-        auto layer = std::make_unique<LoraLayer>(site, weight, std::move(tensors), scale, settings.at("lora_dropout").get<double>());
+        auto layer = std::make_unique<LoraLayer>(site, weight, LoraTensors{leaf(A), leaf(B), {}}, scale, settings.at("lora_dropout").get<double>());
         if (settings.at("use_dora") == true) layer->startMagnitude();
         adapter->add(index, std::move(layer));
     }
@@ -293,8 +247,8 @@ Method loraMethod() {
     Setting layers{"layers_to_transform", SettingType::Integers, nullptr, "Layers", "Blocks that get an adapter; empty: all."};
     layers.isUsual = false;
     layers.isNullable = true;
-    Setting init{"init_lora_weights", SettingType::BooleanOrChoice, true, "Initial values", "true: uniform A, zero B; gaussian: normal A, zero B; pissa: the largest singular values of the weight; false: both random."};
-    init.choices = {"gaussian", "pissa"};
+    Setting init{"init_lora_weights", SettingType::BooleanOrChoice, true, "Initial values", "true: uniform A, zero B; gaussian: normal A, zero B; false: both random."};
+    init.choices = {"gaussian"};
     init.isUsual = false;
     Setting rslora{"use_rslora", SettingType::Boolean, false, "rsLoRA", "Scale by alpha / sqrt(rank), which keeps high ranks stable."};
     Setting dora{"use_dora", SettingType::Boolean, false, "DoRA", "Learn the length of every weight row apart from its direction."};
