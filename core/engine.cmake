@@ -46,13 +46,21 @@ add_library(luthier_engine STATIC
   peft/adapter_file.cpp
   peft/methods.cpp
   peft/methods/base_weights.cpp
+  peft/methods/bitfit.cpp
   peft/methods/bottleneck.cpp
+  peft/methods/delta_weights.cpp
   peft/methods/freeze.cpp
   peft/methods/full.cpp
   peft/methods/ia3.cpp
+  peft/methods/ln_tuning.cpp
+  peft/methods/loha.cpp
+  peft/methods/lokr.cpp
   peft/methods/lora.cpp
+  peft/methods/own_copies.cpp
+  peft/methods/p_tuning.cpp
   peft/methods/prefix_tuning.cpp
   peft/methods/prompt_tuning.cpp
+  peft/methods/vera.cpp
   peft/targets.cpp
   train/adamw.cpp
   train/checkpoint.cpp

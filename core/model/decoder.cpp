@@ -199,19 +199,20 @@ Decoder::Mixture Decoder::mixtureAt(const std::string& path) const {
     return mixture;
 }
 
-std::pair<at::Tensor, at::Tensor> Decoder::applyNorm(const Norm& norm, const at::Tensor& x, const at::Tensor& delta) const {
+std::pair<at::Tensor, at::Tensor> Decoder::applyNorm(const Norm& norm, const at::Tensor& x, const at::Tensor& delta, const SiteHooks& hooks) const {
     if (norm.weight == nullptr) {
         const at::Tensor sum = delta.defined() ? x + delta : x;
         return {sum, sum};
     }
     if (m_description.norm == NormKind::RmsNorm)
-        return nn::addRmsNorm(x, delta, *norm.weight, m_description.normEps, m_description.normOffset);
-    return nn::addLayerNorm(x, delta, *norm.weight, *norm.bias, m_description.normEps);
+        return nn::addRmsNorm(x, delta, hooks.current(*norm.weight), m_description.normEps, m_description.normOffset);
+    return nn::addLayerNorm(x, delta, hooks.current(*norm.weight), hooks.current(*norm.bias), m_description.normEps);
 }
 
 at::Tensor Decoder::project(int site, const at::Tensor& x, const SiteHooks& hooks) const {
     const auto index = static_cast<std::size_t>(site);
-    const LinearWeights weights{*m_linearWeight[index], *m_linearBias[index], m_sites.linears[index].isConv1D};
+    const at::Tensor bias = hooks.current(*m_linearBias[index]);
+    const LinearWeights weights{*m_linearWeight[index], bias, m_sites.linears[index].isConv1D};
     const std::vector<LinearHook*>& chain = hooks.linear(index);
     return HookedProjection(weights, chain, chain.size())(x);
 }
@@ -224,20 +225,20 @@ at::Tensor Decoder::throughHooks(std::size_t layer, Sublayer after, const at::Te
     return result;
 }
 
-at::Tensor Decoder::afterNorm(const Norm& norm, const at::Tensor& output) const {
-    const at::Tensor normed = norm.weight == nullptr ? output : applyNorm(norm, output, {}).second;
+at::Tensor Decoder::afterNorm(const Norm& norm, const at::Tensor& output, const SiteHooks& hooks) const {
+    const at::Tensor normed = norm.weight == nullptr ? output : applyNorm(norm, output, {}, hooks).second;
     return m_description.residualScale == 1.0 ? normed : normed * m_description.residualScale;
 }
 
-at::Tensor Decoder::normedHeads(const std::vector<Norm>& norms, const at::Tensor& rows) const {
+at::Tensor Decoder::normedHeads(const std::vector<Norm>& norms, const at::Tensor& rows, const SiteHooks& hooks) const {
     if (norms.empty()) return rows;
-    if (m_description.queryKeyNorm == QueryKeyNorm::AllHeads) return applyNorm(norms[0], rows, {}).second;
+    if (m_description.queryKeyNorm == QueryKeyNorm::AllHeads) return applyNorm(norms[0], rows, {}, hooks).second;
     const at::Tensor heads = rows.reshape({-1, m_description.headSize});
-    if (norms.size() == 1 && m_description.queryKeyNorm == QueryKeyNorm::PerHead) return applyNorm(norms[0], heads, {}).second.view(rows.sizes());
+    if (norms.size() == 1 && m_description.queryKeyNorm == QueryKeyNorm::PerHead) return applyNorm(norms[0], heads, {}, hooks).second.view(rows.sizes());
     const at::Tensor unit = at::ones({m_description.headSize}, heads.options().dtype(at::kFloat));
     std::vector<at::Tensor> weights;
-    for (const Norm& norm : norms) weights.push_back(*norm.weight);
-    return applyNorm({&unit, &m_none}, heads, {}).second.view(rows.sizes()) * at::cat(weights, 0).to(rows.scalar_type());
+    for (const Norm& norm : norms) weights.push_back(hooks.current(*norm.weight));
+    return applyNorm({&unit, &m_none}, heads, {}, hooks).second.view(rows.sizes()) * at::cat(weights, 0).to(rows.scalar_type());
 }
 
 std::array<at::Tensor, 3> Decoder::queryKeyValue(const Block& block, const at::Tensor& x, const SiteHooks& hooks) const {
@@ -260,8 +261,8 @@ std::array<at::Tensor, 3> Decoder::queryKeyValue(const Block& block, const at::T
     }
     if (m_description.clipQkv > 0)
         for (at::Tensor& part : parts) part = part.clamp(-m_description.clipQkv, m_description.clipQkv);
-    parts[0] = normedHeads(block.queryNorm, parts[0]);
-    parts[1] = normedHeads(block.keyNorm, parts[1]);
+    parts[0] = normedHeads(block.queryNorm, parts[0], hooks);
+    parts[1] = normedHeads(block.keyNorm, parts[1], hooks);
     return parts;
 }
 
@@ -302,7 +303,7 @@ at::Tensor Decoder::mixed(const Mixture& mixture, const at::Tensor& x) const {
 
 bool Decoder::isTrained(std::size_t layer, const SiteHooks& hooks) const {
     const Block& block = m_blocks[layer];
-    const auto learns = [](const at::Tensor* tensor) { return tensor != nullptr && requiresGrad({*tensor}); };
+    const auto learns = [&](const at::Tensor* tensor) { return tensor != nullptr && (requiresGrad({*tensor}) || hooks.replaces(tensor)); };
     const auto learnsNorm = [&](const Norm& norm) { return learns(norm.weight) || learns(norm.bias); };
     for (const Norm* norm : {&block.attentionNorm, &block.attentionPostNorm, &block.feedForwardNorm, &block.feedForwardPostNorm})
         if (learnsNorm(*norm)) return true;
@@ -318,7 +319,7 @@ bool Decoder::isTrained(std::size_t layer, const SiteHooks& hooks) const {
     for (const int site : {block.query, block.key, block.value, block.fusedQkv, block.attentionOut, block.gate, block.up, block.gateUp, block.down}) {
         if (site < 0) continue;
         const auto index = static_cast<std::size_t>(site);
-        if (!hooks.linear(index).empty() || requiresGrad({*m_linearWeight[index], *m_linearBias[index]})) return true;
+        if (!hooks.linear(index).empty() || learns(m_linearWeight[index]) || learns(m_linearBias[index])) return true;
     }
     return !hooks.blockOutput(2 * layer).empty() || !hooks.blockOutput(2 * layer + 1).empty();
 }
@@ -335,7 +336,7 @@ at::Tensor Decoder::enter(const at::Tensor& embedded, const at::Tensor& position
     if (m_description.inputScale != 1.0) x = x * m_description.inputScale;
     if (m_projectIn >= 0) x = project(m_projectIn, x, hooks);
     if (m_positions != nullptr) x = x + at::embedding(*m_positions, positions + m_description.positionOffset).to(m_dtype);
-    if (m_embeddingNorm.weight != nullptr) x = applyNorm(m_embeddingNorm, x, {}).second;
+    if (m_embeddingNorm.weight != nullptr) x = applyNorm(m_embeddingNorm, x, {}, hooks).second;
     return x;
 }
 
@@ -358,7 +359,7 @@ nn::AttentionShape Decoder::attentionShape(std::size_t layer, std::vector<std::i
 void Decoder::runBlock(std::size_t layer, Stream& stream, const at::Tensor& wanted, const SiteHooks& hooks, const Attend& attend) const {
     const Block& block = m_blocks[layer];
     const BlockFlow flow = m_description.flow;
-    auto [residual, x] = flow == BlockFlow::PostNorm ? applyNorm({}, stream.x, stream.delta) : applyNorm(block.attentionNorm, stream.x, stream.delta);
+    auto [residual, x] = flow == BlockFlow::PostNorm ? applyNorm({}, stream.x, stream.delta, hooks) : applyNorm(block.attentionNorm, stream.x, stream.delta, hooks);
     at::Tensor attended = attend(layer, queryKeyValue(block, x, hooks));
     if (wanted.defined()) {
         // Behind the last attention no row looks at another: what nobody asks for ends here.
@@ -368,25 +369,25 @@ void Decoder::runBlock(std::size_t layer, Stream& stream, const at::Tensor& want
         if (needsInput) x = at::index_select(x, 0, wanted);
     }
     const at::Tensor out = afterNorm(block.attentionPostNorm,
-                                     throughHooks(layer, Sublayer::Attention, project(block.attentionOut, attended, hooks), residual, hooks));
+                                     throughHooks(layer, Sublayer::Attention, project(block.attentionOut, attended, hooks), residual, hooks), hooks);
     switch (flow) {
         case BlockFlow::Sequential: {
-            const auto [middle, y] = applyNorm(block.feedForwardNorm, m_description.isResidualNormed ? x : residual, out);
+            const auto [middle, y] = applyNorm(block.feedForwardNorm, m_description.isResidualNormed ? x : residual, out, hooks);
             stream.x = m_description.isResidualNormed ? y : middle;
             stream.delta = afterNorm(block.feedForwardPostNorm,
-                                     throughHooks(layer, Sublayer::FeedForward, feedForward(block, y, hooks), middle, hooks));
+                                     throughHooks(layer, Sublayer::FeedForward, feedForward(block, y, hooks), middle, hooks), hooks);
             return;
         }
         case BlockFlow::Parallel: {
-            const at::Tensor y = block.feedForwardNorm.weight == nullptr ? x : applyNorm(block.feedForwardNorm, residual, {}).second;
+            const at::Tensor y = block.feedForwardNorm.weight == nullptr ? x : applyNorm(block.feedForwardNorm, residual, {}, hooks).second;
             stream.x = residual;
             stream.delta = out + throughHooks(layer, Sublayer::FeedForward, feedForward(block, y, hooks), residual, hooks);
             return;
         }
         case BlockFlow::PostNorm: {
-            const at::Tensor y = applyNorm(block.attentionNorm, residual, out).second;
+            const at::Tensor y = applyNorm(block.attentionNorm, residual, out, hooks).second;
             const at::Tensor forward = throughHooks(layer, Sublayer::FeedForward, feedForward(block, y, hooks), y, hooks);
-            stream.x = applyNorm(block.feedForwardNorm, y, forward).second;
+            stream.x = applyNorm(block.feedForwardNorm, y, forward, hooks).second;
             stream.delta = at::Tensor();
             return;
         }
@@ -394,7 +395,7 @@ void Decoder::runBlock(std::size_t layer, Stream& stream, const at::Tensor& want
 }
 
 at::Tensor Decoder::finish(const Stream& stream, const SiteHooks& hooks) const {
-    at::Tensor h = applyNorm(m_finalNorm, stream.x, stream.delta).second;
+    at::Tensor h = applyNorm(m_finalNorm, stream.x, stream.delta, hooks).second;
     if (m_projectOut >= 0) h = project(m_projectOut, h, hooks);
     return m_description.logitScale == 1.0 ? h : h * m_description.logitScale;
 }
@@ -473,7 +474,7 @@ at::Tensor Decoder::loss(const DecoderInput& input, const at::Tensor& rows, cons
                          const SiteHooks& hooks, Activations activations) const {
     const at::Tensor h = hidden(input, rows, hooks, activations);
     if (hasHeadHooks(hooks)) return nn::logitsLoss(logits(h, hooks), labels, scale);
-    return nn::headLoss(h, *m_linearWeight.back(), *m_linearBias.back(), labels, scale, m_description.logitSoftCap);
+    return nn::headLoss(h, *m_linearWeight.back(), hooks.current(*m_linearBias.back()), labels, scale, m_description.logitSoftCap);
 }
 
 at::Tensor Decoder::attendCached(const std::array<at::Tensor, 3>& qkv, const Stream& stream, std::size_t layer, KeyValueCache& cache,

@@ -109,9 +109,9 @@ private:
     Norm normAt(const std::string& path) const;
     std::vector<Norm> queryKeyNormAt(const std::string& path, std::int64_t heads) const;
     Mixture mixtureAt(const std::string& path) const;
-    std::pair<at::Tensor, at::Tensor> applyNorm(const Norm& norm, const at::Tensor& x, const at::Tensor& delta) const;
-    at::Tensor normedHeads(const std::vector<Norm>& norms, const at::Tensor& rows) const;
-    at::Tensor afterNorm(const Norm& norm, const at::Tensor& output) const;
+    std::pair<at::Tensor, at::Tensor> applyNorm(const Norm& norm, const at::Tensor& x, const at::Tensor& delta, const SiteHooks& hooks) const;
+    at::Tensor normedHeads(const std::vector<Norm>& norms, const at::Tensor& rows, const SiteHooks& hooks) const;
+    at::Tensor afterNorm(const Norm& norm, const at::Tensor& output, const SiteHooks& hooks) const;
     at::Tensor mixed(const Mixture& mixture, const at::Tensor& x) const;
     /// One block: reads and leaves stream.x and stream.delta. `wanted`: the rows that are kept behind attention, or undefined.
     void runBlock(std::size_t layer, Stream& stream, const at::Tensor& wanted, const SiteHooks& hooks, const Attend& attend) const;

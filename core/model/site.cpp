@@ -21,6 +21,15 @@ const char* name(LinearRole role) {
     return "linear";
 }
 
+at::Tensor SiteHooks::current(const at::Tensor& parameter) const {
+    if (m_parameter.empty()) return parameter;
+    const auto found = m_parameter.find(&parameter);
+    if (found == m_parameter.end()) return parameter;
+    at::Tensor value = parameter;
+    for (ParameterHook* hook : found->second) value = hook->forward(value);
+    return value;
+}
+
 std::int64_t SiteHooks::promptLength() const {
     std::int64_t rows = 0;
     for (const InputHook* hook : m_input) rows += hook->length();

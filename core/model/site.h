@@ -120,6 +120,14 @@ public:
     virtual std::int64_t length() const = 0;
 };
 
+/// Stands for a parameter of the base: a norm's scale, the bias of a norm or of a projection. Products keep their own weights.
+class ParameterHook {
+public:
+    virtual ~ParameterHook() = default;
+    /// @param below the base's parameter, or what the hook before made of it.  @returns what this pass computes with, same shape.
+    virtual at::Tensor forward(const at::Tensor& below) = 0;
+};
+
 /// Counter-based randomness of one forward pass: a site mixes its own index into `key`, so no draw depends on another.
 struct RandomKey {
     std::uint64_t key = 0;
@@ -137,6 +145,8 @@ public:
     void addBlockOutput(std::size_t site, BlockOutputHook* hook) { m_blockOutput[site].push_back(hook); }
     void addKeyValue(KeyValueHook* hook) { m_keyValue.push_back(hook); }
     void addInput(InputHook* hook) { m_input.push_back(hook); }
+    /// `parameter`: the entry of the model's Weights, which keeps its address.
+    void addParameter(const at::Tensor* parameter, ParameterHook* hook) { m_parameter[parameter].push_back(hook); }
 
     const std::vector<LinearHook*>& linear(std::size_t site) const { return m_linear.empty() ? kNone : m_linear[site]; }
     const std::vector<BlockOutputHook*>& blockOutput(std::size_t site) const {
@@ -144,6 +154,9 @@ public:
     }
     const std::vector<KeyValueHook*>& keyValue() const { return m_keyValue; }
     const std::vector<InputHook*>& input() const { return m_input; }
+    bool replaces(const at::Tensor* parameter) const { return !m_parameter.empty() && m_parameter.contains(parameter); }
+    /// The parameter as this pass computes with it; itself without a hook.
+    at::Tensor current(const at::Tensor& parameter) const;
 
     /// Rows that prompts put before the text / keys that prefixes put before the text's keys.
     std::int64_t promptLength() const;
@@ -156,6 +169,7 @@ private:
     std::vector<std::vector<BlockOutputHook*>> m_blockOutput;
     std::vector<KeyValueHook*> m_keyValue;
     std::vector<InputHook*> m_input;
+    std::unordered_map<const at::Tensor*, std::vector<ParameterHook*>> m_parameter;
 };
 
 }  // namespace luthier

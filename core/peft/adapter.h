@@ -23,6 +23,7 @@ struct TrainedParameter {
     std::string name;   ///< unique in the adapter; the name in checkpoints
     at::Tensor tensor;  ///< float32 leaf that takes a gradient
     std::string part;   ///< last part of the module it belongs to ("q_proj"), for counts by part
+    double rateFactor = 1;  ///< its learning rate over the run's (LoRA+)
 };
 
 struct NamedTensor {

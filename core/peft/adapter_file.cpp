@@ -25,7 +25,7 @@ const std::set<std::string>& harmlessKeys() {
         "peft_type", "task_type", "auto_mapping", "base_model_name_or_path", "inference_mode", "revision", "peft_version",
         "fan_in_fan_out", "megatron_core", "layers_pattern", "init_ia3_weights", "tokenizer_name_or_path", "tokenizer_kwargs",
         "token_dim", "num_layers", "num_attention_heads", "num_transformer_submodules", "runtime_config", "eva_config",
-        "corda_config", "lora_ga_config", "loftq_config", "qalora_group_size", "projection_prng_key", "ensure_weight_tying", "init_weights"};
+        "corda_config", "lora_ga_config", "loftq_config", "qalora_group_size", "projection_prng_key", "ensure_weight_tying", "init_weights", "encoder_dropout"};
     return keys;
 }
 
@@ -51,10 +51,20 @@ Result<Json> peftSettings(const Json& config, const Method& method, const std::s
             return Problem{"adapter_feature", file + " was started with init_lora_weights \"" + init + "\", which changes the base model.",
                            "Convert it to plain LoRA with PEFT's path_initial_model_for_weight_conversion.", "init_lora_weights"};
     }
-    // Rows of a trained prefix or prompt come from the file: nothing is to be projected or looked up.
-    if (settings.contains("prefix_projection")) settings["prefix_projection"] = false;
-    if (settings.contains("prompt_tuning_init")) settings["prompt_tuning_init"] = "RANDOM";
     return settings;
+}
+
+/// How a BitFit run is written for PEFT (methods/bitfit.cpp).
+bool isBitFit(const Json& config) {
+    const Json targets = config.value("target_modules", Json());
+    return config.value("peft_type", Json()) == "LORA" && config.value("bias", Json()) == "all" && config.value("r", Json()) == 1 && targets.is_array() && targets.size() == 1;
+}
+
+std::string knownPeftTypes() {
+    std::string text;
+    for (const Method& method : methods())
+        if (!method.peftType.empty() && text.find(method.peftType) == std::string::npos) text += (text.empty() ? "" : ", ") + method.peftType;
+    return text;
 }
 
 /// The `config` object of the adapters library as our settings.
@@ -120,11 +130,11 @@ Result<AdapterFolder> readAdapterFolder(const fs::path& folder) {
         settings = *read;
     } else {
         const std::string type = config->contains("peft_type") && (*config)["peft_type"].is_string() ? (*config)["peft_type"].get<std::string>() : "";
-        result.method = findPeftMethod(type);
+        result.method = isBitFit(*config) ? findMethod("bitfit") : findPeftMethod(type);
         if (result.method == nullptr)
             return Problem{"adapter_method", file.string() + ": peft_type is " + (type.empty() ? "missing" : "\"" + type + "\", which Luthier does not know yet") + ".",
-                           "Known: LORA, IA3, PREFIX_TUNING, PROMPT_TUNING.", "peft_type"};
-        Result<Json> read = peftSettings(*config, *result.method, file.string());
+                           "Known: " + knownPeftTypes() + ".", "peft_type"};
+        Result<Json> read = result.method->type == "bitfit" ? Result<Json>(Json::object()) : peftSettings(*config, *result.method, file.string());
         if (!read) return read.problems();
         settings = *read;
     }
@@ -160,7 +170,10 @@ Result<TensorMap> readTensors(const fs::path& file) {
 Result<std::shared_ptr<Adapter>> openAdapter(const fs::path& path, Decoder& model) {
     Result<AdapterFolder> folder = readAdapterFolder(path);
     if (!folder) return folder.problems();
-    Result<std::shared_ptr<Adapter>> adapter = folder->method->create({model, folder->settings, 0, {}});
+    // All values come from the file: nothing is to be drawn, projected or looked up.
+    Json settings = folder->settings;
+    settings["init_from"] = path.string();
+    Result<std::shared_ptr<Adapter>> adapter = folder->method->create({model, settings, 0, {}});
     if (!adapter) return adapter;
     Result<TensorMap> tensors = tensorsOf(*folder);
     if (!tensors) return tensors.problems();
@@ -176,7 +189,8 @@ Result<std::shared_ptr<Adapter>> openAdapter(const fs::path& path, Decoder& mode
 Result<void> loadInto(Adapter& adapter, const fs::path& path) {
     Result<AdapterFolder> folder = readAdapterFolder(path);
     if (!folder) return folder.problems();
-    if (folder->method->type != adapter.method())
+    const auto kindOf = [](const std::string& type) { return type == "p_tuning_v2" ? "prefix_tuning" : type; };  // one file format
+    if (kindOf(folder->method->type) != kindOf(adapter.method()))
         return Problem{"adapter_method", path.string() + " holds a " + folder->method->type + " adapter, but the run trains " + adapter.method() + ".",
                        "Set method.type to \"" + folder->method->type + "\".", "method.init_from"};
     Result<TensorMap> tensors = tensorsOf(*folder);

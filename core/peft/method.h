@@ -50,6 +50,13 @@ Method ia3Method();
 Method prefixTuningMethod();
 Method promptTuningMethod();
 Method bottleneckMethod();
+Method lnTuningMethod();
+Method bitfitMethod();
+Method pTuningMethod();
+Method pTuningV2Method();
+Method lohaMethod();
+Method lokrMethod();
+Method veraMethod();
 
 /// A seed for the tensor `name`, independent of every other tensor's.
 std::uint64_t tensorSeed(std::uint64_t seed, const std::string& name);

@@ -8,8 +8,8 @@
 namespace luthier {
 
 const std::vector<Method>& methods() {
-    static const std::vector<Method> list{fullMethod(), freezeMethod(),       loraMethod(),         ia3Method(),
-                                          bottleneckMethod(), prefixTuningMethod(), promptTuningMethod()};
+    static const std::vector<Method> list{fullMethod(), freezeMethod(), bitfitMethod(), lnTuningMethod(), loraMethod(), lohaMethod(), lokrMethod(), veraMethod(),
+                                          ia3Method(), bottleneckMethod(), prefixTuningMethod(), pTuningV2Method(), pTuningMethod(), promptTuningMethod()};
     return list;
 }
 

@@ -102,6 +102,7 @@ std::string lastName(const std::string& path) {
 std::vector<std::string> defaultTargets(const std::string& peftType, const std::string& family) {
     const auto found = table().find(family);
     if (found == table().end()) return {};
+    if (peftType == "VERA" && family == "phi") return {"q_proj", "v_proj"};
     return peftType == "IA3" ? found->second.ia3 : found->second.lora;
 }
 

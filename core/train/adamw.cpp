@@ -8,6 +8,7 @@
 #include <ATen/ops/zeros_like.h>
 
 #include <cmath>
+#include <map>
 
 namespace luthier {
 
@@ -21,20 +22,24 @@ AdamW::AdamW(const std::vector<TrainedParameter>& parameters, AdamWSettings sett
 
 void AdamW::step(double learningRate) {
     const at::NoGradGuard guard;
-    std::vector<at::Tensor> values, gradients, first, second, steps;
+    struct Group {
+        std::vector<at::Tensor> values, gradients, first, second, steps;
+    };
+    std::map<double, Group> groups;  // by rateFactor
     for (std::size_t i = 0; i < m_parameters.size(); ++i) {
         const at::Tensor& gradient = m_parameters[i].tensor.grad();
         if (!gradient.defined()) continue;
         m_steps[i].add_(1);
-        values.push_back(m_parameters[i].tensor);
-        gradients.push_back(gradient.contiguous());
-        first.push_back(m_first[i]);
-        second.push_back(m_second[i]);
-        steps.push_back(m_steps[i]);
+        Group& group = groups[m_parameters[i].rateFactor];
+        group.values.push_back(m_parameters[i].tensor);
+        group.gradients.push_back(gradient.contiguous());
+        group.first.push_back(m_first[i]);
+        group.second.push_back(m_second[i]);
+        group.steps.push_back(m_steps[i]);
     }
-    if (values.empty()) return;
-    at::_fused_adamw_(values, gradients, first, second, {}, steps, learningRate, m_settings.beta1, m_settings.beta2,
-                      m_settings.weightDecay, m_settings.epsilon, false, false);
+    for (auto& [factor, group] : groups)
+        at::_fused_adamw_(group.values, group.gradients, group.first, group.second, {}, group.steps, learningRate * factor, m_settings.beta1,
+                          m_settings.beta2, m_settings.weightDecay, m_settings.epsilon, false, false);
 }
 
 void AdamW::clearGradients() {

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <set>
 #include <thread>
 
 namespace luthier {
@@ -39,7 +40,8 @@ std::int64_t keptPerToken(const DecoderDescription& d, const std::string& method
     const std::int64_t key = d.keyValueHeads * d.headSize;
     std::int64_t values = 2 * d.hidden + 2 * query + 2 * key + d.heads;               // both norms; q, k, v, output, log-sums
     values += (d.feedForward == FeedForwardKind::Gated ? 2 : 1) * d.intermediate;      // gate and up, or the activation's input
-    const bool keepsInputs = method == "lora" || method == "full" || method == "freeze";
+    static const std::set<std::string> withInputs{"lora", "loha", "lokr", "vera", "full", "freeze"};
+    const bool keepsInputs = withInputs.contains(method);
     if (keepsInputs) values += 2 * d.hidden + query + d.intermediate;                  // inputs of the projections
     return values;
 }

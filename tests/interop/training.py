@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Methods against peft: runs started from an adapter that peft saved follow peft's loss and end in its tensors; exports load in peft."""
+"""Methods against peft: runs started from an adapter that peft saved follow peft's loss and end in its tensors; exports load in peft.
+`training.py PART` runs the methods whose name holds PART."""
+import sys
 from pathlib import Path
 
 import torch
-from peft import IA3Config, LoraConfig, PeftModel, PrefixTuningConfig, PromptTuningConfig, get_peft_model
+from peft import (IA3Config, LNTuningConfig, LoHaConfig, LoKrConfig, LoraConfig, PeftModel, PrefixTuningConfig, PromptTuningConfig, VeraConfig,
+                  get_peft_model)
 from safetensors.torch import load_file
 
 from common import (check, engine, finish, gpt2, llama, logits_of, losses, random_rows, reference_losses, score, temporary, train, worst)
 
 STEPS = 20
+PART = sys.argv[1] if len(sys.argv) > 1 else ""
 BOTH = {"llama": llama, "gpt2": gpt2}
 
 
@@ -19,8 +23,18 @@ def peft_configs(family):
     yield "lora", LoraConfig(r=4, lora_alpha=8, target_modules=qkv, **common), dict(type="lora", r=4, lora_alpha=8, target_modules=qkv)
     yield "lora everywhere, rslora, rank_pattern", LoraConfig(r=4, lora_alpha=8, target_modules=everything, use_rslora=True, rank_pattern={everything[0]: 6}, **common), \
         dict(type="lora", r=4, lora_alpha=8, target_modules=everything, use_rslora=True, rank_pattern={everything[0]: 6})
+    yield "lora with dora", LoraConfig(r=4, lora_alpha=8, target_modules=everything, use_dora=True, **common), \
+        dict(type="lora", r=4, lora_alpha=8, target_modules=everything, use_dora=True)
     yield "ia3", IA3Config(**common), dict(type="ia3")
+    yield "ln_tuning", LNTuningConfig(**common), dict(type="ln_tuning")
+    yield "vera", VeraConfig(r=8, target_modules=everything, projection_prng_key=3, d_initial=0.3, **common), dict(type="vera", r=8, target_modules=everything, projection_prng_key=3)
+    yield "vera without its projections", VeraConfig(r=8, target_modules=qkv, save_projection=False, **common), dict(type="vera", r=8, target_modules=qkv, save_projection=False)
+    if family != "gpt2":  # peft's LoHa and LoKr do not take GPT-2's Conv1D
+        yield "loha", LoHaConfig(r=4, alpha=6, target_modules=everything, **common), dict(type="loha", r=4, alpha=6, target_modules=everything)
+        for label, more in {"": {}, " decomposed": dict(decompose_both=True, decompose_factor=16)}.items():
+            yield f"lokr{label}", LoKrConfig(r=2, alpha=3, target_modules=everything, **more, **common), dict(type="lokr", r=2, alpha=3, target_modules=everything, **more)
     yield "prefix_tuning", PrefixTuningConfig(num_virtual_tokens=5, **common), dict(type="prefix_tuning", num_virtual_tokens=5)
+    yield "p_tuning_v2", PrefixTuningConfig(num_virtual_tokens=4, **common), dict(type="p_tuning_v2", num_virtual_tokens=4)
     yield "prompt_tuning", PromptTuningConfig(num_virtual_tokens=5, **common), dict(type="prompt_tuning", num_virtual_tokens=5)
 
 
@@ -48,6 +62,8 @@ with temporary() as base:
         model_folder = base / family
         make().save_pretrained(model_folder)
         for name, config, method in peft_configs(family):
+            if PART not in name:
+                continue
             label = f"{family} {name}"
             folder = base / label.replace(" ", "-").replace(",", "")
             model = shaken(get_peft_model(make(), config))
@@ -64,13 +80,15 @@ with temporary() as base:
             ours = score(model_folder, rows[:3], folder, folder / "export")
             figure = max((logits_of(loaded, row) - mine).abs().max().item() for row, mine in zip(rows, ours))
             check(f"export loads in peft with equal logits ({label})", figure < 1e-4 and not missing, f"max difference {figure:.1e}")
-            if name.startswith(("lora", "ia3")):
+            if not name.startswith(("prefix", "prompt", "p_tuning")):
                 engine("merge", model_folder, "--adapter", folder / "export", "--out", folder / "merged")
                 merged = loaded.merge_and_unload().state_dict()
                 files = load_file(folder / "merged" / "model.safetensors")
                 figure = max((files[k] - merged[k]).abs().max().item() for k in files)
                 check(f"merge equals merge_and_unload ({label})", figure < 1e-5, f"max difference {figure:.1e}")
 
+        if PART:
+            continue
         model = make()
         expected = reference_losses(model, rows, STEPS, batch=2, accumulation=2, lr=1e-3)
         actual, run = train(base / f"{family}-full", model_folder, dict(type="full"), rows, STEPS, batch=2, accumulation=2, lr=1e-3)

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // LoRA (Hu et al. 2021, arXiv 2106.09685): y = W x + b + s B A dropout(x), A [R, in], B [out, R], s = alpha / R, or
 // alpha / sqrt(R) with use_rslora (Kalajdzievski 2023). File format: PEFT's, `lora_A.weight`, `lora_B.weight` (methods.md 5).
+//   DoRA (Liu et al. 2024, arXiv 2402.09353): y = m / c (W x + s B A x) + b, c_i = |W_i + s (B A)_i|, a constant in the backward
+//     pass; m [out] starts at |W_i + s (B A)_i|. File: `lora_magnitude_vector`.
+//   LoRA+ (Hayou et al. 2024, arXiv 2402.12354): B and m learn with a rate of their own.
 #include "peft/method.h"
 #include "peft/targets.h"
 
@@ -8,6 +11,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 
@@ -17,37 +21,80 @@ namespace luthier {
 
 namespace {
 
+/// What a layer trains.
+struct LoraTensors {
+    at::Tensor A;          // [R, in] f32
+    at::Tensor B;          // [out, R] f32
+    at::Tensor magnitude;  // DoRA's m [out] f32, or undefined
+};
+
 class LoraLayer final : public LinearHook {
 public:
-    LoraLayer(LinearSite site, at::Tensor A, at::Tensor B, double scale, double dropout)
-        : m_site(std::move(site)), m_A(std::move(A)), m_B(std::move(B)), m_scale(scale), m_dropout(dropout) {}
+    /// `weight`: the layer's W as stored, which outlives this.
+    LoraLayer(LinearSite site, const at::Tensor& weight, LoraTensors tensors, double scale, double dropout)
+        : m_site(std::move(site)), m_weightOfBase(weight), m_tensors(std::move(tensors)), m_scale(scale), m_dropout(dropout) {}
 
     at::Tensor forward(const at::Tensor& x, const Projection& base) override {
-        const double scale = m_scale * m_weight;
         const bool drops = m_dropout > 0 && m_random.isTraining;
+        if (m_tensors.magnitude.defined()) return directed(x, base, drops);
+        const double scale = m_scale * m_weight;
         const LinearWeights* plain = base.plain();
         if (plain != nullptr && !drops && !plain->weight.requires_grad())
-            return nn::loraLinear(x, plain->weight, plain->bias, plain->isConv1D ? nn::WeightLayout::InOut : nn::WeightLayout::OutIn,
-                                  m_A, m_B, scale);
-        const at::Tensor wide = (drops ? dropped(x) : x).to(at::kFloat);
-        const at::Tensor delta = at::mm(at::mm(wide, m_A.t()), m_B.t()) * scale;
-        return base(x) + delta.to(x.scalar_type());
+            return nn::loraLinear(x, plain->weight, plain->bias, layout(), m_tensors.A, m_tensors.B, scale);
+        return base(x) + (lowRank(drops ? dropped(x) : x) * scale).to(x.scalar_type());
     }
 
-    /// s B A in the layout of the base weight.
+    /// What merging adds to the base weight, in its layout.
     at::Tensor deltaWeight() const {
         const at::NoGradGuard guard;
-        const at::Tensor delta = at::mm(m_B, m_A) * (m_scale * m_weight);
+        at::Tensor delta = at::mm(m_tensors.B, m_tensors.A) * m_scale;
+        if (m_tensors.magnitude.defined()) {
+            const at::Tensor W = weightOutIn();
+            delta = (W + delta) * (m_tensors.magnitude / rowNorms(W + delta)).unsqueeze(1) - W;
+        }
+        delta = delta * m_weight;
         return m_site.isConv1D ? delta.t() : delta;
     }
 
+    /// m = |W_i + s (B A)_i|.
+    void startMagnitude() {
+        const at::NoGradGuard guard;
+        m_tensors.magnitude = leaf(rowNorms(weightOutIn() + at::mm(m_tensors.B, m_tensors.A) * m_scale));
+    }
+
     const LinearSite& site() const { return m_site; }
-    const at::Tensor& A() const { return m_A; }
-    const at::Tensor& B() const { return m_B; }
+    const LoraTensors& tensors() const { return m_tensors; }
     void setWeight(double weight) { m_weight = weight; }
     void setRandom(const RandomKey& random) { m_random = random; }
 
 private:
+    nn::WeightLayout layout() const { return m_site.isConv1D ? nn::WeightLayout::InOut : nn::WeightLayout::OutIn; }
+    at::Tensor weightOutIn() const { return (m_site.isConv1D ? m_weightOfBase.t() : m_weightOfBase).to(at::kFloat); }
+    static at::Tensor rowNorms(const at::Tensor& W) { return at::linalg_vector_norm(W, 2, {1}); }
+
+    /// B A x, [N, out] f32
+    at::Tensor lowRank(const at::Tensor& x) const { return at::mm(at::mm(x.to(at::kFloat), m_tensors.A.t()), m_tensors.B.t()); }
+
+    /// DoRA. Dropout acts on both terms, and on nothing that other adapters see.
+    at::Tensor directed(const at::Tensor& x, const Projection& base, bool drops) const {
+        at::Tensor c;
+        {
+            const at::NoGradGuard guard;
+            c = rowNorms(weightOutIn() + at::mm(m_tensors.B, m_tensors.A) * m_scale);
+        }
+        const at::Tensor ratio = m_tensors.magnitude / c;  // [out]
+        const LinearWeights* plain = base.plain();
+        if (plain != nullptr && !drops && m_weight == 1) {
+            const at::Tensor direction = nn::loraLinear(x, m_weightOfBase, {}, layout(), m_tensors.A, m_tensors.B, m_scale);
+            const at::Tensor y = direction.to(at::kFloat) * ratio;
+            return (plain->bias.defined() ? y + plain->bias.to(at::kFloat) : y).to(x.scalar_type());
+        }
+        const at::Tensor in = drops ? dropped(x) : x;
+        const at::Tensor direction = nn::linear(in, m_weightOfBase, {}, layout()).to(at::kFloat);
+        const at::Tensor delta = (ratio - 1) * direction + ratio * (lowRank(in) * m_scale);
+        return base(x) + (delta * m_weight).to(x.scalar_type());
+    }
+
     /// Inverted dropout; the mask depends on (seed, step, micro-step, layer) alone.
     at::Tensor dropped(const at::Tensor& x) const {
         const at::NoGradGuard guard;
@@ -59,8 +106,8 @@ private:
     }
 
     LinearSite m_site;
-    at::Tensor m_A;  // [R, in] f32
-    at::Tensor m_B;  // [out, R] f32
+    const at::Tensor& m_weightOfBase;
+    LoraTensors m_tensors;
     double m_scale;
     double m_dropout;
     double m_weight = 1;
@@ -82,8 +129,11 @@ public:
         std::vector<TrainedParameter> all;
         for (const auto& layer : m_layers) {
             const std::string& path = layer->site().path;
-            all.push_back({path + ".lora_A.weight", layer->A(), lastName(path)});
-            all.push_back({path + ".lora_B.weight", layer->B(), lastName(path)});
+            const double ratio = m_settings.at("loraplus_lr_ratio");
+            all.push_back({path + ".lora_A.weight", layer->tensors().A, lastName(path)});
+            all.push_back({path + ".lora_B.weight", layer->tensors().B, lastName(path), ratio});
+            if (layer->tensors().magnitude.defined())
+                all.push_back({path + ".lora_magnitude_vector", layer->tensors().magnitude, lastName(path), ratio});
         }
         return all;
     }
@@ -103,8 +153,12 @@ public:
 
     std::vector<NamedTensor> fileTensors() const override {
         std::vector<NamedTensor> tensors;
-        for (const TrainedParameter& parameter : parameters())
-            tensors.push_back({"base_model.model." + parameter.name, parameter.tensor});
+        for (const auto& layer : m_layers) {
+            const std::string path = "base_model.model." + layer->site().path;
+            tensors.push_back({path + ".lora_A.weight", layer->tensors().A});
+            tensors.push_back({path + ".lora_B.weight", layer->tensors().B});
+            if (layer->tensors().magnitude.defined()) tensors.push_back({path + ".lora_magnitude_vector", layer->tensors().magnitude});
+        }
         return tensors;
     }
 
@@ -112,6 +166,7 @@ public:
         Json config{{"peft_type", "LORA"}, {"r", m_settings.at("r")}, {"lora_alpha", m_settings.at("lora_alpha")},
                     {"target_modules", m_targets}, {"lora_dropout", m_settings.at("lora_dropout")}, {"bias", "none"}};
         if (m_settings.at("use_rslora") == true) config["use_rslora"] = true;
+        if (m_settings.at("use_dora") == true) config["use_dora"] = true;
         if (!m_layers.empty() && m_layers.front()->site().isConv1D) config["fan_in_fan_out"] = true;
         for (const char* key : {"rank_pattern", "alpha_pattern"})
             if (!m_settings.at(key).empty()) config[key] = m_settings.at(key);
@@ -163,7 +218,10 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
         const at::Tensor B = init == false ? uniformTensor({site.out, R}, 1.0 / std::sqrt(static_cast<double>(R)),
                                                            tensorSeed(context.seed, site.path + ".lora_B"), device)
                                            : at::zeros({site.out, R}, A.options());
-        adapter->add(index, std::make_unique<LoraLayer>(site, leaf(A), leaf(B), scale, settings.at("lora_dropout").get<double>()));
+        const at::Tensor& weight = context.model.weights().at(site.path + ".weight");
+        auto layer = std::make_unique<LoraLayer>(site, weight, LoraTensors{leaf(A), leaf(B), {}}, scale, settings.at("lora_dropout").get<double>());
+        if (settings.at("use_dora") == true) layer->startMagnitude();
+        adapter->add(index, std::move(layer));
     }
     return std::shared_ptr<Adapter>(adapter);
 }
@@ -193,6 +251,11 @@ Method loraMethod() {
     init.choices = {"gaussian"};
     init.isUsual = false;
     Setting rslora{"use_rslora", SettingType::Boolean, false, "rsLoRA", "Scale by alpha / sqrt(rank), which keeps high ranks stable."};
+    Setting dora{"use_dora", SettingType::Boolean, false, "DoRA", "Learn the length of every weight row apart from its direction."};
+    Setting plus{"loraplus_lr_ratio", SettingType::Real, 1.0, "LoRA+ ratio", "Learning rate of B over that of A; LoRA+ suggests 16."};
+    plus.minimum = 0;
+    plus.minimumExclusive = true;
+    plus.isUsual = false;
     Setting rankPattern{"rank_pattern", SettingType::NumberMap, Json::object(), "Rank by module", "Ranks of single modules, by regular expression."};
     rankPattern.isUsual = false;
     Setting alphaPattern{"alpha_pattern", SettingType::NumberMap, Json::object(), "Alpha by module", "Alphas of single modules, by regular expression."};
@@ -200,7 +263,7 @@ Method loraMethod() {
     Setting initFrom{"init_from", SettingType::Path, nullptr, "Continue from", "An adapter folder in PEFT format."};
     initFrom.isUsual = false;
     initFrom.isNullable = true;
-    method.schema = {"lora", {rank, alpha, dropout, targets, rslora, init, excluded, layers, rankPattern, alphaPattern, initFrom}};
+    method.schema = {"lora", {rank, alpha, dropout, targets, rslora, dora, init, plus, excluded, layers, rankPattern, alphaPattern, initFrom}};
     return method;
 }
 

@@ -3,6 +3,7 @@
 // prefix_projection they come from a two-layer MLP over a small embedding, P = W2 tanh(W1 e + b1) + b2, which is dropped after
 // training. File: PEFT's `prompt_embeddings` [n, 2 L t], t = key-value heads x head size; slice 2l is the key of layer l, slice
 // 2l + 1 its value, each split into heads (methods.md 12.3). Keys are not rotated.
+// P-tuning v2 (Liu et al. 2021, arXiv 2110.07602) is the same prefix trained without the MLP, in the same file.
 #include "peft/method.h"
 
 #include <ATen/TensorOperators.h>
@@ -18,7 +19,8 @@ namespace {
 
 class PrefixAdapter final : public Adapter, public KeyValueHook {
 public:
-    PrefixAdapter(const ModelSites& sites, std::int64_t n) : m_sites(sites), m_n(n), m_width(sites.keyValueHeads * sites.headSize) {}
+    PrefixAdapter(std::string method, const ModelSites& sites, std::int64_t n)
+        : m_method(std::move(method)), m_sites(sites), m_n(n), m_width(sites.keyValueHeads * sites.headSize) {}
 
     std::int64_t rowWidth() const { return 2 * m_sites.layers * m_width; }
 
@@ -29,7 +31,7 @@ public:
         m_isProjected = true;
     }
 
-    std::string method() const override { return "prefix_tuning"; }
+    std::string method() const override { return m_method; }
 
     std::vector<TrainedParameter> parameters() const override {
         std::vector<TrainedParameter> all{{"embedding.weight", m_embedding, "prefix"}};
@@ -78,6 +80,7 @@ private:
         return at::addmm(m_mlp[3], inner, m_mlp[2].t());                                     // [n, 2 L t]
     }
 
+    std::string m_method;
     ModelSites m_sites;
     std::int64_t m_n;
     std::int64_t m_width;
@@ -87,23 +90,35 @@ private:
     at::Tensor m_rows;                   // [n, 2 L t] of this pass
 };
 
+at::Tensor start(const MethodContext& context, at::IntArrayRef shape) {
+    return leaf(normalTensor(shape, 1.0, tensorSeed(context.seed, "prefix.embedding"), context.model.device()));
+}
+
+/// Rows that are trained themselves.
+std::shared_ptr<PrefixAdapter> direct(const char* method, const MethodContext& context) {
+    const auto n = context.settings.at("num_virtual_tokens").get<std::int64_t>();
+    auto adapter = std::make_shared<PrefixAdapter>(method, context.model.sites(), n);
+    adapter->setDirect(start(context, {n, adapter->rowWidth()}));
+    return adapter;
+}
+
+Result<std::shared_ptr<Adapter>> createDeep(const MethodContext& context) { return std::shared_ptr<Adapter>(direct("p_tuning_v2", context)); }
+
 Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
     const auto n = settings.at("num_virtual_tokens").get<std::int64_t>();
-    auto adapter = std::make_shared<PrefixAdapter>(sites, n);
+    // A file holds the rows themselves, so a run that continues from one has nothing to project.
+    if (settings.at("prefix_projection") == false || !settings.at("init_from").is_null())
+        return std::shared_ptr<Adapter>(direct("prefix_tuning", context));
+    auto adapter = std::make_shared<PrefixAdapter>("prefix_tuning", sites, n);
     const at::Device& device = context.model.device();
     const auto seed = [&](const char* name) { return tensorSeed(context.seed, std::string("prefix.") + name); };
-    // A file holds the rows themselves, so a run that continues from one has nothing to project.
-    if (settings.at("prefix_projection") == false || !settings.at("init_from").is_null()) {
-        adapter->setDirect(leaf(normalTensor({n, adapter->rowWidth()}, 1.0, seed("embedding"), device)));
-        return std::shared_ptr<Adapter>(adapter);
-    }
     const std::int64_t t = sites.keyValueHeads * sites.headSize;
     const std::int64_t E = settings.at("encoder_hidden_size").is_null() ? t : settings.at("encoder_hidden_size").get<std::int64_t>();
     const double first = 1.0 / std::sqrt(static_cast<double>(t));
     const double second = 1.0 / std::sqrt(static_cast<double>(E));
-    adapter->setProjected(leaf(normalTensor({n, t}, 1.0, seed("embedding"), device)),
+    adapter->setProjected(start(context, {n, t}),
                           {leaf(uniformTensor({E, t}, first, seed("w1"), device)), leaf(uniformTensor({E}, first, seed("b1"), device)),
                            leaf(uniformTensor({adapter->rowWidth(), E}, second, seed("w2"), device)),
                            leaf(uniformTensor({adapter->rowWidth()}, second, seed("b2"), device))});
@@ -112,12 +127,27 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
 
 }  // namespace
 
-Method prefixTuningMethod() {
-    Method method{"prefix_tuning", "Prefix tuning", "Add virtual tokens", "Learned keys and values in every layer.", "PREFIX_TUNING", false, {}, &create};
+namespace {
+
+Setting lengthSetting() {
     Setting count{"num_virtual_tokens", SettingType::Integer, 20, "Virtual tokens", "Length of the prefix."};
     count.minimum = 1;
     count.maximum = 4096;
     count.unit = "tokens";
+    return count;
+}
+
+Setting initFromSetting() {
+    Setting initFrom{"init_from", SettingType::Path, nullptr, "Continue from", "An adapter folder in PEFT format."};
+    initFrom.isUsual = false;
+    initFrom.isNullable = true;
+    return initFrom;
+}
+
+}  // namespace
+
+Method prefixTuningMethod() {
+    Method method{"prefix_tuning", "Prefix tuning", "Add virtual tokens", "Learned keys and values in every layer.", "PREFIX_TUNING", false, {}, &create};
     Setting projection{"prefix_projection", SettingType::Boolean, false, "Through an MLP", "Train the prefix through a two-layer network that is dropped afterwards."};
     Setting hidden{"encoder_hidden_size", SettingType::Integer, nullptr, "MLP width", "Hidden size of that network; empty: the size of a key."};
     hidden.minimum = 1;
@@ -125,10 +155,13 @@ Method prefixTuningMethod() {
     hidden.isNullable = true;
     hidden.isUsual = false;
     hidden.appliesWhen = {"prefix_projection", {true}};
-    Setting initFrom{"init_from", SettingType::Path, nullptr, "Continue from", "An adapter folder in PEFT format."};
-    initFrom.isUsual = false;
-    initFrom.isNullable = true;
-    method.schema = {"prefix_tuning", {count, projection, hidden, initFrom}};
+    method.schema = {"prefix_tuning", {lengthSetting(), projection, hidden, initFromSetting()}};
+    return method;
+}
+
+Method pTuningV2Method() {
+    Method method{"p_tuning_v2", "P-tuning v2", "Add virtual tokens", "A learned prefix in every layer, trained directly.", "PREFIX_TUNING", false, {}, &createDeep};
+    method.schema = {"p_tuning_v2", {lengthSetting(), initFromSetting()}};
     return method;
 }
 

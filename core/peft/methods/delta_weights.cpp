@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "peft/methods/delta_weights.h"
+
+#include "peft/targets.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/mm.h>
+
+#include <cmath>
+
+namespace luthier {
+
+at::Tensor DeltaLayer::forward(const at::Tensor& x, const Projection& base) {
+    return base(x) + (applied(x.to(at::kFloat)) * m_weight).to(x.scalar_type());
+}
+
+at::Tensor DeltaLayer::applied(const at::Tensor& x) const { return at::mm(x, delta().t()); }
+
+std::vector<TrainedParameter> DeltaAdapter::parameters() const {
+    std::vector<TrainedParameter> all;
+    for (const auto& layer : m_layers)
+        for (const NamedTensor& tensor : layer->tensors()) all.push_back({layer->site().path + "." + tensor.name, tensor.tensor, lastName(layer->site().path)});
+    return all;
+}
+
+void DeltaAdapter::install(SiteHooks& hooks) {
+    for (std::size_t i = 0; i < m_layers.size(); ++i) hooks.addLinear(m_sites[i], m_layers[i].get());
+}
+
+Result<void> DeltaAdapter::setWeight(double weight) {
+    for (const auto& layer : m_layers) layer->setWeight(weight);
+    return {};
+}
+
+std::vector<NamedTensor> DeltaAdapter::fileTensors() const {
+    std::vector<NamedTensor> tensors = m_shared;
+    for (const TrainedParameter& parameter : parameters()) tensors.push_back({"base_model.model." + parameter.name, parameter.tensor});
+    return tensors;
+}
+
+Result<void> DeltaAdapter::merge(Decoder& model) {
+    const at::NoGradGuard guard;
+    for (const auto& layer : m_layers) {
+        const std::string name = layer->site().path + ".weight";
+        const at::Tensor& weight = model.weights().at(name);
+        const at::Tensor delta = layer->delta() * layer->weight();
+        model.weights().assign(name, weight.to(at::kFloat) + (layer->site().isConv1D ? delta.t() : delta));
+    }
+    return {};
+}
+
+Result<std::vector<std::size_t>> targetsOf(const MethodContext& context, const std::string& peftType) {
+    const Json& settings = context.settings;
+    return matchLinears(context.model.sites(), settings.at("target_modules"), settings.at("exclude_modules"), settings.at("layers_to_transform"), peftType);
+}
+
+Result<void> refuseConv1D(const ModelSites& sites, const std::vector<std::size_t>& matched, const std::string& method) {
+    for (const std::size_t index : matched)
+        if (sites.linears[index].isConv1D)
+            return Problem{"unsupported_layer", sites.linears[index].path + " stores its weight transposed (Conv1D); PEFT's " + method + " does not take such layers.",
+                           "Use lora, vera or another method for " + sites.family + ".", "method.target_modules", ExitCode::BadUsage};
+    return {};
+}
+
+std::vector<Setting> targetSettings() {
+    Setting targets{"target_modules", SettingType::Names, nullptr, "Target modules", "Layers that get an adapter; empty: PEFT's default for the family."};
+    targets.isNullable = true;
+    Setting excluded{"exclude_modules", SettingType::Names, nullptr, "Excluded modules", "Layers left out though they match."};
+    excluded.isUsual = false;
+    excluded.isNullable = true;
+    Setting layers{"layers_to_transform", SettingType::Integers, nullptr, "Layers", "Blocks that get an adapter; empty: all."};
+    layers.isUsual = false;
+    layers.isNullable = true;
+    Setting initFrom{"init_from", SettingType::Path, nullptr, "Continue from", "An adapter folder in PEFT format."};
+    initFrom.isUsual = false;
+    initFrom.isNullable = true;
+    return {targets, excluded, layers, initFrom};
+}
+
+Setting rankSetting(std::int64_t value) {
+    Setting rank{"r", SettingType::Integer, value, "Rank", "Width of the small matrices. More learns more and costs in proportion."};
+    rank.minimum = 1;
+    rank.maximum = 8192;
+    return rank;
+}
+
+Setting alphaSetting() {
+    Setting alpha{"alpha", SettingType::Real, 8, "Alpha", "Strength of the adapter: its output is scaled by alpha / rank."};
+    alpha.minimum = 0;
+    alpha.minimumExclusive = true;
+    return alpha;
+}
+
+at::Tensor kaimingTensor(at::IntArrayRef shape, std::uint64_t seed, const at::Device& device) {
+    return uniformTensor(shape, 1.0 / std::sqrt(static_cast<double>(shape[1])), seed, device);
+}
+
+}  // namespace luthier

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// LoHa (Hyeon-Woo et al. 2021, FedPara, arXiv 2108.06098; LyCORIS): delta = alpha / R (W1a W1b) (.) (W2a W2b), a product element by
+// element of two matrices of rank R, itself of rank up to R^2. W1a, W2a [out, R], W1b, W2b [R, in]; W2b starts at zero.
+// File: PEFT's `hada_w1_a`, `hada_w1_b`, `hada_w2_a`, `hada_w2_b` (methods.md 8).
+#include "peft/methods/delta_weights.h"
+#include "peft/targets.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/zeros.h>
+
+namespace luthier {
+
+namespace {
+
+class LohaLayer final : public DeltaLayer {
+public:
+    LohaLayer(LinearSite site, std::vector<NamedTensor> tensors, double scale) : DeltaLayer(std::move(site), std::move(tensors)), m_scale(scale) {}
+    at::Tensor delta() const override { return at::mm(tensor(0), tensor(1)) * at::mm(tensor(2), tensor(3)) * m_scale; }
+
+private:
+    double m_scale;
+};
+
+Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
+    const Json& settings = context.settings;
+    const ModelSites& sites = context.model.sites();
+    Result<std::vector<std::size_t>> matched = targetsOf(context, "LOHA");
+    if (!matched) return matched.problems();
+    if (Result<void> taken = refuseConv1D(sites, *matched, "LoHa"); !taken) return taken.problems();
+    const auto R = settings.at("r").get<std::int64_t>();
+    const double scale = settings.at("alpha").get<double>() / static_cast<double>(R);
+    auto adapter = std::make_shared<DeltaAdapter>("loha", Json{{"peft_type", "LOHA"}, {"r", R}, {"alpha", settings.at("alpha")},
+                                                               {"target_modules", targetNames(sites, *matched)}});
+    const at::Device& device = context.model.device();
+    for (const std::size_t index : *matched) {
+        const LinearSite& site = sites.linears[index];
+        const auto drawn = [&](const char* name, at::IntArrayRef shape) {
+            return NamedTensor{name, leaf(kaimingTensor(shape, tensorSeed(context.seed, site.path + "." + name), device))};
+        };
+        std::vector<NamedTensor> tensors{drawn("hada_w1_a", {site.out, R}), drawn("hada_w1_b", {R, site.in}), drawn("hada_w2_a", {site.out, R}),
+                                         {"hada_w2_b", leaf(at::zeros({R, site.in}, at::TensorOptions(at::kFloat).device(device)))}};
+        adapter->add(index, std::make_unique<LohaLayer>(site, std::move(tensors), scale));
+    }
+    return std::shared_ptr<Adapter>(adapter);
+}
+
+}  // namespace
+
+Method lohaMethod() {
+    Method method{"loha", "LoHa", "Add low-rank weights", "Two low-rank products, multiplied element by element.", "LOHA", true, {}, &create};
+    method.schema = {"loha", {rankSetting(8), alphaSetting()}};
+    for (Setting& setting : targetSettings()) method.schema.settings.push_back(std::move(setting));
+    return method;
+}
+
+}  // namespace luthier
