@@ -252,6 +252,7 @@ Method loraMethod() {
     init.isUsual = false;
     Setting rslora{"use_rslora", SettingType::Boolean, false, "rsLoRA", "Scale by alpha / sqrt(rank), which keeps high ranks stable."};
     Setting dora{"use_dora", SettingType::Boolean, false, "DoRA", "Learn the length of every weight row apart from its direction."};
+    dora.isUsual = false;
     Setting plus{"loraplus_lr_ratio", SettingType::Real, 1.0, "LoRA+ ratio", "Learning rate of B over that of A; LoRA+ suggests 16."};
     plus.minimum = 0;
     plus.minimumExclusive = true;
