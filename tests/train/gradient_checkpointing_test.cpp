@@ -78,13 +78,17 @@ void checkEqual(const Json& config, const Method& method, const Json& changes, a
 
 TEST_CASE("recomputedActivationsGiveTheSameGradientsBitForBit") {
     for (const Json& config : {kLlama, kGpt2})
-        for (const Method& method : methods())
+        for (const Method& method : methods()) {
+            const bool isGpt2 = config.at("model_type") == "gpt2";
+            if (method.type == "bitfit" && !isGpt2) continue;                                       // no biases to train
+            if ((method.type == "loha" || method.type == "lokr") && isGpt2) continue;               // Conv1D refused, as PEFT does
             for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
                 CAPTURE(config.at("model_type").get<std::string>());
                 CAPTURE(method.type);
                 CAPTURE(at::toString(dtype));
                 checkEqual(config, method, Json::object(), dtype);
             }
+        }
 }
 
 TEST_CASE("dropoutDrawsTheSameMaskWhenABlockRunsAgain") {
