@@ -34,7 +34,7 @@ add_library(luthier_engine STATIC
   model/arch/smollm3.cpp
   model/arch/stablelm.cpp
   model/arch/starcoder2.cpp
-  model/decoder.cpp
+  model/model.cpp
   model/description.cpp
   model/functions.cpp
   model/open.cpp

@@ -2,7 +2,7 @@
 #pragma once
 // A model with its tokenizer and adapters, as score, eval, generate and serve use it.
 
-#include "model/decoder.h"
+#include "model/model.h"
 #include "peft/adapter.h"
 #include "text/tokenizer.h"
 
@@ -15,7 +15,7 @@ namespace luthier::cli {
 
 struct Loaded {
     std::filesystem::path folder;
-    std::unique_ptr<Decoder> model;
+    std::unique_ptr<Model> model;
     std::shared_ptr<Tokenizer> tokenizer;  ///< null when the folder has none
     Problems tokenizerProblems;            ///< why it is null
 

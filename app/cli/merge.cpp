@@ -21,7 +21,7 @@ ExitCode run(const Options& options, const Context& context) {
     request.folder = options.model;
     request.dtype = "float32";
     request.device = "cpu";
-    const std::unique_ptr<Decoder> model = openModel(request).orThrow();
+    const std::unique_ptr<Model> model = openModel(request).orThrow();
     // All adapters are read against the base before the first one changes it.
     std::vector<std::shared_ptr<Adapter>> adapters;
     for (const std::string& text : options.adapters) {

@@ -199,7 +199,7 @@ Json scoreColumns(const Json& request, const Loaded& base, const Reply& reply) {
             tokens.erase(tokens.size() - 1);
         }
     }
-    const DecoderDescription& description = base.model->description();
+    const ModelDescription& description = base.model->description();
     if (ids.size() < 2) throw Failure({"text_too_short", "The text has fewer than two tokens.", "A model predicts each token from those before it; write more.", "text"});
     const auto count = static_cast<std::int64_t>(ids.size());
     if (description.position == PositionKind::Learned && count > description.maxPositions)

@@ -31,7 +31,7 @@ std::string lastPart(const std::string& path) {
 }
 
 /// Parameters by module, blocks summed.
-Json partsOf(const DecoderDescription& description) {
+Json partsOf(const ModelDescription& description) {
     std::vector<std::pair<std::string, std::int64_t>> parts;
     for (const ParameterShape& parameter : parameterShapes(description)) {
         const std::string name = lastPart(parameter.name.substr(0, parameter.name.rfind('.')));
@@ -49,7 +49,7 @@ Json partsOf(const DecoderDescription& description) {
 }
 
 /// One block's projections with embedding, head and norms: what the window draws.
-Json mapOf(const DecoderDescription& description) {
+Json mapOf(const ModelDescription& description) {
     const ModelSites sites = sitesOf(description);
     Json modules = Json::array();
     modules.push_back({{"name", lastPart(sites.embeddingPath)}, {"role", "embedding"}, {"in", sites.vocabulary}, {"out", sites.embeddingWidth},
@@ -85,7 +85,7 @@ Json inspectModel(const fs::path& folder) {
     Problems problems;
     const Result<Json> config = readConfig(folder);
     document["family"] = config && config->is_object() ? config->value("model_type", Json("")) : Json("");
-    Result<DecoderDescription> description = config ? describeModel(*config, (folder / "config.json").string()) : Result<DecoderDescription>(config.problems());
+    Result<ModelDescription> description = config ? describeModel(*config, (folder / "config.json").string()) : Result<ModelDescription>(config.problems());
     if (!description)
         for (const Problem& problem : description.problems()) problems.push_back(problem);
     Result<std::shared_ptr<const WeightFolder>> weights = WeightFolder::open(folder);

@@ -24,7 +24,7 @@ const Exporter* findExporter(const std::string& format) {
     return nullptr;
 }
 
-Json compareModels(const Decoder& trained, AdapterStack& trainedStack, const Decoder& readBack, AdapterStack& readBackStack,
+Json compareModels(const Model& trained, AdapterStack& trainedStack, const Model& readBack, AdapterStack& readBackStack,
                    const std::vector<Probe>& probes, double tolerance) {
     const at::NoGradGuard guard;
     double largest = 0;
@@ -35,7 +35,7 @@ Json compareModels(const Decoder& trained, AdapterStack& trainedStack, const Dec
     double lossB = 0;
     std::int64_t predicted = 0;
     for (const Probe& probe : probes) {
-        const DecoderInput input = DecoderInput::single(probe.ids, trained.device());
+        const TokenRows input = TokenRows::single(probe.ids, trained.device());
         trainedStack.beginPass({});
         readBackStack.beginPass({});
         const at::Tensor a = trained.logits(trained.hidden(input, {}, trainedStack.hooks()), trainedStack.hooks());      // [T, V]

@@ -6,7 +6,7 @@
 
 #include "contract/json.h"
 #include "contract/problem.h"
-#include "model/decoder.h"
+#include "model/model.h"
 #include "peft/adapter.h"
 
 #include <cstdint>
@@ -58,7 +58,7 @@ Exporter peftExporter();
 Exporter mergedExporter();
 
 /// Compares two models on the same rows, position by position.
-Json compareModels(const Decoder& trained, AdapterStack& trainedStack, const Decoder& readBack, AdapterStack& readBackStack,
+Json compareModels(const Model& trained, AdapterStack& trainedStack, const Model& readBack, AdapterStack& readBackStack,
                    const std::vector<Probe>& probes, double tolerance);
 
 /// Adds the files of `folder` ("files": [{"name","bytes","sha256"}]) to the certificate and writes it beside them as luthier-export.json.

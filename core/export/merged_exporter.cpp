@@ -18,9 +18,9 @@ Result<ExportResult> write(const ExportRequest& request) {
         if (request.progress) request.progress(phase, done, 4);
     };
     progress("opening", 0);
-    Result<std::unique_ptr<Decoder>> base = openModel({request.model, "float32", "cpu"});
+    Result<std::unique_ptr<Model>> base = openModel({request.model, "float32", "cpu"});
     if (!base) return base.problems();
-    Result<std::unique_ptr<Decoder>> merged = openModel({request.model, "float32", "cpu"});
+    Result<std::unique_ptr<Model>> merged = openModel({request.model, "float32", "cpu"});
     if (!merged) return merged.problems();
     Result<std::shared_ptr<Adapter>> trained = openAdapter(request.adapter, **base);
     if (!trained) return trained.problems();
@@ -34,7 +34,7 @@ Result<ExportResult> write(const ExportRequest& request) {
     if (!bytes) return bytes.problems();
     merged->reset();
     progress("comparing", 3);
-    Result<std::unique_ptr<Decoder>> again = openModel({target->path(), "float32", "cpu"});
+    Result<std::unique_ptr<Model>> again = openModel({target->path(), "float32", "cpu"});
     if (!again) return again.problems();
     AdapterStack trainedStack(**base);
     trainedStack.add(*trained);

@@ -28,7 +28,7 @@ Result<ExportResult> write(const ExportRequest& request) {
         if (request.progress) request.progress(phase, done, 3);
     };
     progress("opening", 0);
-    Result<std::unique_ptr<Decoder>> model = openModel({request.model, "float32", "cpu"});
+    Result<std::unique_ptr<Model>> model = openModel({request.model, "float32", "cpu"});
     if (!model) return model.problems();
     Result<std::shared_ptr<Adapter>> trained = openAdapter(request.adapter, **model);
     if (!trained) return trained.problems();

@@ -70,14 +70,14 @@ std::int64_t chooseToken(const at::Tensor& logits, const SamplingSettings& setti
     return order[index].item<std::int64_t>();
 }
 
-Continuation::Continuation(const Decoder& model, AdapterStack& stack, std::vector<std::int64_t> prompt, std::vector<std::int64_t> endIds,
+Continuation::Continuation(const Model& model, AdapterStack& stack, std::vector<std::int64_t> prompt, std::vector<std::int64_t> endIds,
                            SamplingSettings settings)
     : m_model(model), m_stack(stack), m_pending(std::move(prompt)), m_endIds(std::move(endIds)), m_settings(settings), m_cache(model.description().layers) {
     if (m_settings.repetitionPenalty != 1) m_seen.insert(m_pending.begin(), m_pending.end());
 }
 
 std::int64_t Continuation::cacheBytes() const {
-    const DecoderDescription& d = m_model.description();
+    const ModelDescription& d = m_model.description();
     return 2 * d.layers * d.keyValueHeads * d.headSize * m_cache.length() * static_cast<std::int64_t>(at::elementSize(m_model.dtype()));
 }
 
@@ -118,7 +118,7 @@ std::optional<GeneratedToken> Continuation::next() {
     return std::nullopt;
 }
 
-Generated generate(const Decoder& model, AdapterStack& stack, const std::vector<std::int64_t>& prompt, const std::vector<std::int64_t>& endIds,
+Generated generate(const Model& model, AdapterStack& stack, const std::vector<std::int64_t>& prompt, const std::vector<std::int64_t>& endIds,
                    const SamplingSettings& settings, const std::function<bool(const GeneratedToken&)>& onToken) {
     Continuation text(model, stack, prompt, endIds, settings);
     while (const std::optional<GeneratedToken> token = text.next())
@@ -126,7 +126,7 @@ Generated generate(const Decoder& model, AdapterStack& stack, const std::vector<
     return text.result();
 }
 
-TokenScores scoreTokens(const Decoder& model, AdapterStack& stack, AdapterStack* reference, const std::vector<std::int64_t>& ids) {
+TokenScores scoreTokens(const Model& model, AdapterStack& stack, AdapterStack* reference, const std::vector<std::int64_t>& ids) {
     const at::NoGradGuard guard;
     const double none = std::numeric_limits<double>::quiet_NaN();
     TokenScores scores;
@@ -137,7 +137,7 @@ TokenScores scoreTokens(const Decoder& model, AdapterStack& stack, AdapterStack*
     }
     const auto T = static_cast<std::int64_t>(ids.size());
     if (T < 2) return scores;
-    const DecoderInput input = DecoderInput::single(ids, model.device());
+    const TokenRows input = TokenRows::single(ids, model.device());
     stack.beginPass({});
     const at::Tensor hidden = model.hidden(input, {}, stack.hooks());  // [T, C]
     at::Tensor referenceHidden;

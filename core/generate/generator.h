@@ -3,7 +3,7 @@
 // Text from a model, token by token, with a key-value cache. Sampling follows transformers' order: repetition penalty, temperature,
 // then top-k, then top-p. A draw depends on (seed, position) alone, so the same prompt and seed give the same text in every column.
 
-#include "model/decoder.h"
+#include "model/model.h"
 #include "peft/adapter.h"
 
 #include <cstdint>
@@ -47,7 +47,7 @@ struct Generated {
 class Continuation final {
 public:
     /// `model` and `stack` outlive it. Nothing is computed before the first next().
-    Continuation(const Decoder& model, AdapterStack& stack, std::vector<std::int64_t> prompt, std::vector<std::int64_t> endIds,
+    Continuation(const Model& model, AdapterStack& stack, std::vector<std::int64_t> prompt, std::vector<std::int64_t> endIds,
                  SamplingSettings settings);
 
     /// The next token; nullopt once the text is over.
@@ -61,7 +61,7 @@ public:
     std::int64_t cacheBytes() const;
 
 private:
-    const Decoder& m_model;
+    const Model& m_model;
     AdapterStack& m_stack;
     std::vector<std::int64_t> m_pending;   // ids that the model has not read yet
     std::vector<std::int64_t> m_endIds;
@@ -74,7 +74,7 @@ private:
 };
 
 /// Continues to the end. @param onToken called after each token; returning false ends with "cancelled".
-Generated generate(const Decoder& model, AdapterStack& stack, const std::vector<std::int64_t>& prompt, const std::vector<std::int64_t>& endIds,
+Generated generate(const Model& model, AdapterStack& stack, const std::vector<std::int64_t>& prompt, const std::vector<std::int64_t>& endIds,
                    const SamplingSettings& settings, const std::function<bool(const GeneratedToken&)>& onToken = {});
 
 /// The id to take from logits [V] f32 at `position`.
@@ -88,6 +88,6 @@ struct TokenScores {
 };
 
 /// One pass over `ids` (at least one) for the stack, and one for `reference` when there is one.
-TokenScores scoreTokens(const Decoder& model, AdapterStack& stack, AdapterStack* reference, const std::vector<std::int64_t>& ids);
+TokenScores scoreTokens(const Model& model, AdapterStack& stack, AdapterStack* reference, const std::vector<std::int64_t>& ids);
 
 }  // namespace luthier

@@ -49,7 +49,7 @@ std::vector<float> alibiSlopes(AlibiKind kind, std::int64_t heads) {
     return kind == AlibiKind::Mpt ? mptSlopes(heads) : bloomSlopes(heads);
 }
 
-at::Tensor alibiBias(const DecoderDescription& d, std::int64_t keys) {
+at::Tensor alibiBias(const ModelDescription& d, std::int64_t keys) {
     const at::Tensor slopes = at::tensor(alibiSlopes(d.alibi, d.heads), at::kFloat).unsqueeze(1);
     if (d.alibi != AlibiKind::Falcon) return slopes * at::arange(keys, at::kFloat);
     const at::Tensor coarse = slopes.to(at::kBFloat16) * at::arange(keys, at::kLong);

@@ -16,6 +16,6 @@ std::vector<float> alibiSlopes(AlibiKind kind, std::int64_t heads);
 
 /// What is added to the score of key p for each head, [H, keys] f32. It grows with p instead of falling with the distance:
 /// the softmax of a row does not see the difference.
-at::Tensor alibiBias(const DecoderDescription& description, std::int64_t keys);
+at::Tensor alibiBias(const ModelDescription& description, std::int64_t keys);
 
 }  // namespace luthier

@@ -7,10 +7,10 @@ namespace luthier {
 
 namespace {
 
-std::string layerPath(const DecoderDescription& d, std::int64_t layer) { return d.names.layers + std::to_string(layer); }
+std::string layerPath(const ModelDescription& d, std::int64_t layer) { return d.names.layers + std::to_string(layer); }
 
 /// The projections of one block in the order in which data flows.
-std::vector<LinearSite> blockLinears(const DecoderDescription& d, int layer) {
+std::vector<LinearSite> blockLinears(const ModelDescription& d, int layer) {
     const std::string path = layerPath(d, layer) + ".";
     const std::int64_t queryWidth = d.heads * d.headSize;
     const std::int64_t keyWidth = d.keyValueHeads * d.headSize;
@@ -32,7 +32,7 @@ std::vector<LinearSite> blockLinears(const DecoderDescription& d, int layer) {
 }
 
 /// Projections between the embedding's width and the blocks'.
-std::vector<LinearSite> outerLinears(const DecoderDescription& d) {
+std::vector<LinearSite> outerLinears(const ModelDescription& d) {
     std::vector<LinearSite> sites;
     if (!d.names.projectIn.empty())
         sites.push_back({d.names.projectIn, -1, LinearRole::ProjectIn, d.widthOfEmbedding(), d.hidden, false, false});
@@ -42,7 +42,7 @@ std::vector<LinearSite> outerLinears(const DecoderDescription& d) {
 }
 
 /// Weights of a mixture: no sites, since Hugging Face's experts are no Linear modules.
-std::vector<ParameterShape> mixtureShapes(const DecoderDescription& d, std::int64_t layer) {
+std::vector<ParameterShape> mixtureShapes(const ModelDescription& d, std::int64_t layer) {
     const MixtureSpec& m = d.mixture;
     const std::string path = layerPath(d, layer) + ".";
     std::vector<ParameterShape> shapes{{path + m.router + ".weight", {m.experts, d.hidden}}};
@@ -62,7 +62,7 @@ std::vector<ParameterShape> mixtureShapes(const DecoderDescription& d, std::int6
 
 }  // namespace
 
-std::vector<NormShape> normsOf(const DecoderDescription& d, std::int64_t layer) {
+std::vector<NormShape> normsOf(const ModelDescription& d, std::int64_t layer) {
     std::vector<NormShape> norms;
     if (layer < 0) {
         for (const std::string& name : {d.names.embeddingNorm, d.names.finalNorm})
@@ -91,7 +91,7 @@ std::vector<NormShape> normsOf(const DecoderDescription& d, std::int64_t layer) 
     return norms;
 }
 
-std::vector<ParameterShape> parameterShapes(const DecoderDescription& d) {
+std::vector<ParameterShape> parameterShapes(const ModelDescription& d) {
     std::vector<ParameterShape> shapes;
     const auto addNorm = [&](const NormShape& norm) {
         shapes.push_back({norm.path + ".weight", {norm.width}});
@@ -117,7 +117,7 @@ std::vector<ParameterShape> parameterShapes(const DecoderDescription& d) {
     return shapes;
 }
 
-ModelSites sitesOf(const DecoderDescription& d) {
+ModelSites sitesOf(const ModelDescription& d) {
     ModelSites sites;
     sites.family = d.family;
     sites.architecture = d.architecture;
@@ -148,7 +148,7 @@ ModelSites sitesOf(const DecoderDescription& d) {
     return sites;
 }
 
-Problems checkDescription(const DecoderDescription& d, const std::string& file) {
+Problems checkDescription(const ModelDescription& d, const std::string& file) {
     Problems problems;
     const auto require = [&](std::int64_t value, std::int64_t most, const char* what) {
         if (value >= 1 && value <= most) return;

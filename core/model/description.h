@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // A decoder family as data. Most decoder-only families are one network with other switches; a family file (arch/) reads
-// config.json and fills this in, and Decoder builds the network from it. Names are Hugging Face's, so that tensors, PEFT's
+// config.json and fills this in, and Model builds the network from it. Names are Hugging Face's, so that tensors, PEFT's
 // target modules and messages all speak of the same places.
 
 #include "kernels/elementwise.h"
@@ -82,7 +82,7 @@ struct LayerSwitches {
     bool isMixture = false;
 };
 
-struct DecoderDescription {
+struct ModelDescription {
     std::string family;        ///< model_type
     std::string architecture;  ///< class name
     std::int64_t vocabulary = 0;
@@ -155,15 +155,15 @@ struct NormShape {
 };
 
 /// The norms of one block that have weights, in the order in which data flows. `layer` -1: those outside the blocks.
-std::vector<NormShape> normsOf(const DecoderDescription& description, std::int64_t layer);
+std::vector<NormShape> normsOf(const ModelDescription& description, std::int64_t layer);
 
 /// Every parameter of the described model, tied head left out.
-std::vector<ParameterShape> parameterShapes(const DecoderDescription& description);
+std::vector<ParameterShape> parameterShapes(const ModelDescription& description);
 
 /// The sites of the described model.
-ModelSites sitesOf(const DecoderDescription& description);
+ModelSites sitesOf(const ModelDescription& description);
 
 /// Absurd or contradictory numbers, each named with its key in `file`.
-Problems checkDescription(const DecoderDescription& description, const std::string& file);
+Problems checkDescription(const ModelDescription& description, const std::string& file);
 
 }  // namespace luthier

@@ -304,6 +304,11 @@ AttentionShape keptShape(AutogradContext* context) {
     return shape;
 }
 
+/// Rows of heads turned by their angles; as they are without any.
+at::Tensor turned(const at::Tensor& rows, const at::Tensor& cos, const at::Tensor& sin, const AttentionShape& shape, kernels::RopeDirection direction) {
+    return cos.defined() ? kernels::rope(rows, cos, sin, shape.headSize, direction, shape.ropePairs) : rows;
+}
+
 class RopeFunction final : public Function<RopeFunction> {
 public:
     static Variable forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
@@ -333,11 +338,8 @@ public:
         const at::Tensor sin = orUndefined(maybeSin);
         const at::Tensor prefixKey = orUndefined(maybePrefixKey);
         const at::Tensor prefixValue = orUndefined(maybePrefixValue);
-        const auto rotated = [&](const at::Tensor& rows) {
-            return cos.defined() ? kernels::rope(rows, cos, sin, shape.headSize, kernels::RopeDirection::Forward, shape.ropePairs) : rows;
-        };
-        const at::Tensor rotatedQ = rotated(q);
-        const at::Tensor rotatedK = rotated(k);
+        const at::Tensor rotatedQ = turned(q, cos, sin, shape, kernels::RopeDirection::Forward);
+        const at::Tensor rotatedK = turned(k, cos, sin, shape, kernels::RopeDirection::Forward);
         const at::Tensor y = at::empty_like(q);
         const std::int64_t n = prefixKey.defined() ? prefixKey.size(1) : 0;
         variable_list saved{rotatedQ, rotatedK, v, cos, sin, prefixKey, prefixValue, y};
@@ -393,10 +395,8 @@ public:
             scatter(gK, dK, dPrefixKey);
             scatter(gV, dV, dPrefixValue);
         }
-        if (cos.defined()) {
-            dQ = kernels::rope(dQ, cos, sin, D, kernels::RopeDirection::Backward, shape.ropePairs);
-            dK = kernels::rope(dK, cos, sin, D, kernels::RopeDirection::Backward, shape.ropePairs);
-        }
+        dQ = turned(dQ, cos, sin, shape, kernels::RopeDirection::Backward);
+        dK = turned(dK, cos, sin, shape, kernels::RopeDirection::Backward);
         return {dQ, dK, dV, at::Tensor(), at::Tensor(), dPrefixKey, dPrefixValue, at::Tensor()};
     }
 };
@@ -410,10 +410,7 @@ public:
                             const AttentionShape& shape) {
         const at::Tensor cos = orUndefined(maybeCos);
         const at::Tensor sin = orUndefined(maybeSin);
-        const auto rotated = [&](const at::Tensor& rows) {
-            return cos.defined() ? kernels::rope(rows, cos, sin, shape.headSize, kernels::RopeDirection::Forward, shape.ropePairs) : rows;
-        };
-        const variable_list inputs{rotated(q), rotated(k), v, cos, sin, orUndefined(maybePrefixKey), orUndefined(maybePrefixValue)};
+        const variable_list inputs{turned(q, cos, sin, shape, kernels::RopeDirection::Forward), turned(k, cos, sin, shape, kernels::RopeDirection::Forward), v, cos, sin, orUndefined(maybePrefixKey), orUndefined(maybePrefixValue)};
         at::Tensor y = at::empty_like(q);
         eachHead(inputs, shape, [&](const Head& head) {
             const at::Tensor P = at::softmax(capped(head, shape).first, -1);
@@ -448,10 +445,8 @@ public:
             put(at::matmul(dS.transpose(1, 2), head.Q).sum(0), dK, dPrefixKey);
             put(at::matmul(P.transpose(1, 2), dO).sum(0), dV, dPrefixValue);
         });
-        if (saved[3].defined()) {
-            dQ = kernels::rope(dQ, saved[3], saved[4], shape.headSize, kernels::RopeDirection::Backward, shape.ropePairs);
-            dK = kernels::rope(dK, saved[3], saved[4], shape.headSize, kernels::RopeDirection::Backward, shape.ropePairs);
-        }
+        dQ = turned(dQ, saved[3], saved[4], shape, kernels::RopeDirection::Backward);
+        dK = turned(dK, saved[3], saved[4], shape, kernels::RopeDirection::Backward);
         return {dQ, dK, dV, at::Tensor(), at::Tensor(), dPrefixKey, dPrefixValue, at::Tensor()};
     }
 

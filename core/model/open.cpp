@@ -51,35 +51,35 @@ Result<Json> readConfig(const std::filesystem::path& folder) {
     return readJsonFile(file, 4u << 20);
 }
 
-Result<DecoderDescription> readDescription(const std::filesystem::path& folder) {
+Result<ModelDescription> readDescription(const std::filesystem::path& folder) {
     Result<Json> config = readConfig(folder);
     if (!config) return config.problems();
     return describeModel(*config, (folder / "config.json").string());
 }
 
-Result<std::unique_ptr<Decoder>> openModel(const ModelRequest& request) {
+Result<std::unique_ptr<Model>> openModel(const ModelRequest& request) {
     Result<at::Device> device = chooseDevice(request.device);
     if (!device) return device.problems();
-    Result<DecoderDescription> description = readDescription(request.folder);
+    Result<ModelDescription> description = readDescription(request.folder);
     if (!description) return description.problems();
     const at::ScalarType dtype = chooseDtype(request.dtype, *device);
     if (request.init == "random")
-        return std::make_unique<Decoder>(*description, Weights::random(*description, request.seed, dtype, *device), dtype, *device);
+        return std::make_unique<Model>(*description, Weights::random(*description, request.seed, dtype, *device), dtype, *device);
     Result<Weights> weights = Weights::open(request.folder, *description, dtype, *device);
     if (!weights) return weights.problems();
-    return std::make_unique<Decoder>(*description, std::move(*weights), dtype, *device);
+    return std::make_unique<Model>(*description, std::move(*weights), dtype, *device);
 }
 
-Result<std::unique_ptr<Decoder>> openShapes(const ModelRequest& request) {
+Result<std::unique_ptr<Model>> openShapes(const ModelRequest& request) {
     Result<at::Device> device = chooseDevice(request.device);
     if (!device) return device.problems();
-    Result<DecoderDescription> description = readDescription(request.folder);
+    Result<ModelDescription> description = readDescription(request.folder);
     if (!description) return description.problems();
     const at::ScalarType dtype = chooseDtype(request.dtype, *device);
-    return std::make_unique<Decoder>(*description, Weights::shapesOnly(*description, dtype), dtype, at::Device(at::kMeta));
+    return std::make_unique<Model>(*description, Weights::shapesOnly(*description, dtype), dtype, at::Device(at::kMeta));
 }
 
-Result<std::unique_ptr<Tokenizer>> openTokenizer(const std::filesystem::path& folder, const DecoderDescription& description) {
+Result<std::unique_ptr<Tokenizer>> openTokenizer(const std::filesystem::path& folder, const ModelDescription& description) {
     Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::open(folder);
     if (tokenizer && (*tokenizer)->vocabularySize() > description.vocabulary) {
         std::error_code code;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A model folder (config.json, *.safetensors) as a Decoder.
+// A model folder (config.json, *.safetensors) as a Model.
 
 #include "contract/json.h"
 #include "contract/problem.h"
-#include "model/decoder.h"
+#include "model/model.h"
 #include "text/tokenizer.h"
 
 #include <ATen/core/Tensor.h>
@@ -30,14 +30,14 @@ at::ScalarType chooseDtype(const std::string& name, const at::Device& device);
 
 /// config.json of a folder, checked. Problem codes: folder_missing, config_missing, config_*, unknown_family, pickle_refused.
 Result<Json> readConfig(const std::filesystem::path& folder);
-Result<DecoderDescription> readDescription(const std::filesystem::path& folder);
+Result<ModelDescription> readDescription(const std::filesystem::path& folder);
 
-Result<std::unique_ptr<Decoder>> openModel(const ModelRequest& request);
+Result<std::unique_ptr<Model>> openModel(const ModelRequest& request);
 /// The model without weights: for counting and estimates.
-Result<std::unique_ptr<Decoder>> openShapes(const ModelRequest& request);
+Result<std::unique_ptr<Model>> openShapes(const ModelRequest& request);
 
 /// The tokenizer of a model folder, when its ids fit into the model's vocabulary. Problem codes: those of text/tokenizer.h,
 /// tokenizer_too_large.
-Result<std::unique_ptr<Tokenizer>> openTokenizer(const std::filesystem::path& folder, const DecoderDescription& description);
+Result<std::unique_ptr<Tokenizer>> openTokenizer(const std::filesystem::path& folder, const ModelDescription& description);
 
 }  // namespace luthier

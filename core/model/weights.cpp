@@ -25,7 +25,7 @@ std::string shapeText(const std::vector<std::int64_t>& shape) {
 }
 
 /// The tensor under its name, or under the name that older files give it.
-const TensorView* findTensor(const WeightFolder& folder, const DecoderDescription& description, const std::string& name) {
+const TensorView* findTensor(const WeightFolder& folder, const ModelDescription& description, const std::string& name) {
     if (const TensorView* view = folder.find(name)) return view;
     for (const std::string& prefix : description.prefixes)
         if (name.rfind(prefix, 0) == 0)
@@ -33,7 +33,7 @@ const TensorView* findTensor(const WeightFolder& folder, const DecoderDescriptio
     return nullptr;
 }
 
-bool isExpectedExtra(const DecoderDescription& description, const std::string& name) {
+bool isExpectedExtra(const ModelDescription& description, const std::string& name) {
     if (description.isTied && name == description.names.head + ".weight") return true;
     return std::any_of(description.ignoredSuffixes.begin(), description.ignoredSuffixes.end(),
                        [&](const std::string& suffix) { return name.ends_with(suffix); });
@@ -41,7 +41,7 @@ bool isExpectedExtra(const DecoderDescription& description, const std::string& n
 
 }  // namespace
 
-Problems Weights::check(const WeightFolder& folder, const DecoderDescription& description, const std::string& where) {
+Problems Weights::check(const WeightFolder& folder, const ModelDescription& description, const std::string& where) {
     Problems problems;
     std::set<std::string> used;
     for (const ParameterShape& parameter : parameterShapes(description)) {
@@ -67,7 +67,7 @@ Problems Weights::check(const WeightFolder& folder, const DecoderDescription& de
     return problems;
 }
 
-Result<Weights> Weights::open(const std::filesystem::path& folder, const DecoderDescription& description, at::ScalarType dtype,
+Result<Weights> Weights::open(const std::filesystem::path& folder, const ModelDescription& description, at::ScalarType dtype,
                               const at::Device& device) {
     Result<std::shared_ptr<const WeightFolder>> opened = WeightFolder::open(folder);
     if (!opened) return opened.problems();
@@ -83,7 +83,7 @@ Result<Weights> Weights::open(const std::filesystem::path& folder, const Decoder
     return weights;
 }
 
-Weights Weights::random(const DecoderDescription& description, std::uint64_t seed, at::ScalarType dtype, const at::Device& device) {
+Weights Weights::random(const ModelDescription& description, std::uint64_t seed, at::ScalarType dtype, const at::Device& device) {
     const at::NoGradGuard guard;
     Weights weights;
     at::Generator generator = at::detail::createCPUGenerator(seed);
@@ -101,7 +101,7 @@ Weights Weights::random(const DecoderDescription& description, std::uint64_t see
     return weights;
 }
 
-Weights Weights::shapesOnly(const DecoderDescription& description, at::ScalarType dtype) {
+Weights Weights::shapesOnly(const ModelDescription& description, at::ScalarType dtype) {
     Weights weights;
     for (const ParameterShape& parameter : parameterShapes(description))
         weights.m_tensors[parameter.name] = at::empty(parameter.shape, at::TensorOptions(dtype).device(at::kMeta));

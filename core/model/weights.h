@@ -29,17 +29,17 @@ public:
     /// Opens model.safetensors or its shards. Every parameter of the description must be there with its shape; old prefixes are
     /// understood, known buffers ignored. Problem codes: those of io/weight_folder.h, tensor_missing, tensor_shape,
     /// tensor_dtype, tensor_unexpected. Nothing large is allocated before all names and shapes are checked.
-    static Result<Weights> open(const std::filesystem::path& folder, const DecoderDescription& description, at::ScalarType dtype,
+    static Result<Weights> open(const std::filesystem::path& folder, const ModelDescription& description, at::ScalarType dtype,
                                 const at::Device& device);
 
     /// What open() would complain of, from names and shapes alone. `where` stands before each message.
-    static Problems check(const WeightFolder& folder, const DecoderDescription& description, const std::string& where);
+    static Problems check(const WeightFolder& folder, const ModelDescription& description, const std::string& where);
 
     /// New weights as transformers' `_init_weights` draws them: normal(0, initializer_range), norms 1, biases 0; from `seed`.
-    static Weights random(const DecoderDescription& description, std::uint64_t seed, at::ScalarType dtype, const at::Device& device);
+    static Weights random(const ModelDescription& description, std::uint64_t seed, at::ScalarType dtype, const at::Device& device);
 
     /// Shapes without memory, for counting.
-    static Weights shapesOnly(const DecoderDescription& description, at::ScalarType dtype);
+    static Weights shapesOnly(const ModelDescription& description, at::ScalarType dtype);
 
     const at::Tensor& at(const std::string& name) const;
     const at::Tensor* find(const std::string& name) const;

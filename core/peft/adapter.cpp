@@ -48,7 +48,7 @@ Result<void> Adapter::load(const TensorMap& tensors) {
     return {};
 }
 
-Result<void> Adapter::merge(Decoder&) {
+Result<void> Adapter::merge(Model&) {
     return Problem{"cannot_merge", "A " + method() + " adapter cannot be folded into the model's weights.",
                    "Export it as an adapter folder instead.", "method.type", ExitCode::BadUsage};
 }

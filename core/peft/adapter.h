@@ -6,7 +6,7 @@
 
 #include "contract/json.h"
 #include "contract/problem.h"
-#include "model/decoder.h"
+#include "model/model.h"
 #include "model/site.h"
 
 #include <ATen/core/Tensor.h>
@@ -55,7 +55,7 @@ public:
     virtual Result<void> load(const TensorMap& tensors);
 
     /// Folds the adapter into the base's weights where its mathematics allow that.
-    virtual Result<void> merge(Decoder& model);
+    virtual Result<void> merge(Model& model);
     /// True when base weights themselves are trained; the result is then a model, not an adapter.
     virtual bool trainsBase() const { return false; }
 
@@ -67,7 +67,7 @@ protected:
 /// The adapters of one forward pass and the table of their hooks. An empty stack is the base model.
 class AdapterStack {
 public:
-    explicit AdapterStack(const Decoder& model) : m_hooks(model.sites()) {}
+    explicit AdapterStack(const Model& model) : m_hooks(model.sites()) {}
 
     void add(std::shared_ptr<Adapter> adapter);
     const SiteHooks& hooks() const { return m_hooks; }

@@ -167,7 +167,7 @@ Result<TensorMap> readTensors(const fs::path& file) {
     return tensors;
 }
 
-Result<std::shared_ptr<Adapter>> openAdapter(const fs::path& path, Decoder& model) {
+Result<std::shared_ptr<Adapter>> openAdapter(const fs::path& path, Model& model) {
     Result<AdapterFolder> folder = readAdapterFolder(path);
     if (!folder) return folder.problems();
     // All values come from the file: nothing is to be drawn, projected or looked up.
@@ -245,7 +245,7 @@ std::string shardName(std::size_t index, std::size_t count) {
 
 }  // namespace
 
-Result<std::int64_t> writeModel(const Decoder& model, const fs::path& source, const fs::path& folder, at::ScalarType dtype, std::int64_t shardBytes) {
+Result<std::int64_t> writeModel(const Model& model, const fs::path& source, const fs::path& folder, at::ScalarType dtype, std::int64_t shardBytes) {
     const at::NoGradGuard guard;
     Result<Json> config = readConfig(source);
     if (!config) return config.problems();

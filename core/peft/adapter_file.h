@@ -29,7 +29,7 @@ Result<AdapterFolder> readAdapterFolder(const std::filesystem::path& folder);
 Result<TensorMap> readTensors(const std::filesystem::path& file);
 
 /// Makes the adapter for `model` and fills it from the folder.
-Result<std::shared_ptr<Adapter>> openAdapter(const std::filesystem::path& folder, Decoder& model);
+Result<std::shared_ptr<Adapter>> openAdapter(const std::filesystem::path& folder, Model& model);
 
 /// Fills `adapter` from the file of another folder of the same method (init_from).
 Result<void> loadInto(Adapter& adapter, const std::filesystem::path& folder);
@@ -39,7 +39,7 @@ Result<std::int64_t> writeAdapter(const Adapter& adapter, const std::filesystem:
 
 /// Writes a model folder: config.json and the other small files of `source`, and the weights of `model` as stored or float32.
 /// Shards above `shardBytes`. @returns bytes of the weights.
-Result<std::int64_t> writeModel(const Decoder& model, const std::filesystem::path& source, const std::filesystem::path& folder,
+Result<std::int64_t> writeModel(const Model& model, const std::filesystem::path& source, const std::filesystem::path& folder,
                                 at::ScalarType dtype, std::int64_t shardBytes = 5'000'000'000);
 
 }  // namespace luthier

@@ -18,7 +18,7 @@ namespace luthier {
 
 /// What a method gets to make an adapter. `tokenize` turns a text into ids (prompt_tuning_init TEXT); may be empty.
 struct MethodContext {
-    Decoder& model;
+    Model& model;
     const Json& settings;  ///< complete, checked against the schema
     std::uint64_t seed = 0;
     std::function<std::vector<std::int64_t>(const std::string&)> tokenize;

@@ -2,7 +2,7 @@
 #pragma once
 // Rows of token ids and labels as the model's padding-free input, and the positions that are supervised.
 
-#include "model/decoder.h"
+#include "model/model.h"
 
 #include <ATen/core/Tensor.h>
 
@@ -22,7 +22,7 @@ struct Example {
 };
 
 struct Collated {
-    DecoderInput input;
+    TokenRows input;
     at::Tensor rows;    ///< [M] i64: position i of each pair (i, i + 1) whose label at i + 1 counts
     at::Tensor labels;  ///< [M] i64: the label at i + 1
     std::int64_t tokens = 0;

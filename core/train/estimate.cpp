@@ -35,7 +35,7 @@ std::int64_t fileBytes(const Adapter& adapter) {
 }
 
 /// Values kept per token for the backward pass of one block (model/functions.cpp): what each node saves.
-std::int64_t keptPerToken(const DecoderDescription& d, const std::string& method) {
+std::int64_t keptPerToken(const ModelDescription& d, const std::string& method) {
     const std::int64_t query = d.heads * d.headSize;
     const std::int64_t key = d.keyValueHeads * d.headSize;
     std::int64_t values = 2 * d.hidden + 2 * query + 2 * key + d.heads;               // both norms; q, k, v, output, log-sums
@@ -47,8 +47,8 @@ std::int64_t keptPerToken(const DecoderDescription& d, const std::string& method
 }
 
 /// The step's memory by part, bytes.
-Json memoryByPart(const RunConfig& config, const Decoder& model, const Adapter& adapter, Activations activations) {
-    const DecoderDescription& d = model.description();
+Json memoryByPart(const RunConfig& config, const Model& model, const Adapter& adapter, Activations activations) {
+    const ModelDescription& d = model.description();
     std::int64_t trainable = 0;
     for (const TrainedParameter& parameter : adapter.parameters()) trainable += parameter.tensor.numel();
     const auto element = static_cast<std::int64_t>(at::elementSize(model.dtype()));
@@ -69,7 +69,7 @@ Json memoryByPart(const RunConfig& config, const Decoder& model, const Adapter& 
 
 }  // namespace
 
-Activations chooseActivations(const RunConfig& config, const Decoder& model, const Adapter& adapter) {
+Activations chooseActivations(const RunConfig& config, const Model& model, const Adapter& adapter) {
     const auto wish = config.get<std::string>("train.gradient_checkpointing");
     if (wish != "auto") return wish == "on" ? Activations::Recompute : Activations::Keep;
     std::int64_t needed = 0;
@@ -101,7 +101,7 @@ Json countByPart(const Adapter& adapter) {
 
 Result<Json> estimateRun(const RunConfig& config) {
     ModelRequest request{config.get<std::string>("model.path"), config.get<std::string>("model.dtype"), config.device()};
-    Result<std::unique_ptr<Decoder>> model = openShapes(request);
+    Result<std::unique_ptr<Model>> model = openShapes(request);
     if (!model) return model.problems();
     const std::int64_t baseCount = (*model)->weights().parameterCount();
     const Method* method = findMethod(config.methodType());

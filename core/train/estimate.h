@@ -6,7 +6,7 @@
 #include "contract/json.h"
 #include "contract/problem.h"
 #include "contract/run_config.h"
-#include "model/decoder.h"
+#include "model/model.h"
 #include "peft/adapter.h"
 
 namespace luthier {
@@ -16,7 +16,7 @@ Result<Json> estimateRun(const RunConfig& config);
 
 /// What train.gradient_checkpointing comes to for this model and adapter: "auto" recomputes when the step's memory, kept
 /// activations included, would not fit into what the machine has free now.
-Activations chooseActivations(const RunConfig& config, const Decoder& model, const Adapter& adapter);
+Activations chooseActivations(const RunConfig& config, const Model& model, const Adapter& adapter);
 
 /// {"name","kind","total_bytes"} of the device that a run would use.
 Json describeDevice(const std::string& name);

@@ -304,7 +304,7 @@ private:
 
     const RunRequest& m_request;
     const RunConfig& m_config;
-    std::unique_ptr<Decoder> m_model;
+    std::unique_ptr<Model> m_model;
     std::unique_ptr<Tokenizer> m_tokenizer;
     std::unique_ptr<TextEncoder> m_encoder;
     Dataset m_data;

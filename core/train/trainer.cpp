@@ -29,7 +29,7 @@ RandomKey passKey(std::uint64_t seed, std::int64_t step, std::int64_t microStep)
 
 }  // namespace
 
-Trainer::Trainer(Decoder& model, std::shared_ptr<Adapter> adapter, AdamWSettings optimizer, TrainerSettings settings, TrainerPorts ports)
+Trainer::Trainer(Model& model, std::shared_ptr<Adapter> adapter, AdamWSettings optimizer, TrainerSettings settings, TrainerPorts ports)
     : m_model(model), m_adapter(std::move(adapter)), m_stack(model), m_optimizer(m_adapter->parameters(), optimizer),
       m_settings(std::move(settings)), m_ports(std::move(ports)) {
     m_stack.add(m_adapter);
@@ -110,7 +110,7 @@ void Trainer::step() {
                        "Lower train.learning_rate or train.max_grad_norm, and resume from the last checkpoint.", "train.learning_rate", ExitCode::RunFailed});
 }
 
-LossSum evaluateRows(const Decoder& model, AdapterStack& stack, const std::vector<Example>& rows, std::size_t batch) {
+LossSum evaluateRows(const Model& model, AdapterStack& stack, const std::vector<Example>& rows, std::size_t batch) {
     const at::NoGradGuard guard;
     LossSum sum;
     for (std::size_t first = 0; first < rows.size(); first += batch) {

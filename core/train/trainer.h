@@ -6,7 +6,7 @@
 
 #include "contract/events.h"
 #include "io/command_server.h"
-#include "model/decoder.h"
+#include "model/model.h"
 #include "peft/adapter.h"
 #include "train/adamw.h"
 #include "train/checkpoint.h"
@@ -50,7 +50,7 @@ enum class TrainEnd { Finished, Stopped };
 
 class Trainer final {
 public:
-    Trainer(Decoder& model, std::shared_ptr<Adapter> adapter, AdamWSettings optimizer, TrainerSettings settings, TrainerPorts ports);
+    Trainer(Model& model, std::shared_ptr<Adapter> adapter, AdamWSettings optimizer, TrainerSettings settings, TrainerPorts ports);
 
     AdamW& optimizer() { return m_optimizer; }
     TrainState& state() { return m_state; }
@@ -73,7 +73,7 @@ private:
     void step();
     double rate() const;
 
-    Decoder& m_model;
+    Model& m_model;
     std::shared_ptr<Adapter> m_adapter;
     AdapterStack m_stack;
     AdamW m_optimizer;
@@ -91,6 +91,6 @@ struct LossSum {
     double loss = 0;
     std::int64_t tokens = 0;
 };
-LossSum evaluateRows(const Decoder& model, AdapterStack& stack, const std::vector<Example>& rows, std::size_t batch);
+LossSum evaluateRows(const Model& model, AdapterStack& stack, const std::vector<Example>& rows, std::size_t batch);
 
 }  // namespace luthier

@@ -82,14 +82,14 @@ def breaches(path, text, order):
 
 
 PLANTED = [
-    ("core/model/decoder.cpp", '// SPDX-License-Identifier: Apache-2.0\n#include "peft/adapter.h"\n', "stands below"),
+    ("core/model/model.cpp", '// SPDX-License-Identifier: Apache-2.0\n#include "peft/adapter.h"\n', "stands below"),
     ("core/peft/targets.cpp", "// SPDX-License-Identifier: Apache-2.0\n#include <QString>\n", "no Qt"),
     ("core/contract/json.cpp", "// SPDX-License-Identifier: Apache-2.0\n#include <ATen/ATen.h>\n", "no torch"),
     ("ui/pages/live_page.cpp", '// SPDX-License-Identifier: GPL-3.0-or-later\n#include "train/trainer.h"\n', "only contract"),
     ("ui/pages/live_page.cpp", "// SPDX-License-Identifier: GPL-3.0-or-later\n#include <torch/torch.h>\n", "no torch"),
     ("core/peft/methods/lora.cpp", '// SPDX-License-Identifier: Apache-2.0\n#include "peft/methods/ia3.h"\n', "leaves"),
     ("ui/pages/live_page.cpp", "// SPDX-License-Identifier: Apache-2.0\n", "must say"),
-    ("core/model/decoder.cpp", "// no licence\n", "must say"),
+    ("core/model/model.cpp", "// no licence\n", "must say"),
 ]
 
 

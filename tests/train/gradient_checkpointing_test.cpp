@@ -32,8 +32,8 @@ struct Result {
 
 /// Loss and gradients of two passes over rows of unequal length; gradients add up as over two micro-batches.
 Result passes(const Json& config, const Method& method, const Json& changes, at::ScalarType dtype, Activations activations) {
-    const DecoderDescription description = describeModel(config, "config.json").orThrow();
-    Decoder model(description, Weights::random(description, 5, dtype, at::kCPU), dtype, at::kCPU);
+    const ModelDescription description = describeModel(config, "config.json").orThrow();
+    Model model(description, Weights::random(description, 5, dtype, at::kCPU), dtype, at::kCPU);
     Json settings = withDefaults(changes, method.schema);
     const std::shared_ptr<Adapter> adapter = method.create({model, settings, 3, {}}).orThrow();
     {

@@ -4,9 +4,9 @@
 
 namespace luthier {
 
-Result<DecoderDescription> readBloom(const Json& config, const std::string& file) {
+Result<ModelDescription> readBloom(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
-    DecoderDescription d;
+    ModelDescription d;
     d.vocabulary = read.integer("vocab_size");
     d.hidden = read.eitherInteger("hidden_size", "n_embed");
     d.layers = read.eitherInteger("n_layer", "num_hidden_layers");

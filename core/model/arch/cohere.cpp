@@ -5,9 +5,9 @@
 
 namespace luthier {
 
-Result<DecoderDescription> readCohere(const Json& config, const std::string& file) {
+Result<ModelDescription> readCohere(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
-    DecoderDescription d = llamaLike(read, config, file);
+    ModelDescription d = llamaLike(read, config, file);
     d.norm = NormKind::LayerNorm;
     d.normEps = read.number("layer_norm_eps", 1e-5);
     d.flow = BlockFlow::Parallel;

@@ -72,9 +72,9 @@ void ConfigReader::require(const char* key, bool isMet, const std::string& wante
     if (!isMet) complain(key, wanted);
 }
 
-DecoderDescription llamaLike(ConfigReader& read, const Json& config, const std::string& file, double defaultTheta, double defaultPartial,
+ModelDescription llamaLike(ConfigReader& read, const Json& config, const std::string& file, double defaultTheta, double defaultPartial,
                              std::int64_t defaultHeadSize) {
-    DecoderDescription d;
+    ModelDescription d;
     d.vocabulary = read.integer("vocab_size");
     d.hidden = read.integer("hidden_size");
     d.layers = read.integer("num_hidden_layers");
@@ -103,11 +103,11 @@ DecoderDescription llamaLike(ConfigReader& read, const Json& config, const std::
     return d;
 }
 
-void spreadSwitches(DecoderDescription& d) {
+void spreadSwitches(ModelDescription& d) {
     if (d.layerSwitches.empty() && d.layers > 0 && d.layers <= 1024) d.layerSwitches.resize(static_cast<std::size_t>(d.layers));
 }
 
-void readWindows(ConfigReader& read, const Json& config, DecoderDescription& d, std::int64_t window,
+void readWindows(ConfigReader& read, const Json& config, ModelDescription& d, std::int64_t window,
                  const std::function<bool(std::int64_t)>& isSliding) {
     if (window <= 0) return;
     spreadSwitches(d);
@@ -123,7 +123,7 @@ void readWindows(ConfigReader& read, const Json& config, DecoderDescription& d, 
     }
 }
 
-void readSparseLayers(ConfigReader& read, const Json& config, DecoderDescription& d) {
+void readSparseLayers(ConfigReader& read, const Json& config, ModelDescription& d) {
     std::vector<std::int64_t> dense;
     if (const auto list = config.find("mlp_only_layers"); list != config.end() && list->is_array())
         for (const Json& item : *list)
@@ -137,7 +137,7 @@ void readSparseLayers(ConfigReader& read, const Json& config, DecoderDescription
     }
 }
 
-Result<DecoderDescription> finished(ConfigReader& read, DecoderDescription description) {
+Result<ModelDescription> finished(ConfigReader& read, ModelDescription description) {
     if (!read.problems().empty()) return read.problems();
     return description;
 }

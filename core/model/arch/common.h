@@ -42,20 +42,20 @@ private:
 /// LLaMA's numbers and names: pre-RMSNorm, rotary positions, grouped heads, gated feed-forward. Families adjust what differs.
 /// Problems stay in `read`; the rope is read with `defaultTheta` and `defaultPartial`, heads are `defaultHeadSize` wide when the
 /// file does not say (0: hidden / heads).
-DecoderDescription llamaLike(ConfigReader& read, const Json& config, const std::string& file, double defaultTheta = 10000,
+ModelDescription llamaLike(ConfigReader& read, const Json& config, const std::string& file, double defaultTheta = 10000,
                              double defaultPartial = 1.0, std::int64_t defaultHeadSize = 0);
 
 /// Windows by `layer_types` of config.json ("sliding_attention"), else by `isSliding(layer)`; `window` 0: none anywhere.
-void readWindows(ConfigReader& read, const Json& config, DecoderDescription& description, std::int64_t window,
+void readWindows(ConfigReader& read, const Json& config, ModelDescription& description, std::int64_t window,
                  const std::function<bool(std::int64_t)>& isSliding);
 
 /// Fills layerSwitches with defaults when it is empty, so that single layers can be changed.
-void spreadSwitches(DecoderDescription& description);
+void spreadSwitches(ModelDescription& description);
 
 /// Marks the layers whose feed-forward part is a mixture, by Qwen's `mlp_only_layers` and `decoder_sparse_step`.
-void readSparseLayers(ConfigReader& read, const Json& config, DecoderDescription& description);
+void readSparseLayers(ConfigReader& read, const Json& config, ModelDescription& description);
 
 /// The description, or the problems met while reading it.
-Result<DecoderDescription> finished(ConfigReader& read, DecoderDescription description);
+Result<ModelDescription> finished(ConfigReader& read, ModelDescription description);
 
 }  // namespace luthier

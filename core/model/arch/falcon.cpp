@@ -5,9 +5,9 @@
 
 namespace luthier {
 
-Result<DecoderDescription> readFalcon(const Json& config, const std::string& file) {
+Result<ModelDescription> readFalcon(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
-    DecoderDescription d;
+    ModelDescription d;
     d.vocabulary = read.integer("vocab_size");
     d.hidden = read.eitherInteger("hidden_size", "n_embed");
     d.layers = read.eitherInteger("num_hidden_layers", "n_layer");

@@ -36,7 +36,7 @@ const std::vector<Family>& families() {
     return list;
 }
 
-Result<DecoderDescription> describeModel(const Json& config, const std::string& file) {
+Result<ModelDescription> describeModel(const Json& config, const std::string& file) {
     const std::string type = config.is_object() && config.contains("model_type") && config["model_type"].is_string()
                                  ? config["model_type"].get<std::string>() : "";
     if (type.empty())
@@ -45,7 +45,7 @@ Result<DecoderDescription> describeModel(const Json& config, const std::string& 
     for (const Family& family : families()) {
         known.push_back(family.modelType);
         if (type != family.modelType) continue;
-        Result<DecoderDescription> description = family.read(config, file);
+        Result<ModelDescription> description = family.read(config, file);
         if (!description) return description;
         description->family = family.modelType;
         description->architecture = family.architecture;

@@ -7,9 +7,9 @@
 
 namespace luthier {
 
-Result<DecoderDescription> readGemma2(const Json& config, const std::string& file) {
+Result<ModelDescription> readGemma2(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
-    DecoderDescription d = llamaLike(read, config, file, 10000, 1.0, 256);
+    ModelDescription d = llamaLike(read, config, file, 10000, 1.0, 256);
     d.normOffset = 1;
     d.isTied = read.flag("tie_word_embeddings", true);
     d.embeddingScale = std::sqrt(static_cast<double>(d.hidden));

@@ -7,7 +7,7 @@
 
 namespace luthier {
 
-Result<DecoderDescription> readGemma3Text(const Json& config, const std::string& file) {
+Result<ModelDescription> readGemma3Text(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     // Two rotations: nested in rope_parameters, or in older files rope_theta with rope_scaling and rope_local_base_freq.
     Json global = config;
@@ -16,7 +16,7 @@ Result<DecoderDescription> readGemma3Text(const Json& config, const std::string&
         global["rope_parameters"] = both->value("full_attention", Json::object());
         local = Json{{"rope_parameters", both->value("sliding_attention", Json::object())}};
     }
-    DecoderDescription d = llamaLike(read, global, file, 1e6, 1.0, 256);
+    ModelDescription d = llamaLike(read, global, file, 1e6, 1.0, 256);
     if (!read.problems().empty()) return read.problems();
     Result<RopeSpec> localRope = readRope(local, file, d.headSize, 10000);
     if (!localRope) return localRope.problems();

@@ -4,9 +4,9 @@
 
 namespace luthier {
 
-Result<DecoderDescription> readGpt2(const Json& config, const std::string& file) {
+Result<ModelDescription> readGpt2(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
-    DecoderDescription d;
+    ModelDescription d;
     d.vocabulary = read.integer("vocab_size");
     d.hidden = read.integer("n_embd");
     d.layers = read.integer("n_layer");

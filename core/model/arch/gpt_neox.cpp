@@ -5,12 +5,12 @@
 
 namespace luthier {
 
-Result<DecoderDescription> readGptNeoX(const Json& config, const std::string& file) {
+Result<ModelDescription> readGptNeoX(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     Json known = config;  // older files spell the rotation differently
     if (config.contains("rotary_pct") && !config.contains("partial_rotary_factor")) known["partial_rotary_factor"] = config["rotary_pct"];
     if (config.contains("rotary_emb_base") && !config.contains("rope_theta")) known["rope_theta"] = config["rotary_emb_base"];
-    DecoderDescription d = llamaLike(read, known, file, 10000, 0.25);
+    ModelDescription d = llamaLike(read, known, file, 10000, 0.25);
     d.norm = NormKind::LayerNorm;
     d.hasNormBias = true;
     d.normEps = read.number("layer_norm_eps", 1e-5);

@@ -4,9 +4,9 @@
 
 namespace luthier {
 
-Result<DecoderDescription> readLlama(const Json& config, const std::string& file) {
+Result<ModelDescription> readLlama(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
-    DecoderDescription d = llamaLike(read, config, file);
+    ModelDescription d = llamaLike(read, config, file);
     d.hasQkvBias = d.hasAttentionOutBias = read.flag("attention_bias", false);
     d.hasFeedForwardBias = read.flag("mlp_bias", false);
     return finished(read, std::move(d));

@@ -4,9 +4,9 @@
 
 namespace luthier {
 
-Result<DecoderDescription> readMixtral(const Json& config, const std::string& file) {
+Result<ModelDescription> readMixtral(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
-    DecoderDescription d = llamaLike(read, config, file, 1e6);
+    ModelDescription d = llamaLike(read, config, file, 1e6);
     d.normEps = read.number("rms_norm_eps", 1e-5);
     readWindows(read, config, d, read.integer("sliding_window", 0), [](std::int64_t) { return true; });
     d.mixture = {.experts = read.integer("num_local_experts", 8), .perToken = read.integer("num_experts_per_tok", 2),

@@ -4,9 +4,9 @@
 
 namespace luthier {
 
-Result<DecoderDescription> readMpt(const Json& config, const std::string& file) {
+Result<ModelDescription> readMpt(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
-    DecoderDescription d;
+    ModelDescription d;
     d.vocabulary = read.integer("vocab_size");
     d.hidden = read.integer("d_model");
     d.layers = read.integer("n_layers");

@@ -4,9 +4,9 @@
 
 namespace luthier {
 
-Result<DecoderDescription> readOlmo(const Json& config, const std::string& file) {
+Result<ModelDescription> readOlmo(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
-    DecoderDescription d = llamaLike(read, config, file);
+    ModelDescription d = llamaLike(read, config, file);
     d.norm = NormKind::LayerNorm;
     d.normEps = 1e-5;
     d.hasNormWeight = false;

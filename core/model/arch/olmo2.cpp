@@ -4,9 +4,9 @@
 
 namespace luthier {
 
-Result<DecoderDescription> readOlmo2(const Json& config, const std::string& file) {
+Result<ModelDescription> readOlmo2(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
-    DecoderDescription d = llamaLike(read, config, file);
+    ModelDescription d = llamaLike(read, config, file);
     d.normEps = read.number("rms_norm_eps", 1e-5);
     d.hasQkvBias = d.hasAttentionOutBias = read.flag("attention_bias", false);
     d.queryKeyNorm = QueryKeyNorm::AllHeads;

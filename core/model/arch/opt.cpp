@@ -5,9 +5,9 @@
 
 namespace luthier {
 
-Result<DecoderDescription> readOpt(const Json& config, const std::string& file) {
+Result<ModelDescription> readOpt(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
-    DecoderDescription d;
+    ModelDescription d;
     d.vocabulary = read.integer("vocab_size");
     d.hidden = read.integer("hidden_size");
     d.layers = read.integer("num_hidden_layers");

@@ -4,7 +4,7 @@
 
 namespace luthier {
 
-Result<DecoderDescription> readPhi3(const Json& config, const std::string& file) {
+Result<ModelDescription> readPhi3(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     Json known = config;
     // Its "su" and "yarn" are both what is called longrope today.
@@ -12,7 +12,7 @@ Result<DecoderDescription> readPhi3(const Json& config, const std::string& file)
         if (const auto rope = known.find(key); rope != known.end() && rope->is_object())
             for (const char* type : {"type", "rope_type"})
                 if (const auto name = rope->find(type); name != rope->end() && (*name == "su" || *name == "yarn")) *name = "longrope";
-    DecoderDescription d = llamaLike(read, known, file);
+    ModelDescription d = llamaLike(read, known, file);
     d.normEps = read.number("rms_norm_eps", 1e-5);
     d.names.query = d.names.key = d.names.value = "";
     d.names.fusedQkv = "self_attn.qkv_proj";

@@ -4,9 +4,9 @@
 
 namespace luthier {
 
-Result<DecoderDescription> readQwen2(const Json& config, const std::string& file) {
+Result<ModelDescription> readQwen2(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
-    DecoderDescription d = llamaLike(read, config, file);
+    ModelDescription d = llamaLike(read, config, file);
     d.hasQkvBias = true;
     const std::int64_t first = read.integer("max_window_layers", 28);
     readWindows(read, config, d, read.flag("use_sliding_window", false) ? read.integer("sliding_window", 0) : 0,

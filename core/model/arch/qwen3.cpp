@@ -4,9 +4,9 @@
 
 namespace luthier {
 
-Result<DecoderDescription> readQwen3(const Json& config, const std::string& file) {
+Result<ModelDescription> readQwen3(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
-    DecoderDescription d = llamaLike(read, config, file, 10000, 1.0, 128);
+    ModelDescription d = llamaLike(read, config, file, 10000, 1.0, 128);
     d.hasQkvBias = d.hasAttentionOutBias = read.flag("attention_bias", false);
     d.queryKeyNorm = QueryKeyNorm::PerHead;
     d.names.queryNorm = "self_attn.q_norm";

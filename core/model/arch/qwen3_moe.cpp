@@ -4,9 +4,9 @@
 
 namespace luthier {
 
-Result<DecoderDescription> readQwen3Moe(const Json& config, const std::string& file) {
+Result<ModelDescription> readQwen3Moe(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
-    DecoderDescription d = llamaLike(read, config, file);
+    ModelDescription d = llamaLike(read, config, file);
     d.hasQkvBias = d.hasAttentionOutBias = read.flag("attention_bias", false);
     d.queryKeyNorm = QueryKeyNorm::PerHead;
     d.names.queryNorm = "self_attn.q_norm";

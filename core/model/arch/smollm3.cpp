@@ -4,9 +4,9 @@
 
 namespace luthier {
 
-Result<DecoderDescription> readSmolLm3(const Json& config, const std::string& file) {
+Result<ModelDescription> readSmolLm3(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
-    DecoderDescription d = llamaLike(read, config, file, 2e6);
+    ModelDescription d = llamaLike(read, config, file, 2e6);
     d.isTied = read.flag("tie_word_embeddings", true);
     d.hasQkvBias = d.hasAttentionOutBias = read.flag("attention_bias", false);
     d.hasFeedForwardBias = read.flag("mlp_bias", false);

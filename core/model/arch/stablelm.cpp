@@ -5,9 +5,9 @@
 
 namespace luthier {
 
-Result<DecoderDescription> readStableLm(const Json& config, const std::string& file) {
+Result<ModelDescription> readStableLm(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
-    DecoderDescription d = llamaLike(read, config, file, 10000, 0.25);
+    ModelDescription d = llamaLike(read, config, file, 10000, 0.25);
     d.norm = NormKind::LayerNorm;
     d.hasNormBias = true;
     d.normEps = read.number("layer_norm_eps", 1e-5);

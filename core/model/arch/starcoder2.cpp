@@ -4,9 +4,9 @@
 
 namespace luthier {
 
-Result<DecoderDescription> readStarcoder2(const Json& config, const std::string& file) {
+Result<ModelDescription> readStarcoder2(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
-    DecoderDescription d = llamaLike(read, config, file);
+    ModelDescription d = llamaLike(read, config, file);
     d.norm = NormKind::LayerNorm;
     d.hasNormBias = true;
     d.normEps = read.number("norm_epsilon", 1e-5);

@@ -5,7 +5,7 @@
 
 namespace luthier {
 
-BaseWeightsAdapter::BaseWeightsAdapter(std::string method, Decoder& model, std::vector<std::string> names)
+BaseWeightsAdapter::BaseWeightsAdapter(std::string method, Model& model, std::vector<std::string> names)
     : m_method(std::move(method)), m_model(model), m_names(std::move(names)) {
     for (const std::string& name : m_names) m_model.weights().makeTrainable(name);
 }

@@ -12,7 +12,7 @@ namespace luthier {
 class BaseWeightsAdapter final : public Adapter {
 public:
     /// Makes the named weights of `model` trainable; `model` must outlive this.
-    BaseWeightsAdapter(std::string method, Decoder& model, std::vector<std::string> names);
+    BaseWeightsAdapter(std::string method, Model& model, std::vector<std::string> names);
 
     std::string method() const override { return m_method; }
     std::vector<TrainedParameter> parameters() const override;
@@ -20,12 +20,12 @@ public:
     Result<void> setWeight(double) override { return {}; }
     std::vector<NamedTensor> fileTensors() const override;
     Json fileConfig() const override { return nullptr; }
-    Result<void> merge(Decoder&) override { return {}; }
+    Result<void> merge(Model&) override { return {}; }
     bool trainsBase() const override { return true; }
 
 private:
     std::string m_method;
-    Decoder& m_model;
+    Model& m_model;
     std::vector<std::string> m_names;
 };
 

@@ -39,7 +39,7 @@ std::vector<NamedTensor> DeltaAdapter::fileTensors() const {
     return tensors;
 }
 
-Result<void> DeltaAdapter::merge(Decoder& model) {
+Result<void> DeltaAdapter::merge(Model& model) {
     const at::NoGradGuard guard;
     for (const auto& layer : m_layers) {
         const std::string name = layer->site().path + ".weight";

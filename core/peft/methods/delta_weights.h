@@ -55,7 +55,7 @@ public:
     Result<void> setWeight(double weight) override;
     std::vector<NamedTensor> fileTensors() const override;
     Json fileConfig() const override { return m_fileConfig; }
-    Result<void> merge(Decoder& model) override;
+    Result<void> merge(Model& model) override;
 
 private:
     std::string m_method;

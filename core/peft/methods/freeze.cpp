@@ -17,7 +17,7 @@ bool startsWith(const std::string& name, const std::string& path) {
 Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
-    const DecoderDescription& description = context.model.description();
+    const ModelDescription& description = context.model.description();
     const auto last = settings.at("trainable_layers").get<std::int64_t>();
     if (last > sites.layers)
         return Problem{"out_of_range", "method.trainable_layers is " + std::to_string(last) + "; this model has " + std::to_string(sites.layers) + " blocks.",

@@ -33,7 +33,7 @@ public:
     const at::Tensor& l() const { return m_l; }
     void setWeight(double weight) { m_weight = weight; }
 
-    void merge(Decoder& model) const {
+    void merge(Model& model) const {
         const at::NoGradGuard guard;
         const std::string name = m_site.path + ".weight";
         const at::Tensor weight = model.weights().at(name).to(at::kFloat);
@@ -94,7 +94,7 @@ public:
         return config;
     }
 
-    Result<void> merge(Decoder& model) override {
+    Result<void> merge(Model& model) override {
         for (const auto& layer : m_layers) layer->merge(model);
         return {};
     }

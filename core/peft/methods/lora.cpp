@@ -173,7 +173,7 @@ public:
         return config;
     }
 
-    Result<void> merge(Decoder& model) override {
+    Result<void> merge(Model& model) override {
         const at::NoGradGuard guard;
         for (const auto& layer : m_layers) {
             const std::string name = layer->site().path + ".weight";

@@ -50,7 +50,7 @@ Result<void> OwnCopiesAdapter::load(const TensorMap& tensors) {
     return {};
 }
 
-Result<void> OwnCopiesAdapter::merge(Decoder& model) {
+Result<void> OwnCopiesAdapter::merge(Model& model) {
     const at::NoGradGuard guard;
     for (const auto& copy : m_copies) model.weights().assign(copy->name(), copy->forward(copy->base()));
     return {};

@@ -46,7 +46,7 @@ public:
     std::vector<NamedTensor> fileTensors() const override;
     Json fileConfig() const override { return m_fileConfig; }
     Result<void> load(const TensorMap& tensors) override;
-    Result<void> merge(Decoder& model) override;
+    Result<void> merge(Model& model) override;
 
 private:
     std::string m_method;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "model/decoder.h"
+#include "model/model.h"
 
 #include "model/alibi.h"
 
@@ -85,11 +85,12 @@ std::pair<at::Tensor, at::Tensor> prefixOf(const SiteHooks& hooks, int layer) {
 }  // namespace
 
 /// What flows between blocks: rows of all segments, virtual rows included.
-struct Decoder::Stream {
+struct Model::Stream {
     at::Tensor x;                        // [N, C]
     at::Tensor delta;                    // [N, C], the last sub-layer's output, not yet added to x
     at::Tensor cos, sin;                 // [N, rotary/2] or undefined
     at::Tensor localCos, localSin;       // of layers with a rope of their own
+    at::Tensor keyBias;                  // ALiBi of every key of the pass, or undefined
     std::vector<std::int64_t> segments;  // lengths with virtual rows
     std::vector<std::int64_t> rowOf;     // stream row of each text row; empty when they are the same
 
@@ -100,7 +101,7 @@ struct Decoder::Stream {
     }
 };
 
-DecoderInput DecoderInput::single(const std::vector<std::int64_t>& ids, const at::Device& device) {
+TokenRows TokenRows::single(const std::vector<std::int64_t>& ids, const at::Device& device) {
     const auto count = static_cast<std::int64_t>(ids.size());
     return {at::tensor(ids, at::kLong).to(device), at::arange(count, at::TensorOptions(at::kLong).device(device)), {count}};
 }
@@ -120,7 +121,7 @@ std::pair<at::Tensor, at::Tensor> KeyValueCache::append(std::size_t layer, const
     return {m_keys[layer].narrow(1, 0, needed), m_values[layer].narrow(1, 0, needed)};
 }
 
-Decoder::Decoder(DecoderDescription description, Weights weights, at::ScalarType dtype, at::Device device)
+Model::Model(ModelDescription description, Weights weights, at::ScalarType dtype, at::Device device)
     : m_description(std::move(description)), m_sites(sitesOf(m_description)), m_weights(std::move(weights)), m_dtype(dtype),
       m_device(device), m_blocks(static_cast<std::size_t>(m_description.layers)) {
     m_embedding = m_weights.find(m_description.names.embedding + ".weight");
@@ -168,13 +169,13 @@ Decoder::Decoder(DecoderDescription description, Weights weights, at::ScalarType
     }
 }
 
-Decoder::Norm Decoder::normAt(const std::string& path) const {
+Model::Norm Model::normAt(const std::string& path) const {
     if (path.empty()) return {};
     if (!m_description.hasNormWeight) return {&m_ones, &m_none};
     return {m_weights.find(path + ".weight"), m_description.hasNormBias ? m_weights.find(path + ".bias") : &m_none};
 }
 
-std::vector<Decoder::Norm> Decoder::queryKeyNormAt(const std::string& path, std::int64_t heads) const {
+std::vector<Model::Norm> Model::queryKeyNormAt(const std::string& path, std::int64_t heads) const {
     const auto normOf = [&](const std::string& name) {
         return Norm{m_weights.find(name + ".weight"), m_description.hasQueryKeyNormBias ? m_weights.find(name + ".bias") : &m_none};
     };
@@ -184,7 +185,7 @@ std::vector<Decoder::Norm> Decoder::queryKeyNormAt(const std::string& path, std:
     return norms;
 }
 
-Decoder::Mixture Decoder::mixtureAt(const std::string& path) const {
+Model::Mixture Model::mixtureAt(const std::string& path) const {
     const MixtureSpec& spec = m_description.mixture;
     const auto expertAt = [&](const std::string& at) {
         return Expert{m_weights.find(at + spec.gate + ".weight"), m_weights.find(at + spec.up + ".weight"), m_weights.find(at + spec.down + ".weight")};
@@ -199,7 +200,7 @@ Decoder::Mixture Decoder::mixtureAt(const std::string& path) const {
     return mixture;
 }
 
-std::pair<at::Tensor, at::Tensor> Decoder::applyNorm(const Norm& norm, const at::Tensor& x, const at::Tensor& delta, const SiteHooks& hooks) const {
+std::pair<at::Tensor, at::Tensor> Model::applyNorm(const Norm& norm, const at::Tensor& x, const at::Tensor& delta, const SiteHooks& hooks) const {
     if (norm.weight == nullptr) {
         const at::Tensor sum = delta.defined() ? x + delta : x;
         return {sum, sum};
@@ -209,7 +210,7 @@ std::pair<at::Tensor, at::Tensor> Decoder::applyNorm(const Norm& norm, const at:
     return nn::addLayerNorm(x, delta, hooks.current(*norm.weight), hooks.current(*norm.bias), m_description.normEps);
 }
 
-at::Tensor Decoder::project(int site, const at::Tensor& x, const SiteHooks& hooks) const {
+at::Tensor Model::project(int site, const at::Tensor& x, const SiteHooks& hooks) const {
     const auto index = static_cast<std::size_t>(site);
     const at::Tensor bias = hooks.current(*m_linearBias[index]);
     const LinearWeights weights{*m_linearWeight[index], bias, m_sites.linears[index].isConv1D};
@@ -217,7 +218,7 @@ at::Tensor Decoder::project(int site, const at::Tensor& x, const SiteHooks& hook
     return HookedProjection(weights, chain, chain.size())(x);
 }
 
-at::Tensor Decoder::throughHooks(std::size_t layer, Sublayer after, const at::Tensor& output, const at::Tensor& residual,
+at::Tensor Model::throughHooks(std::size_t layer, Sublayer after, const at::Tensor& output, const at::Tensor& residual,
                                  const SiteHooks& hooks) const {
     at::Tensor result = output;
     for (BlockOutputHook* hook : hooks.blockOutput(2 * layer + (after == Sublayer::FeedForward ? 1 : 0)))
@@ -225,12 +226,12 @@ at::Tensor Decoder::throughHooks(std::size_t layer, Sublayer after, const at::Te
     return result;
 }
 
-at::Tensor Decoder::afterNorm(const Norm& norm, const at::Tensor& output, const SiteHooks& hooks) const {
+at::Tensor Model::afterNorm(const Norm& norm, const at::Tensor& output, const SiteHooks& hooks) const {
     const at::Tensor normed = norm.weight == nullptr ? output : applyNorm(norm, output, {}, hooks).second;
     return m_description.residualScale == 1.0 ? normed : normed * m_description.residualScale;
 }
 
-at::Tensor Decoder::normedHeads(const std::vector<Norm>& norms, const at::Tensor& rows, const SiteHooks& hooks) const {
+at::Tensor Model::normedHeads(const std::vector<Norm>& norms, const at::Tensor& rows, const SiteHooks& hooks) const {
     if (norms.empty()) return rows;
     if (m_description.queryKeyNorm == QueryKeyNorm::AllHeads) return applyNorm(norms[0], rows, {}, hooks).second;
     const at::Tensor heads = rows.reshape({-1, m_description.headSize});
@@ -241,7 +242,7 @@ at::Tensor Decoder::normedHeads(const std::vector<Norm>& norms, const at::Tensor
     return applyNorm({&unit, &m_none}, heads, {}, hooks).second.view(rows.sizes()) * at::cat(weights, 0).to(rows.scalar_type());
 }
 
-std::array<at::Tensor, 3> Decoder::queryKeyValue(const Block& block, const at::Tensor& x, const SiteHooks& hooks) const {
+std::array<at::Tensor, 3> Model::queryKeyValue(const Block& block, const at::Tensor& x, const SiteHooks& hooks) const {
     const std::int64_t D = m_description.headSize;
     const std::int64_t queryWidth = m_description.heads * D;
     const std::int64_t keyWidth = m_description.keyValueHeads * D;
@@ -266,7 +267,7 @@ std::array<at::Tensor, 3> Decoder::queryKeyValue(const Block& block, const at::T
     return parts;
 }
 
-at::Tensor Decoder::feedForward(const Block& block, const at::Tensor& x, const SiteHooks& hooks) const {
+at::Tensor Model::feedForward(const Block& block, const at::Tensor& x, const SiteHooks& hooks) const {
     if (block.mixture) return mixed(*block.mixture, x);
     if (block.gateUp >= 0) {
         const std::vector<at::Tensor> halves = project(block.gateUp, x, hooks).chunk(2, 1);
@@ -279,7 +280,7 @@ at::Tensor Decoder::feedForward(const Block& block, const at::Tensor& x, const S
     return project(block.down, inner, hooks);
 }
 
-at::Tensor Decoder::mixed(const Mixture& mixture, const at::Tensor& x) const {
+at::Tensor Model::mixed(const Mixture& mixture, const at::Tensor& x) const {
     const MixtureSpec& spec = m_description.mixture;
     const auto linear = [](const at::Tensor& rows, const at::Tensor& weight) { return nn::linear(rows, weight, {}, nn::WeightLayout::OutIn); };
     const auto expert = [&](const Expert& e, const at::Tensor& rows) {
@@ -301,7 +302,7 @@ at::Tensor Decoder::mixed(const Mixture& mixture, const at::Tensor& x) const {
     return y;
 }
 
-bool Decoder::isTrained(std::size_t layer, const SiteHooks& hooks) const {
+bool Model::isTrained(std::size_t layer, const SiteHooks& hooks) const {
     const Block& block = m_blocks[layer];
     const auto learns = [&](const at::Tensor* tensor) { return tensor != nullptr && (requiresGrad({*tensor}) || hooks.replaces(tensor)); };
     const auto learnsNorm = [&](const Norm& norm) { return learns(norm.weight) || learns(norm.bias); };
@@ -324,14 +325,14 @@ bool Decoder::isTrained(std::size_t layer, const SiteHooks& hooks) const {
     return !hooks.blockOutput(2 * layer).empty() || !hooks.blockOutput(2 * layer + 1).empty();
 }
 
-at::Tensor Decoder::embed(const at::Tensor& ids) const {
+at::Tensor Model::embed(const at::Tensor& ids) const {
     const at::Tensor x = at::embedding(*m_embedding, ids).to(m_dtype);
     if (m_description.embeddingScale == 1.0) return x;
     // The scale is rounded to the compute type first, as Hugging Face's buffer is.
     return x * at::scalar_tensor(m_description.embeddingScale, x.options());
 }
 
-at::Tensor Decoder::enter(const at::Tensor& embedded, const at::Tensor& positions, const SiteHooks& hooks) const {
+at::Tensor Model::enter(const at::Tensor& embedded, const at::Tensor& positions, const SiteHooks& hooks) const {
     at::Tensor x = embedded;
     if (m_description.inputScale != 1.0) x = x * m_description.inputScale;
     if (m_projectIn >= 0) x = project(m_projectIn, x, hooks);
@@ -340,23 +341,24 @@ at::Tensor Decoder::enter(const at::Tensor& embedded, const at::Tensor& position
     return x;
 }
 
-void Decoder::rotate(Stream& stream, const at::Tensor& positions, std::int64_t length) const {
+void Model::place(Stream& stream, const at::Tensor& positions, std::int64_t length, std::int64_t keys) const {
+    if (m_description.position == PositionKind::Alibi) stream.keyBias = alibiBias(m_description, keys).to(m_device);
     if (m_description.position != PositionKind::Rope) return;
     std::tie(stream.cos, stream.sin) = rotaryAngles(m_description.rope, positions, length);
     if (m_description.localRope) std::tie(stream.localCos, stream.localSin) = rotaryAngles(*m_description.localRope, positions, length);
 }
 
-nn::AttentionShape Decoder::attentionShape(std::size_t layer, std::vector<std::int64_t> segments, std::int64_t keys) const {
+nn::AttentionShape Model::attentionShape(std::size_t layer, std::vector<std::int64_t> segments, const at::Tensor& keyBias) const {
     nn::AttentionShape shape{m_description.heads, m_description.keyValueHeads, m_description.headSize, m_description.scoreScale(),
                              std::move(segments)};
     shape.window = m_description.layer(static_cast<std::int64_t>(layer)).window;
     shape.softCap = m_description.attentionSoftCap;
     shape.ropePairs = m_description.ropePairs;
-    if (m_description.position == PositionKind::Alibi) shape.keyBias = alibiBias(m_description, keys).to(m_device);
+    shape.keyBias = keyBias;
     return shape;
 }
 
-void Decoder::runBlock(std::size_t layer, Stream& stream, const at::Tensor& wanted, const SiteHooks& hooks, const Attend& attend) const {
+void Model::runBlock(std::size_t layer, Stream& stream, const at::Tensor& wanted, const SiteHooks& hooks, const Attend& attend) const {
     const Block& block = m_blocks[layer];
     const BlockFlow flow = m_description.flow;
     auto [residual, x] = flow == BlockFlow::PostNorm ? applyNorm({}, stream.x, stream.delta, hooks) : applyNorm(block.attentionNorm, stream.x, stream.delta, hooks);
@@ -394,13 +396,13 @@ void Decoder::runBlock(std::size_t layer, Stream& stream, const at::Tensor& want
     }
 }
 
-at::Tensor Decoder::finish(const Stream& stream, const SiteHooks& hooks) const {
+at::Tensor Model::finish(const Stream& stream, const SiteHooks& hooks) const {
     at::Tensor h = applyNorm(m_finalNorm, stream.x, stream.delta, hooks).second;
     if (m_projectOut >= 0) h = project(m_projectOut, h, hooks);
     return m_description.logitScale == 1.0 ? h : h * m_description.logitScale;
 }
 
-Decoder::Stream Decoder::start(const DecoderInput& input, const SiteHooks& hooks) const {
+Model::Stream Model::start(const TokenRows& input, const SiteHooks& hooks) const {
     const std::int64_t prompt = hooks.promptLength();
     const std::int64_t offset = prompt + hooks.prefixLength();
     Stream stream;
@@ -428,56 +430,58 @@ Decoder::Stream Decoder::start(const DecoderInput& input, const SiteHooks& hooks
         positions = at::index_select(at::cat({virtualPositions, positions}, 0), 0, index);
     }
     stream.x = enter(stream.x, positions, hooks);
-    rotate(stream, positions, positions.numel() == 0 ? 1 : positions.max().item<std::int64_t>() + 1);
+    const std::int64_t longest = stream.segments.empty() ? 0 : *std::max_element(stream.segments.begin(), stream.segments.end());
+    place(stream, positions, positions.numel() == 0 ? 1 : positions.max().item<std::int64_t>() + 1, longest + hooks.prefixLength());
     return stream;
 }
 
-at::Tensor Decoder::hidden(const DecoderInput& input, const at::Tensor& rows, const SiteHooks& hooks, Activations activations) const {
+at::Tensor Model::hidden(const TokenRows& input, const at::Tensor& rows, const SiteHooks& hooks, Activations activations) const {
     Stream stream = start(input, hooks);
     at::Tensor wanted = rows;
     if (!stream.rowOf.empty()) {
         const at::Tensor map = at::tensor(stream.rowOf, at::kLong).to(m_device);
         wanted = rows.defined() ? at::index_select(map, 0, rows) : map;
     }
-    const std::int64_t longest = stream.segments.empty() ? 0 : *std::max_element(stream.segments.begin(), stream.segments.end());
     for (std::size_t layer = 0; layer < m_blocks.size(); ++layer) {
         // What a second run of the block needs stands in it by value; a prefix may come from tensors that all layers share, so it
         // is made outside.
         const at::Tensor kept = layer + 1 == m_blocks.size() ? wanted : at::Tensor();
-        const nn::AttentionShape shape = attentionShape(layer, stream.segments, longest + hooks.prefixLength());
+        const nn::AttentionShape shape = attentionShape(layer, stream.segments, stream.keyBias);
         const auto [cos, sin] = stream.anglesOf(m_description.layer(static_cast<std::int64_t>(layer)));
-        const auto run = [this, layer, kept, shape, &hooks, cos = cos, sin = sin](const at::Tensor& in, const at::Tensor& delta,
-                                                                                  const at::Tensor& prefixKey, const at::Tensor& prefixValue) {
+        const auto [prefixKey, prefixValue] = prefixOf(hooks, static_cast<int>(layer));
+        const bool isRecomputed = activations == Activations::Recompute && (requiresGrad({stream.x, stream.delta, prefixKey, prefixValue}) || isTrained(layer, hooks));
+        const auto run = [this, layer, kept, shape, isRecomputed, &hooks, cos = cos, sin = sin](
+                             const at::Tensor& in, const at::Tensor& delta, const at::Tensor& keysBefore, const at::Tensor& valuesBefore) {
             Stream passing;
             passing.x = in;
             passing.delta = delta;
             runBlock(layer, passing, kept, hooks, [&](std::size_t, const std::array<at::Tensor, 3>& qkv) {
-                return nn::causalAttention(qkv[0], qkv[1], qkv[2], cos, sin, prefixKey, prefixValue, shape);
+                return nn::causalAttention(qkv[0], qkv[1], qkv[2], cos, sin, keysBefore, valuesBefore, shape);
             });
-            return std::pair(passing.x, passing.delta.defined() ? passing.delta : at::zeros_like(passing.x));
+            // A node's outputs must all be there; PostNorm leaves no delta.
+            if (isRecomputed && !passing.delta.defined()) passing.delta = at::zeros_like(passing.x);
+            return std::pair(passing.x, passing.delta);
         };
-        const auto [prefixKey, prefixValue] = prefixOf(hooks, static_cast<int>(layer));
-        const bool isRecomputed = activations == Activations::Recompute && (requiresGrad({stream.x, stream.delta, prefixKey, prefixValue}) || isTrained(layer, hooks));
         std::tie(stream.x, stream.delta) = isRecomputed ? nn::recomputed(run, stream.x, stream.delta, prefixKey, prefixValue)
                                                         : run(stream.x, stream.delta, prefixKey, prefixValue);
     }
     return finish(stream, hooks);
 }
 
-at::Tensor Decoder::logits(const at::Tensor& hidden, const SiteHooks& hooks) const {
+at::Tensor Model::logits(const at::Tensor& hidden, const SiteHooks& hooks) const {
     const at::Tensor plain = project(static_cast<int>(m_sites.linears.size()) - 1, hidden, hooks).to(at::kFloat);
     const double cap = m_description.logitSoftCap;
     return cap > 0 ? at::tanh(plain / cap) * cap : plain;
 }
 
-at::Tensor Decoder::loss(const DecoderInput& input, const at::Tensor& rows, const at::Tensor& labels, double scale,
+at::Tensor Model::loss(const TokenRows& input, const at::Tensor& rows, const at::Tensor& labels, double scale,
                          const SiteHooks& hooks, Activations activations) const {
     const at::Tensor h = hidden(input, rows, hooks, activations);
     if (hasHeadHooks(hooks)) return nn::logitsLoss(logits(h, hooks), labels, scale);
     return nn::headLoss(h, *m_linearWeight.back(), hooks.current(*m_linearBias.back()), labels, scale, m_description.logitSoftCap);
 }
 
-at::Tensor Decoder::attendCached(const std::array<at::Tensor, 3>& qkv, const Stream& stream, std::size_t layer, KeyValueCache& cache,
+at::Tensor Model::attendCached(const std::array<at::Tensor, 3>& qkv, const Stream& stream, std::size_t layer, KeyValueCache& cache,
                                  const SiteHooks& hooks) const {
     const std::int64_t H = m_description.heads;
     const std::int64_t Hkv = m_description.keyValueHeads;
@@ -497,13 +501,13 @@ at::Tensor Decoder::attendCached(const std::array<at::Tensor, 3>& qkv, const Str
             keys = at::cat({prefixKey.to(keys.scalar_type()), keys}, 1);
             values = at::cat({prefixValue.to(values.scalar_type()), values}, 1);
         }
-        const nn::AttentionShape shape = attentionShape(layer, {T}, keys.size(1));
+        const nn::AttentionShape shape = attentionShape(layer, {T}, stream.keyBias);
         cache.append(layer, keys, values);
         return nn::causalAttention(q, k, v, cos, sin, prefixKey, prefixValue, shape);
     }
     auto [keys, values] = cache.append(layer, keyed(rotated(k)), keyed(v));
     const std::int64_t stored = keys.size(1);
-    const nn::AttentionShape shape = attentionShape(layer, {1}, stored);
+    const nn::AttentionShape shape = attentionShape(layer, {1}, stream.keyBias);
     // Query heads of a group share keys: [Hkv, G, D] x [Hkv, D, P]. One new row sees everything stored, or its window.
     const std::int64_t seen = shape.window > 0 ? std::min(shape.window, stored) : stored;
     keys = keys.narrow(1, stored - seen, seen);
@@ -515,7 +519,7 @@ at::Tensor Decoder::attendCached(const std::array<at::Tensor, 3>& qkv, const Str
     return at::bmm(at::softmax(scores, -1), values.to(at::kFloat)).reshape({1, H * D}).to(m_dtype);
 }
 
-at::Tensor Decoder::next(const std::vector<std::int64_t>& ids, KeyValueCache& cache, const SiteHooks& hooks) const {
+at::Tensor Model::next(const std::vector<std::int64_t>& ids, KeyValueCache& cache, const SiteHooks& hooks) const {
     const at::NoGradGuard guard;
     if (!cache.isEmpty() && ids.size() > 1) {
         for (std::size_t i = 0; i + 1 < ids.size(); ++i) next({ids[i]}, cache, hooks);
@@ -531,7 +535,7 @@ at::Tensor Decoder::next(const std::vector<std::int64_t>& ids, KeyValueCache& ca
         return next(all, cache, hooks);
     }
     cache.ids.insert(cache.ids.end(), ids.begin(), ids.end());
-    DecoderInput input = DecoderInput::single(ids, m_device);
+    TokenRows input = TokenRows::single(ids, m_device);
     Stream stream;
     if (cache.isEmpty()) {
         stream = start(input, hooks);
@@ -539,7 +543,7 @@ at::Tensor Decoder::next(const std::vector<std::int64_t>& ids, KeyValueCache& ca
         // The cache counts virtual positions too, so it is the position of the next token.
         input.positions = input.positions + cache.length();
         stream.x = enter(embed(input.ids), input.positions, hooks);
-        rotate(stream, input.positions, cache.length() + 1);
+        place(stream, input.positions, cache.length() + 1, cache.length() + 1);
     }
     const std::int64_t rows = stream.x.size(0);
     const at::Tensor last = rows > 1 ? at::full({1}, rows - 1, at::TensorOptions(at::kLong).device(m_device)) : at::Tensor();

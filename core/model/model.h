@@ -20,13 +20,13 @@
 
 namespace luthier {
 
-struct DecoderInput {
+struct TokenRows {
     at::Tensor ids;                      ///< [N] i64, all segments one after another
     at::Tensor positions;                ///< [N] i64, from 0 in each segment
     std::vector<std::int64_t> segments;  ///< lengths, sum N
 
     /// One segment of consecutive positions.
-    static DecoderInput single(const std::vector<std::int64_t>& ids, const at::Device& device);
+    static TokenRows single(const std::vector<std::int64_t>& ids, const at::Device& device);
 };
 
 /// Keys and values of what has been read so far, one sequence.
@@ -55,11 +55,11 @@ private:
 /// give the same gradients bit for bit.
 enum class Activations { Keep, Recompute };
 
-class Decoder final {
+class Model final {
 public:
-    Decoder(DecoderDescription description, Weights weights, at::ScalarType dtype, at::Device device);
+    Model(ModelDescription description, Weights weights, at::ScalarType dtype, at::Device device);
 
-    const DecoderDescription& description() const { return m_description; }
+    const ModelDescription& description() const { return m_description; }
     const ModelSites& sites() const { return m_sites; }
     Weights& weights() { return m_weights; }
     const Weights& weights() const { return m_weights; }
@@ -68,14 +68,14 @@ public:
 
     /// Final hidden states (after the last norm) of `rows` [M] i64 of the input, or of all rows when undefined. Row indices are
     /// those of `input.ids`; virtual rows that prompts add are not counted. @returns [M, C] in the compute dtype
-    at::Tensor hidden(const DecoderInput& input, const at::Tensor& rows, const SiteHooks& hooks,
+    at::Tensor hidden(const TokenRows& input, const at::Tensor& rows, const SiteHooks& hooks,
                       Activations activations = Activations::Keep) const;
 
     /// [M, C] → [M, V] f32
     at::Tensor logits(const at::Tensor& hidden, const SiteHooks& hooks) const;
 
     /// scale * sum of cross entropies of the rows' next tokens: rows [M], labels [M] i64. @returns [] f32
-    at::Tensor loss(const DecoderInput& input, const at::Tensor& rows, const at::Tensor& labels, double scale,
+    at::Tensor loss(const TokenRows& input, const at::Tensor& rows, const at::Tensor& labels, double scale,
                     const SiteHooks& hooks, Activations activations = Activations::Keep) const;
 
     /// Reads `ids` after what the cache holds and returns the logits of the last one, [V] f32. No gradients.
@@ -117,8 +117,9 @@ private:
     void runBlock(std::size_t layer, Stream& stream, const at::Tensor& wanted, const SiteHooks& hooks, const Attend& attend) const;
     /// The head's input: final norm, projection to the embedding's width, scale.
     at::Tensor finish(const Stream& stream, const SiteHooks& hooks) const;
-    void rotate(Stream& stream, const at::Tensor& positions, std::int64_t length) const;
-    nn::AttentionShape attentionShape(std::size_t layer, std::vector<std::int64_t> segments, std::int64_t keys) const;
+    /// What tells a pass where its rows stand: rotary angles for sequences of `length`, or ALiBi over `keys`.
+    void place(Stream& stream, const at::Tensor& positions, std::int64_t length, std::int64_t keys) const;
+    nn::AttentionShape attentionShape(std::size_t layer, std::vector<std::int64_t> segments, const at::Tensor& keyBias) const;
     at::Tensor project(int site, const at::Tensor& x, const SiteHooks& hooks) const;
     at::Tensor throughHooks(std::size_t layer, Sublayer after, const at::Tensor& output, const at::Tensor& residual,
                             const SiteHooks& hooks) const;
@@ -126,14 +127,14 @@ private:
     at::Tensor feedForward(const Block& block, const at::Tensor& x, const SiteHooks& hooks) const;
     at::Tensor embed(const at::Tensor& ids) const;
     at::Tensor enter(const at::Tensor& embedded, const at::Tensor& positions, const SiteHooks& hooks) const;
-    Stream start(const DecoderInput& input, const SiteHooks& hooks) const;
+    Stream start(const TokenRows& input, const SiteHooks& hooks) const;
     at::Tensor attendCached(const std::array<at::Tensor, 3>& qkv, const Stream& stream, std::size_t layer, KeyValueCache& cache,
                             const SiteHooks& hooks) const;
     /// Whether a weight of the block takes a gradient or a hook sits in it.
     bool isTrained(std::size_t layer, const SiteHooks& hooks) const;
     bool hasHeadHooks(const SiteHooks& hooks) const { return !hooks.linear(m_sites.linears.size() - 1).empty(); }
 
-    DecoderDescription m_description;
+    ModelDescription m_description;
     ModelSites m_sites;
     Weights m_weights;
     at::ScalarType m_dtype;
