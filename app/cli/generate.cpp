@@ -45,7 +45,7 @@ std::vector<std::int64_t> promptIds(const Loaded& loaded, const Options& options
 }
 
 ExitCode run(const Options& options, const Context& context) {
-    const Loaded loaded = loadModel(options.model, options.dtype, options.device);
+    const Loaded loaded = loadModel(options.model, options.dtype, options.device, options.adapters);
     AdapterStack stack = loaded.stack(options.adapters);
     const std::vector<std::int64_t> prompt = promptIds(loaded, options);
     // Ids in, ids out: a model without a tokenizer can continue ids all the same.
