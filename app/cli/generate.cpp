@@ -64,7 +64,7 @@ ExitCode run(const Options& options, const Context& context) {
     if (stream) emit(stream->finish());
     if (!stream && !context.isJson)
         for (const std::int64_t id : generated.ids) print(context, std::to_string(id) + " ");
-    report(context, Json{{"text", text}, {"ids", generated.ids}, {"finish_reason", generated.finishReason}}, "\n");
+    report(context, Json{{"text", text}, {"ids", generated.ids}, {"finish_reason", generated.finishReason}, {"seconds", generated.seconds}}, "\n");
     return ExitCode::Done;
 }
 

@@ -198,8 +198,11 @@ ModelDescription asClassifier(ModelDescription d, std::int64_t classes) {
     // The language model's head stays in the file; what other tasks left there is none of ours.
     for (const std::string& other : {d.names.head + ".", std::string("lm_head."), std::string("embed_out."), std::string("final_logits_bias"), std::string("cls."), std::string("vocab_"), std::string("lm_predictions."), std::string("mask_predictions.")})
         if (!other.starts_with(d.classifier.head + ".")) d.ignoredPrefixes.push_back(other);
-    if (d.encoder && !d.classifier.prefix.empty()) d.encoder = std::make_shared<const ModelDescription>(under(d.classifier.prefix, *d.encoder));
-    if (!d.classifier.prefix.empty()) d = under(d.classifier.prefix, std::move(d));
+    if (!d.classifier.prefix.empty()) {
+        const std::string prefix = d.classifier.prefix;
+        if (d.encoder) d.encoder = std::make_shared<const ModelDescription>(under(prefix, *d.encoder));
+        d = under(prefix, std::move(d));
+    }
     d.names.head = d.classifier.head;
     d.hasHeadBias = d.classifier.hasHeadBias;
     d.isTied = false;

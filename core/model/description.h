@@ -142,6 +142,8 @@ struct ModelDescription {
     std::int64_t decoderStart = -1;  ///< id that the decoder begins with
     std::int64_t endId = -1;         ///< eos_token_id, -1: none
     std::int64_t paddingId = -1;     ///< pad_token_id, -1: none
+    bool learnsPadding = false;      ///< the padding token's embedding takes a gradient where it stands in a text (no padding_idx in transformers)
+    bool startsWithLast = false;     ///< the decoder begins with the last token of what it is to write (mBART's language token)
 
     NormKind norm = NormKind::RmsNorm;
     double normEps = 1e-6;

@@ -40,7 +40,8 @@ Model::Model(ModelDescription description, Weights weights, at::ScalarType dtype
 }
 
 at::Tensor Model::embed(const at::Tensor& ids, double scale) const {
-    const at::Tensor x = at::embedding(*m_embedding, ids).to(m_dtype);
+    const std::int64_t padding = m_description.learnsPadding || m_description.paddingId >= m_description.vocabulary ? -1 : m_description.paddingId;
+    const at::Tensor x = at::embedding(*m_embedding, ids, padding).to(m_dtype);
     if (scale == 1.0) return x;
     // The scale is rounded to the compute type first, as Hugging Face's buffer is.
     return x * at::scalar_tensor(scale, x.options());

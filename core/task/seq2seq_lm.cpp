@@ -12,7 +12,7 @@ namespace {
 class Seq2SeqLm final : public Task {
 public:
     explicit Seq2SeqLm(const ModelDescription& description)
-        : m_start(description.decoderStart), m_padding(description.paddingId >= 0 ? description.paddingId : description.decoderStart) {}
+        : m_start(description.decoderStart), m_startsWithLast(description.startsWithLast), m_padding(description.paddingId >= 0 ? description.paddingId : description.decoderStart) {}
 
     std::int64_t labelCount(const Example& row) const override {
         std::int64_t count = 0;
@@ -48,7 +48,7 @@ private:
     TokenRows input(std::span<const Example> rows, const at::Device& device) const {
         std::vector<std::vector<std::int64_t>> shifted;
         for (const Example& row : rows) {
-            std::vector<std::int64_t> ids{m_start};
+            std::vector<std::int64_t> ids{startOf(row)};
             for (std::size_t i = 0; i + 1 < row.labels.size(); ++i) ids.push_back(row.labels[i] == kNoLabel ? m_padding : row.labels[i]);
             shifted.push_back(std::move(ids));
         }
@@ -57,7 +57,15 @@ private:
         return decoder;
     }
 
+    std::int64_t startOf(const Example& row) const {
+        if (m_startsWithLast)
+            for (std::size_t i = row.labels.size(); i > 0; --i)
+                if (row.labels[i - 1] != kNoLabel && row.labels[i - 1] != m_padding) return row.labels[i - 1];
+        return m_start;
+    }
+
     std::int64_t m_start;
+    bool m_startsWithLast;
     std::int64_t m_padding;
 };
 

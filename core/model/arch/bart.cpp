@@ -48,6 +48,8 @@ Result<ModelDescription> readFamily(const Json& config, const std::string& file,
     ModelDescription d = stackOf(read, "decoder", isPreNorm, true);
     d.encoder = std::make_shared<const ModelDescription>(stackOf(read, "encoder", isPreNorm, false));
     d.isTied = read.flag("tie_word_embeddings", true);
+    read.require("tie_word_embeddings", d.isTied, "true: encoder and decoder share one embedding here");
+    d.startsWithLast = isPreNorm;
     d.decoderStart = read.integer("decoder_start_token_id", read.integer("eos_token_id", 2));
     d.initializerRange = read.number("init_std", 0.02);
     d.prefixes = {"model."};

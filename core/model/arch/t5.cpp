@@ -42,7 +42,9 @@ ModelDescription stackOf(const ModelDescription& shared, const std::string& stac
     return d;
 }
 
-Result<ModelDescription> readFamily(const Json& config, const std::string& file, const std::string& feedForward) {
+enum class HeadInput { ScaledWhenTied, Plain };
+
+Result<ModelDescription> readFamily(const Json& config, const std::string& file, const std::string& feedForward, HeadInput headInput) {
     ConfigReader read(config, file);
     ModelDescription shared;
     shared.vocabulary = read.integer("vocab_size");
@@ -53,6 +55,7 @@ Result<ModelDescription> readFamily(const Json& config, const std::string& file,
     shared.maxPositions = read.integer("n_positions", 512);
     shared.normEps = read.number("layer_norm_epsilon", 1e-6);
     shared.attentionScale = 1;
+    shared.learnsPadding = true;
     shared.position = PositionKind::Buckets;
     shared.relative.buckets = read.integer("relative_attention_num_buckets", 32);
     shared.relative.distance = read.integer("relative_attention_max_distance", 128);
@@ -61,8 +64,8 @@ Result<ModelDescription> readFamily(const Json& config, const std::string& file,
     ModelDescription d = stackOf(shared, "decoder", read.integer("num_decoder_layers", layers), true);
     d.encoder = std::make_shared<const ModelDescription>(stackOf(shared, "encoder", layers, false));
     d.isTied = read.flag("tie_word_embeddings", true);
-    // Files before transformers 5 do not say whether a tied head scales its input; they always do.
-    if (read.flag("scale_decoder_outputs", d.isTied) && d.hidden > 0) d.logitScale = 1.0 / std::sqrt(static_cast<double>(d.hidden));
+    // Files before transformers 5 do not say whether a tied head scales its input: T5's does, mT5's is never tied.
+    if (read.flag("scale_decoder_outputs", d.isTied && headInput == HeadInput::ScaledWhenTied) && d.hidden > 0) d.logitScale = 1.0 / std::sqrt(static_cast<double>(d.hidden));
     d.decoderStart = read.integer("decoder_start_token_id", read.integer("pad_token_id", 0));
     d.initializerRange = 0.05;
     d.ignoredSuffixes = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "EncDecAttention.relative_attention_bias.weight"};
@@ -73,7 +76,7 @@ Result<ModelDescription> readFamily(const Json& config, const std::string& file,
 
 }  // namespace
 
-Result<ModelDescription> readT5(const Json& config, const std::string& file) { return readFamily(config, file, "relu"); }
-Result<ModelDescription> readMt5(const Json& config, const std::string& file) { return readFamily(config, file, "gated-gelu"); }
+Result<ModelDescription> readT5(const Json& config, const std::string& file) { return readFamily(config, file, "relu", HeadInput::ScaledWhenTied); }
+Result<ModelDescription> readMt5(const Json& config, const std::string& file) { return readFamily(config, file, "gated-gelu", HeadInput::Plain); }
 
 }  // namespace luthier
