@@ -182,12 +182,33 @@ if golden.exists():
         figure = worst(answer["after"], [torch.tensor(p["data"]) for p in case["p_after"]])
         check(f"golden {name}", figure < 1e-6, f"worst {figure:.1e}")
     # The library quantised 300 elements; here sixteen copies of its first block of 256 pass the limit of 4096, block by block the same.
+    # Its CPU version looks codes up in a table of 65536 entries, so a share nearer than one entry to the middle between two codes may
+    # fall to either side (its CUDA version searches exactly). Such elements are left out, from the same rule run beside it.
     case = numbers["optim8"]["adamw8bit_lr0.01_wd0.01"]
-    tile = lambda values: values["data"][:256] * 16
-    answer = ask(optimizer="adamw_8bit", settings=dict(weight_decay=0.01), rate=0.01, shape=[4096], start=tile(case["p0"]), gradients=[tile(g) for g in case["grads"]])
-    figure = worst(answer["after"], [torch.tensor(tile(p)) for p in case["p_after"]])
-    codes = [sum(int(a) == b for a, b in zip(answer["state"][f"optimizer.p.state{i}"][:256], case[f"state{i}_codes"]["data"][:256])) for i in (1, 2)]
-    check("golden bitsandbytes adamw8bit", figure < 1e-6 and min(codes) >= 254, f"worst {figure:.1e}, codes equal {codes} of 256")
+    block = lambda values: torch.tensor(values["data"][:256])
+    answer = ask(optimizer="adamw_8bit", settings=dict(weight_decay=0.01), rate=0.01, shape=[4096], start=flat(block(case["p0"]).repeat(16)),
+                 gradients=[flat(block(g).repeat(16)) for g in case["grads"]])
+    parameter = torch.nn.Parameter(block(case["p0"]))
+    rule = AdamW8bit([parameter], lr=0.01, betas=(0.9, 0.999), weight_decay=0.01)
+    doubtful, figure = torch.zeros(256, dtype=torch.bool), 0.0
+    encode = rule.encode
+
+    def watched(values, codes):
+        global doubtful
+        share = values / values.abs().max()
+        doubtful |= (share[:, None] - (codes[1:] + codes[:-1]) / 2).abs().min(1).values < 1 / 65536
+        return encode(values, codes)
+
+    rule.encode = watched
+    for step, gradient in enumerate(case["grads"]):
+        before = doubtful.clone()
+        parameter.grad = block(gradient)
+        rule.step()
+        distance = (torch.tensor(answer["after"][step][:256]) - block(case["p_after"][step])).abs()
+        figure = max(figure, distance[~before].max().item())
+    certain = ~doubtful
+    equal = all(torch.equal(torch.tensor(answer["state"][f"optimizer.p.state{i}"][:256])[certain].int(), block(case[f"state{i}_codes"])[certain].int()) for i in (1, 2))
+    check("golden bitsandbytes adamw8bit", figure < 1e-6 and equal and certain.sum() > 200, f"worst {figure:.1e} over {int(certain.sum())} of 256 elements")
 
 probe.stdin.close()
 print(f"{passed} passed, {failed} failed")
