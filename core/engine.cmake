@@ -44,6 +44,7 @@ add_library(luthier_engine STATIC
   model/weights.cpp
   peft/adapter.cpp
   peft/adapter_file.cpp
+  peft/combine.cpp
   peft/methods.cpp
   peft/methods/base_weights.cpp
   peft/methods/bitfit.cpp
