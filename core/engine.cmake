@@ -53,6 +53,7 @@ add_library(luthier_engine STATIC
   model/weights.cpp
   peft/adapter.cpp
   peft/adapter_file.cpp
+  peft/combine.cpp
   peft/methods.cpp
   peft/methods/base_weights.cpp
   peft/methods/bitfit.cpp
@@ -81,6 +82,11 @@ add_library(luthier_engine STATIC
   train/estimate.cpp
   train/run.cpp
   train/memory_probe.cpp
+  train/optimizer.cpp
+  train/optimizers/adafactor.cpp
+  train/optimizers/adamw_8bit.cpp
+  train/optimizers/lion.cpp
+  train/optimizers/sgd.cpp
   train/schedule.cpp
   train/trainer.cpp
   generate/generator.cpp

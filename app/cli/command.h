@@ -46,6 +46,7 @@ void addScore(CLI::App& app, Context& context);
 void addEval(CLI::App& app, Context& context);
 void addGenerate(CLI::App& app, Context& context);
 void addMerge(CLI::App& app, Context& context);
+void addCombine(CLI::App& app, Context& context);
 void addExport(CLI::App& app, Context& context);
 void addRuns(CLI::App& app, Context& context);
 void addServe(CLI::App& app, Context& context);

@@ -112,6 +112,7 @@ int main(int argc, char** argv) {
     cli::addEval(app, context);
     cli::addGenerate(app, context);
     cli::addMerge(app, context);
+    cli::addCombine(app, context);
     cli::addExport(app, context);
     cli::addRuns(app, context);
     cli::addServe(app, context);

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// combine --adapter DIR:WEIGHT… --method M --out DIR: several LoRA adapters made into one.
+#include "command.h"
+
+#include "peft/combine.h"
+
+#include <algorithm>
+
+namespace luthier::cli {
+
+namespace {
+
+struct Options {
+    std::vector<std::string> adapters;
+    std::string method = "cat", sign = "total", out;
+    CombineRequest request;
+};
+
+ExitCode run(const Options& options, const Context& context) {
+    CombineRequest request = options.request;
+    for (const std::string& text : options.adapters) {
+        const WeightedPath chosen = weightedPath(text);
+        request.parts.push_back({chosen.path, chosen.weight});
+    }
+    const std::vector<std::string>& names = combinationNames();
+    request.how = static_cast<Combination>(std::find(names.begin(), names.end(), options.method) - names.begin());
+    request.votesByCount = options.sign == "frequency";
+    const Json result = combineAdapters(request, options.out).orThrow();
+    report(context, result, options.out + "  rank " + result["r"].dump() + ", " + result["modules"].dump() + " modules, " + bytesText(result["bytes"].get<std::int64_t>()) + "\n");
+    return ExitCode::Done;
+}
+
+}  // namespace
+
+void addCombine(CLI::App& app, Context& context) {
+    auto options = std::make_shared<Options>();
+    CLI::App* command = app.add_subcommand("combine", "Make one LoRA adapter out of several");
+    command->add_option("--adapter", options->adapters, "Adapter folder, optionally :WEIGHT; may be repeated")->required();
+    command->add_option("--method", options->method, "cat is exactly the weighted sum; svd its best approximation of one rank")->check(CLI::IsMember(combinationNames()));
+    command->add_option("--density", options->request.density, "Share of values that ties, dare_* and magnitude_prune keep");
+    command->add_option("--rank", options->request.rank, "Rank of svd; else the adapters' largest")->check(CLI::PositiveNumber);
+    command->add_option("--sign", options->sign, "How ties elects a sign: by size or by count")->check(CLI::IsMember({"total", "frequency"}));
+    command->add_option("--seed", options->request.seed, "Of what dare_* drops");
+    command->add_option("--out", options->out, "Folder to make")->required();
+    command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });
+}
+
+}  // namespace luthier::cli

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`combine` against peft's add_weighted_adapter: equal matrices for every type that draws nothing, equal sums for svd, equal statistics for
+DARE; and the refusals, which `combine.py refusals` runs alone."""
+import json
+import math
+import sys
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file
+
+from common import check, engine, finish, gpt2, llama, logits_of, random_rows, score, temporary
+
+WEIGHTS = [0.7, -0.4, 1.3]
+MODULES = {"llama": ["q_proj", "down_proj"], "gpt2": ["c_attn", "c_proj"]}
+
+
+def adapter(make, folder, seed, **settings):
+    """A LoRA with random values in both matrices."""
+    model = get_peft_model(make(), LoraConfig(task_type="CAUSAL_LM", **settings))
+    torch.manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            parameter.data.normal_(0, 0.05)
+    model.save_pretrained(folder)
+    return folder
+
+
+def peft_combined(make, folders, weights, folder, **arguments):
+    """add_weighted_adapter's result as a folder, and the model that carries it."""
+    model = PeftModel.from_pretrained(make(), folders[0], adapter_name="a0")
+    for i, other in enumerate(folders[1:], 1):
+        model.load_adapter(other, adapter_name=f"a{i}")
+    model.add_weighted_adapter([f"a{i}" for i in range(len(folders))], weights, "mixed", **arguments)
+    model.set_adapter("mixed")
+    model.save_pretrained(folder, selected_adapters=["mixed"])
+    return folder / "mixed", model.eval()
+
+
+def combined(folders, weights, out, *arguments):
+    parts = [value for folder, weight in zip(folders, weights) for value in ("--adapter", f"{folder}:{weight}")]
+    return json.loads(engine("combine", *parts, "--out", out, "--json", *arguments))
+
+
+def tensors_of(folder):
+    return load_file(Path(folder) / "adapter_model.safetensors")
+
+
+def products(tensors):
+    return {name.replace("lora_A", ""): tensors[name.replace("lora_A", "lora_B")] @ tensors[name] for name in tensors if "lora_A" in name}
+
+
+def difference(ours, theirs):
+    if ours.keys() != theirs.keys():
+        return math.inf
+    return max((ours[name] - theirs[name]).abs().max().item() if ours[name].shape == theirs[name].shape else math.inf for name in theirs)
+
+
+def same_as_peft(base, family, make):
+    model_folder = base / family
+    make().save_pretrained(model_folder)
+    rows = random_rows(3)
+    equal = [adapter(make, base / f"{family}-{i}", i, r=4, lora_alpha=[8, 3, 16][i], target_modules=MODULES[family]) for i in range(3)]
+    ranks = [adapter(make, base / f"{family}-r{i}", 7 + i, r=[2, 8, 4][i], lora_alpha=8, use_rslora=i == 2, target_modules=MODULES[family][: 1 + i % 2]) for i in range(3)]
+    ranks.append(adapter(make, base / f"{family}-pattern", 11, r=3, lora_alpha=6, rank_pattern={MODULES[family][0]: 5}, alpha_pattern={MODULES[family][0]: 9},
+                         target_modules=MODULES[family]))
+    cases = [("cat", "cat", equal, {}), ("linear", "linear", equal, {}), ("svd", "svd", equal, {}), ("cat of unequal ranks", "cat", ranks, {}), ("svd of unequal ranks", "svd", ranks, {}),
+             ("svd to rank 6", "svd", equal, dict(svd_rank=6)), ("one adapter", "cat", equal[:1], {})]
+    for density in (0.3, 0.8, 1.0):
+        cases += [(f"{kind} at {density}", kind, equal, dict(density=density)) for kind in ("ties", "magnitude_prune")]
+    cases.append(("ties by count", "ties", equal, dict(density=0.5, majority_sign_method="frequency")))
+    for label, kind, folders, arguments in cases:
+        weights = (WEIGHTS + [0.5])[: len(folders)]
+        folder = base / f"{family}-{label.replace(' ', '-')}"
+        theirs, model = peft_combined(make, folders, weights, folder / "peft", combination_type=kind, **arguments)
+        flags = {"density": "--density", "svd_rank": "--rank", "majority_sign_method": "--sign"}
+        combined(folders, weights, folder / "ours", "--method", kind, *[value for key, given in arguments.items() for value in (flags[key], given)])
+        ours, reference = tensors_of(folder / "ours"), tensors_of(theirs)
+        figure = difference(products(ours), products(reference)) if kind == "svd" else difference(ours, reference)
+        check(f"combine equals peft ({family} {label})", figure < 1e-6, f"max difference {figure:.1e}")
+        mine, other = (json.loads((path / "adapter_config.json").read_text()) for path in (folder / "ours", theirs))
+        check(f"config equals peft's ({family} {label})", all(mine[key] == other[key] for key in ("r", "lora_alpha", "peft_type", "bias")) and
+              set(mine["target_modules"]) == set(other["target_modules"]))
+        scores = score(model_folder, rows, folder, folder / "ours")
+        figure = max((logits_of(model, row) - one).abs().max().item() for row, one in zip(rows, scores))
+        check(f"logits equal the mixed peft model's ({family} {label})", figure < 1e-4, f"max difference {figure:.1e}")
+        if kind == "cat":
+            together = score(model_folder, rows, folder, *[f"{path}:{weight}" for path, weight in zip(folders, weights)])
+            figure = max((a - b).abs().max().item() for a, b in zip(together, scores))
+            check(f"is the weighted sum of the adapters ({family} {label})", figure < 1e-4, f"max difference {figure:.1e}")
+        loaded = PeftModel.from_pretrained(make(), folder / "ours").eval()
+        loaded.save_pretrained(folder / "again")
+        check(f"peft reads every tensor back ({family} {label})", difference(tensors_of(folder / "again"), ours) == 0)
+    return equal
+
+
+def dare(base, make, folders):
+    """Each of 100 draws with a seed of its own: the mean of what is kept is peft's formula, the share that is kept is the density."""
+    density, draws = 0.4, 100
+    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+    inputs = [tensors_of(folder)[name] for folder in folders]
+    scales = [8 / 4, 3 / 4, 16 / 4]
+    factors = [math.copysign(math.sqrt(abs(w * s)), w * s) for w, s in zip(WEIGHTS, scales)]
+    for kind in ("dare_linear", "dare_ties"):
+        ours, theirs = [], []
+        from peft.utils.merge_utils import dare_linear, dare_ties
+        torch.manual_seed(5)
+        for draw in range(draws):
+            out = base / f"{kind}-{draw}"
+            combined(folders, WEIGHTS, out, "--method", kind, "--density", density, "--seed", draw)
+            ours.append(tensors_of(out)[name])
+            theirs.append({"dare_linear": dare_linear, "dare_ties": dare_ties}[kind](inputs, torch.tensor(factors), density))
+        ours, theirs = torch.stack(ours), torch.stack(theirs)
+        spread = ((ours.var(0) + theirs.var(0)) / draws).sqrt().clamp(min=1e-9)
+        away = ((ours.mean(0) - theirs.mean(0)) / spread).abs()  # standard errors; 256 values exceed 5 once in some 5000 runs
+        check(f"the mean over seeds is peft's ({kind})", away.max() < 5, f"at most {away.max():.1f} standard errors")
+        zeros = [(sample == 0).float().mean().item() for sample in (ours, theirs)]
+        check(f"as many zeros as peft's ({kind})", abs(zeros[0] - zeros[1]) < 0.01, f"{zeros[0]:.3f} against {zeros[1]:.3f}")
+        if kind == "dare_linear":
+            expected = sum(f * t for f, t in zip(factors, inputs))
+            check("the expected value is the weighted sum", ((ours.mean(0) - expected) / (ours.var(0) / draws).sqrt()).abs().max() < 5)
+        again = base / f"{kind}-again"
+        combined(folders, WEIGHTS, again, "--method", kind, "--density", density, "--seed", 3)
+        check(f"one seed gives one result ({kind})", torch.equal(tensors_of(again)[name], ours[3]))
+
+
+def refused(label, base, code, words, *arguments, exit_code=2):
+    out = base / "refused"
+    done = engine("combine", *arguments, "--out", out, expect=exit_code)
+    failure = json.loads(done.stderr.strip().splitlines()[-1]) if done.stderr.strip() else {}
+    passed = done.returncode == exit_code and failure.get("code") == code and all(word in failure["message"] for word in words) and not out.exists()
+    check(f"refused: {label}", passed, done.stderr.strip()[-200:])
+
+
+def refusals(base):
+    small = lambda: llama(num_hidden_layers=1)
+    a = adapter(small, base / "a", 1, r=4, target_modules=["q_proj"])
+    rank2 = adapter(small, base / "rank2", 2, r=2, target_modules=["q_proj"])
+    wide = adapter(lambda: llama(num_hidden_layers=1, hidden_size=128), base / "wide", 3, r=4, target_modules=["q_proj"])
+    dora = adapter(small, base / "dora", 4, r=4, target_modules=["q_proj"], use_dora=True)
+    refused("unequal ranks where the type cannot", base, "combine_rank", ["rank", "2"], "--adapter", a, "--adapter", rank2, "--method", "ties")
+    refused("adapters of different bases", base, "combine_shape", ["64", "128"], "--adapter", a, "--adapter", wide, exit_code=3)
+    refused("DoRA", base, "combine_method", ["DoRA"], "--adapter", a, "--adapter", dora, exit_code=3)
+    refused("a weight of zero", base, "combine_weight", [str(a)], "--adapter", f"{a}:0", "--adapter", rank2)
+    refused("adapters that cancel", base, "combination_zero", ["zero"], "--adapter", f"{a}:1", "--adapter", f"{a}:-1")
+    refused("a density outside of its range", base, "combine_density", ["1.5"], "--adapter", a, "--adapter", a, "--method", "ties", "--density", 1.5)
+    refused("a folder that is no adapter", base, "adapter_config_missing", ["adapter_config.json"], "--adapter", base, exit_code=3)
+    (base / "taken").mkdir()
+    done = engine("combine", "--adapter", a, "--out", base / "taken", expect=3)
+    check("refused: a folder that exists", done.returncode in (2, 3) and "target_exists" in done.stderr and not any((base / "taken").iterdir()), done.stderr[-150:])
+
+
+with temporary() as base:
+    base = Path(base)
+    part = sys.argv[1] if len(sys.argv) > 1 else ""
+    equal = same_as_peft(base, "llama", llama) if part != "refusals" else []
+    refusals(base)
+    if not part:
+        same_as_peft(base, "gpt2", gpt2)
+        dare(base, llama, equal)
+finish()
