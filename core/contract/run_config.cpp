@@ -166,7 +166,7 @@ const Schema& dataSchema() {
             choice("loss_on", "completion", "Loss on", "Which tokens are learned.", {"completion", "all", "assistant"}),
             rare(choice("template", "auto", "Template", "How rows become text; auto: the model's chat template for chats, plain otherwise.",
                         {"auto", "model", "plain", "alpaca", "chatml"})),
-        }}});
+        }});
     return schema;
 }
 

@@ -313,7 +313,7 @@ Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encod
     } else {
         split(dataset, config.get<double>("data.eval.split"), config.get<std::uint64_t>("train.seed"));
     }
-    if (dataset.train.empty() && dataset.facts.rows == 0 && reader.findings.unusable.count > 0) return reader.findings.firstUnusable;
+    if (dataset.train.empty() && reader.findings.unusable.count > 0) return reader.findings.firstUnusable;
     if (dataset.train.empty())
         return Problem{"data_no_rows", "No row of " + trainPath + " can be trained on: " + std::to_string(dataset.facts.rows) +
                                            " read, " + std::to_string(reader.findings.unlearned.count) + " without a token that carries loss.",
