@@ -73,6 +73,11 @@ add_library(luthier_engine STATIC
   train/trainer.cpp
   generate/generator.cpp
   export/exporter.cpp
+  export/gguf_exporter.cpp
+  export/gguf_file.cpp
+  export/gguf_layout.cpp
+  export/gguf_merged_exporter.cpp
+  export/gguf_values.cpp
   export/merged_exporter.cpp
   export/peft_exporter.cpp
 )
