@@ -57,6 +57,7 @@ add_library(luthier_engine STATIC
   peft/methods/loha.cpp
   peft/methods/lokr.cpp
   peft/methods/lora.cpp
+  peft/methods/oft.cpp
   peft/methods/own_copies.cpp
   peft/methods/p_tuning.cpp
   peft/methods/prefix_tuning.cpp
