@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """GGUF files against the `gguf` package and the real llama.cpp (node-llama-cpp's built binaries, in $LUTHIER_LLAMA_CPP or
-~/.cache/luthier/node-llama): greedy tokens of the base, of base + GGUF adapter and of the merged GGUF equal transformers' and peft's, which
+~/.cache/luthier/node-llama; llama_cpp/package.json pins them): greedy tokens of the base, of base + GGUF adapter and of the merged GGUF equal transformers' and peft's, which
 Luthier equals. `gguf_files.py FAMILY…` runs a part; 77 when neither is installed."""
 import json
 import os

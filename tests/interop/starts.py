@@ -73,9 +73,10 @@ def pissa(label, family, make, model_folder, folder, rows):
         tensors = tensors_of(run / "adapter")
         return {name: tensors[name.replace("lora_A", "lora_B")][:, 4:] @ a[4:] for name, a in tensors.items() if "lora_A" in name}
 
+    # A random matrix has no gap behind its largest values, so its vectors are not to be compared: what they carry is.
     one, other = starts(exact), starts(rounds)
-    figure = max(relative(other[name], one[name]) for name in one)
-    check(f"rounds of iteration find the largest singular values ({label})", figure < 0.1, f"relative {figure:.1e}")
+    figure = min((other[name].square().sum() / one[name].square().sum()).item() for name in one)
+    check(f"rounds of iteration carry as much of the weight as the largest singular values ({label})", 0.97 < figure <= 1 + 1e-5, f"{figure:.4f} of it")
 
 
 def loraplus(label, family, make, model_folder, folder, rows):

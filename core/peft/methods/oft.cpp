@@ -37,8 +37,9 @@ public:
     at::Tensor forward(const at::Tensor& x, const Projection& base) override { return base(rotated(x.to(at::kFloat)).to(x.scalar_type())); }
 
     /// W R^T [out, in] f32
-    at::Tensor mergedWeight(const at::Tensor& weight) const {
+    at::Tensor mergedWeight(const at::Tensor& weight) {
         const at::NoGradGuard guard;
+        constrain();
         // Each row of W is turned like an input by the transposed blocks: (W R^T)_o = W_o R^T.
         return applied(weight.to(at::kFloat), blocks().transpose(1, 2));
     }
