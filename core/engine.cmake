@@ -70,6 +70,11 @@ add_library(luthier_engine STATIC
   train/estimate.cpp
   train/run.cpp
   train/memory_probe.cpp
+  train/optimizer.cpp
+  train/optimizers/adafactor.cpp
+  train/optimizers/adamw_8bit.cpp
+  train/optimizers/lion.cpp
+  train/optimizers/sgd.cpp
   train/schedule.cpp
   train/trainer.cpp
   generate/generator.cpp

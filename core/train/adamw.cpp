@@ -7,12 +7,11 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
-#include <cmath>
 #include <map>
 
 namespace luthier {
 
-AdamW::AdamW(const std::vector<TrainedParameter>& parameters, AdamWSettings settings) : m_parameters(parameters), m_settings(settings) {
+AdamW::AdamW(const std::vector<TrainedParameter>& parameters, AdamWSettings settings) : Optimizer(parameters), m_settings(settings) {
     for (const TrainedParameter& parameter : m_parameters) {
         m_first.push_back(at::zeros_like(parameter.tensor.detach()));
         m_second.push_back(at::zeros_like(parameter.tensor.detach()));
@@ -40,27 +39,6 @@ void AdamW::step(double learningRate) {
     for (auto& [factor, group] : groups)
         at::_fused_adamw_(group.values, group.gradients, group.first, group.second, {}, group.steps, learningRate * factor, m_settings.beta1,
                           m_settings.beta2, m_settings.weightDecay, m_settings.epsilon, false, false);
-}
-
-void AdamW::clearGradients() {
-    for (const TrainedParameter& parameter : m_parameters) parameter.tensor.mutable_grad() = at::Tensor();
-}
-
-double AdamW::clipGradients(double maxNorm) {
-    const at::NoGradGuard guard;
-    double squares = 0;
-    for (const TrainedParameter& parameter : m_parameters) {
-        const at::Tensor& gradient = parameter.tensor.grad();
-        if (!gradient.defined()) continue;
-        const double norm = gradient.norm().item<double>();
-        squares += norm * norm;
-    }
-    const double norm = std::sqrt(squares);
-    const double factor = maxNorm / (norm + 1e-6);
-    if (maxNorm > 0 && factor < 1)
-        for (const TrainedParameter& parameter : m_parameters)
-            if (parameter.tensor.grad().defined()) parameter.tensor.mutable_grad().mul_(factor);
-    return norm;
 }
 
 std::vector<NamedTensor> AdamW::state() const {

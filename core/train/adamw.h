@@ -3,7 +3,7 @@
 // AdamW (Loshchilov & Hutter 2019) as torch.optim.AdamW computes it, one fused pass over each tensor:
 // p *= 1 - lr wd; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; p -= lr / (1-b1^t) * m / (sqrt(v) / sqrt(1-b2^t) + eps).
 
-#include "peft/adapter.h"
+#include "train/optimizer.h"
 
 #include <ATen/core/Tensor.h>
 
@@ -19,22 +19,15 @@ struct AdamWSettings {
     double weightDecay = 0;
 };
 
-class AdamW final {
+class AdamW final : public Optimizer {
 public:
     AdamW(const std::vector<TrainedParameter>& parameters, AdamWSettings settings);
 
-    /// One update from the parameters' gradients; parameters without a gradient are left alone.
-    void step(double learningRate);
-    void clearGradients();
-
-    /// Total L2 norm of all gradients; scaled down to `maxNorm` when that is positive and smaller, as torch's clip_grad_norm_.
-    double clipGradients(double maxNorm);
-
-    /// First and second moments and step counts, by the parameters' names; load() takes the same names.
-    std::vector<NamedTensor> state() const;
+    void step(double learningRate) override;
+    /// First and second moments and step counts, by the parameters' names.
+    std::vector<NamedTensor> state() const override;
 
 private:
-    std::vector<TrainedParameter> m_parameters;
     AdamWSettings m_settings;
     std::vector<at::Tensor> m_first;   // f32, shape of the parameter
     std::vector<at::Tensor> m_second;

@@ -12,7 +12,7 @@ namespace luthier {
 
 namespace {
 
-std::vector<NamedTensor> everything(const Adapter& adapter, const AdamW& optimizer) {
+std::vector<NamedTensor> everything(const Adapter& adapter, const Optimizer& optimizer) {
     std::vector<NamedTensor> tensors = optimizer.state();
     for (const TrainedParameter& parameter : adapter.parameters()) tensors.push_back({"parameter." + parameter.name, parameter.tensor});
     return tensors;
@@ -20,7 +20,7 @@ std::vector<NamedTensor> everything(const Adapter& adapter, const AdamW& optimiz
 
 }  // namespace
 
-Result<std::int64_t> writeCheckpoint(const std::filesystem::path& folder, const Adapter& adapter, const AdamW& optimizer, const TrainState& state) {
+Result<std::int64_t> writeCheckpoint(const std::filesystem::path& folder, const Adapter& adapter, const Optimizer& optimizer, const TrainState& state) {
     Result<AtomicDir> target = AtomicDir::begin(folder);
     if (!target) return target.problems();
     std::vector<at::Tensor> storage;
@@ -42,7 +42,7 @@ Result<std::int64_t> writeCheckpoint(const std::filesystem::path& folder, const 
     return static_cast<std::int64_t>(*bytes);
 }
 
-Result<TrainState> readCheckpoint(const std::filesystem::path& folder, const Adapter& adapter, AdamW& optimizer) {
+Result<TrainState> readCheckpoint(const std::filesystem::path& folder, const Adapter& adapter, Optimizer& optimizer) {
     const at::NoGradGuard guard;
     Result<Json> json = readJsonFile(folder / "state.json");
     if (!json) return json.problems();

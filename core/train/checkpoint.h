@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A checkpoint is a folder written whole or not at all: `state.safetensors` (trained parameters and optimiser moments, float32)
+// A checkpoint is a folder written whole or not at all: `state.safetensors` (trained parameters, float32, and what the optimiser keeps)
 // and `state.json`. Since data order and randomness are functions of (seed, step), the step number is all of their state.
 //
-//   checkpoints/step-000100/state.safetensors   parameter.NAME, optimizer.NAME.exp_avg, .exp_avg_sq, .step
+//   checkpoints/step-000100/state.safetensors   parameter.NAME, optimizer.NAME.KEY as the optimiser names them
 //   checkpoints/step-000100/state.json          TrainState
 
 #include "contract/problem.h"
 #include "peft/adapter.h"
-#include "train/adamw.h"
+#include "train/optimizer.h"
 
 #include <cstdint>
 #include <filesystem>
@@ -27,9 +27,9 @@ struct TrainState {
 };
 
 /// @returns bytes on disk. Problem codes: disk_full and those of io/atomic.h.
-Result<std::int64_t> writeCheckpoint(const std::filesystem::path& folder, const Adapter& adapter, const AdamW& optimizer, const TrainState& state);
+Result<std::int64_t> writeCheckpoint(const std::filesystem::path& folder, const Adapter& adapter, const Optimizer& optimizer, const TrainState& state);
 
 /// Fills the parameters and moments in place. Problem codes: checkpoint_missing, checkpoint_mismatch.
-Result<TrainState> readCheckpoint(const std::filesystem::path& folder, const Adapter& adapter, AdamW& optimizer);
+Result<TrainState> readCheckpoint(const std::filesystem::path& folder, const Adapter& adapter, Optimizer& optimizer);
 
 }  // namespace luthier
