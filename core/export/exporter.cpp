@@ -14,7 +14,7 @@
 namespace luthier {
 
 const std::vector<Exporter>& exporters() {
-    static const std::vector<Exporter> list{peftExporter(), mergedExporter()};
+    static const std::vector<Exporter> list{peftExporter(), mergedExporter(), ggufExporter(), ggufMergedExporter()};
     return list;
 }
 
