@@ -5,6 +5,7 @@
 #include "data/dataset.h"
 #include "data/row_format.h"
 #include "data/source.h"
+#include "data/sources/folder.h"
 #include "data/tokenizer_encoder.h"
 #include "io/weight_folder.h"
 #include "model/arch/families.h"
@@ -16,6 +17,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <limits>
 #include <map>
 #include <set>
 
@@ -221,6 +223,8 @@ Json inspectTensorFile(const fs::path& file) {
                 {"parameters", parameters}, {"metadata", opened->metadata()}, {"tensors", std::move(tensors)}, {"problems", Json::array()}};
 }
 
+constexpr std::int64_t kCheckedBytes = 64 << 20;  ///< larger files are counted, not read row by row
+
 Json inspectData(const fs::path& file) {
     OpenSource source = openSource(file).orThrow();
     Json document{{"kind", "dataset"}, {"path", file.string()}, {"name", file.filename().string()}, {"bytes", source.bytes}};
@@ -228,16 +232,15 @@ Json inspectData(const fs::path& file) {
     std::int64_t rows = 0;
     Json problems = Json::array();
     std::set<std::string> columns;
-    while (true) {
+    while (source.bytes <= kCheckedBytes || rows < 1000) {
         Result<std::optional<SourceRow>> row = source.rows->next();
-        if (!row) {
-            problems.push_back(problemJson(row.problem()));
-            break;
-        }
-        if (!row->has_value()) break;
-        if (sample.size() < 20) sample.push_back((*row)->value);
+        if (row && !row->has_value()) break;
         ++rows;
+        if (!row && problems.size() < 20) problems.push_back(problemJson(row.problem()));
+        if (row && sample.size() < 20) sample.push_back((*row)->value);
     }
+    if (source.count) rows = *source.count;
+    else if (source.bytes > kCheckedBytes) rows += source.rows->skip(std::numeric_limits<std::int64_t>::max()).orThrow();
     for (const Json& row : sample)
         for (const auto& [key, value] : row.items()) columns.insert(key);
     const std::optional<RowFormat> format = sample.empty() ? std::nullopt : recognise(sample.front());
@@ -292,6 +295,7 @@ Json inspectPath(const fs::path& given) {
             document["problems"] = Json::array();
             return document;
         }
+        if (!fs::exists(folder / "config.json", code) && filesOfFolder(folder)) return inspectData(folder);
         return inspectModel(folder);
     }
     const std::string ending = path.extension().string();

@@ -145,11 +145,19 @@ const Schema& modelSchema() {
     return schema;
 }
 
+/// data.columns.KEY: the column that a user means by a key of the rows' formats (data/columns.h).
+Schema withColumns(Schema schema) {
+    for (const char* key : {"text", "prompt", "completion", "instruction", "input", "output", "messages", "question", "answer", "label"})
+        schema.settings.push_back(rare(nullable(simple(std::string("columns.") + key, SettingType::Text, nullptr, std::string("Column for ") + key,
+                                                       "Name of the file's column. When one is named, only the named ones are read."))));
+    return schema;
+}
+
 const Schema& dataSchema() {
-    static const Schema schema{
+    static const Schema schema = withColumns({
         "data",
         {
-            simple("train.path", SettingType::Path, nullptr, "Training data", "File or folder with the rows to train on."),
+            simple("train.path", SettingType::Path, nullptr, "Training data", "File (.jsonl, .json, .csv, .tsv, .parquet, .txt) or folder with the rows to train on."),
             choice("train.format", "auto", "Format", "Shape of the rows; auto looks at the first ones.", kFormats),
             rare(nullable(simple("eval.path", SettingType::Path, nullptr, "Evaluation data", "Rows that are only measured."))),
             rare(choice("eval.format", "auto", "Evaluation format", "Shape of the evaluation rows.", kFormats)),
@@ -160,7 +168,7 @@ const Schema& dataSchema() {
             choice("loss_on", "completion", "Loss on", "Which tokens are learned.", {"completion", "all", "assistant"}),
             rare(choice("template", "auto", "Template", "How rows become text; auto: the model's chat template for chats, plain otherwise.",
                         {"auto", "model", "plain", "alpaca", "chatml"})),
-        }};
+        }});
     return schema;
 }
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/dataset.h"
 
+#include "data/columns.h"
 #include "data/order.h"
 #include "data/source.h"
+#include "data/sources/folder.h"
 
 #include <algorithm>
 #include <cmath>
@@ -30,7 +32,8 @@ struct Finding {
 };
 
 struct Findings {
-    Finding truncated, unlearned, emptyAnswer, uncertainMask, noEnd;
+    Finding truncated, unlearned, emptyAnswer, uncertainMask, noEnd, unusable;
+    Problems firstUnusable;  ///< what is wrong with the first row that could not be used
 };
 
 std::string countOf(std::int64_t count, const char* singular) {
@@ -52,6 +55,7 @@ struct Reader {
     Dataset& dataset;
     Findings findings;
     std::map<std::string, std::int32_t> classes;
+    ColumnNames columns = {};
 
     void keep(MappedRow mapped, std::int64_t sourceRow, bool isPlainText, std::vector<DataRow>& rows) {
         dataset.lengths.push_back(static_cast<std::uint32_t>(mapped.ids.size()));
@@ -105,17 +109,24 @@ struct Reader {
         rows.push_back(std::move(row));
     }
 
-    Result<void> read(const std::filesystem::path& path, const std::string& formatName, std::vector<DataRow>& rows) {
-        Result<OpenSource> source = openSource(path);
+    Result<void> read(const std::vector<std::filesystem::path>& files, const std::string& formatName, std::vector<DataRow>& rows) {
+        const std::filesystem::path& path = files.front();
+        Result<OpenSource> source = openSource(files);
         if (!source) return source.problems();
         std::optional<RowFormat> format = rowFormatFromName(formatName);
         bool isFirst = true;
         std::int64_t reported = 0;
+        std::int64_t rowNumber = 0;
         while (true) {
             Result<std::optional<SourceRow>> next = source->rows->next();
-            if (!next) return next.problems();
+            ++rowNumber;
+            if (!next) {
+                setAside(rowNumber, next.problems());
+                continue;
+            }
             if (!next->has_value()) break;
-            const SourceRow& row = **next;
+            SourceRow& row = **next;
+            columns.apply(row.value);
             if (!format || (isFirst && formatName == "auto")) {
                 format = recognise(row.value);
                 if (!format) return formatProblem(path, row);
@@ -130,7 +141,12 @@ struct Reader {
                                "Give rows with \"text\" and \"label\", or set model.task to causal_lm.", "data.train.format"};
             isFirst = false;
             Result<MappedRow> mapped = mapRow(row.value, *format, mapping, encoder, placeOf(path, row));
-            if (!mapped) return withFile(mapped.problems(), path, row);
+            if (!mapped) {
+                const std::string& code = mapped.problem().code;
+                if (code != "bad_row" && code != "template_raised") return mapped.problems();
+                setAside(row.row, withFile(mapped.problems(), path, row));
+                continue;
+            }
             ++dataset.facts.rows;
             keep(std::move(*mapped), row.row, source->isPlainText && *format == RowFormat::Text, rows);
             if (progress && source->rows->bytesRead() - reported > (1 << 18)) {
@@ -140,6 +156,12 @@ struct Reader {
         }
         if (progress) progress("tokenising", source->bytes, source->bytes);
         return {};
+    }
+
+    /// A row that cannot be used is left out and named; the rest of the file is used.
+    void setAside(std::int64_t row, const Problems& problems) {
+        if (findings.unusable.count == 0) findings.firstUnusable = problems;
+        findings.unusable.add(row);
     }
 
     static Problem formatProblem(const std::filesystem::path& path, const SourceRow& row) {
@@ -154,7 +176,7 @@ struct Reader {
 
     static Problems withFile(Problems problems, const std::filesystem::path& path, const SourceRow& row) {
         for (Problem& problem : problems)
-            if (problem.code == "bad_row") problem.field = path.string() + ":" + std::to_string(row.row);
+            if (problem.code == "bad_row") problem.field = (row.file != nullptr ? *row.file : path).string() + ":" + std::to_string(row.fileRow);
         return problems;
     }
 };
@@ -207,6 +229,10 @@ void reportAll(Dataset& dataset, const Findings& findings, const TextEncoder& en
            "The answer is empty or lies behind data.max_length.");
     report(dataset, DataLevel::Warning, "empty_answers", findings.emptyAnswer, countOf(findings.emptyAnswer.count, "row") + " with an empty answer.",
            "The model learns to say nothing there; delete them unless that is meant.");
+    if (findings.unusable.count > 0)
+        report(dataset, DataLevel::Error, "unusable_rows", findings.unusable,
+               countOf(findings.unusable.count, "row") + " cannot be used and " + (findings.unusable.count == 1 ? "is" : "are") + " left out. The first: " +
+                   findings.firstUnusable.front().message, findings.firstUnusable.front().hint);
     report(dataset, DataLevel::Warning, "mask_uncertain", findings.uncertainMask,
            "In " + countOf(findings.uncertainMask.count, "row") + " the chat template rewrites earlier turns; only answers with a sure place carry loss.",
            "Split such chats into one row an answer.");
@@ -283,12 +309,29 @@ Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encod
                   {lossOnFromName(config.get<std::string>("data.loss_on")), config.get<std::string>("data.template"), rowTaskFromName(config.get<std::string>("model.task"))},
                   dataset.maxLength, isClassification, progress, dataset, {}, {}};
     const std::string trainPath = config.get<std::string>("data.train.path");
-    if (Result<void> read = reader.read(trainPath, config.get<std::string>("data.train.format"), dataset.train); !read) return read.problems();
+    reader.columns = ColumnNames(config);
+    std::error_code code;
+    DataFiles files{{trainPath}, {}};
+    if (std::filesystem::is_directory(trainPath, code)) {
+        Result<DataFiles> found = filesOfFolder(trainPath);
+        if (!found) return found.problems();
+        files = std::move(*found);
+    }
+    if (Result<void> read = reader.read(files.train, config.get<std::string>("data.train.format"), dataset.train); !read) return read.problems();
     if (const auto evalPath = config.optional<std::string>("data.eval.path"); evalPath && !evalPath->empty()) {
-        if (Result<void> read = reader.read(*evalPath, config.get<std::string>("data.eval.format"), dataset.eval); !read) return read.problems();
+        files.eval = {*evalPath};
+        if (std::filesystem::is_directory(*evalPath, code)) {
+            Result<DataFiles> found = filesOfFolder(*evalPath);
+            if (!found) return found.problems();
+            files.eval = found->eval.empty() ? found->train : found->eval;
+        }
+    }
+    if (!files.eval.empty()) {
+        if (Result<void> read = reader.read(files.eval, config.get<std::string>("data.eval.format"), dataset.eval); !read) return read.problems();
     } else {
         split(dataset, config.get<double>("data.eval.split"), config.get<std::uint64_t>("train.seed"));
     }
+    if (dataset.train.empty() && reader.findings.unusable.count > 0) return reader.findings.firstUnusable;
     if (dataset.train.empty())
         return Problem{"data_no_rows", "No row of " + trainPath + " can be trained on: " + std::to_string(dataset.facts.rows) +
                                            " read, " + std::to_string(reader.findings.unlearned.count) + " without a token that carries loss.",

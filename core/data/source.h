@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Reads a file of rows one after another: .jsonl, .json (a list, or {"data": […]}), .csv and .tsv with a header line, .txt
-// (paragraphs parted by blank lines, each {"text": …}). Every row is a JSON object. A row that cannot be read ends the reading with a
-// problem that names row and byte. Only .json is held in memory as a whole.
+// Reads rows one after another from a file (.jsonl, .json, .csv, .tsv, .parquet, .txt: sources/) or a folder of such files. Every row is a
+// JSON object. A row that cannot be read is a problem that names row and byte, and the next call goes on behind it, so one bad line
+// does not cost the file. No file is held in memory as a whole.
 
 #include "contract/json.h"
 #include "contract/problem.h"
@@ -11,31 +11,39 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <vector>
 
 namespace luthier {
 
 struct SourceRow {
-    Json value;              ///< an object
-    std::int64_t row = 0;    ///< counted from 1 over the file's rows
-    std::int64_t byte = 0;   ///< where it begins
+    Json value;                 ///< an object
+    std::int64_t row = 0;       ///< counted from 1 over all rows, those that cannot be read included
+    std::int64_t fileRow = 0;   ///< counted from 1 in its file
+    std::int64_t byte = 0;      ///< where it begins; 0 in a Parquet file
+    const std::filesystem::path* file = nullptr;  ///< in a folder; lives as long as the source
 };
 
 class RowSource {
 public:
     virtual ~RowSource() = default;
-    /// The next row; nullopt at the end.
+    /// The next row; nullopt at the end; a problem for a row that cannot be read (then call again).
     virtual Result<std::optional<SourceRow>> next() = 0;
+    /// Passes over rows without looking into them; returns how many there were.
+    virtual Result<std::int64_t> skip(std::int64_t count);
     virtual std::int64_t bytesRead() const = 0;
 };
 
 struct OpenSource {
     std::unique_ptr<RowSource> rows;
-    std::int64_t bytes = 0;  ///< size of the file
+    std::int64_t bytes = 0;             ///< size of the file, or of all files
     bool isPlainText = false;
+    std::optional<std::int64_t> count;  ///< rows, where the file says so
+    std::filesystem::path readAsLines;  ///< set instead of `rows` by the reader of .json for a file with an object a line
 };
 
-/// Problems: data_missing, data_empty, data_unreadable, data_kind.
+/// Problems: data_missing, data_empty, data_unreadable, data_kind, data_encoding, data_header, data_damaged.
 Result<OpenSource> openSource(const std::filesystem::path& path);
+Result<OpenSource> openSource(const std::vector<std::filesystem::path>& files);
 
 /// "row 17 of poems.jsonl (byte 4821)"
 std::string placeOf(const std::filesystem::path& path, const SourceRow& row);

@@ -181,3 +181,26 @@ TEST_CASE("a batch is padded on the right and keeps packed rows apart") {
     CHECK(batch.supervisedTokens == 3 + 2 + 5);
     CHECK(batch.lengths == std::vector<std::int64_t>{7, 6});
 }
+
+TEST_CASE("rows that cannot be used are named and left out") {
+    const DataFile file("bad.jsonl", "{\"prompt\":\"ab\",\"completion\":\"cd\"}\n{\"prompt\": oops}\n{\"prompt\":\"x\"}\n{\"prompt\":\"ab\",\"completion\":[1]}\n{\"prompt\":\"e\",\"completion\":\"f\"}\n");
+    const Dataset dataset = built(file.path);
+    CHECK(dataset.train.size() == 2);
+    const DataProblem* problem = findProblem(dataset, "unusable_rows");
+    REQUIRE(problem != nullptr);
+    CHECK(problem->rows == std::vector<std::int64_t>{2, 3, 4});
+    CHECK(problem->level == DataLevel::Error);
+}
+
+TEST_CASE("a file without one usable row says what is wrong with the first") {
+    const DataFile file("worse.jsonl", "{\"prompt\": oops}\n{\"prompt\": oops}\n");
+    const auto dataset = Dataset::build(configFor(file.path), Letters());
+    REQUIRE_FALSE(dataset.ok());
+    CHECK(dataset.problem().code == "bad_row");
+}
+
+TEST_CASE("columns that a user names are the ones that are read") {
+    const DataFile file("columns.csv", "text,frage,antwort\nnot this,ab,cd\n");
+    const Dataset dataset = built(file.path, Json{{"columns.prompt", "frage"}, {"columns.completion", "antwort"}});
+    CHECK(learned(dataset.train[0]) == "...cd$");
+}

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/source.h"
+#include "data/sources/folder.h"
 #include "letters.h"
 
 #include <doctest/doctest.h>
@@ -29,6 +30,45 @@ Problem firstProblem(const std::filesystem::path& path) {
         if (!row->has_value()) return {};
     }
 }
+
+struct Outcome {
+    std::vector<SourceRow> rows;
+    std::vector<std::string> problems;
+};
+
+/// Everything a file gives, problems and rows.
+Outcome outcomeOf(const std::filesystem::path& path) {
+    Outcome outcome;
+    auto source = openSource(path);
+    if (!source) {
+        outcome.problems.push_back(source.problem().message);
+        return outcome;
+    }
+    while (true) {
+        auto row = source->rows->next();
+        if (!row) outcome.problems.push_back(row.problem().message);
+        else if (!row->has_value()) return outcome;
+        else outcome.rows.push_back(**row);
+    }
+}
+
+/// Two rows written by pyarrow: text "one", "zwei ü"; label 0, 1; tags ["a", "b"], [].
+std::string smallParquet() {
+    const std::string_view hex =
+    "504152311500153015342c15041500150615061c000000185c020000000401030000006f6e65070000007a77656920c3bc1500152c15302c15041500"
+    "150615061c0000001654020000000401000000000000000001000000000000001500152e15302c15061500150615061c000000171802000000030203"
+    "01062c1f00010000006101000000621504196c35001806736368656d61150600150c250218047465787425004c1c0000001504250218056c6162656c"
+    "003502180474616773150215064c3c000000350418046c697374150200150c25021807656c656d656e7425004c1c0000001604191c193c26001c150c"
+    "1925060019180474657874150216041656165a2608491c150015001502003c161419061926000400000026001c1504192506001918056c6162656c15"
+    "021604165216562662491c150015001502003c29061926000400000026001c150c1925060019380474616773046c69737407656c656d656e74150216"
+    "061654165626b801491c150015001502003c16041926040219460002000400000016fc0116042608168602002820706172717565742d6370702d6172"
+    "726f772076657273696f6e2032362e302e31193c1c00001c00001c0000003b01000050415231";
+    std::string bytes;
+    for (std::size_t i = 0; i < hex.size(); i += 2) bytes += static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16));
+    return bytes;
+}
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
 
@@ -80,6 +120,119 @@ TEST_CASE("files that are missing, empty or of another kind are problems") {
     CHECK(firstProblem("/nowhere/x.jsonl").code == "data_missing");
     const DataFile empty("g.jsonl", "");
     CHECK(firstProblem(empty.path).code == "data_empty");
-    const DataFile other("h.parquet", "PAR1");
+    const DataFile other("h.xyz", "PAR1");
     CHECK(firstProblem(other.path).code == "data_kind");
+}
+
+TEST_CASE("reading goes on behind a row that cannot be read") {
+    const DataFile file("i.jsonl", std::string("{\"text\":\"a\"}\n{\"text\":\"\xFF\"}\n{\"text\":\"b\0\"}\n[1]\nnonsense\n{\"text\":\"c\"}", 65));
+    const Outcome outcome = outcomeOf(file.path);
+    REQUIRE(outcome.rows.size() == 2);
+    CHECK(outcome.rows[1].value["text"] == "c");
+    CHECK(outcome.rows[1].row == 6);
+    REQUIRE(outcome.problems.size() == 4);
+    CHECK(has(outcome.problems[0], "row 2 (byte 13) is not UTF-8 text"));
+    CHECK(has(outcome.problems[1], "row 3 (byte 26) holds a NUL byte"));
+    CHECK(has(outcome.problems[2], "row 4 (byte 40) is not a JSON object"));
+    CHECK(has(outcome.problems[3], "row 5 (byte 44) is not valid JSON"));
+}
+
+TEST_CASE("a line of 64 MB is named and does not cost the rest") {
+    const DataFile file("j.jsonl", "{\"text\":\"a\"}\n{\"text\":\"" + std::string(64'000'000, 'x') + "\"}\n{\"text\":\"b\"}\n");
+    const Outcome outcome = outcomeOf(file.path);
+    CHECK(outcome.rows.size() == 2);
+    REQUIRE(outcome.problems.size() == 1);
+    CHECK(has(outcome.problems[0], "row 2 (byte 13) has more than 32 MiB"));
+}
+
+TEST_CASE("UTF-16 is named, with and without its mark") {
+    const DataFile marked("k.jsonl", std::string("\xFF\xFE{\0\"\0", 6));
+    CHECK(firstProblem(marked.path).code == "data_encoding");
+    std::string wide;
+    for (const char c : std::string("text\nhello there\n")) (wide += c) += '\0';
+    const DataFile bare("k.csv", wide);
+    CHECK(firstProblem(bare.path).code == "data_encoding");
+}
+
+TEST_CASE("a ragged table loses only its ragged rows") {
+    const DataFile file("l.csv", "prompt,completion\na,b\nc\nd,e,f\n\"open,g\nh,i\n");
+    const Outcome outcome = outcomeOf(file.path);
+    REQUIRE(outcome.rows.size() == 2);
+    CHECK(outcome.rows[1].value["completion"] == "i");
+    REQUIRE(outcome.problems.size() == 3);
+    CHECK(has(outcome.problems[0], "row 2 (byte 22) has 1 fields"));
+    CHECK(has(outcome.problems[2], "row 4 (byte 30) opens a double quote"));
+}
+
+TEST_CASE("semicolons part a table whose header has no commas") {
+    const DataFile file("m.csv", "prompt;completion\na,b;c\n");
+    CHECK(readAll(file.path)[0].value["prompt"] == "a,b");
+}
+
+TEST_CASE("columns without a name or with the same one are a problem") {
+    const DataFile twice("n.csv", "a,a\n1,2\n");
+    CHECK(firstProblem(twice.path).code == "data_header");
+    const DataFile nameless("o.csv", "a,\n1,2\n");
+    CHECK(firstProblem(nameless.path).code == "data_header");
+}
+
+TEST_CASE("a json list that breaks off gives its whole rows and says where it ends") {
+    const DataFile file("p.json", "[{\"text\":\"a, ]\"}, {\"text\": oops}, {\"text\":\"b\"}, {\"text\":\"c");
+    const Outcome outcome = outcomeOf(file.path);
+    REQUIRE(outcome.rows.size() == 2);
+    CHECK(outcome.rows[0].value["text"] == "a, ]");
+    CHECK(outcome.rows[1].byte == 34);
+    REQUIRE(outcome.problems.size() == 2);
+    CHECK(has(outcome.problems[0], "row 2 (byte 18) is not valid JSON"));
+    CHECK(has(outcome.problems[1], "row 4 (byte 48) is cut off"));
+}
+
+TEST_CASE("a json file with an object a line is read line by line") {
+    const DataFile file("q.json", "{\"text\":\"a\"}\n{\"text\":\"b\"}\n");
+    CHECK(readAll(file.path).size() == 2);
+}
+
+TEST_CASE("parquet rows keep their types") {
+    const DataFile file("r.parquet", smallParquet());
+    const auto rows = readAll(file.path);
+    REQUIRE(rows.size() == 2);
+    CHECK(rows[1].value["text"] == "zwei ü");
+    CHECK(rows[1].value["label"] == 1);
+    CHECK(rows[0].value["tags"] == Json{"a", "b"});
+    CHECK(openSource(file.path)->count == 2);
+}
+
+TEST_CASE("half a parquet file is named") {
+    const DataFile file("s.parquet", smallParquet().substr(0, 230));
+    CHECK(firstProblem(file.path).code == "data_damaged");
+}
+
+TEST_CASE("skipping passes rows that are not blank") {
+    const DataFile file("t.jsonl", "{\"text\":\"a\"}\n\n{\"text\":\"b\"}\n{\"text\":\"c\"}\n");
+    auto source = openSource(file.path);
+    REQUIRE(source.ok());
+    CHECK(*source->rows->skip(2) == 2);
+    const auto row = source->rows->next();
+    CHECK((**row).value["text"] == "c");
+    CHECK((**row).row == 3);
+}
+
+TEST_CASE("a folder is its shards in order, split by their names") {
+    const std::filesystem::path folder = std::filesystem::temp_directory_path() / ("luthier-split-" + std::to_string(::getpid()));
+    std::filesystem::create_directories(folder / "data");
+    for (const auto& [name, text] : {std::pair{"data/train-00001-of-00002.jsonl", "{\"text\":\"c\"}"}, std::pair{"data/train-00000-of-00002.jsonl", "{\"text\":\"a\"}\n{\"text\":\"b\"}"},
+                                     std::pair{"data/test-00000-of-00001.jsonl", "{\"text\":\"t\"}"}, std::pair{"data/validation.jsonl", "{\"text\":\"v\"}"},
+                                     std::pair{"dataset_info.json", "{}"}, std::pair{"README.txt", "words"}})
+        std::ofstream(folder / name) << text;
+    const auto files = filesOfFolder(folder);
+    REQUIRE(files.ok());
+    CHECK(files->train.size() == 2);
+    REQUIRE(files->eval.size() == 1);
+    CHECK(files->eval[0].filename() == "validation.jsonl");
+    const auto rows = readAll(folder);
+    REQUIRE(rows.size() == 3);
+    CHECK(rows[0].value["text"] == "a");
+    CHECK(rows[2].row == 3);
+    CHECK(rows[2].fileRow == 1);
+    std::filesystem::remove_all(folder);
 }

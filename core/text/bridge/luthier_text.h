@@ -58,6 +58,14 @@ void luthier_template_free(LuthierTemplate* compiled);
 /* `context` is a JSON object of the template's variables. */
 LuthierBuffer luthier_template_render(const LuthierTemplate* compiled, const uint8_t* context, size_t size);
 
+typedef struct LuthierParquet LuthierParquet;
+
+/* OK: bytes are {"rows": n, "columns": [names]}. One thread at a time. */
+LuthierBuffer luthier_parquet_open(const uint8_t* path, size_t size, LuthierParquet** out);
+void luthier_parquet_free(LuthierParquet* rows);
+/* OK: up to `count` rows, one JSON object a line; empty at the end. */
+LuthierBuffer luthier_parquet_next(LuthierParquet* rows, size_t count);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The C side of luthier_text.h. Nothing here but pointers, `catch_unwind` and buffers; the work is in `tokenizer` and `template`.
 
+mod parquet_rows;
 mod python;
 mod template;
 mod tokenizer;
@@ -139,4 +140,23 @@ pub unsafe extern "C" fn luthier_template_free(compiled: *mut template::Template
 #[no_mangle]
 pub unsafe extern "C" fn luthier_template_render(compiled: *const template::Template, context: *const u8, size: usize) -> LuthierBuffer {
     guarded(|| (*compiled).render(slice(context, size)))
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn luthier_parquet_open(path: *const u8, size: usize, out: *mut *mut parquet_rows::Rows) -> LuthierBuffer {
+    guarded(|| {
+        let (rows, described) = parquet_rows::Rows::open(text(path, size)?)?;
+        *out = Box::into_raw(Box::new(rows));
+        Ok(described)
+    })
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn luthier_parquet_free(rows: *mut parquet_rows::Rows) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(Box::from_raw(rows))));
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn luthier_parquet_next(rows: *mut parquet_rows::Rows, count: usize) -> LuthierBuffer {
+    guarded(|| (*rows).next(count))
 }

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "data/columns.h"
+
+namespace luthier {
+
+const std::vector<std::string>& columnKeys() {
+    static const std::vector<std::string> keys{"text", "prompt", "completion", "instruction", "input", "output", "messages", "question", "answer", "label"};
+    return keys;
+}
+
+ColumnNames::ColumnNames(const RunConfig& config) {
+    for (const std::string& key : columnKeys())
+        if (const auto column = config.optional<std::string>("data.columns." + key); column && !column->empty()) m_names.emplace_back(key, *column);
+}
+
+void ColumnNames::apply(Json& row) const {
+    if (m_names.empty()) return;
+    // A user who names columns means these and no others.
+    Json renamed = Json::object();
+    for (const auto& [key, column] : m_names)
+        if (const auto found = row.find(column); found != row.end()) renamed[key] = *found;
+    row = std::move(renamed);
+}
+
+}  // namespace luthier

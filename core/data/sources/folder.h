@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// A folder of files of rows: shards of one kind, splits by their names ("train-00000-of-00002.parquet", "test/…"), a snapshot in the
+// Hugging Face cache ("datasets--org--name", "snapshots/HASH"). The kind with the most bytes is read; notes and configuration files are not.
+
+#include "contract/problem.h"
+
+#include <filesystem>
+#include <vector>
+
+namespace luthier {
+
+struct DataFiles {
+    std::vector<std::filesystem::path> train;  ///< in the order of their names
+    std::vector<std::filesystem::path> eval;   ///< a validation split, else a test split; may be empty
+};
+
+/// Problem code: data_kind, data_empty.
+Result<DataFiles> filesOfFolder(const std::filesystem::path& folder);
+
+}  // namespace luthier

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "data/sources/lines.h"
+
+#include "text/utf8.h"
+
+#include <cstring>
+
+namespace luthier {
+
+namespace {
+constexpr std::size_t kBufferBytes = 1u << 20;
+}
+
+Problem rowProblem(const std::filesystem::path& path, std::int64_t row, std::int64_t byte, const std::string& what, const std::string& hint) {
+    return Problem{"bad_row", "In " + path.string() + ", row " + std::to_string(row) + " (byte " + std::to_string(byte) + ") " + what + ".", hint,
+                   path.string() + ":" + std::to_string(row)};
+}
+
+std::string textFault(std::string_view text) {
+    if (text.find('\0') != std::string_view::npos) return "holds a NUL byte";
+    return isUtf8(text) ? "" : "is not UTF-8 text";
+}
+
+bool isBlank(std::string_view text) { return text.find_first_not_of(" \t\r\n") == std::string_view::npos; }
+
+Result<std::optional<SourceRow>> parsedRow(const std::filesystem::path& path, std::string_view text, std::int64_t row, std::int64_t byte) {
+    if (const std::string fault = textFault(text); !fault.empty()) return rowProblem(path, row, byte, fault, "Save the file as UTF-8.");
+    Result<Json> value = parseJson(text, "row");
+    if (!value) return rowProblem(path, row, byte, "is not valid JSON", "Each row must be one JSON object; correct or delete it.");
+    if (!value->is_object()) return rowProblem(path, row, byte, "is not a JSON object", "Write it as {\"text\": …}.");
+    SourceRow read;
+    read.value = std::move(*value);
+    read.row = read.fileRow = row;
+    read.byte = byte;
+    return std::optional<SourceRow>{std::move(read)};
+}
+
+Lines::Lines(const std::filesystem::path& path) : m_file(std::fopen(path.c_str(), "rb")) {}
+
+bool Lines::fill() {
+    if (m_at < m_buffer.size()) return true;
+    if (!m_file) return false;
+    m_buffer.resize(kBufferBytes);
+    m_buffer.resize(std::fread(m_buffer.data(), 1, kBufferBytes, m_file.get()));
+    m_at = 0;
+    return !m_buffer.empty();
+}
+
+bool Lines::next(std::string& line) {
+    line.clear();
+    m_begin = m_end;
+    m_isTooLong = false;
+    if (!fill()) return false;
+    while (fill()) {
+        const char* from = m_buffer.data() + m_at;
+        const auto* newline = static_cast<const char*>(std::memchr(from, '\n', m_buffer.size() - m_at));
+        const std::size_t size = newline == nullptr ? m_buffer.size() - m_at : static_cast<std::size_t>(newline - from);
+        m_isTooLong = m_isTooLong || line.size() + size > kMaxRowBytes;
+        if (!m_isTooLong) line.append(from, size);
+        m_at += size + (newline != nullptr ? 1 : 0);
+        m_end += static_cast<std::int64_t>(size) + (newline != nullptr ? 1 : 0);
+        if (newline != nullptr) break;
+    }
+    if (m_begin == 0 && line.rfind("\xEF\xBB\xBF", 0) == 0) line.erase(0, 3);
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    return true;
+}
+
+std::int64_t Lines::skip(std::int64_t count) {
+    std::int64_t passed = 0;
+    for (std::string line; passed < count && next(line);) passed += isBlank(line) && !m_isTooLong ? 0 : 1;
+    return passed;
+}
+
+void Lines::seek(std::int64_t byte) {
+    if (!m_file) return;
+    std::fseek(m_file.get(), byte, SEEK_SET);
+    m_buffer.clear();
+    m_at = 0;
+    m_end = byte;
+}
+
+}  // namespace luthier

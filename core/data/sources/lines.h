@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// What the readers of text files share: lines with their places, bounded in length, and what is wrong with a stretch of text.
+
+#include "data/source.h"
+
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace luthier {
+
+/// A longer row is a mistake in a file of rows, and would be cut to a thousandth by any max_length.
+constexpr std::size_t kMaxRowBytes = 32u << 20;
+
+/// "In FILE, row N (byte B) WHAT."
+Problem rowProblem(const std::filesystem::path& path, std::int64_t row, std::int64_t byte, const std::string& what, const std::string& hint);
+
+/// What makes `text` unusable, as the end of a sentence ("is not UTF-8 text"); empty when nothing does.
+std::string textFault(std::string_view text);
+
+bool isBlank(std::string_view text);
+
+/// One row's JSON text as a row, or a Problem that names it.
+Result<std::optional<SourceRow>> parsedRow(const std::filesystem::path& path, std::string_view text, std::int64_t row, std::int64_t byte);
+
+/// Lines with the byte each begins at; a UTF-8 byte order mark and carriage returns before a newline are dropped.
+class Lines final {
+public:
+    explicit Lines(const std::filesystem::path& path);
+
+    /// False at the end. Of a line longer than kMaxRowBytes only the beginning is kept, and isTooLong() says so.
+    bool next(std::string& line);
+    /// Passes over `count` lines that are not blank; returns how many there were.
+    std::int64_t skip(std::int64_t count);
+    void seek(std::int64_t byte);
+
+    bool isTooLong() const { return m_isTooLong; }
+    std::int64_t begin() const { return m_begin; }
+    std::int64_t end() const { return m_end; }
+
+private:
+    bool fill();
+
+    struct Close {
+        void operator()(std::FILE* file) const { std::fclose(file); }
+    };
+    std::unique_ptr<std::FILE, Close> m_file;
+    std::string m_buffer;
+    std::size_t m_at = 0;
+    std::int64_t m_begin = 0;
+    std::int64_t m_end = 0;
+    bool m_isTooLong = false;
+};
+
+}  // namespace luthier

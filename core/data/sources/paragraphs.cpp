@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// .txt, .md: paragraphs parted by blank lines, each {"text": …}.
+#include "data/sources/lines.h"
+#include "data/sources/readers.h"
+
+namespace luthier {
+
+namespace {
+
+class Paragraphs final : public RowSource {
+public:
+    explicit Paragraphs(std::filesystem::path path) : m_path(std::move(path)), m_lines(m_path) {}
+
+    Result<std::optional<SourceRow>> next() override {
+        std::string text, line;
+        SourceRow row;
+        bool isTooLong = false;
+        bool isOpen = false;
+        while (m_lines.next(line)) {
+            if (isBlank(line) && !m_lines.isTooLong()) {
+                if (!isOpen) continue;
+                break;
+            }
+            if (!isOpen) row.byte = m_lines.begin();
+            else text += '\n';
+            isOpen = true;
+            isTooLong = isTooLong || m_lines.isTooLong() || text.size() + line.size() > kMaxRowBytes;
+            if (!isTooLong) text += line;
+        }
+        if (!isOpen) return std::optional<SourceRow>{};
+        row.row = row.fileRow = ++m_row;
+        if (isTooLong) return rowProblem(m_path, m_row, row.byte, "has more than 32 MiB", "Put blank lines between paragraphs.");
+        if (const std::string fault = textFault(text); !fault.empty()) return rowProblem(m_path, m_row, row.byte, fault, "Save the file as UTF-8.");
+        row.value = Json{{"text", std::move(text)}};
+        return std::optional<SourceRow>{std::move(row)};
+    }
+    std::int64_t bytesRead() const override { return m_lines.end(); }
+
+private:
+    std::filesystem::path m_path;
+    Lines m_lines;
+    std::int64_t m_row = 0;
+};
+
+}  // namespace
+
+Result<OpenSource> openParagraphs(const std::filesystem::path& path) {
+    OpenSource source{std::make_unique<Paragraphs>(path)};
+    source.isPlainText = true;
+    return source;
+}
+
+}  // namespace luthier
