@@ -65,7 +65,7 @@ def answer(command, threads):
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"})
     if done.returncode != 0:
         sys.exit(done.stderr[-800:])
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return json.loads(done.stdout[done.stdout.index("{"):])
 
 
 def main():
