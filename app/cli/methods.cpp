@@ -29,7 +29,7 @@ ExitCode run(const std::string& name, const Context& context) {
     }
     const Json all = describeMethods();
     for (const Json& entry : all.at("methods"))
-        if (entry.at("name") == name) report(context, entry, table(*method));
+        if (entry.at("name") == name) report(context, entry, methodHelp(name) + "\n" + table(*method));
     return ExitCode::Done;
 }
 

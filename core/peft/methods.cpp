@@ -8,7 +8,7 @@
 namespace luthier {
 
 const std::vector<Method>& methods() {
-    static const std::vector<Method> list{fullMethod(), freezeMethod(), bitfitMethod(), lnTuningMethod(), oftMethod(), loraMethod(), lohaMethod(), lokrMethod(), veraMethod(),
+    static const std::vector<Method> list{fullMethod(), freezeMethod(), bitfitMethod(), lnTuningMethod(), oftMethod(), loraMethod(), adaloraMethod(), lohaMethod(), lokrMethod(), veraMethod(),
                                           ia3Method(), bottleneckMethod(), prefixTuningMethod(), pTuningV2Method(), pTuningMethod(), promptTuningMethod()};
     return list;
 }
@@ -44,6 +44,7 @@ Json describeMethods() {
                         {"summary", method.summary},
                         {"peft_type", method.peftType.empty() ? Json() : Json(method.peftType)},
                         {"mergeable", method.isMergeable},
+                        {"help", methodHelp(method.type)},
                         {"schema", toJson(method.schema)}});
     return Json{{"methods", std::move(list)},
                 {"sections", {{"model", toJson(modelSchema())}, {"data", toJson(dataSchema())}, {"train", toJson(trainSchema())}}}};

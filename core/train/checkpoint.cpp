@@ -15,6 +15,7 @@ namespace {
 std::vector<NamedTensor> everything(const Adapter& adapter, const Optimizer& optimizer) {
     std::vector<NamedTensor> tensors = optimizer.state();
     for (const TrainedParameter& parameter : adapter.parameters()) tensors.push_back({"parameter." + parameter.name, parameter.tensor});
+    for (const NamedTensor& tensor : adapter.trainingState()) tensors.push_back({"method." + tensor.name, tensor.tensor});
     return tensors;
 }
 

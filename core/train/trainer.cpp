@@ -81,12 +81,19 @@ void Trainer::step() {
         loss += part.item<double>();
         part.backward();
     }
+    if (const at::Tensor extra = m_adapter->regularisation(); extra.defined()) {
+        loss += extra.item<double>();
+        extra.backward();
+    }
 
     StepFacts facts;
     facts.gradNorm = m_optimizer.clipGradients(m_settings.maxGradNorm);
     facts.learningRate = rate();
     const bool isFinite = std::isfinite(loss) && std::isfinite(facts.gradNorm);
-    if (isFinite) m_optimizer.step(facts.learningRate);
+    if (isFinite) {
+        m_optimizer.step(facts.learningRate);
+        m_adapter->afterUpdate(m_state.step + 1, m_settings.totalSteps);
+    }
     m_optimizer.clearGradients();
 
     const double seconds = secondsSince(start);
