@@ -2,6 +2,7 @@
 // methods [NAME]: every method with its settings; the window builds its forms from this.
 #include "command.h"
 
+#include "peft/help.h"
 #include "peft/method.h"
 
 namespace luthier::cli {

@@ -44,12 +44,6 @@ public:
     virtual void install(SiteHooks& hooks) = 0;
     /// Called before every forward pass: fixes the randomness of dropout and drops what was kept from the last pass.
     virtual void beginPass(const RandomKey&) {}
-    /// What the method adds to a step's loss, [] f32 with its graph; undefined: nothing.
-    virtual at::Tensor regularisation() const { return {}; }
-    /// Called after the optimiser's update number `step` (from 1), while the gradients are still there.
-    virtual void afterUpdate(std::int64_t /*step*/, std::int64_t /*totalSteps*/) {}
-    /// What a resumed run needs besides the parameters; filled in place.
-    virtual std::vector<NamedTensor> trainingState() const { return {}; }
     /// Share of this adapter in a weighted sum of several (1: alone).
     virtual Result<void> setWeight(double weight) = 0;
 

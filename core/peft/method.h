@@ -40,9 +40,6 @@ const Method* findMethod(const std::string& type);
 const Method* findPeftMethod(const std::string& peftType);
 MethodSchemas methodSchemas();
 
-/// The help page of a method (resources/help/TYPE.md), Markdown; empty when there is none.
-const std::string& methodHelp(const std::string& type);
-
 /// `methods --json` (core/README.md).
 Json describeMethods();
 
@@ -61,7 +58,6 @@ Method lohaMethod();
 Method lokrMethod();
 Method veraMethod();
 Method oftMethod();
-Method adaloraMethod();
 
 /// A seed for the tensor `name`, independent of every other tensor's.
 std::uint64_t tensorSeed(std::uint64_t seed, const std::string& name);

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "peft/method.h"
 
+#include "peft/help.h"
+
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 
 namespace luthier {
+
+Method adaloraMethod();  // methods/adalora.cpp
 
 const std::vector<Method>& methods() {
     static const std::vector<Method> list{fullMethod(), freezeMethod(), bitfitMethod(), lnTuningMethod(), oftMethod(), loraMethod(), adaloraMethod(), lohaMethod(), lokrMethod(), veraMethod(),

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/trainer.h"
 
+#include "peft/training_hooks.h"
+
 #include "train/memory_probe.h"
 #include "train/schedule.h"
 
@@ -81,7 +83,8 @@ void Trainer::step() {
         loss += part.item<double>();
         part.backward();
     }
-    if (const at::Tensor extra = m_adapter->regularisation(); extra.defined()) {
+    auto* const hooks = dynamic_cast<TrainingHooks*>(m_adapter.get());
+    if (const at::Tensor extra = hooks != nullptr ? hooks->regularisation() : at::Tensor(); extra.defined()) {
         loss += extra.item<double>();
         extra.backward();
     }
@@ -92,7 +95,7 @@ void Trainer::step() {
     const bool isFinite = std::isfinite(loss) && std::isfinite(facts.gradNorm);
     if (isFinite) {
         m_optimizer.step(facts.learningRate);
-        m_adapter->afterUpdate(m_state.step + 1, m_settings.totalSteps);
+        if (hooks != nullptr) hooks->afterUpdate(m_state.step + 1, m_settings.totalSteps);
     }
     m_optimizer.clearGradients();
 

@@ -9,6 +9,7 @@
 // File: PEFT's `lora_A`, `lora_B`, `lora_E` without the rows that were cut, and rank_pattern in the config (methods.md 6).
 #include "peft/methods/delta_weights.h"
 #include "peft/targets.h"
+#include "peft/training_hooks.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
@@ -104,7 +105,7 @@ private:
     std::vector<at::Tensor> m_uncertainty;  // U'
 };
 
-class AdaLoraAdapter final : public Adapter {
+class AdaLoraAdapter final : public Adapter, public TrainingHooks {
 public:
     AdaLoraAdapter(Json settings, std::vector<std::string> targets, bool isConv1D) : m_settings(std::move(settings)), m_targets(std::move(targets)), m_isConv1D(isConv1D) {}
 
@@ -292,6 +293,8 @@ Setting share(const char* key, const char* label, const char* help) {
 }
 
 }  // namespace
+
+Method adaloraMethod();  // for methods.cpp
 
 Method adaloraMethod() {
     Method method{"adalora", "AdaLoRA", "Add low-rank weights", "LoRA whose ranks go where they matter most while the run goes on.", "ADALORA", true, {}, &create};
