@@ -22,7 +22,11 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 job = json.load(open(sys.argv[1]))
 model = AutoModelForCausalLM.from_pretrained(job["model"], attn_implementation="eager").eval()
+ids = torch.tensor([job["rows"][0]])
+plain = model(input_ids=ids).logits
 adapters.init(model)
+# adapters 1.2.0 transposes LLaMA's attention output twice: its base is not LLaMA any more, and no logits can be compared.
+is_sound = (model(input_ids=ids).logits - plain).abs().max().item() < 1e-4
 if job.get("make"):
     torch.manual_seed(4)
     model.add_adapter("task1", config=job["make"])
@@ -41,7 +45,7 @@ with torch.no_grad():
     for i, ids in enumerate(job["rows"]):
         out[f"logits.{i}"] = model(input_ids=torch.tensor([ids])).logits[0].float().contiguous()
 save_file({**out, **own}, job["out"])
-print(name)
+print(name, is_sound)
 """
 
 
@@ -51,7 +55,8 @@ def library(base, **job):
     done = subprocess.run([PYTHON, base / "library.py", base / "job.json"], capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(done.stderr[-400:])
-    return done.stdout.strip().splitlines()[-1], load_file(base / "library.safetensors")
+    name, is_sound = done.stdout.split()[-2:]
+    return name, is_sound == "True", load_file(base / "library.safetensors")
 
 
 def compared(ours, theirs):
@@ -68,14 +73,17 @@ def one(base, family, make, placement):
     _, run = train(base / "run", base / "model", method, random_rows(8), 5, lr=1e-2)
     engine("export", run, "--format", "peft", "--out", base / "export")
     ours = score(base / "model", rows, base, base / "export")
-    name, theirs = library(base, model=str(base / "model"), folder=str(base / "export"), rows=ids)
-    check(f"our export gives the library's logits ({label})", compared(ours, theirs) < 1e-4, f"max difference {compared(ours, theirs):.1e}")
+    name, is_sound, theirs = library(base, model=str(base / "model"), folder=str(base / "export"), rows=ids)
+    check(f"the library's own base is known to be right or wrong ({label})", is_sound == (family != "llama"))
+    if is_sound:
+        check(f"our export gives the library's logits ({label})", compared(ours, theirs) < 1e-4, f"max difference {compared(ours, theirs):.1e}")
     file = load_file(base / "export/adapter.safetensors")
     loaded = {key.replace(f".adapters.{name}.", ".adapters.luthier."): value for key, value in theirs.items() if not key.startswith("logits.")}
     check(f"every tensor arrives in the library ({label})", file.keys() == loaded.keys() and all(torch.equal(file[key], loaded[key]) for key in file), f"{len(file)} tensors")
-    name, theirs = library(base, model=str(base / "model"), make=golden_name.split("(")[0], folder=str(base / "theirs"), rows=ids)
+    name, _, theirs = library(base, model=str(base / "model"), make=golden_name.split("(")[0], folder=str(base / "theirs"), rows=ids)
     ours = score(base / "model", rows, base, base / "theirs")
-    check(f"the library's folder scores as there ({label})", compared(ours, theirs) < 1e-4, f"max difference {compared(ours, theirs):.1e}")
+    if is_sound:
+        check(f"the library's folder scores as there ({label})", compared(ours, theirs) < 1e-4, f"max difference {compared(ours, theirs):.1e}")
     if GOLDEN.exists():
         written = json.loads((base / "export/adapter_config.json").read_text())
         wanted = json.loads(GOLDEN.read_text())[family][golden_name]["adapter_config"]
@@ -86,7 +94,7 @@ def one(base, family, make, placement):
 if not PYTHON.exists():
     print(f"skipped: {PYTHON} does not exist (it needs adapters 1.2.0 and transformers 4.51.3)")
     sys.exit(77)
-for family, make in {"llama": llama, "gpt2": gpt2}.items():
+for family, make in {"gpt2": gpt2, "llama": llama}.items():
     for placement in CASES:
         with temporary() as base:
             one(Path(base), family, make, placement)
