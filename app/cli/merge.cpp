@@ -29,7 +29,7 @@ Json differenceToUnmerged(const Options& options, const Model& merged) {
         unmerged.add(std::move(adapter));
     }
     AdapterStack none(merged);
-    return compareModels(*base, unmerged, merged, none, drawnProbes(base->description().vocabulary, 5, 24), 0);
+    return compareModels(*base, unmerged, merged, none, drawnProbes(base->description(), 5, 24), 0);
 }
 
 ExitCode run(const Options& options, const Context& context) {
