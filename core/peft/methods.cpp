@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "peft/method.h"
 
-<<<<<<< HEAD
 #include "peft/help.h"
-=======
 #include "peft/saved_head.h"
->>>>>>> main
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
