@@ -85,10 +85,10 @@ Json filesOf(const fs::path& folder) {
 }
 
 /// What the folder can be opened for, its own task first.
-Json tasksOf(const Json& config, const fs::path& folder) {
-    Json tasks = Json::array();
+Json tasksOf(const ModelDescription& own, const Json& config, const fs::path& folder) {
+    Json tasks = Json::array({own.isClassifier() ? "sequence_classification" : own.encoder ? "seq2seq_lm" : "causal_lm"});
     for (const char* task : {"causal_lm", "seq2seq_lm", "sequence_classification"})
-        if (describeModel(config, (folder / "config.json").string(), {task})) tasks.push_back(task);
+        if (tasks[0] != task && describeModel(config, (folder / "config.json").string(), {task})) tasks.push_back(task);
     return tasks;
 }
 
@@ -152,7 +152,7 @@ Json inspectModel(const fs::path& folder) {
         document["context"] = description->maxPositions;
         document["vocabulary"] = description->vocabulary;
         document["tied"] = description->isTied;
-        document["tasks"] = tasksOf(*config, folder);
+        document["tasks"] = tasksOf(*description, *config, folder);
         if (description->isClassifier()) document["classes"] = description->classifier.classes;
         document["parts"] = partsOf(*description);
         document["map"] = mapOf(*description);

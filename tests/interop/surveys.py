@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+import encoders
 from common import check, engine, finish, temporary
+from contract import case_of
 from families import FAMILIES, make
 
 
@@ -38,6 +40,20 @@ with temporary() as base:
         shape = (found.get("layers"), found.get("heads"), found.get("vocabulary"), found.get("tied"))
         expected = (number(config, "num_hidden_layers"), number(config, "num_attention_heads"), config.vocab_size, config.tie_word_embeddings)
         check(f"inspect tells the shape ({family})", shape == expected and found.get("can_train") and not found.get("problems"), f"{shape} {found.get('problems')} {done.stderr[-200:]}")
+
+    for name in [*encoders.SEQ2SEQ, *encoders.ENCODERS, "llama-classifier"]:
+        case = case_of(name)
+        model, config = case.model, case.model.config
+        folder = base / name
+        model.save_pretrained(folder)
+        tokenizer(folder, 99)
+        found, done = inspect(folder)
+        label = case.family if name == case.family else name
+        check(f"inspect counts the parameters ({label})", found.get("parameters") == model.num_parameters(), f"{found.get('parameters')} of {model.num_parameters()}")
+        layers = number(config, "decoder_layers", "num_decoder_layers", "num_hidden_layers")
+        task = "sequence_classification" if name not in encoders.SEQ2SEQ else "seq2seq_lm"
+        told = (found.get("layers"), found.get("architecture"), task in found.get("tasks", []))
+        check(f"inspect tells shape, class and task ({label})", told == (layers, type(model).__name__, True) and found.get("can_train") and found.get("memory", {}).get("train"), f"{told} {found.get('problems')} {done.stderr[-200:]}")
 
     def broken(name, codes, change, family="qwen2"):
         folder = base / f"broken-{name.replace(' ', '-')}"
