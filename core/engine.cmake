@@ -5,9 +5,13 @@ add_library(luthier_engine STATIC
   kernels/elementwise.cpp
   kernels/elementwise_reference.cpp
   model/alibi.cpp
+  model/arch/bart.cpp
+  model/arch/bert.cpp
   model/arch/bloom.cpp
   model/arch/cohere.cpp
   model/arch/common.cpp
+  model/arch/deberta_v2.cpp
+  model/arch/distilbert.cpp
   model/arch/falcon.cpp
   model/arch/families.cpp
   model/arch/gemma.cpp
@@ -34,12 +38,17 @@ add_library(luthier_engine STATIC
   model/arch/smollm3.cpp
   model/arch/stablelm.cpp
   model/arch/starcoder2.cpp
-  model/model.cpp
+  model/arch/t5.cpp
+  model/cache.cpp
   model/description.cpp
   model/functions.cpp
+  model/linears.cpp
+  model/model.cpp
   model/open.cpp
+  model/relative.cpp
   model/rope.cpp
   model/site.cpp
+  model/stack.cpp
   model/tensors.cpp
   model/weights.cpp
   peft/adapter.cpp
@@ -62,10 +71,14 @@ add_library(luthier_engine STATIC
   peft/methods/prefix_tuning.cpp
   peft/methods/prompt_tuning.cpp
   peft/methods/vera.cpp
+  peft/saved_head.cpp
   peft/targets.cpp
+  task/causal_lm.cpp
+  task/classification.cpp
+  task/seq2seq_lm.cpp
+  task/task.cpp
   train/adamw.cpp
   train/checkpoint.cpp
-  train/collate.cpp
   train/estimate.cpp
   train/run.cpp
   train/memory_probe.cpp

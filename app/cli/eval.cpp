@@ -6,12 +6,10 @@
 #include "data/dataset.h"
 #include "data/tokenizer_encoder.h"
 #include "peft/method.h"
-#include "train/collate.h"
-#include "train/trainer.h"
+#include "task/task.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/argmax.h>
-#include <ATen/ops/eq.h>
 
 #include <algorithm>
 #include <cmath>
@@ -27,47 +25,62 @@ struct Options {
     std::size_t batch = 8;
 };
 
-Dataset readRows(const Options& options, const TextEncoder& encoder) {
-    const Json document{{"model", {{"path", options.model}}},
+std::string namesIn(const Json& object) {
+    std::string names;
+    for (const auto& [name, value] : object.items()) names += (names.empty() ? "" : ", ") + name;
+    return names;
+}
+
+Dataset readRows(const Options& options, const ModelDescription& description, const TextEncoder& encoder) {
+    const char* task = description.isClassifier() ? "sequence_classification" : description.encoder ? "seq2seq_lm" : "causal_lm";
+    const Json document{{"model", {{"path", options.model}, {"task", task}}},
                         {"method", {{"type", "full"}}},
                         {"data", {{"train", {{"path", options.data}, {"format", options.format}}}, {"eval", {{"split", 0}}}, {"max_length", options.maxLength}}}};
     const RunConfig config = resolveRunConfig(document, std::filesystem::current_path(), methodSchemas()).orThrow();
     return Dataset::build(config, encoder).orThrow();
 }
 
-double accuracyOf(const Loaded& loaded, AdapterStack& stack, const std::vector<Example>& rows, std::size_t batch) {
+/// Share of supervised next tokens that are the most probable one.
+double tokenAccuracy(const Loaded& loaded, AdapterStack& stack, const std::vector<Example>& rows) {
     const at::NoGradGuard guard;
+    const std::unique_ptr<Task> task = makeTask(*loaded.model);
+    const std::int64_t shift = loaded.model->description().encoder ? 0 : 1;  // a decoder alone predicts the next place's label
     std::int64_t right = 0;
     std::int64_t all = 0;
-    for (std::size_t first = 0; first < rows.size(); first += batch) {
-        const Collated part = collate(std::span(rows).subspan(first, std::min(batch, rows.size() - first)), loaded.model->device());
-        if (part.supervised == 0) continue;
+    for (const Example& row : rows) {
         stack.beginPass({});
-        const at::Tensor logits = loaded.model->logits(loaded.model->hidden(part.input, part.rows, stack.hooks()), stack.hooks());
-        right += logits.argmax(-1).eq(part.labels).sum().item<std::int64_t>();
-        all += part.supervised;
+        const at::Tensor best = task->logits(*loaded.model, row, stack.hooks()).argmax(-1).to(at::kCPU).contiguous();
+        for (std::size_t i = static_cast<std::size_t>(shift); i < row.labels.size(); ++i) {
+            if (row.labels[i] == kNoLabel) continue;
+            right += best.const_data_ptr<std::int64_t>()[static_cast<std::int64_t>(i) - shift] == row.labels[i] ? 1 : 0;
+            ++all;
+        }
     }
     return static_cast<double>(right) / static_cast<double>(std::max<std::int64_t>(1, all));
 }
 
 ExitCode run(const Options& options, const Context& context) {
-    const Loaded loaded = loadModel(options.model, options.dtype, options.device);
+    const Loaded loaded = loadModel(options.model, options.dtype, options.device, options.adapters);
     AdapterStack stack = loaded.stack(options.adapters);
     const TokenizerEncoder encoder(loaded.needTokenizer());
-    const Dataset data = readRows(options, encoder);
+    const ModelDescription& description = loaded.model->description();
+    const Dataset data = readRows(options, description, encoder);
     std::vector<Example> rows;
-    for (const DataRow& row : data.train) rows.push_back({row.ids, row.labels});
-    const LossSum sum = evaluateRows(*loaded.model, stack, rows, options.batch);
-    const double loss = sum.loss / static_cast<double>(std::max<std::int64_t>(1, sum.tokens));
-    Json metrics = Json::object();
-    for (const std::string& metric : options.metrics.empty() ? std::vector<std::string>{"loss", "perplexity"} : options.metrics) {
-        if (metric == "loss") setNumber(metrics, metric, loss);
-        if (metric == "perplexity") setNumber(metrics, metric, std::exp(loss));
-        if (metric == "accuracy") setNumber(metrics, metric, accuracyOf(loaded, stack, rows, options.batch));
+    for (const DataRow& row : data.train) rows.push_back({row.ids, row.labels, row.types, row.classIndex, row.targets});
+    const Measured measured = makeTask(*loaded.model)->measure(*loaded.model, stack, rows, options.batch);
+    Json found = measured.metrics;
+    setNumber(found, "loss", measured.loss());
+    if (!description.isClassifier() && std::find(options.metrics.begin(), options.metrics.end(), "accuracy") != options.metrics.end())
+        setNumber(found, "accuracy", tokenAccuracy(loaded, stack, rows));
+    Json metrics = options.metrics.empty() ? found : Json::object();
+    for (const std::string& metric : options.metrics) {
+        if (!found.contains(metric))
+            throw Failure({"metric_unsupported", "A " + description.architecture + " has no " + metric + " on these rows.", "It has: " + namesIn(found) + ".", "--metric", ExitCode::BadUsage});
+        metrics[metric] = found[metric];
     }
     std::string table;
     for (const auto& [name, value] : metrics.items()) table += name + "  " + dumpLine(value) + "\n";
-    report(context, Json{{"metrics", metrics}, {"rows", rows.size()}, {"tokens", sum.tokens}}, table);
+    report(context, Json{{"metrics", metrics}, {"rows", rows.size()}, {"labels", measured.labels}}, table);
     return ExitCode::Done;
 }
 

@@ -67,7 +67,8 @@ std::vector<Probe> evaluationRows(const fs::path& runConfig, const fs::path& mod
         if (probes.size() == kProbes) break;
         if (row.ids.size() < 2) continue;
         const auto length = static_cast<std::ptrdiff_t>(std::min(row.ids.size(), kProbeTokens));
-        probes.push_back({{row.ids.begin(), row.ids.begin() + length}, {row.labels.begin(), row.labels.begin() + length}});
+        const auto labels = static_cast<std::ptrdiff_t>(std::min(row.labels.size(), kProbeTokens));
+        probes.push_back({{row.ids.begin(), row.ids.begin() + length}, {row.labels.begin(), row.labels.begin() + labels}});
     }
     return probes;
 }

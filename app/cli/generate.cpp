@@ -45,7 +45,7 @@ std::vector<std::int64_t> promptIds(const Loaded& loaded, const Options& options
 }
 
 ExitCode run(const Options& options, const Context& context) {
-    const Loaded loaded = loadModel(options.model, options.dtype, options.device);
+    const Loaded loaded = loadModel(options.model, options.dtype, options.device, options.adapters);
     AdapterStack stack = loaded.stack(options.adapters);
     const std::vector<std::int64_t> prompt = promptIds(loaded, options);
     // Ids in, ids out: a model without a tokenizer can continue ids all the same.
@@ -64,7 +64,7 @@ ExitCode run(const Options& options, const Context& context) {
     if (stream) emit(stream->finish());
     if (!stream && !context.isJson)
         for (const std::int64_t id : generated.ids) print(context, std::to_string(id) + " ");
-    report(context, Json{{"text", text}, {"ids", generated.ids}, {"finish_reason", generated.finishReason}}, "\n");
+    report(context, Json{{"text", text}, {"ids", generated.ids}, {"finish_reason", generated.finishReason}, {"seconds", generated.seconds}}, "\n");
     return ExitCode::Done;
 }
 

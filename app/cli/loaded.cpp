@@ -47,13 +47,17 @@ std::int64_t weightBytesIn(const std::filesystem::path& folder) {
     return bytes;
 }
 
-Loaded loadModel(const std::string& folder, const std::string& dtype, const std::string& device) {
+Loaded loadModel(const std::string& folder, const std::string& dtype, const std::string& device, const std::vector<std::string>& adapters) {
     Loaded loaded;
     loaded.folder = folder;
     ModelRequest request;
     request.folder = folder;
     request.dtype = dtype;
     request.device = device;
+    if (!adapters.empty()) {
+        request.task = taskOfAdapter(weightedPath(adapters.front()).path).orThrow();
+        request.mayDrawHead = request.task.name != "auto";
+    }
     loaded.model = openModel(request).orThrow();
     Result<std::unique_ptr<Tokenizer>> tokenizer = openTokenizer(folder, loaded.model->description());
     if (tokenizer)

@@ -42,7 +42,7 @@ private:
 /// Bytes of the safetensors files in a folder.
 std::int64_t weightBytesIn(const std::filesystem::path& folder);
 
-/// Throws Failure.
-Loaded loadModel(const std::string& folder, const std::string& dtype, const std::string& device);
+/// `adapters`: what will sit on the model; a sequence classifier's brings the head that the folder may lack. Throws Failure.
+Loaded loadModel(const std::string& folder, const std::string& dtype, const std::string& device, const std::vector<std::string>& adapters = {});
 
 }  // namespace luthier::cli

@@ -21,6 +21,8 @@ ExitCode run(const Options& options, const Context& context) {
     request.folder = options.model;
     request.dtype = "float32";
     request.device = "cpu";
+    request.task = taskOfAdapter(weightedPath(options.adapters.front()).path).orThrow();
+    request.mayDrawHead = true;
     const std::unique_ptr<Model> model = openModel(request).orThrow();
     // All adapters are read against the base before the first one changes it.
     std::vector<std::shared_ptr<Adapter>> adapters;

@@ -7,12 +7,12 @@
 #include "io/atomic.h"
 #include "io/safetensors.h"
 #include "model/tensors.h"
-#include "train/collate.h"
+#include "task/task.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/gather.h>
 #include <ATen/ops/log_softmax.h>
+#include <ATen/ops/tensor.h>
 
 #include <fstream>
 
@@ -26,26 +26,66 @@ struct Options {
 };
 
 struct Row {
-    std::vector<std::int32_t> ids;
-    std::vector<std::int32_t> labels;
+    std::vector<std::int32_t> ids, labels, types;
+    std::int32_t classIndex = -1;
+    std::vector<float> targets;
+
+    Example example() const { return {ids, labels, types, classIndex, targets}; }
 };
 
-/// {"input_ids", "labels"?} or {"text"}; labels default to the ids.
+/// Drops what the row's attention_mask leaves out: padding, on either side.
+void dropPadding(const Json& json, Row& row, bool hasOwnLabels) {
+    if (!json.contains("attention_mask")) return;
+    const auto mask = json.at("attention_mask").get<std::vector<std::int32_t>>();
+    if (mask.size() != row.ids.size()) throw Json::other_error::create(0, "attention_mask", &json);
+    const auto keep = [&](std::vector<std::int32_t>& values) {
+        std::size_t kept = 0;
+        for (std::size_t i = 0; i < values.size(); ++i)
+            if (mask[i] != 0) values[kept++] = values[i];
+        values.resize(kept);
+    };
+    if (!row.types.empty()) keep(row.types);
+    if (!hasOwnLabels && !row.labels.empty()) keep(row.labels);
+    keep(row.ids);
+}
+
+/// "label" (or "labels"): a class, or a number for every class.
+void readLabel(const Json& json, const ModelDescription& description, Row& row) {
+    const char* key = json.contains("label") ? "label" : "labels";
+    if (!description.isClassifier() || !json.contains(key)) return;
+    const Json& label = json.at(key);
+    if (label.is_number_integer() && description.classifier.classes > 1) {
+        row.classIndex = label.get<std::int32_t>();
+        if (row.classIndex < 0 || row.classIndex >= description.classifier.classes) throw Json::other_error::create(0, key, &json);
+        return;
+    }
+    row.targets = label.is_array() ? label.get<std::vector<float>>() : std::vector<float>{label.get<float>()};
+    if (static_cast<std::int64_t>(row.targets.size()) != description.classifier.classes) throw Json::other_error::create(0, key, &json);
+}
+
+/// {"input_ids", "labels"?, "attention_mask"?, "token_type_ids"?, "label"?} or {"text", "label"?}. Labels default to the ids; those of an
+/// encoder-decoder are what its decoder writes.
 Row readRow(const Json& json, const Loaded& loaded, const std::string& where) {
     Row row;
+    const ModelDescription& description = loaded.model->description();
+    const bool isApart = description.encoder && !description.isClassifier();
     try {
         if (json.contains("input_ids")) {
             row.ids = json.at("input_ids").get<std::vector<std::int32_t>>();
-            row.labels = json.contains("labels") ? json.at("labels").get<std::vector<std::int32_t>>() : row.ids;
+            if (json.contains("token_type_ids")) row.types = json.at("token_type_ids").get<std::vector<std::int32_t>>();
+            row.labels = json.contains("labels") && !description.isClassifier() ? json.at("labels").get<std::vector<std::int32_t>>() : row.ids;
+            dropPadding(json, row, isApart);
         } else if (json.contains("text")) {
             for (const int id : loaded.needTokenizer().encode(json.at("text").get<std::string>())) row.ids.push_back(id);
             row.labels = row.ids;
+            if (isApart) row.labels = json.at("labels").get<std::vector<std::int32_t>>();
         }
+        readLabel(json, description, row);
     } catch (const Json::exception&) {
         row.ids.clear();
     }
-    const auto vocabulary = static_cast<std::int32_t>(loaded.model->description().vocabulary);
-    bool isValid = !row.ids.empty() && row.ids.size() == row.labels.size();
+    const auto vocabulary = static_cast<std::int32_t>(description.vocabulary);
+    bool isValid = !row.ids.empty() && !row.labels.empty() && (isApart || row.ids.size() == row.labels.size());
     for (const std::int32_t id : row.ids) isValid = isValid && id >= 0 && id < vocabulary;
     for (const std::int32_t label : row.labels) isValid = isValid && label < vocabulary && (label >= 0 || label == kNoLabel);
     if (!isValid)
@@ -53,25 +93,31 @@ Row readRow(const Json& json, const Loaded& loaded, const std::string& where) {
     return row;
 }
 
-at::Tensor scored(const Loaded& loaded, AdapterStack& stack, const Row& row, const std::string& what) {
-    const Example example{row.ids, row.labels};
-    const Collated batch = collate(std::span(&example, 1), loaded.model->device());
+at::Tensor scored(const Loaded& loaded, const Task& task, AdapterStack& stack, const Row& row, const std::string& what) {
+    const Example example = row.example();
+    const Model& model = *loaded.model;
     stack.beginPass({});
     if (what == "loss") {
-        const double count = static_cast<double>(std::max<std::int64_t>(1, batch.supervised));
-        return loaded.model->loss(batch.input, batch.rows, batch.labels, 1.0 / count, stack.hooks()).to(at::kFloat);
+        const std::int64_t count = task.labelCount(example);
+        if (count == 0) throw Failure({"no_labels", "A row of the data has no label that carries loss.", "Give labels, or ask for logits.", "--data"});
+        return task.loss(model, {&example, 1}, 1.0 / static_cast<double>(count), stack.hooks(), Activations::Keep).to(at::kFloat);
     }
-    const at::Tensor logits = loaded.model->logits(loaded.model->hidden(batch.input, {}, stack.hooks()), stack.hooks());
+    const at::Tensor logits = task.logits(model, example, stack.hooks());
     if (what == "logits") return logits;
-    const std::int64_t T = logits.size(0);
-    const at::Tensor next = batch.input.ids.narrow(0, 1, T - 1).unsqueeze(1);
-    return at::log_softmax(logits, -1).narrow(0, 0, T - 1).gather(1, next).squeeze(1);
+    if (model.description().isClassifier())
+        throw Failure({"bad_usage", "A classifier has no next tokens.", "Ask for --what logits or loss.", "--what", ExitCode::BadUsage});
+    const at::Tensor logP = at::log_softmax(logits, -1);
+    const std::vector<std::int64_t> labels(row.labels.begin(), row.labels.end());
+    const std::vector<std::int64_t> ids(row.ids.begin(), row.ids.end());
+    if (model.description().encoder) return logP.gather(1, at::tensor(labels, at::kLong).clamp_min(0).to(logits.device()).unsqueeze(1)).squeeze(1);
+    const at::Tensor next = at::tensor(ids, at::kLong).to(logits.device()).narrow(0, 1, logits.size(0) - 1).unsqueeze(1);
+    return logP.narrow(0, 0, logits.size(0) - 1).gather(1, next).squeeze(1);
 }
 
 /// Loss per label over all rows, and its gradients: of the adapter's parameters, or of all of the model's without one.
 void writeGradients(const Loaded& loaded, AdapterStack& stack, const std::vector<Row>& rows, const std::string& out) {
     std::vector<Example> examples;
-    for (const Row& row : rows) examples.push_back({row.ids, row.labels});
+    for (const Row& row : rows) examples.push_back(row.example());
     std::vector<std::pair<std::string, at::Tensor>> parameters;
     for (const std::shared_ptr<Adapter>& adapter : stack.adapters())
         for (const TrainedParameter& parameter : adapter->parameters()) parameters.emplace_back(parameter.name, parameter.tensor);
@@ -81,10 +127,12 @@ void writeGradients(const Loaded& loaded, AdapterStack& stack, const std::vector
             parameters.emplace_back(name, loaded.model->weights().at(name));
         }
     }
-    const Collated batch = collate(std::span(examples), loaded.model->device());
+    const std::unique_ptr<Task> task = makeTask(*loaded.model);
+    std::int64_t labels = 0;
+    for (const Example& example : examples) labels += task->labelCount(example);
+    if (labels == 0) throw Failure({"no_labels", "The rows have no label that carries loss.", "Give labels.", "--data"});
     stack.beginPass({});
-    const double count = static_cast<double>(std::max<std::int64_t>(1, batch.supervised));
-    const at::Tensor loss = loaded.model->loss(batch.input, batch.rows, batch.labels, 1.0 / count, stack.hooks());
+    const at::Tensor loss = task->loss(*loaded.model, examples, 1.0 / static_cast<double>(labels), stack.hooks(), Activations::Keep);
     loss.backward();
     std::vector<at::Tensor> storage;
     std::vector<TensorView> views{viewOf("loss", loss.detach().to(at::kFloat), storage)};
@@ -96,8 +144,9 @@ void writeGradients(const Loaded& loaded, AdapterStack& stack, const std::vector
 ExitCode run(const Options& options, const Context& context) {
     const bool wantsGradients = options.what == "gradients";
     const at::AutoGradMode mode(wantsGradients);
-    const Loaded loaded = loadModel(options.model, options.dtype, options.device);
+    const Loaded loaded = loadModel(options.model, options.dtype, options.device, options.adapters);
     AdapterStack stack = loaded.stack(options.adapters);
+    const std::unique_ptr<Task> task = makeTask(*loaded.model);
     std::ifstream file(options.data);
     if (!file) throw Failure({"file_missing", options.data + " could not be opened.", "Check the path.", options.data});
     std::vector<at::Tensor> storage;
@@ -117,7 +166,7 @@ ExitCode run(const Options& options, const Context& context) {
             ++index;
             continue;
         }
-        views.push_back(viewOf(options.what + "." + std::to_string(index++), scored(loaded, stack, row, options.what), storage));
+        views.push_back(viewOf(options.what + "." + std::to_string(index++), scored(loaded, *task, stack, row, options.what), storage));
     }
     if (wantsGradients) {
         if (rows.empty()) throw Failure({"no_rows", options.data + " has no rows.", "Give at least one row.", options.data});

@@ -11,7 +11,9 @@
 #include "model/arch/families.h"
 #include "model/open.h"
 #include "peft/adapter_file.h"
+#include "peft/method.h"
 #include "text/tokenizer.h"
+#include "train/estimate.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -58,7 +60,7 @@ Json mapOf(const ModelDescription& description) {
                        {"parameters", sites.vocabulary * sites.embeddingWidth}});
     const std::string firstLayer = description.names.layers + "0.";
     for (const LinearSite& site : sites.linears) {
-        if (site.layer > 0) continue;
+        if (site.layer >= 0 && site.path.rfind(firstLayer, 0) != 0) continue;  // of two stacks, the decoder's first block
         const bool isHead = site.role == LinearRole::Head;
         modules.push_back({{"name", site.layer < 0 ? lastPart(site.path) : site.path.substr(firstLayer.size())},
                            {"role", name(site.role)}, {"in", site.in}, {"out", site.out},
@@ -68,7 +70,7 @@ Json mapOf(const ModelDescription& description) {
         if (norm.path.rfind(firstLayer, 0) == 0 || norm.path == description.names.finalNorm)
             modules.push_back({{"name", norm.path.rfind(firstLayer, 0) == 0 ? norm.path.substr(firstLayer.size()) : lastPart(norm.path)},
                                {"role", "norm"}, {"in", norm.width}, {"out", norm.width}, {"parameters", norm.width * (norm.hasBias ? 2 : 1)}});
-    return Json{{"layers", sites.layers}, {"modules", std::move(modules)}};
+    return Json{{"layers", sites.layers}, {"encoder_layers", sites.encoderLayers}, {"modules", std::move(modules)}};
 }
 
 Json filesOf(const fs::path& folder) {
@@ -82,12 +84,35 @@ Json filesOf(const fs::path& folder) {
     return list;
 }
 
+/// What the folder can be opened for, its own task first.
+Json tasksOf(const Json& config, const fs::path& folder) {
+    Json tasks = Json::array();
+    for (const char* task : {"causal_lm", "seq2seq_lm", "sequence_classification"})
+        if (describeModel(config, (folder / "config.json").string(), {task})) tasks.push_back(task);
+    return tasks;
+}
+
+/// Bytes that the model takes to write text, and to train with each method's usual settings on the usual rows.
+Json memoryOf(const fs::path& folder, const std::string& task, std::int64_t weights) {
+    Json training = Json::object();
+    for (const Method& method : methods()) {
+        const Json document{{"model", {{"path", folder.string()}, {"task", task}}}, {"method", {{"type", method.type}}}, {"data", {{"train", {{"path", "rows.jsonl"}}}}}};
+        Result<RunConfig> config = resolveRunConfig(document, folder, methodSchemas());
+        Result<Json> estimate = config ? estimateRun(*config) : Result<Json>(config.problems());
+        if (!estimate) continue;  // the method does not apply to this model
+        std::int64_t total = 0;
+        for (const Json& part : (*estimate)["memory"]) total += part.get<std::int64_t>();
+        training[method.type] = total;
+    }
+    return Json{{"inference", weights}, {"train", std::move(training)}};
+}
+
 Json inspectModel(const fs::path& folder) {
     Json document{{"kind", "model"}, {"path", folder.string()}, {"name", folder.filename().string()}};
     Problems problems;
     const Result<Json> config = readConfig(folder);
     document["family"] = config && config->is_object() ? config->value("model_type", Json("")) : Json("");
-    Result<ModelDescription> description = config ? describeModel(*config, (folder / "config.json").string()) : Result<ModelDescription>(config.problems());
+    Result<ModelDescription> description = config ? readDescription(folder) : Result<ModelDescription>(config.problems());
     if (!description)
         for (const Problem& problem : description.problems()) problems.push_back(problem);
     Result<std::shared_ptr<const WeightFolder>> weights = WeightFolder::open(folder);
@@ -106,7 +131,8 @@ Json inspectModel(const fs::path& folder) {
         for (const Problem& problem : weights.problems()) problems.push_back(problem);
     }
     if (description && weights) {
-        for (const Problem& problem : Weights::check(**weights, *description, folder.string())) problems.push_back(problem);
+        // A classifier's head may be new: training draws it.
+        for (const Problem& problem : Weights::check(**weights, *description, folder.string(), true)) problems.push_back(problem);
     }
     document["dtypes"] = dtypes;
     if (description) {
@@ -126,6 +152,8 @@ Json inspectModel(const fs::path& folder) {
         document["context"] = description->maxPositions;
         document["vocabulary"] = description->vocabulary;
         document["tied"] = description->isTied;
+        document["tasks"] = tasksOf(*config, folder);
+        if (description->isClassifier()) document["classes"] = description->classifier.classes;
         document["parts"] = partsOf(*description);
         document["map"] = mapOf(*description);
     }
@@ -141,6 +169,7 @@ Json inspectModel(const fs::path& folder) {
     document["license"] = nullptr;
     for (const char* file : {"LICENSE", "LICENSE.txt", "LICENSE.md"})
         if (std::error_code code; fs::exists(folder / file, code)) document["license"] = file;
+    if (description && problems.empty()) document["memory"] = memoryOf(folder, document["tasks"][0], document.value("bytes", std::int64_t{0}));
     document["can_train"] = problems.empty();
     document["reason"] = problems.empty() ? "" : problems.front().message;
     Json list = Json::array();

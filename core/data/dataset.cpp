@@ -83,13 +83,22 @@ struct Reader {
             const auto cutEnd = std::min(mapped.ids.size(), limit + kShownCutTokens);
             row.cut.assign(mapped.ids.begin() + maxLength, mapped.ids.begin() + static_cast<std::ptrdiff_t>(cutEnd));
             mapped.ids.resize(limit);
+            if (mapping.task != RowTask::Seq2SeqLm) mapped.labels.resize(limit);
+            if (!mapped.types.empty()) mapped.types.resize(limit);
+        }
+        if (mapped.labels.size() > limit) {  // a decoder's text has the same limit as what is read
+            row.isTruncated = true;
+            if (mapped.ids.size() < limit) findings.truncated.add(sourceRow);
+            row.cutTokens += static_cast<std::int64_t>(mapped.labels.size() - limit);
             mapped.labels.resize(limit);
         }
         row.ids = std::move(mapped.ids);
         row.labels = std::move(mapped.labels);
+        row.types = std::move(mapped.types);
+        row.targets = std::move(mapped.targets);
         if (mapped.className) {
             row.classIndex = classes.try_emplace(*mapped.className, static_cast<std::int32_t>(classes.size())).first->second;
-        } else if (row.supervisedTokens() == 0) {
+        } else if (row.targets.empty() && row.supervisedTokens() == 0) {
             findings.unlearned.add(sourceRow);
             return;
         }
@@ -127,7 +136,7 @@ struct Reader {
                 dataset.facts.format = rowFormatName(*format);
                 dataset.facts.mapping = mappingDescription(*format, row.value);
             }
-            if (isFirst && isClassification && *format != RowFormat::Classification)
+            if (isFirst && isClassification && *format != RowFormat::Classification && *format != RowFormat::Tokenized)
                 return Problem{"data_format", path.string() + " has no labels: its rows are of the format " + rowFormatName(*format) + ".",
                                "Give rows with \"text\" and \"label\", or set model.task to causal_lm.", "data.train.format"};
             isFirst = false;
@@ -173,14 +182,19 @@ struct Reader {
 };
 
 void sortClasses(Dataset& dataset, const std::map<std::string, std::int32_t>& classes) {
-    // Numbered labels keep their numbers' order, names are sorted: the same data always gives the same classes.
+    // Names are sorted, so the same data always gives the same classes. Numbers from 0 on are the classes themselves, even where some do
+    // not occur; other numbers keep their order.
     std::vector<std::pair<std::string, std::int32_t>> order(classes.begin(), classes.end());
     const auto isNumber = [](const auto& entry) { return entry.first.find_first_not_of("0123456789") == std::string::npos && entry.first.size() < 10; };
     if (std::all_of(order.begin(), order.end(), isNumber))
         std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return std::stoll(a.first) < std::stoll(b.first); });
+    const bool areIndices = !order.empty() && isNumber(order.front()) && isNumber(order.back()) && order.back().first.size() < 7 &&
+                            (order.front().first == "0" || dataset.facts.format == "tokenized");
     std::vector<std::int32_t> newIndex(order.size());
     for (std::size_t i = 0; i < order.size(); ++i) {
-        newIndex[static_cast<std::size_t>(order[i].second)] = static_cast<std::int32_t>(i);
+        const auto index = areIndices ? std::stoi(order[i].first) : static_cast<std::int32_t>(i);
+        newIndex[static_cast<std::size_t>(order[i].second)] = index;
+        while (areIndices && static_cast<std::int32_t>(dataset.classNames.size()) < index) dataset.classNames.push_back(std::to_string(dataset.classNames.size()));
         dataset.classNames.push_back(order[i].first);
     }
     for (auto* rows : {&dataset.train, &dataset.eval})
@@ -238,12 +252,15 @@ void reportAll(Dataset& dataset, const Findings& findings, const TextEncoder& en
     std::stable_sort(dataset.problems.begin(), dataset.problems.end(), [](const auto& a, const auto& b) { return a.level < b.level; });
 }
 
-Json previewOf(const DataRow& row, bool isEval, const TextEncoder& encoder) {
+Json previewOf(const DataRow& row, bool isEval, RowTask task, const TextEncoder& encoder) {
     Json tokens = Json::array();
+    const bool isApart = row.labels.size() != row.ids.size() || task == RowTask::Seq2SeqLm;  // written by a decoder
     for (std::size_t i = 0; i < row.ids.size(); ++i) {
-        const char* state = row.labels[i] != kIgnoredLabel ? "loss" : encoder.isSpecial(row.ids[i]) ? "special" : "prompt";
+        const char* state = !isApart && row.labels[i] != kIgnoredLabel ? "loss" : encoder.isSpecial(row.ids[i]) ? "special" : "prompt";
         tokens.push_back({{"id", row.ids[i]}, {"text", encoder.tokenText(row.ids[i])}, {"state", state}});
     }
+    for (std::size_t i = 0; isApart && i < row.labels.size(); ++i)
+        if (row.labels[i] != kIgnoredLabel) tokens.push_back({{"id", row.labels[i]}, {"text", encoder.tokenText(row.labels[i])}, {"state", "loss"}});
     for (const std::int32_t id : row.cut) tokens.push_back({{"id", id}, {"text", encoder.tokenText(id)}, {"state", "cut"}});
     Json json{{"row", row.sourceRow}, {"split", isEval ? "eval" : "train"}, {"truncated", row.isTruncated}, {"cut_tokens", row.cutTokens}};
     if (row.classIndex >= 0) json["label"] = row.classIndex;
@@ -286,9 +303,10 @@ std::int64_t DataRow::supervisedTokens() const {
 Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encoder, const Progress& progress) {
     Dataset dataset;
     dataset.maxLength = config.get<std::int64_t>("data.max_length");
+    dataset.task = rowTaskFromName(config.get<std::string>("model.task"));
     const bool isClassification = config.get<std::string>("model.task") == "sequence_classification";
     Reader reader{encoder,
-                  {lossOnFromName(config.get<std::string>("data.loss_on")), config.get<std::string>("data.template")},
+                  {lossOnFromName(config.get<std::string>("data.loss_on")), config.get<std::string>("data.template"), rowTaskFromName(config.get<std::string>("model.task"))},
                   dataset.maxLength, isClassification, progress, dataset, {}, {}};
     const std::string trainPath = config.get<std::string>("data.train.path");
     reader.columns = ColumnNames(config);
@@ -358,7 +376,7 @@ Json Dataset::toJson(const TextEncoder& encoder, std::int64_t first, std::int64_
         const DataRow& shown = isEval ? eval[row - train.size()] : train[row];
         tokens += shown.ids.size() + shown.cut.size();
         if (!preview.empty() && tokens > kPreviewTokens) break;
-        preview.push_back(previewOf(shown, isEval, encoder));
+        preview.push_back(previewOf(shown, isEval, task, encoder));
     }
     Json json{{"rows", facts.rows}, {"train_rows", train.size()}, {"eval_rows", eval.size()}, {"tokens", facts.tokens},
               {"supervised_tokens", facts.supervisedTokens}, {"truncated_rows", facts.truncatedRows}, {"skipped_rows", facts.skippedRows},

@@ -16,9 +16,11 @@ namespace luthier {
 
 struct DataRow {
     std::vector<std::int32_t> ids;
-    std::vector<std::int32_t> labels;  ///< as long as ids, -100 where no loss is taken; the first is always -100
+    std::vector<std::int32_t> labels;  ///< as long as ids, -100 where no loss is taken; the first is always -100. Sequence to sequence: the decoder's, of any length
+    std::vector<std::int32_t> types;   ///< token types, as long as ids, or empty: all 0
     std::vector<std::int32_t> cut;     ///< the first tokens behind max_length, for the preview only
     std::int32_t classIndex = -1;      ///< classification
+    std::vector<float> targets;        ///< classification: 0 or 1 for every class, or the values of a regression
     std::int64_t sourceRow = 0;        ///< counted from 1 in its file
     std::int64_t cutTokens = 0;        ///< how many lie behind max_length; `cut` holds the first of them
     bool isTruncated = false;
@@ -58,6 +60,7 @@ struct Dataset {
     std::vector<DataProblem> problems;
     std::vector<std::uint32_t> lengths;   ///< of all rows before cutting
     std::int64_t maxLength = 0;
+    RowTask task = RowTask::CausalLm;
 
     using Progress = std::function<void(const std::string& name, std::int64_t done, std::int64_t total)>;
 

@@ -51,7 +51,16 @@ struct Part {
 
 enum class Ends { Added, InText };
 
-MappedRow encodeParts(const std::vector<Part>& parts, Ends ends, LossOn lossOn, const TextEncoder& encoder) {
+/// What is read and what is written, each as the tokenizer ends a text.
+MappedRow encodeApart(const std::vector<Part>& parts, const TextEncoder& encoder) {
+    std::string source, target;
+    for (const Part& part : parts) (part.isLearned ? target : source) += part.text;
+    return {encoder.encodeWhole(source), target.empty() ? std::vector<std::int32_t>{} : encoder.encodeWhole(target)};
+}
+
+MappedRow encodeParts(const std::vector<Part>& parts, Ends ends, const MappingOptions& options, const TextEncoder& encoder) {
+    if (options.task == RowTask::Seq2SeqLm) return encodeApart(parts, encoder);
+    const LossOn lossOn = options.lossOn;
     MappedRow row;
     const auto add = [&row](std::int32_t id, bool isLearned) {
         row.ids.push_back(id);
@@ -203,15 +212,19 @@ Result<MappedRow> mapChat(const Json& messages, const MappingOptions& options, c
         return problems;
     }
     if (options.lossOn == LossOn::Completion) learnOnlyLast(*parts);
-    MappedRow row = encodeParts(*parts, ends, options.lossOn, encoder);
+    MappedRow row = encodeParts(*parts, ends, options, encoder);
     row.isMaskUncertain = isUncertain;
     row.isAnswerEmpty = messages.back()["role"] == "assistant" && contentText(messages.back()).empty();
     return row;
 }
 
-Result<MappedRow> mapTokenized(const Json& row, const TextEncoder& encoder, const std::string& place) {
+/// Declared here for rows of ids that are classified.
+Result<void> readLabel(const Json& row, const std::string& place, MappedRow& mapped);
+
+Result<MappedRow> mapTokenized(const Json& row, RowTask task, const TextEncoder& encoder, const std::string& place) {
     MappedRow mapped;
     for (const char* key : {"input_ids", "labels"}) {
+        if (task == RowTask::Classification && std::string_view(key) == "labels") break;
         const auto found = row.find(key);
         if (found == row.end() && std::string_view(key) == "labels") break;
         if (found == row.end() || !found->is_array()) return badRow(place, "\"" + std::string(key) + "\" is not a list", "Give token ids.");
@@ -225,6 +238,17 @@ Result<MappedRow> mapTokenized(const Json& row, const TextEncoder& encoder, cons
                               "Tokenise the data with this model's tokenizer.");
             ids.push_back(static_cast<std::int32_t>(value));
         }
+    }
+    if (const auto types = row.find("token_type_ids"); types != row.end() && types->is_array() && types->size() == mapped.ids.size())
+        for (const Json& type : *types) mapped.types.push_back(type.is_number_integer() ? type.get<std::int32_t>() : 0);
+    if (task == RowTask::Classification) {
+        if (Result<void> read = readLabel(row, place, mapped); !read) return read.problems();
+        mapped.labels.assign(mapped.ids.size(), kIgnoredLabel);
+        return mapped;
+    }
+    if (task == RowTask::Seq2SeqLm) {
+        if (!row.contains("labels")) return badRow(place, "there are no labels", "Give \"labels\": the token ids that are to be written.");
+        return mapped;
     }
     if (!row.contains("labels")) mapped.labels = mapped.ids;
     if (mapped.labels.size() != mapped.ids.size())
@@ -245,9 +269,9 @@ Result<MappedRow> mapPair(const std::string& prompt, const std::string& answer, 
         before = alpacaPrompt(prompt, "");
     } else if (isQuestion) {
         before = "Question: " + prompt + "\nAnswer:";
-        after = " " + answer;
+        after = options.task == RowTask::Seq2SeqLm ? answer : " " + answer;
     }
-    MappedRow row = encodeParts({{before, false}, {after, true}}, Ends::Added, options.lossOn, encoder);
+    MappedRow row = encodeParts({{before, false}, {after, true}}, Ends::Added, options, encoder);
     row.isAnswerEmpty = answer.find_first_not_of(" \t\r\n") == std::string::npos;
     return row;
 }
@@ -285,23 +309,42 @@ Result<MappedRow> mapAlpaca(const Json& row, const MappingOptions& options, cons
     return mapPair(prompt, *answer, false, options, encoder, place);
 }
 
-Result<MappedRow> mapText(const Json& row, const TextEncoder& encoder, const std::string& place) {
+Result<MappedRow> mapText(const Json& row, const MappingOptions& options, const TextEncoder& encoder, const std::string& place) {
+    if (options.task == RowTask::Seq2SeqLm)
+        return badRow(place, "there is a text to read but none to write", "Give rows with a prompt and a completion, or set model.task to causal_lm.");
     const char* key = firstKey(row, kTextKeys);
     Result<std::string> text = textOf(row, key == nullptr ? "text" : key, place);
     if (!text) return text.problems();
-    return encodeParts({{*text, true}}, Ends::Added, LossOn::All, encoder);
+    return encodeParts({{*text, true}}, Ends::Added, options, encoder);
+}
+
+/// The row's "label": a list of numbers, a fraction, or the name (or number) of a class.
+Result<void> readLabel(const Json& row, const std::string& place, MappedRow& mapped) {
+    const char* key = firstKey(row, kClassKeys);
+    const auto found = row.find(key == nullptr ? "label" : key);
+    if (found != row.end() && (found->is_array() || found->is_number_float())) {
+        for (const Json& value : found->is_array() ? *found : Json::array({*found})) {
+            if (!value.is_number()) return badRow(place, "the label holds " + value.dump(), "Give numbers: 0 or 1 for every class, or the values of a regression.");
+            mapped.targets.push_back(value.get<float>());
+        }
+        if (mapped.targets.empty()) return badRow(place, "the label is an empty list", "Give a number for every class.");
+        return {};
+    }
+    Result<std::string> label = textOf(row, key == nullptr ? "label" : key, place);
+    if (!label) return label.problems();
+    if (label->empty()) return badRow(place, "the label is empty", "Give a class.");
+    mapped.className = *label;
+    return {};
 }
 
 Result<MappedRow> mapClassification(const Json& row, const TextEncoder& encoder, const std::string& place) {
-    Result<MappedRow> mapped = mapText(row, encoder, place);
-    const char* key = firstKey(row, kClassKeys);
-    Result<std::string> label = textOf(row, key == nullptr ? "label" : key, place);
-    if (!mapped) return mapped.problems();
-    if (!label) return label.problems();
-    if (label->empty()) return badRow(place, "the label is empty", "Give a class.");
-    mapped->className = *label;
-    if (encoder.end() && !mapped->ids.empty()) mapped->ids.pop_back();  // transformers adds no end token to texts that are classified
-    mapped->labels.assign(mapped->ids.size(), kIgnoredLabel);
+    const char* key = firstKey(row, kTextKeys);
+    Result<std::string> text = textOf(row, key == nullptr ? "text" : key, place);
+    if (!text) return text.problems();
+    MappedRow mapped;
+    if (Result<void> read = readLabel(row, place, mapped); !read) return read.problems();
+    if (!text->empty()) mapped.ids = encoder.encodeWhole(*text);
+    mapped.labels.assign(mapped.ids.size(), kIgnoredLabel);
     return mapped;
 }
 
@@ -317,6 +360,10 @@ std::optional<RowFormat> rowFormatFromName(const std::string& text) {
     for (const auto& [value, known] : kFormatNames)
         if (text == known) return value;
     return std::nullopt;
+}
+
+RowTask rowTaskFromName(const std::string& modelTask) {
+    return modelTask == "seq2seq_lm" ? RowTask::Seq2SeqLm : modelTask == "sequence_classification" ? RowTask::Classification : RowTask::CausalLm;
 }
 
 LossOn lossOnFromName(const std::string& text) {
@@ -335,8 +382,8 @@ std::optional<RowFormat> recognise(const Json& row) {
 Result<MappedRow> mapRow(const Json& row, RowFormat format, const MappingOptions& options, const TextEncoder& encoder, const std::string& place) {
     Result<MappedRow> mapped = MappedRow{};
     switch (format) {
-        case RowFormat::Tokenized: mapped = mapTokenized(row, encoder, place); break;
-        case RowFormat::Text: mapped = mapText(row, encoder, place); break;
+        case RowFormat::Tokenized: mapped = mapTokenized(row, options.task, encoder, place); break;
+        case RowFormat::Text: mapped = mapText(row, options, encoder, place); break;
         case RowFormat::PromptCompletion: mapped = mapPromptCompletion(row, options, encoder, place); break;
         case RowFormat::Alpaca: mapped = mapAlpaca(row, options, encoder, place); break;
         case RowFormat::Classification: mapped = mapClassification(row, encoder, place); break;
@@ -349,7 +396,7 @@ Result<MappedRow> mapRow(const Json& row, RowFormat format, const MappingOptions
             break;
         }
     }
-    if (mapped && !mapped->labels.empty()) mapped->labels.front() = kIgnoredLabel;
+    if (mapped && options.task == RowTask::CausalLm && !mapped->labels.empty()) mapped->labels.front() = kIgnoredLabel;
     return mapped;
 }
 

@@ -9,7 +9,7 @@
 //   chat                messages | conversations                 the last answer (assistant: every answer)
 //   alpaca              instruction [input] output               output + end token
 //   prompt_completion   prompt completion, question answer, …    completion + end token
-//   classification      text label                               the class
+//   classification      text label                               the class (a list of 0 and 1: several classes; a fraction: a regression)
 //   text                text                                     everything + end token
 
 #include "data/source.h"
@@ -34,10 +34,16 @@ std::optional<RowFormat> recognise(const Json& row);
 
 constexpr std::int32_t kIgnoredLabel = -100;
 
+/// What rows become: one text, a text to read and one to write, or a text and its class.
+enum class RowTask { CausalLm, Seq2SeqLm, Classification };
+RowTask rowTaskFromName(const std::string& modelTask);
+
 struct MappedRow {
     std::vector<std::int32_t> ids;
-    std::vector<std::int32_t> labels;     ///< as long as ids
+    std::vector<std::int32_t> labels;     ///< as long as ids; Seq2SeqLm: what is to be written
+    std::vector<std::int32_t> types;      ///< token types, as long as ids, or empty
     std::optional<std::string> className; ///< classification: the label as text
+    std::vector<float> targets;           ///< classification: 0 or 1 for every class, or the values of a regression
     bool isAnswerEmpty = false;
     bool isMaskUncertain = false;         ///< the chat template changes earlier turns; only the last answer is learned
 };
@@ -45,6 +51,7 @@ struct MappedRow {
 struct MappingOptions {
     LossOn lossOn = LossOn::Completion;
     std::string chatTemplate = "auto";    ///< data.template
+    RowTask task = RowTask::CausalLm;
 };
 
 /// One row as tokens, not yet cut. `place` is what messages call the row. Problem code: bad_row, template_failed.

@@ -25,6 +25,12 @@ public:
 
     /// Ids of `text` alone: no begin or end token is added.
     virtual std::vector<std::int32_t> encode(std::string_view text, TextOrigin origin) const = 0;
+    /// Ids of a text as a model reads it whole: with the begin and end tokens that this tokenizer puts around it.
+    virtual std::vector<std::int32_t> encodeWhole(std::string_view text) const {
+        std::vector<std::int32_t> ids = encode(text, TextOrigin::Data);
+        if (begin()) ids.insert(ids.begin(), *begin());
+        return ids;
+    }
     /// The begin token, when this tokenizer puts one in front of a text.
     virtual std::optional<std::int32_t> begin() const = 0;
     virtual std::optional<std::int32_t> end() const = 0;

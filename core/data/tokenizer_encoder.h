@@ -12,6 +12,7 @@ public:
     explicit TokenizerEncoder(const Tokenizer& tokenizer);
 
     std::vector<std::int32_t> encode(std::string_view text, TextOrigin origin) const override;
+    std::vector<std::int32_t> encodeWhole(std::string_view text) const override { return m_tokenizer.encode(text, SpecialTokens::Add); }
     std::optional<std::int32_t> begin() const override { return m_begin; }
     std::optional<std::int32_t> end() const override { return m_tokenizer.eosId(); }
     std::optional<std::int32_t> padding() const override { return m_tokenizer.padId(); }

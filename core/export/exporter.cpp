@@ -3,7 +3,10 @@
 
 #include "io/atomic.h"
 #include "io/sha256.h"
+#include "model/open.h"
+#include "peft/adapter_file.h"
 #include "peft/method.h"
+#include "task/task.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
@@ -34,17 +37,25 @@ Json compareModels(const Model& trained, AdapterStack& trainedStack, const Model
     double lossA = 0;
     double lossB = 0;
     std::int64_t predicted = 0;
+    const std::unique_ptr<Task> task = makeTask(trained);
+    const bool isDecoderOnly = !trained.description().encoder && !trained.description().isClassifier();
     for (const Probe& probe : probes) {
-        const TokenRows input = TokenRows::single(probe.ids, trained.device());
-        trainedStack.beginPass({});
-        readBackStack.beginPass({});
-        const at::Tensor a = trained.logits(trained.hidden(input, {}, trainedStack.hooks()), trainedStack.hooks());      // [T, V]
-        const at::Tensor b = readBack.logits(readBack.hidden(input, {}, readBackStack.hooks()), readBackStack.hooks());
+        const std::vector<std::int32_t> ids(probe.ids.begin(), probe.ids.end());
+        std::vector<std::int32_t> labels(probe.labels.begin(), probe.labels.end());
+        if (labels.empty()) labels = ids;
+        const Example example{ids, labels};
+        const auto outputs = [&](const Model& model, AdapterStack& stack) {  // [T, V], or [1, classes]
+            stack.beginPass({});
+            const at::Tensor logits = task->logits(model, example, stack.hooks());
+            return logits.dim() == 1 ? logits.unsqueeze(0) : logits;
+        };
+        const at::Tensor a = outputs(trained, trainedStack);
+        const at::Tensor b = outputs(readBack, readBackStack);
         largest = std::max(largest, (a - b).abs().max().item<double>());
         const at::Tensor logA = at::log_softmax(a, -1);
         const at::Tensor logB = at::log_softmax(b, -1);
         divergence += (logA.exp() * (logA - logB)).sum().item<double>();
-        for (std::size_t i = 1; i < probe.labels.size(); ++i) {
+        for (std::size_t i = 1; isDecoderOnly && i < probe.labels.size(); ++i) {
             if (probe.labels[i] < 0) continue;
             const auto row = static_cast<std::int64_t>(i) - 1;  // position i - 1 predicts label i
             lossA -= logA[row][probe.labels[i]].item<double>();
@@ -79,12 +90,23 @@ Result<void> writeCertificate(const std::filesystem::path& folder, Json& certifi
     return writeJsonAtomically(folder / "luthier-export.json", certificate);
 }
 
-std::vector<Probe> drawnProbes(std::int64_t vocabulary, std::size_t count, std::size_t length) {
+std::vector<Probe> drawnProbes(const ModelDescription& description, std::size_t count, std::size_t length) {
     std::vector<Probe> probes(count);
     for (std::size_t i = 0; i < count; ++i)
         for (std::size_t j = 0; j < length; ++j)
-            probes[i].ids.push_back(static_cast<std::int64_t>(tensorSeed(i, "probe " + std::to_string(j)) % static_cast<std::uint64_t>(vocabulary)));
+            probes[i].ids.push_back(static_cast<std::int64_t>(tensorSeed(i, "probe " + std::to_string(j)) % static_cast<std::uint64_t>(description.vocabulary)));
+    if (description.endId >= 0 && description.endId < description.vocabulary)
+        for (Probe& probe : probes) probe.ids.back() = description.endId;
     return probes;
+}
+
+Result<std::unique_ptr<Model>> openBase(const ExportRequest& request) {
+    Result<ModelTask> task = taskOfAdapter(request.adapter);
+    if (!task) return task.problems();
+    ModelRequest model{request.model, "float32", "cpu"};
+    model.task = *task;
+    model.mayDrawHead = true;  // the adapter brings its own
+    return openModel(model);
 }
 
 std::vector<ExportedFile> filesIn(const std::filesystem::path& folder) {

@@ -57,6 +57,9 @@ const Exporter* findExporter(const std::string& format);
 Exporter peftExporter();
 Exporter mergedExporter();
 
+/// The request's base model in float32, opened for what the adapter was trained for.
+Result<std::unique_ptr<Model>> openBase(const ExportRequest& request);
+
 /// Compares two models on the same rows, position by position.
 Json compareModels(const Model& trained, AdapterStack& trainedStack, const Model& readBack, AdapterStack& readBackStack,
                    const std::vector<Probe>& probes, double tolerance);
@@ -64,8 +67,8 @@ Json compareModels(const Model& trained, AdapterStack& trainedStack, const Model
 /// Adds the files of `folder` ("files": [{"name","bytes","sha256"}]) to the certificate and writes it beside them as luthier-export.json.
 Result<void> writeCertificate(const std::filesystem::path& folder, Json& certificate);
 
-/// `count` rows of `length` ids spread over the vocabulary, without labels.
-std::vector<Probe> drawnProbes(std::int64_t vocabulary, std::size_t count, std::size_t length);
+/// `count` rows of `length` ids spread over the vocabulary, without labels; the last is the end token, where some classifiers look.
+std::vector<Probe> drawnProbes(const ModelDescription& description, std::size_t count, std::size_t length);
 
 std::vector<ExportedFile> filesIn(const std::filesystem::path& folder);
 

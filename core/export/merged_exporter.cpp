@@ -18,9 +18,9 @@ Result<ExportResult> write(const ExportRequest& request) {
         if (request.progress) request.progress(phase, done, 4);
     };
     progress("opening", 0);
-    Result<std::unique_ptr<Model>> base = openModel({request.model, "float32", "cpu"});
+    Result<std::unique_ptr<Model>> base = openBase(request);
     if (!base) return base.problems();
-    Result<std::unique_ptr<Model>> merged = openModel({request.model, "float32", "cpu"});
+    Result<std::unique_ptr<Model>> merged = openBase(request);
     if (!merged) return merged.problems();
     Result<std::shared_ptr<Adapter>> trained = openAdapter(request.adapter, **base);
     if (!trained) return trained.problems();
@@ -39,7 +39,7 @@ Result<ExportResult> write(const ExportRequest& request) {
     AdapterStack trainedStack(**base);
     trainedStack.add(*trained);
     AdapterStack none(**again);
-    const auto probes = request.probes.empty() ? drawnProbes((*base)->description().vocabulary, 5, 24) : request.probes;
+    const auto probes = request.probes.empty() ? drawnProbes((*base)->description(), 5, 24) : request.probes;
     ExportResult result;
     result.certificate = compareModels(**base, trainedStack, **again, none, probes, kTolerance);
     result.certificate["format"] = "merged";

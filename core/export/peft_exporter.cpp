@@ -28,7 +28,7 @@ Result<ExportResult> write(const ExportRequest& request) {
         if (request.progress) request.progress(phase, done, 3);
     };
     progress("opening", 0);
-    Result<std::unique_ptr<Model>> model = openModel({request.model, "float32", "cpu"});
+    Result<std::unique_ptr<Model>> model = openBase(request);
     if (!model) return model.problems();
     Result<std::shared_ptr<Adapter>> trained = openAdapter(request.adapter, **model);
     if (!trained) return trained.problems();
@@ -47,7 +47,7 @@ Result<ExportResult> write(const ExportRequest& request) {
     trainedStack.add(*trained);
     AdapterStack againStack(**model);
     againStack.add(*again);
-    const auto probes = request.probes.empty() ? drawnProbes((*model)->description().vocabulary, 5, 24) : request.probes;
+    const auto probes = request.probes.empty() ? drawnProbes((*model)->description(), 5, 24) : request.probes;
     ExportResult result;
     result.certificate = compareModels(**model, trainedStack, **model, againStack, probes, kTolerance);
     result.certificate["format"] = isBottleneck ? "adapters" : "peft";

@@ -73,6 +73,13 @@ std::int64_t chooseToken(const at::Tensor& logits, const SamplingSettings& setti
 Continuation::Continuation(const Model& model, AdapterStack& stack, std::vector<std::int64_t> prompt, std::vector<std::int64_t> endIds,
                            SamplingSettings settings)
     : m_model(model), m_stack(stack), m_pending(std::move(prompt)), m_endIds(std::move(endIds)), m_settings(settings), m_cache(model.description().layers) {
+    if (model.description().isClassifier())
+        throw Failure({"task_unsupported", "A " + model.description().architecture + " classifies texts and cannot write one.", "Open a language model.", "model"});
+    if (model.description().encoder) {
+        // The encoder reads the prompt; the decoder starts its own text.
+        m_source = std::move(m_pending);
+        m_pending = {model.description().decoderStart};
+    }
     if (m_settings.repetitionPenalty != 1) m_seen.insert(m_pending.begin(), m_pending.end());
 }
 
@@ -87,7 +94,10 @@ std::optional<GeneratedToken> Continuation::next() {
     const auto start = std::chrono::steady_clock::now();
     const auto stopClock = [&] { m_result.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
     const auto step = static_cast<std::int64_t>(m_result.ids.size());
-    if (step == 0) m_stack.beginPass({});
+    if (step == 0) {
+        m_stack.beginPass({});
+        if (!m_source.empty()) m_model.readSource(m_source, m_cache, m_stack.hooks());
+    }
     if (m_room < 0 || step < m_room) {
         const at::Tensor logits = m_model.next(m_pending, m_cache, m_stack.hooks());  // [V] f32
         if (m_room < 0) {

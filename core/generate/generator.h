@@ -63,6 +63,7 @@ public:
 private:
     const Model& m_model;
     AdapterStack& m_stack;
+    std::vector<std::int64_t> m_source;    // what an encoder reads; empty without one
     std::vector<std::int64_t> m_pending;   // ids that the model has not read yet
     std::vector<std::int64_t> m_endIds;
     SamplingSettings m_settings;

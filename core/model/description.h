@@ -10,6 +10,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,7 +18,9 @@
 namespace luthier {
 
 enum class NormKind { RmsNorm, LayerNorm };
-enum class PositionKind { Rope, Learned, Alibi, None };
+/// Buckets: a learned bias of the scores by bucketed distance, one table for all layers (T5, Raffel et al. 2020). Disentangled: scores
+/// between contents and bucketed relative positions (DeBERTa, He et al. 2021).
+enum class PositionKind { Rope, Learned, Alibi, Buckets, Disentangled, None };
 enum class FeedForwardKind { Gated, Plain };  ///< act(gate) * up → down, or act(up) → down
 
 /// How a block joins its two sub-layers A (attention) and F (feed-forward) to the residual stream x, with norms where the family
@@ -38,10 +41,13 @@ enum class AlibiKind {
     Mpt,     ///< of the next power of two, odd entries first
 };
 
-/// Names of modules below the layer path (or whole paths for the first eight). Empty: the family has no such module.
+/// Names of modules below the layer path (or whole paths for the first eleven). Empty: the family has no such module.
 struct ModuleNames {
     std::string embedding;          ///< "model.embed_tokens"
     std::string positions;          ///< "transformer.wpe"
+    std::string tokenTypes;         ///< "bert.embeddings.token_type_embeddings"
+    std::string relative;           ///< "encoder.block.0.layer.0.SelfAttention.relative_attention_bias", "deberta.encoder.rel_embeddings"
+    std::string relativeNorm;       ///< "deberta.encoder.LayerNorm"
     std::string embeddingNorm;      ///< "transformer.word_embeddings_layernorm"
     std::string projectIn;          ///< "model.decoder.project_in": embedding width → hidden
     std::string projectOut;         ///< "model.decoder.project_out": hidden → embedding width
@@ -53,7 +59,10 @@ struct ModuleNames {
     std::string query, key, value;  ///< "self_attn.q_proj", …
     std::string fusedQkv;           ///< "attn.c_attn"
     std::string queryNorm, keyNorm; ///< "self_attn.q_norm"
+    std::string relativeKey, relativeQuery;  ///< "attention.self.pos_key_proj": of DeBERTa's positions, when they have projections of their own
     std::string attentionOut;
+    std::string crossNorm;          ///< before attention over the encoder's rows (after the sum in PostNorm)
+    std::string crossQuery, crossKey, crossValue, crossOut;  ///< "layer.1.EncDecAttention.q", …
     std::string feedForwardNorm;    ///< before feed-forward (after the sum in PostNorm)
     std::string feedForwardPostNorm;
     std::string gate, up, down;
@@ -72,6 +81,38 @@ struct MixtureSpec {
     std::string gate, up, down;           ///< "gate_proj", "w1", …
     std::string shared;                   ///< "mlp.shared_expert."
     std::string sharedGate;               ///< "mlp.shared_expert_gate"
+};
+
+/// Bucketed distances of PositionKind::Buckets and Disentangled.
+struct RelativeSpec {
+    std::int64_t buckets = 32;       ///< T5: of the table; DeBERTa: position_buckets, 0: every distance has its own
+    std::int64_t distance = 128;     ///< the largest one told apart
+    bool hasContentToPosition = false;
+    bool hasPositionToContent = false;
+
+    /// Half the rows of DeBERTa's table of positions.
+    std::int64_t span() const { return buckets > 0 ? buckets : distance; }
+};
+
+/// The row of a sequence that a classifier looks at.
+enum class Pooling {
+    LastToken,   ///< the last that is not padding (decoders)
+    FirstToken,  ///< [CLS]
+    LastEnd,     ///< the last end-of-text token (BART, T5)
+};
+enum class PoolActivation { Tanh, Relu, Gelu };
+
+/// A sequence classifier on top: [dense, activation,] projection to the classes. The projection is the model's head.
+struct ClassifierSpec {
+    std::int64_t classes = 0;       ///< 0: a language model
+    Pooling pooling = Pooling::LastToken;
+    std::string dense;              ///< "bert.pooler.dense"; empty: none
+    PoolActivation activation = PoolActivation::Tanh;
+    std::string head = "score";     ///< path of the projection
+    bool hasHeadBias = false;
+    std::string prefix;             ///< of every path of the stacks ("transformer.": T5)
+    std::vector<std::string> classNames;  ///< id2label, by index
+    std::string problem;            ///< config.json's problem_type; empty: not said
 };
 
 /// What may differ from layer to layer.
@@ -94,10 +135,23 @@ struct ModelDescription {
     std::int64_t intermediate = 0;
     std::int64_t maxPositions = 0;
 
+    bool isCausal = true;      ///< false: every row of a segment sees every other (encoders)
+    /// The encoder of an encoder-decoder, whose decoder this description is; both share the token embedding.
+    std::shared_ptr<const ModelDescription> encoder;
+    ClassifierSpec classifier;
+    std::int64_t decoderStart = -1;  ///< id that the decoder begins with
+    std::int64_t endId = -1;         ///< eos_token_id, -1: none
+    std::int64_t paddingId = -1;     ///< pad_token_id, -1: none
+    bool learnsPadding = false;      ///< the padding token's embedding takes a gradient where it stands in a text (no padding_idx in transformers)
+    bool startsWithLast = false;     ///< the decoder begins with the last token of what it is to write (mBART's language token)
+
     NormKind norm = NormKind::RmsNorm;
     double normEps = 1e-6;
     double normOffset = 0;     ///< 1: the stored weight is the deviation from 1 (Gemma)
     PositionKind position = PositionKind::Rope;
+    RelativeSpec relative;
+    bool hasPositionTable = false;      ///< learned positions beside another kind (DeBERTa's position_biased_input)
+    std::int64_t tokenTypes = 0;        ///< rows of the token-type table; 0: none
     RopeSpec rope;
     std::optional<RopeSpec> localRope;  ///< of the layers that say so
     kernels::RopePairs ropePairs = kernels::RopePairs::Halves;
@@ -133,11 +187,18 @@ struct ModelDescription {
     ModuleNames names;
     std::vector<std::string> prefixes;         ///< prefixes that old files leave out or add: "transformer.", "model."
     std::vector<std::string> ignoredSuffixes;  ///< buffers that old files hold: ".attn.bias", ".rotary_emb.inv_freq"
+    std::vector<std::string> ignoredPrefixes;  ///< heads of other tasks: "cls."
+    std::vector<std::string> zeroTensors;      ///< buffers that may be there, all zeros: "final_logits_bias"
 
     const LayerSwitches& layer(std::int64_t index) const {
         static const LayerSwitches alike;
         return layerSwitches.empty() ? alike : layerSwitches[static_cast<std::size_t>(index)];
     }
+    bool learnsPositions() const { return position == PositionKind::Learned || hasPositionTable; }
+    bool isEncoderDecoder() const { return encoder != nullptr; }
+    bool isClassifier() const { return classifier.classes > 0; }
+    /// Rows of the head.
+    std::int64_t outputs() const { return isClassifier() ? classifier.classes : vocabulary; }
     std::int64_t widthOfEmbedding() const { return embeddingWidth > 0 ? embeddingWidth : hidden; }
     double scoreScale() const { return attentionScale > 0 ? attentionScale : 1.0 / std::sqrt(static_cast<double>(headSize)); }
 };
@@ -154,8 +215,11 @@ struct NormShape {
     bool hasBias = false;
 };
 
-/// The norms of one block that have weights, in the order in which data flows. `layer` -1: those outside the blocks.
+/// The norms of one block of this stack that have weights, in the order in which data flows. `layer` -1: those outside the blocks.
 std::vector<NormShape> normsOf(const ModelDescription& description, std::int64_t layer);
+
+/// The described language model with a sequence classifier in place of its head.
+ModelDescription asClassifier(ModelDescription description, std::int64_t classes);
 
 /// Every parameter of the described model, tied head left out.
 std::vector<ParameterShape> parameterShapes(const ModelDescription& description);

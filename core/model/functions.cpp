@@ -600,10 +600,11 @@ public:
     };
 
     /// The first tensor takes a gradient and is not used: it puts the node into the graph when only the block's own leaves are trained.
-    static variable_list forward(AutogradContext* context, const at::Tensor&, const Maybe& a, const Maybe& b, const Maybe& c,
-                                 const Maybe& d, const BlockFunction& block) {
-        const auto [first, second] = block(orUndefined(a), orUndefined(b), orUndefined(c), orUndefined(d));
-        context->save_for_backward({orUndefined(a), orUndefined(b), orUndefined(c), orUndefined(d)});
+    static variable_list forward(AutogradContext* context, const at::Tensor&, const Maybe& x, const Maybe& delta, const Maybe& prefixKey,
+                                 const Maybe& prefixValue, const Maybe& memory, const Maybe& bias, const BlockFunction& block) {
+        const variable_list inputs{orUndefined(x), orUndefined(delta), orUndefined(prefixKey), orUndefined(prefixValue), orUndefined(memory), orUndefined(bias)};
+        const auto [first, second] = block(asInputs(inputs));
+        context->save_for_backward(inputs);
         context->saved_data["block"] = c10::IValue::make_capsule(c10::make_intrusive<Block>(block));
         return {first, second};
     }
@@ -616,7 +617,7 @@ public:
         variable_list results;
         {
             const at::AutoGradMode enabled(true);
-            const auto [first, second] = static_cast<Block&>(*block).run(arguments[0], arguments[1], arguments[2], arguments[3]);
+            const auto [first, second] = static_cast<Block&>(*block).run(asInputs(arguments));
             results = {first, second};
         }
         variable_list roots;
@@ -633,6 +634,9 @@ public:
         out.emplace_back();
         return out;
     }
+
+private:
+    static BlockInputs asInputs(const variable_list& list) { return {list[0], list[1], list[2], list[3], list[4], list[5]}; }
 };
 
 }  // namespace
@@ -711,16 +715,41 @@ at::Tensor causalAttention(const at::Tensor& q, const at::Tensor& k, const at::T
     return AttentionFunction::apply(q, k, v, maybe(cos), maybe(sin), maybe(prefixKey), maybe(prefixValue), shape);
 }
 
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& prefixKey, const at::Tensor& prefixValue,
+                     const at::Tensor& bias, const AttentionShape& shape) {
+    const std::vector<std::int64_t>& keySegments = shape.keySegments.empty() ? shape.segments : shape.keySegments;
+    const std::int64_t n = prefixKey.defined() ? prefixKey.size(1) : 0;
+    std::vector<at::Tensor> parts;
+    AttentionRun rows{0, 0, 0};
+    AttentionRun keys{0, 0, 0};
+    for (std::size_t i = 0; i < shape.segments.size();) {
+        rows = {rows.first + rows.batch * rows.length, 0, shape.segments[i]};
+        keys = {keys.first + keys.batch * keys.length, 0, keySegments[i]};
+        for (; i < shape.segments.size() && shape.segments[i] == rows.length && keySegments[i] == keys.length; ++i) ++rows.batch;
+        keys.batch = rows.batch;
+        const at::Tensor Q = headsOf(q, rows, shape.heads, shape.headSize);
+        const at::Tensor K = grouped(headsOf(k, keys, shape.keyValueHeads, shape.headSize), prefixKey, shape.heads);
+        const at::Tensor V = grouped(headsOf(v, keys, shape.keyValueHeads, shape.headSize), prefixValue, shape.heads);
+        at::Tensor mask;
+        if (bias.defined()) mask = bias.narrow(1, 0, rows.length).narrow(2, 0, n + keys.length).to(Q.scalar_type()).unsqueeze(0);
+        const bool needsMask = shape.isCausal && (mask.defined() || n > 0);
+        if (needsMask) mask = mask.defined() ? mask + causalMask(rows.length, n + keys.length, Q) : causalMask(rows.length, n + keys.length, Q);
+        const at::Tensor O = at::scaled_dot_product_attention(Q, K, V, optional(mask), 0.0, shape.isCausal && !needsMask, shape.scale);
+        parts.push_back(O.transpose(1, 2).reshape({rows.batch * rows.length, shape.heads * shape.headSize}).to(q.scalar_type()));
+    }
+    return parts.size() == 1 ? parts[0] : at::cat(parts, 0);
+}
+
 at::Tensor headLoss(const at::Tensor& h, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& labels, double scale,
                     double softCap) {
     return HeadLossFunction::apply(h, weight, maybe(bias), labels, scale, softCap);
 }
 
-std::pair<at::Tensor, at::Tensor> recomputed(const BlockFunction& block, const at::Tensor& a, const at::Tensor& b, const at::Tensor& c,
-                                             const at::Tensor& d) {
-    if (!at::GradMode::is_enabled()) return block(a, b, c, d);
+std::pair<at::Tensor, at::Tensor> recomputed(const BlockFunction& block, const BlockInputs& inputs) {
+    if (!at::GradMode::is_enabled()) return block(inputs);
     const at::Tensor anchor = at::zeros({}, at::kFloat).set_requires_grad(true);
-    const variable_list results = RecomputedFunction::apply(anchor, maybe(a), maybe(b), maybe(c), maybe(d), block);
+    const variable_list results = RecomputedFunction::apply(anchor, maybe(inputs.x), maybe(inputs.delta), maybe(inputs.prefixKey), maybe(inputs.prefixValue),
+                                                            maybe(inputs.memory), maybe(inputs.bias), block);
     return {results[0], results[1]};
 }
 

@@ -53,6 +53,8 @@ struct AttentionShape {
     double softCap = 0;                       ///< scores = cap * tanh(scores / cap) before the mask (Gemma 2); 0: none
     at::Tensor keyBias;                       ///< ALiBi: [H, P] f32 added to the scores of key 0 … P - 1, prefix included; or undefined
     kernels::RopePairs ropePairs = kernels::RopePairs::Halves;
+    bool isCausal = true;                     ///< attention() alone reads this and the next
+    std::vector<std::int64_t> keySegments;    ///< lengths of the sequences whose keys are seen; empty: the segments themselves
 };
 
 /// Causal self-attention over each segment. q [N, H*D], k and v [N, Hkv*D]; cos, sin [N, rotary/2] f32 or undefined.
@@ -67,20 +69,34 @@ at::Tensor portableAttention(const at::Tensor& q, const at::Tensor& k, const at:
                              const at::Tensor& sin, const at::Tensor& prefixKey, const at::Tensor& prefixValue,
                              const AttentionShape& shape);
 
+/// Attention without rotation, both ways or causal, over a segment's own rows or over those of another sequence.
+/// q [N, H*D]; k, v [M, Hkv*D], M the sum of the key segments; prefixKey, prefixValue [Hkv, n, D] are seen by every row or undefined;
+/// bias [H, L, K] is added to the scores of the first rows and keys (prefix included) of each segment, may be undefined, may take a
+/// gradient. shape.window, softCap and keyBias must be unset. @returns [N, H*D]
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& prefixKey, const at::Tensor& prefixValue,
+                     const at::Tensor& bias, const AttentionShape& shape);
+
 /// scale * sum over rows of cross entropy(h W^T + b, labels), logits made and used `chunkRows` rows at a time: the gradient is
 /// taken on the way forward, so no logits outlive their chunk. h [M, C], W [V, C], labels [M] i64 without -100.
 /// `softCap` > 0 caps logits as cap * tanh(x / cap). @returns [] f32
 at::Tensor headLoss(const at::Tensor& h, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& labels, double scale,
                     double softCap);
 
-/// Two tensors from four, any of them undefined: what a block of a model reads and leaves.
-using BlockFunction = std::function<std::pair<at::Tensor, at::Tensor>(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&)>;
+/// What a block of a model reads besides its parameters; any of them may be undefined.
+struct BlockInputs {
+    at::Tensor x, delta;                 ///< [N, C]
+    at::Tensor prefixKey, prefixValue;   ///< [Hkv, n, D]
+    at::Tensor memory;                   ///< rows of the encoder [M, C]
+    at::Tensor bias;                     ///< of relative positions: T5's scores [H, L, K], DeBERTa's rows [2 span, C]
+};
 
-/// block(a, b, c, d) that keeps its arguments and none of its activations: the backward pass runs the block again (Chen et al.
+/// What it leaves: x and delta.
+using BlockFunction = std::function<std::pair<at::Tensor, at::Tensor>(const BlockInputs&)>;
+
+/// block(inputs) that keeps its inputs and none of its activations: the backward pass runs the block again (Chen et al.
 /// 2016, arXiv 1604.06174). Leaves that the block uses take their gradients in that second run. The block must compute the same
-/// values twice and outlive the backward pass; it may not use tensors with a history other than its arguments.
-std::pair<at::Tensor, at::Tensor> recomputed(const BlockFunction& block, const at::Tensor& a, const at::Tensor& b, const at::Tensor& c,
-                                             const at::Tensor& d);
+/// values twice and outlive the backward pass; it may not use tensors with a history other than its inputs.
+std::pair<at::Tensor, at::Tensor> recomputed(const BlockFunction& block, const BlockInputs& inputs);
 
 /// As headLoss for logits that a hook has produced. logits [M, V], any float dtype. @returns [] f32
 at::Tensor logitsLoss(const at::Tensor& logits, const at::Tensor& labels, double scale);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/open.h"
 
-#include "model/arch/families.h"
+#include "io/weight_folder.h"
 #include "model/functions.h"
 
 #ifdef LUTHIER_CUDA
@@ -51,21 +51,24 @@ Result<Json> readConfig(const std::filesystem::path& folder) {
     return readJsonFile(file, 4u << 20);
 }
 
-Result<ModelDescription> readDescription(const std::filesystem::path& folder) {
+Result<ModelDescription> readDescription(const std::filesystem::path& folder, const ModelTask& task) {
     Result<Json> config = readConfig(folder);
     if (!config) return config.problems();
-    return describeModel(*config, (folder / "config.json").string());
+    Result<ModelDescription> description = describeModel(*config, (folder / "config.json").string(), task);
+    if (!description || !description->isTied) return description;
+    if (Result<std::shared_ptr<const WeightFolder>> files = WeightFolder::open(folder); files && Weights::hasOwnHead(**files, *description)) description->isTied = false;
+    return description;
 }
 
 Result<std::unique_ptr<Model>> openModel(const ModelRequest& request) {
     Result<at::Device> device = chooseDevice(request.device);
     if (!device) return device.problems();
-    Result<ModelDescription> description = readDescription(request.folder);
+    Result<ModelDescription> description = readDescription(request.folder, request.task);
     if (!description) return description.problems();
     const at::ScalarType dtype = chooseDtype(request.dtype, *device);
     if (request.init == "random")
         return std::make_unique<Model>(*description, Weights::random(*description, request.seed, dtype, *device), dtype, *device);
-    Result<Weights> weights = Weights::open(request.folder, *description, dtype, *device);
+    Result<Weights> weights = Weights::open(request.folder, *description, dtype, *device, request.mayDrawHead ? std::optional(request.seed) : std::nullopt);
     if (!weights) return weights.problems();
     return std::make_unique<Model>(*description, std::move(*weights), dtype, *device);
 }
@@ -73,7 +76,7 @@ Result<std::unique_ptr<Model>> openModel(const ModelRequest& request) {
 Result<std::unique_ptr<Model>> openShapes(const ModelRequest& request) {
     Result<at::Device> device = chooseDevice(request.device);
     if (!device) return device.problems();
-    Result<ModelDescription> description = readDescription(request.folder);
+    Result<ModelDescription> description = readDescription(request.folder, request.task);
     if (!description) return description.problems();
     const at::ScalarType dtype = chooseDtype(request.dtype, *device);
     return std::make_unique<Model>(*description, Weights::shapesOnly(*description, dtype), dtype, at::Device(at::kMeta));

@@ -4,6 +4,7 @@
 
 #include "contract/json.h"
 #include "contract/problem.h"
+#include "model/arch/families.h"
 #include "model/model.h"
 #include "text/tokenizer.h"
 
@@ -21,6 +22,8 @@ struct ModelRequest {
     std::string device = "auto";      ///< auto | cpu | cuda | cuda:N
     std::string init = "pretrained";  ///< pretrained | random
     std::uint64_t seed = 42;
+    ModelTask task = {};
+    bool mayDrawHead = false;         ///< a classifier's head that the folder lacks is drawn from `seed`
 };
 
 /// The device that a name stands for. Problem codes: unknown_device, no_cuda.
@@ -30,7 +33,8 @@ at::ScalarType chooseDtype(const std::string& name, const at::Device& device);
 
 /// config.json of a folder, checked. Problem codes: folder_missing, config_missing, config_*, unknown_family, pickle_refused.
 Result<Json> readConfig(const std::filesystem::path& folder);
-Result<ModelDescription> readDescription(const std::filesystem::path& folder);
+/// The description, a tied head that is stored with other weights untied.
+Result<ModelDescription> readDescription(const std::filesystem::path& folder, const ModelTask& task = {});
 
 Result<std::unique_ptr<Model>> openModel(const ModelRequest& request);
 /// The model without weights: for counting and estimates.

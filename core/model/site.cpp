@@ -10,12 +10,19 @@ const char* name(LinearRole role) {
         case LinearRole::Value: return "value";
         case LinearRole::FusedQkv: return "fused_qkv";
         case LinearRole::AttentionOut: return "attention_out";
+        case LinearRole::CrossQuery: return "cross_query";
+        case LinearRole::CrossKey: return "cross_key";
+        case LinearRole::CrossValue: return "cross_value";
+        case LinearRole::CrossOut: return "cross_out";
         case LinearRole::Gate: return "gate";
         case LinearRole::Up: return "up";
         case LinearRole::GateUp: return "gate_up";
         case LinearRole::Down: return "down";
         case LinearRole::ProjectIn: return "project_in";
         case LinearRole::ProjectOut: return "project_out";
+        case LinearRole::RelativeKey: return "relative_key";
+        case LinearRole::RelativeQuery: return "relative_query";
+        case LinearRole::Pooler: return "pooler";
         case LinearRole::Head: return "head";
     }
     return "linear";

@@ -15,7 +15,13 @@
 
 namespace luthier {
 
-enum class LinearRole { Query, Key, Value, FusedQkv, AttentionOut, Gate, Up, GateUp, Down, ProjectIn, ProjectOut, Head };
+enum class LinearRole {
+    Query, Key, Value, FusedQkv, AttentionOut,
+    CrossQuery, CrossKey, CrossValue, CrossOut,  ///< a decoder's attention over its encoder's rows
+    Gate, Up, GateUp, Down, ProjectIn, ProjectOut,
+    RelativeKey, RelativeQuery,                  ///< projections of relative positions (DeBERTa)
+    Pooler, Head
+};
 
 /// "query", "fused_qkv", …: the spelling of `inspect --json`.
 const char* name(LinearRole role);
@@ -23,12 +29,13 @@ const char* name(LinearRole role);
 /// One projection y = x W^T + b. Conv1D (GPT-2) stores W as [in, out], every other layer as [out, in].
 struct LinearSite {
     std::string path;     ///< "model.layers.0.self_attn.q_proj"
-    int layer = -1;       ///< -1: outside the blocks
+    int layer = -1;       ///< within its stack; -1: outside the blocks
     LinearRole role = LinearRole::Query;
     std::int64_t in = 0;
     std::int64_t out = 0;
     bool isConv1D = false;
     bool hasBias = false;
+    int block = -1;       ///< counted over the encoder's blocks, then the decoder's; -1: outside
 };
 
 enum class Sublayer { Attention, FeedForward };
@@ -36,7 +43,7 @@ enum class Sublayer { Attention, FeedForward };
 /// The output of a sub-layer after its last projection, before the residual is added. [N, width]
 struct BlockOutputSite {
     std::string layerPath;  ///< "model.layers.0"
-    int layer = 0;
+    int layer = 0;          ///< within its stack
     Sublayer after = Sublayer::Attention;
     std::int64_t width = 0;
 };
@@ -59,19 +66,24 @@ struct ModelSites {
     std::string family;        ///< config.json's model_type
     std::string architecture;  ///< "LlamaForCausalLM"
     std::string embeddingPath; ///< "model.embed_tokens"
-    std::string headPath;      ///< "lm_head"
+    std::string headPath;      ///< "lm_head", "classifier"
+    std::string peftTask;      ///< PEFT's task_type: CAUSAL_LM, SEQ_2_SEQ_LM, SEQ_CLS
     bool isTied = false;
     std::int64_t vocabulary = 0;
     std::int64_t hidden = 0;
     std::int64_t embeddingWidth = 0;   ///< of the embedding's rows; hidden in all but a few families
-    std::int64_t layers = 0;
+    std::int64_t layers = 0;           ///< of the decoder, or of the only stack
+    std::int64_t encoderLayers = 0;    ///< of an encoder-decoder's encoder
+    std::int64_t classes = 0;          ///< of a sequence classifier; 0: a language model
     std::int64_t heads = 0;
     std::int64_t keyValueHeads = 0;
     std::int64_t headSize = 0;
-    std::vector<LinearSite> linears;  ///< the head last, when it is a layer of its own or tied
-    std::vector<BlockOutputSite> blockOutputs;
-    std::vector<KeyValueSite> keyValues;
+    std::vector<LinearSite> linears;  ///< encoder, decoder, outside; the head last, when it is a layer of its own or tied
+    std::vector<BlockOutputSite> blockOutputs;  ///< two a block, encoder first
+    std::vector<KeyValueSite> keyValues;  ///< self-attention of the decoder, or of the only stack
     std::vector<NormSite> norms;
+
+    bool isEncoderDecoder() const { return encoderLayers > 0; }
 };
 
 /// A frozen or trained projection that a hook may look into: W as stored, b possibly undefined.
@@ -107,7 +119,8 @@ public:
 class KeyValueHook {
 public:
     virtual ~KeyValueHook() = default;
-    /// Keys and values put before those of the text, each [heads, n, headSize]; not rotated. Text positions start at n.
+    /// Keys and values put before those of the text in self-attention (of the decoder, where there are two stacks), each
+    /// [heads, n, headSize]; not rotated. Text positions start at n.
     virtual std::pair<at::Tensor, at::Tensor> prefix(int layer) = 0;
     virtual std::int64_t length() const = 0;
 };
@@ -115,7 +128,7 @@ public:
 class InputHook {
 public:
     virtual ~InputHook() = default;
-    /// Rows put before the token embeddings, [n, hidden]. Text positions start at n.
+    /// Rows put before the token embeddings (of the encoder, where there are two stacks), [n, hidden]. Text positions start at n.
     virtual at::Tensor prompt() = 0;
     virtual std::int64_t length() const = 0;
 };

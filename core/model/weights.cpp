@@ -12,6 +12,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <cstring>
 #include <set>
 
 namespace luthier {
@@ -30,22 +31,53 @@ const TensorView* findTensor(const WeightFolder& folder, const ModelDescription&
     for (const std::string& prefix : description.prefixes)
         if (name.rfind(prefix, 0) == 0)
             if (const TensorView* view = folder.find(name.substr(prefix.size()))) return view;
+    // Files converted from TensorFlow call a norm's weight and bias gamma and beta.
+    for (const auto& [modern, old] : {std::pair{"LayerNorm.weight", "gamma"}, std::pair{"LayerNorm.bias", "beta"}})
+        if (name.ends_with(modern)) return findTensor(folder, description, name.substr(0, name.rfind('.') + 1) + old);
     return nullptr;
+}
+
+/// The two modules that a classifier adds to its model.
+bool isOfHead(const ModelDescription& description, const std::string& name) {
+    const ClassifierSpec& classifier = description.classifier;
+    const std::string module = name.substr(0, name.rfind('.'));
+    return description.isClassifier() && (module == classifier.head || (!classifier.dense.empty() && module == classifier.dense));
+}
+
+/// Whether the folder has no tensor of the module that `name` belongs to.
+bool isWhollyMissing(const WeightFolder& folder, const ModelDescription& description, const std::string& name) {
+    const std::string module = name.substr(0, name.rfind('.'));
+    return findTensor(folder, description, module + ".weight") == nullptr && findTensor(folder, description, module + ".bias") == nullptr;
+}
+
+/// Normal with the family's deviation, biases zero: as transformers starts a new head.
+at::Tensor drawnTensor(const ParameterShape& parameter, double deviation, std::uint64_t seed) {
+    if (parameter.name.ends_with(".bias")) return at::zeros(parameter.shape, at::kFloat);
+    for (const char letter : parameter.name) seed = (seed ^ static_cast<unsigned char>(letter)) * 1099511628211ull;  // FNV-1a
+    at::Generator generator = at::detail::createCPUGenerator(seed);
+    return at::empty(parameter.shape, at::kFloat).normal_(0, deviation, generator);
+}
+
+bool isAllZero(const TensorView& view) {
+    return std::all_of(view.data, view.data + view.bytes, [](auto byte) { return byte == decltype(byte){}; });
 }
 
 bool isExpectedExtra(const ModelDescription& description, const std::string& name) {
     if (description.isTied && name == description.names.head + ".weight") return true;
+    if (std::any_of(description.ignoredPrefixes.begin(), description.ignoredPrefixes.end(), [&](const std::string& prefix) { return name.starts_with(prefix); })) return true;
+    if (std::find(description.zeroTensors.begin(), description.zeroTensors.end(), name) != description.zeroTensors.end()) return true;
     return std::any_of(description.ignoredSuffixes.begin(), description.ignoredSuffixes.end(),
                        [&](const std::string& suffix) { return name.ends_with(suffix); });
 }
 
 }  // namespace
 
-Problems Weights::check(const WeightFolder& folder, const ModelDescription& description, const std::string& where) {
+Problems Weights::check(const WeightFolder& folder, const ModelDescription& description, const std::string& where, bool mayDrawHead) {
     Problems problems;
     std::set<std::string> used;
     for (const ParameterShape& parameter : parameterShapes(description)) {
         const TensorView* view = findTensor(folder, description, parameter.name);
+        if (view == nullptr && mayDrawHead && isOfHead(description, parameter.name) && isWhollyMissing(folder, description, parameter.name)) continue;
         if (view == nullptr) {
             problems.push_back({"tensor_missing", where + " has no tensor " + parameter.name + ".",
                                 "The download is incomplete, or config.json belongs to another model.", parameter.name});
@@ -64,21 +96,41 @@ Problems Weights::check(const WeightFolder& folder, const ModelDescription& desc
         if (!used.contains(view->name) && !isExpectedExtra(description, view->name))
             problems.push_back({"tensor_unexpected", where + " holds " + view->name + ", which a " + description.family + " model does not have.",
                                 "The config.json and the weights do not belong together.", view->name});
+    for (const std::string& name : description.zeroTensors)
+        if (const TensorView* view = folder.find(name); view != nullptr && !isAllZero(*view))
+            problems.push_back({"tensor_unexpected", where + ": " + name + " is not zero, which Luthier does not compute.",
+                                "Use a checkpoint whose " + name + " is zero.", name});
     return problems;
 }
 
+bool Weights::hasOwnHead(const WeightFolder& folder, const ModelDescription& description) {
+    const TensorView* head = folder.find(description.names.head + ".weight");
+    const TensorView* embedding = findTensor(folder, description, description.names.embedding + ".weight");
+    if (!description.isTied || head == nullptr || embedding == nullptr || head->shape != embedding->shape) return false;
+    if (head->dtype != embedding->dtype) return true;
+    // Two tensors that agree in 64 places spread over them are copies; reading both whole would take as long as loading them.
+    constexpr std::size_t kPlaces = 64;
+    constexpr std::size_t kBytes = 4096;
+    for (std::size_t i = 0; i < kPlaces; ++i) {
+        const std::size_t at = head->bytes <= kBytes ? 0 : (head->bytes - kBytes) / (kPlaces - 1) * i;
+        if (std::memcmp(head->data + at, embedding->data + at, std::min(kBytes, head->bytes)) != 0) return true;
+    }
+    return false;
+}
+
 Result<Weights> Weights::open(const std::filesystem::path& folder, const ModelDescription& description, at::ScalarType dtype,
-                              const at::Device& device) {
+                              const at::Device& device, std::optional<std::uint64_t> headSeed) {
     Result<std::shared_ptr<const WeightFolder>> opened = WeightFolder::open(folder);
     if (!opened) return opened.problems();
     const std::shared_ptr<const WeightFolder> files = *opened;
-    Problems problems = check(*files, description, folder.string());
+    Problems problems = check(*files, description, folder.string(), headSeed.has_value());
     if (!problems.empty()) return problems;
     const at::NoGradGuard guard;
     Weights weights;
     for (const ParameterShape& parameter : parameterShapes(description)) {
-        const at::Tensor mapped = mappedTensor(*findTensor(*files, description, parameter.name), files);
-        weights.m_tensors[parameter.name] = mapped.to(device, dtype);
+        const TensorView* view = findTensor(*files, description, parameter.name);
+        const at::Tensor value = view != nullptr ? mappedTensor(*view, files) : drawnTensor(parameter, description.initializerRange, *headSeed);
+        weights.m_tensors[parameter.name] = value.to(device, dtype);
     }
     return weights;
 }

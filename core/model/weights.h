@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,12 +29,16 @@ public:
 
     /// Opens model.safetensors or its shards. Every parameter of the description must be there with its shape; old prefixes are
     /// understood, known buffers ignored. Problem codes: those of io/weight_folder.h, tensor_missing, tensor_shape,
-    /// tensor_dtype, tensor_unexpected. Nothing large is allocated before all names and shapes are checked.
+    /// tensor_dtype, tensor_unexpected. Nothing large is allocated before all names and shapes are checked. Layers of a classifier that
+    /// the folder does not have are drawn from `headSeed` when there is one.
     static Result<Weights> open(const std::filesystem::path& folder, const ModelDescription& description, at::ScalarType dtype,
-                                const at::Device& device);
+                                const at::Device& device, std::optional<std::uint64_t> headSeed = {});
 
     /// What open() would complain of, from names and shapes alone. `where` stands before each message.
-    static Problems check(const WeightFolder& folder, const ModelDescription& description, const std::string& where);
+    static Problems check(const WeightFolder& folder, const ModelDescription& description, const std::string& where, bool mayDrawHead = false);
+
+    /// Whether a tied head has weights of its own in the folder that differ from the embedding's: then it is not tied.
+    static bool hasOwnHead(const WeightFolder& folder, const ModelDescription& description);
 
     /// New weights as transformers' `_init_weights` draws them: normal(0, initializer_range), norms 1, biases 0; from `seed`.
     static Weights random(const ModelDescription& description, std::uint64_t seed, at::ScalarType dtype, const at::Device& device);

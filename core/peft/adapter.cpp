@@ -19,11 +19,12 @@ std::string shapeText(at::IntArrayRef shape) {
 
 }  // namespace
 
-Result<void> Adapter::load(const TensorMap& tensors) {
+Result<void> Adapter::load(const TensorMap& tensors) { return loadSlots(fileSlots(), tensors); }
+
+Result<void> Adapter::loadSlots(const std::vector<NamedTensor>& slots, const TensorMap& tensors) {
     const at::NoGradGuard guard;
     Problems problems;
     std::set<std::string> expected;
-    const std::vector<NamedTensor> slots = fileSlots();
     for (const NamedTensor& slot : slots) {
         expected.insert(slot.name);
         const auto found = tensors.find(slot.name);

@@ -59,9 +59,18 @@ public:
     /// True when base weights themselves are trained; the result is then a model, not an adapter.
     virtual bool trainsBase() const { return false; }
 
+    /// PEFT's task_type, which the file says: CAUSAL_LM, SEQ_2_SEQ_LM, SEQ_CLS.
+    const std::string& taskType() const { return m_taskType; }
+    void setTaskType(std::string type) { m_taskType = std::move(type); }
+
 protected:
     /// Tensors that load() fills, by their name in the file.
     virtual std::vector<NamedTensor> fileSlots() const { return fileTensors(); }
+    /// What load() does for the given slots.
+    static Result<void> loadSlots(const std::vector<NamedTensor>& slots, const TensorMap& tensors);
+
+private:
+    std::string m_taskType = "CAUSAL_LM";
 };
 
 /// The adapters of one forward pass and the table of their hooks. An empty stack is the base model.

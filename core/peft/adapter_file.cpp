@@ -22,7 +22,7 @@ constexpr const char* kBottleneckConfigKey = "config";
 /// Keys of adapter_config.json that describe, but do not change the mathematics.
 const std::set<std::string>& harmlessKeys() {
     static const std::set<std::string> keys{
-        "peft_type", "task_type", "auto_mapping", "base_model_name_or_path", "inference_mode", "revision", "peft_version",
+        "peft_type", "task_type", "auto_mapping", "modules_to_save", "base_model_name_or_path", "inference_mode", "revision", "peft_version",
         "fan_in_fan_out", "megatron_core", "layers_pattern", "init_ia3_weights", "tokenizer_name_or_path", "tokenizer_kwargs",
         "token_dim", "num_layers", "num_attention_heads", "num_transformer_submodules", "runtime_config", "eva_config",
         "corda_config", "lora_ga_config", "loftq_config", "qalora_group_size", "projection_prng_key", "ensure_weight_tying", "init_weights", "encoder_dropout"};
@@ -155,6 +155,24 @@ Result<AdapterFolder> readAdapterFolder(const fs::path& folder) {
     return result;
 }
 
+ModelTask taskOfAdapter(const AdapterFolder& folder) {
+    const std::string type = folder.config.value("task_type", Json()).is_string() ? folder.config["task_type"].get<std::string>() : "";
+    if (type != "SEQ_CLS") return {};
+    ModelTask task{"sequence_classification"};
+    // The head's last layer says how many classes there are.
+    if (Result<std::shared_ptr<const SafetensorsFile>> file = SafetensorsFile::open(folder.tensorFile))
+        for (const TensorView& view : (*file)->tensors())
+            for (const char* head : {".score.weight", ".classifier.weight", ".classifier.out_proj.weight", ".classification_head.out_proj.weight"})
+                if (view.name.ends_with(head) && view.shape.size() == 2) task.classes = view.shape[0];
+    return task;
+}
+
+Result<ModelTask> taskOfAdapter(const fs::path& path) {
+    Result<AdapterFolder> folder = readAdapterFolder(path);
+    if (!folder) return folder.problems();
+    return taskOfAdapter(*folder);
+}
+
 Result<TensorMap> readTensors(const fs::path& file) {
     Result<std::shared_ptr<const SafetensorsFile>> opened = SafetensorsFile::open(file);
     if (!opened) return opened.problems();
@@ -173,7 +191,7 @@ Result<std::shared_ptr<Adapter>> openAdapter(const fs::path& path, Model& model)
     // All values come from the file: nothing is to be drawn, projected or looked up.
     Json settings = folder->settings;
     settings["init_from"] = path.string();
-    Result<std::shared_ptr<Adapter>> adapter = folder->method->create({model, settings, 0, {}});
+    Result<std::shared_ptr<Adapter>> adapter = createAdapter(*folder->method, {model, settings, 0, {}});
     if (!adapter) return adapter;
     Result<TensorMap> tensors = tensorsOf(*folder);
     if (!tensors) return tensors.problems();
@@ -205,7 +223,7 @@ Result<std::int64_t> writeAdapter(const Adapter& adapter, const fs::path& folder
     Json config = adapter.fileConfig();
     const bool isBottleneck = config.contains(kBottleneckConfigKey);
     if (!isBottleneck) {
-        config["task_type"] = "CAUSAL_LM";
+        config["task_type"] = adapter.taskType();
         config["base_model_name_or_path"] = baseModelName.empty() ? Json() : Json(baseModelName);
         config["inference_mode"] = true;
     }
@@ -237,6 +255,23 @@ Result<void> copyCompanions(const fs::path& source, const fs::path& folder) {
     return {};
 }
 
+/// What transformers reads of a sequence classifier.
+void sayClasses(const ModelDescription& description, Json& config) {
+    const ClassifierSpec& classifier = description.classifier;
+    config["architectures"] = Json::array({description.architecture});
+    Json names = Json::object();
+    Json ids = Json::object();
+    for (std::int64_t i = 0; i < classifier.classes; ++i) {
+        const std::string key = std::to_string(i);
+        const std::string name = i < static_cast<std::int64_t>(classifier.classNames.size()) ? classifier.classNames[static_cast<std::size_t>(i)] : "LABEL_" + key;
+        names[key] = name;
+        ids[name] = i;
+    }
+    config["id2label"] = std::move(names);
+    config["label2id"] = std::move(ids);
+    config.erase("num_labels");
+}
+
 std::string shardName(std::size_t index, std::size_t count) {
     char text[64];
     std::snprintf(text, sizeof text, "model-%05zu-of-%05zu.safetensors", index, count);
@@ -253,6 +288,8 @@ Result<std::int64_t> writeModel(const Model& model, const fs::path& source, cons
     for (const char* key : {"torch_dtype", "dtype"})
         if (config->contains(key)) (*config)[key] = dtypeName;
     if (!config->contains("torch_dtype") && !config->contains("dtype")) (*config)["torch_dtype"] = dtypeName;
+    if (model.description().isClassifier()) sayClasses(model.description(), *config);
+    if (config->contains("tie_word_embeddings") && !model.description().isClassifier()) (*config)["tie_word_embeddings"] = model.description().isTied;
     Result<void> done = writeJsonAtomically(folder / "config.json", *config);
     if (!done) return done.problems();
     done = copyCompanions(source, folder);

@@ -4,6 +4,7 @@
 
 #include "contract/json.h"
 #include "contract/problem.h"
+#include "model/arch/families.h"
 #include "peft/adapter.h"
 #include "peft/method.h"
 
@@ -24,6 +25,10 @@ struct AdapterFolder {
 /// Problem codes: folder_missing, adapter_config_missing, adapter_config, adapter_method, adapter_feature (a PEFT option that
 /// changes the result and that Luthier does not compute), pickle_refused, adapter_weights_missing.
 Result<AdapterFolder> readAdapterFolder(const std::filesystem::path& folder);
+
+/// What the base must be opened for: its classifier and its classes where the adapter has one, else as the base's config.json says.
+ModelTask taskOfAdapter(const AdapterFolder& folder);
+Result<ModelTask> taskOfAdapter(const std::filesystem::path& folder);
 
 /// The tensors of a safetensors file as CPU tensors.
 Result<TensorMap> readTensors(const std::filesystem::path& file);

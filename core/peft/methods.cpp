@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "peft/method.h"
 
+#include "peft/saved_head.h"
+
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
@@ -23,6 +25,15 @@ const Method* findPeftMethod(const std::string& peftType) {
     for (const Method& method : methods())
         if (!method.peftType.empty() && method.peftType == peftType) return &method;
     return nullptr;
+}
+
+Result<std::shared_ptr<Adapter>> createAdapter(const Method& method, const MethodContext& context) {
+    Result<std::shared_ptr<Adapter>> adapter = method.create(context);
+    if (!adapter) return adapter;
+    const ModelSites& sites = context.model.sites();
+    if (sites.classes > 0 && !(*adapter)->trainsBase()) adapter = withSavedHead(*adapter, context.model);
+    (*adapter)->setTaskType(sites.peftTask);
+    return adapter;
 }
 
 MethodSchemas methodSchemas() {

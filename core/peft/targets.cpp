@@ -38,6 +38,13 @@ const std::map<std::string, FamilyTargets>& table() {
         {"gemma2", {{"q_proj", "v_proj"}, {"q_proj", "v_proj", "down_proj"}, {"down_proj"}}},
         {"gemma3_text", {{"q_proj", "v_proj"}, {"q_proj", "v_proj", "down_proj"}, {"down_proj"}}},
         {"phi", {{"q_proj", "v_proj", "fc1", "fc2"}, {"q_proj", "v_proj", "fc2"}, {"fc2"}}},
+        {"t5", {{"q", "v"}, {"k", "v", "wo"}, {"wo"}}},
+        {"mt5", {{"q", "v"}, {"k", "v", "wi_1"}, {}}},
+        {"bart", {{"q_proj", "v_proj"}, {"q_proj", "v_proj", "fc2"}, {"fc2"}}},
+        {"bert", {{"query", "value"}, {"key", "value", "output.dense"}, {"output.dense"}}},
+        {"roberta", {{"query", "value"}, {"key", "value", "output.dense"}, {"output.dense"}}},
+        {"xlm-roberta", {{"query", "value"}, {}, {}}},
+        {"deberta-v2", {{"query_proj", "value_proj"}, {"key_proj", "value_proj", "output.dense"}, {"output.dense"}}},
     };
     return entries;
 }

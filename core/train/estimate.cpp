@@ -53,7 +53,7 @@ Json memoryByPart(const RunConfig& config, const Model& model, const Adapter& ad
     for (const TrainedParameter& parameter : adapter.parameters()) trainable += parameter.tensor.numel();
     const auto element = static_cast<std::int64_t>(at::elementSize(model.dtype()));
     const std::int64_t tokens = config.get<std::int64_t>("data.max_length") * config.get<std::int64_t>("train.batch_size");
-    std::int64_t blocks = d.layers;
+    std::int64_t blocks = d.layers + (d.encoder ? d.encoder->layers : 0);
     if (config.methodType() == "freeze") blocks = std::min(d.layers, config.method().at("trainable_layers").get<std::int64_t>());
     const std::int64_t perBlock = keptPerToken(d, config.methodType());
     // Recomputing keeps each block's two inputs, and the activations of the block whose turn it is.
@@ -63,7 +63,7 @@ Json memoryByPart(const RunConfig& config, const Model& model, const Adapter& ad
             {"gradients", trainable * 4},
             {"optimizer", trainable * 8},
             {"activations", tokens * perToken * element},
-            {"logits", std::min(tokens, kChunkRows) * d.vocabulary * 4 + tokens * d.hidden * element},
+            {"logits", std::min(tokens, kChunkRows) * d.outputs() * 4 + tokens * d.hidden * element},
             {"runtime", kRuntimeBytes}};
 }
 
@@ -99,8 +99,13 @@ Json countByPart(const Adapter& adapter) {
     return parts;
 }
 
+ModelTask taskOf(const RunConfig& config) {
+    return {config.get<std::string>("model.task"), config.optional<std::int64_t>("model.num_labels").value_or(0)};
+}
+
 Result<Json> estimateRun(const RunConfig& config) {
     ModelRequest request{config.get<std::string>("model.path"), config.get<std::string>("model.dtype"), config.device()};
+    request.task = taskOf(config);
     Result<std::unique_ptr<Model>> model = openShapes(request);
     if (!model) return model.problems();
     const std::int64_t baseCount = (*model)->weights().parameterCount();
@@ -108,7 +113,7 @@ Result<Json> estimateRun(const RunConfig& config) {
     // A text start needs a tokenizer and changes no count.
     Json settings = config.method();
     if (settings.contains("prompt_tuning_init")) settings["prompt_tuning_init"] = "RANDOM";
-    Result<std::shared_ptr<Adapter>> adapter = method->create({**model, settings, 0, {}});
+    Result<std::shared_ptr<Adapter>> adapter = createAdapter(*method, {**model, settings, 0, {}});
     if (!adapter) return adapter.problems();
 
     std::int64_t trainable = 0;

@@ -6,10 +6,13 @@
 #include "contract/json.h"
 #include "contract/problem.h"
 #include "contract/run_config.h"
-#include "model/model.h"
+#include "model/open.h"
 #include "peft/adapter.h"
 
 namespace luthier {
+
+/// What the configuration opens its model for.
+ModelTask taskOf(const RunConfig& config);
 
 /// The document of `estimate --json` (core/README.md).
 Result<Json> estimateRun(const RunConfig& config);

@@ -20,6 +20,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <limits>
 #include <thread>
 
 namespace luthier {
@@ -49,9 +50,11 @@ private:
     std::int64_t m_vocabulary;
 };
 
+Example exampleOf(const DataRow& row) { return {row.ids, row.labels, row.types, row.classIndex, row.targets}; }
+
 std::vector<Example> examplesOf(const std::vector<DataRow>& rows) {
     std::vector<Example> examples;
-    for (const DataRow& row : rows) examples.push_back({row.ids, row.labels});
+    for (const DataRow& row : rows) examples.push_back(exampleOf(row));
     return examples;
 }
 
@@ -117,6 +120,8 @@ private:
         emit(event::phase("loading", 0, 1));
         ModelRequest request{m_config.get<std::string>("model.path"), m_config.get<std::string>("model.dtype"), m_config.device(),
                              m_config.get<std::string>("model.init"), m_config.get<std::uint64_t>("train.seed")};
+        request.task = taskOf(m_config);
+        request.mayDrawHead = true;
         m_model = openModel(request).orThrow();
         emit({{"type", "model_loaded"}, {"architecture", m_model->description().architecture},
               {"parameters", m_model->weights().parameterCount()}, {"bytes", m_model->weights().bytes()},
@@ -134,6 +139,7 @@ private:
                      emit(event::phase(name, done, total));
                  }).orThrow();
         checkVocabulary();
+        checkClasses();
         emit({{"type", "data"}, {"rows", m_data.facts.rows}, {"train_rows", m_data.train.size()}, {"eval_rows", m_data.eval.size()},
               {"tokens", m_data.facts.tokens}, {"supervised_tokens", m_data.facts.supervisedTokens},
               {"truncated_rows", m_data.facts.truncatedRows}, {"skipped_rows", m_data.facts.skippedRows}});
@@ -141,16 +147,35 @@ private:
             if (problem.level != DataLevel::Note) emit(event::warning(problem.code, problem.message, problem.hint));
     }
 
+    /// Every row's class must be one of the model's.
+    void checkClasses() {
+        const std::int64_t classes = m_model->description().classifier.classes;
+        if (classes == 0) return;
+        const auto known = static_cast<std::int64_t>(m_data.classNames.size());
+        if (known > classes)
+            throw Failure({"too_many_classes", "The data has " + std::to_string(known) + " classes; the model has " + std::to_string(classes) + ".",
+                           "Set model.num_labels to " + std::to_string(known) + ".", "model.num_labels"});
+        for (const std::vector<DataRow>* rows : {&m_data.train, &m_data.eval})
+            for (const DataRow& row : *rows)
+                if (row.classIndex < 0 && static_cast<std::int64_t>(row.targets.size()) != classes)
+                    throw Failure({"label_count", "Row " + std::to_string(row.sourceRow) + " of the data has " + std::to_string(row.targets.size()) + " label values; the model has " + std::to_string(classes) + " outputs.",
+                                   "Give one value an output, or set model.num_labels.", "model.num_labels"});
+        m_model->setClassNames(m_data.classNames);
+    }
+
     /// An id beyond the embedding would read foreign memory.
     void checkVocabulary() const {
         const auto vocabulary = static_cast<std::int32_t>(m_model->description().vocabulary);
         for (const std::vector<DataRow>* rows : {&m_data.train, &m_data.eval})
-            for (const DataRow& row : *rows)
-                for (std::size_t i = 0; i < row.ids.size(); ++i)
-                    if (row.ids[i] < 0 || row.ids[i] >= vocabulary || row.labels[i] >= vocabulary)
-                        throw Failure({"id_out_of_range", "Row " + std::to_string(row.sourceRow) + " of the data holds the token id " + std::to_string(std::max(row.ids[i], row.labels[i])) +
-                                                              "; the model knows ids below " + std::to_string(vocabulary) + ".",
-                                       "Use the tokenizer that belongs to the model.", "data.train.path"});
+            for (const DataRow& row : *rows) {
+                std::int32_t worst = 0;
+                for (const std::int32_t id : row.ids) worst = id < 0 ? std::numeric_limits<std::int32_t>::max() : std::max(worst, id);
+                for (const std::int32_t label : row.labels) worst = std::max(worst, label);
+                if (worst >= vocabulary)
+                    throw Failure({"id_out_of_range", "Row " + std::to_string(row.sourceRow) + " of the data holds the token id " + std::to_string(worst) +
+                                                          "; the model knows ids below " + std::to_string(vocabulary) + ".",
+                                   "Use the tokenizer that belongs to the model.", "data.train.path"});
+            }
     }
 
     void attach() {
@@ -161,7 +186,7 @@ private:
                 for (const int id : m_tokenizer->encode(text)) ids.push_back(id);
             return ids;
         };
-        m_adapter = method->create({*m_model, m_config.method(), m_config.get<std::uint64_t>("train.seed"), tokenize}).orThrow();
+        m_adapter = createAdapter(*method, {*m_model, m_config.method(), m_config.get<std::uint64_t>("train.seed"), tokenize}).orThrow();
         if (const auto from = m_config.optional<std::string>("method.init_from"); from && m_request.start == RunStart::New)
             loadInto(*m_adapter, *from).orThrow();
         m_activations = chooseActivations(m_config, *m_model, *m_adapter);
@@ -219,7 +244,7 @@ private:
             }
             if (microStep >= static_cast<std::int64_t>(m_planned.microBatches.size())) return rows;
             for (const Sequence& sequence : m_planned.microBatches[static_cast<std::size_t>(microStep)])
-                for (const std::uint32_t row : sequence) rows.push_back({m_data.train[row].ids, m_data.train[row].labels});
+                for (const std::uint32_t row : sequence) rows.push_back(exampleOf(m_data.train[row]));
             return rows;
         };
         ports.epochAt = [this](std::int64_t) { return m_planned.epoch; };

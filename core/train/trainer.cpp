@@ -30,7 +30,7 @@ RandomKey passKey(std::uint64_t seed, std::int64_t step, std::int64_t microStep)
 }  // namespace
 
 Trainer::Trainer(Model& model, std::shared_ptr<Adapter> adapter, AdamWSettings optimizer, TrainerSettings settings, TrainerPorts ports)
-    : m_model(model), m_adapter(std::move(adapter)), m_stack(model), m_optimizer(m_adapter->parameters(), optimizer),
+    : m_model(model), m_task(makeTask(model)), m_adapter(std::move(adapter)), m_stack(model), m_optimizer(m_adapter->parameters(), optimizer),
       m_settings(std::move(settings)), m_ports(std::move(ports)) {
     m_stack.add(m_adapter);
     m_state.learningRate = m_settings.learningRate;
@@ -62,22 +62,25 @@ void Trainer::step() {
     std::int64_t supervised = 0;
     for (std::int64_t micro = 0; micro < m_settings.microBatches; ++micro) {
         std::vector<Example> rows = m_ports.batch(m_state.step, micro);
-        for (const Example& row : rows) supervised += supervisedTokens(row);
+        for (const Example& row : rows) supervised += m_task->labelCount(row);
         if (!rows.empty()) batches.push_back(std::move(rows));
     }
     if (supervised == 0)
-        throw Failure({"no_labels", "Step " + std::to_string(m_state.step + 1) + " has no token that carries loss.", "Check data.loss_on and data.max_length.", "data"});
+        throw Failure({"no_labels", "Step " + std::to_string(m_state.step + 1) + " has no label that carries loss.", "Check data.loss_on and data.max_length.", "data"});
 
     // Every token weighs the same: the sum over all micro-batches is divided by their labels' count (interface.md).
     const double scale = 1.0 / static_cast<double>(supervised);
     double loss = 0;
     std::int64_t tokens = 0;
     for (std::size_t micro = 0; micro < batches.size(); ++micro) {
-        const Collated batch = collate(batches[micro], m_model.device());
-        tokens += batch.tokens;
-        if (batch.supervised == 0) continue;
+        std::int64_t labels = 0;
+        for (const Example& row : batches[micro]) {
+            tokens += m_task->tokenCount(row);
+            labels += m_task->labelCount(row);
+        }
+        if (labels == 0) continue;
         m_stack.beginPass(passKey(m_settings.seed, m_state.step, static_cast<std::int64_t>(micro)));
-        const at::Tensor part = m_model.loss(batch.input, batch.rows, batch.labels, scale, m_stack.hooks(), m_settings.activations);
+        const at::Tensor part = m_task->loss(m_model, batches[micro], scale, m_stack.hooks(), m_settings.activations);
         loss += part.item<double>();
         part.backward();
     }
@@ -110,33 +113,18 @@ void Trainer::step() {
                        "Lower train.learning_rate or train.max_grad_norm, and resume from the last checkpoint.", "train.learning_rate", ExitCode::RunFailed});
 }
 
-LossSum evaluateRows(const Model& model, AdapterStack& stack, const std::vector<Example>& rows, std::size_t batch) {
-    const at::NoGradGuard guard;
-    LossSum sum;
-    for (std::size_t first = 0; first < rows.size(); first += batch) {
-        const Collated part = collate(std::span(rows).subspan(first, std::min(batch, rows.size() - first)), model.device());
-        if (part.supervised == 0) continue;
-        stack.beginPass({});
-        sum.loss += model.loss(part.input, part.rows, part.labels, 1.0, stack.hooks()).item<double>();
-        sum.tokens += part.supervised;
-    }
-    return sum;
-}
-
 void Trainer::evaluate() {
     if (m_evaluatedStep == m_state.step) return;
     m_evaluatedStep = m_state.step;
     if (!m_ports.evalRows.empty()) {
-        const LossSum sum = evaluateRows(m_model, m_stack, m_ports.evalRows, m_settings.evalBatch);
-        const double loss = sum.loss / static_cast<double>(std::max<std::int64_t>(1, sum.tokens));
+        const Measured measured = m_task->measure(m_model, m_stack, m_ports.evalRows, m_settings.evalBatch);
+        const double loss = measured.loss();
         m_lastEvalLoss = loss;
-        Json metrics = Json::object();
-        setNumber(metrics, "perplexity", std::exp(loss));
         if (std::isfinite(loss) && (m_state.bestEvalLoss == 0 || loss < m_state.bestEvalLoss)) {
             m_state.bestEvalLoss = loss;
             m_state.bestEvalStep = m_state.step;
         }
-        m_ports.emit(event::eval(m_state.step, loss, metrics));
+        m_ports.emit(event::eval(m_state.step, loss, measured.metrics));
     }
     if (m_ports.sample) m_ports.sample(m_state.step);
 }

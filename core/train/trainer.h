@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The training loop, read top to bottom: take commands, run the micro-batches of one optimiser step, clip, update, report,
-// evaluate, sample, save. It knows rows of ids and labels, an adapter and a model; files and processes are the caller's.
+// evaluate, sample, save. It knows rows, a task, an adapter and a model; files and processes are the caller's.
 // One thread; the model's products run on ATen's.
 
 #include "contract/events.h"
 #include "io/command_server.h"
 #include "model/model.h"
 #include "peft/adapter.h"
+#include "task/task.h"
 #include "train/adamw.h"
 #include "train/checkpoint.h"
-#include "train/collate.h"
 
 #include <cstdint>
 #include <functional>
@@ -60,7 +60,7 @@ public:
     /// Runs from state().step to the end, or until a stop command. Throws Failure: non_finite_loss, disk_full, …
     TrainEnd run();
 
-    /// Mean loss per supervised token over the evaluation rows; emits `eval`.
+    /// Mean loss per label over the evaluation rows; emits `eval`.
     void evaluate();
 
 private:
@@ -74,6 +74,7 @@ private:
     double rate() const;
 
     Model& m_model;
+    std::unique_ptr<Task> m_task;
     std::shared_ptr<Adapter> m_adapter;
     AdapterStack m_stack;
     AdamW m_optimizer;
@@ -85,12 +86,5 @@ private:
     double m_lastLoss = 0;
     double m_lastEvalLoss = 0;
 };
-
-/// Sum of token losses and their count over rows, without gradients. `visit` is called after each batch and may cancel by false.
-struct LossSum {
-    double loss = 0;
-    std::int64_t tokens = 0;
-};
-LossSum evaluateRows(const Model& model, AdapterStack& stack, const std::vector<Example>& rows, std::size_t batch);
 
 }  // namespace luthier

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The method contract over every family × every method: trained three steps, then
+"""The method contract over every family (decoders, encoder-decoders, encoders, classifiers) × every method: trained three steps, then
   - the base folder is unchanged byte for byte and scores as before;
   - the count reported is the count in the file;
   - saved → loaded → the same loss as at the end of training;
@@ -16,6 +16,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from common import check, engine, finish, logits_of, random_rows, score, temporary, train
+import encoders
 from families import FAMILIES, make
 
 METHODS = {
@@ -66,16 +67,78 @@ def targets(family, method, folder):
     return {}
 
 
+class Decoder:
+    """A family as a language model."""
+    extra = ()
+
+    def __init__(self, family):
+        self.family = family
+        self.model = make(family, 0)
+        self.rows = random_rows(4, seed=5, low=12, high=24)
+
+    def logits(self, model, row):
+        return logits_of(model, row)
+
+
+class Seq2Seq(Decoder):
+    extra = ("--set", 'model.task="seq2seq_lm"')
+
+    def __init__(self, family):
+        self.family = family
+        kind, settings, variants = encoders.SEQ2SEQ[family]
+        self.model = encoders.make(kind, "ForConditionalGeneration", settings, {**variants[0], "d_kv": 16} if "t5" in family else variants[0], 100)
+        generator = torch.Generator().manual_seed(5)
+        self.rows = [{"input_ids": encoders.ids_of(generator, 9, 20), "labels": encoders.ids_of(generator, 5, 12)} for _ in range(4)]
+
+    def logits(self, model, row):
+        ids = torch.tensor([row["input_ids"]])
+        with torch.no_grad():
+            return model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.tensor([row["labels"]])).logits[0].float()
+
+
+class Classifier(Decoder):
+    extra = ("--set", 'model.task="sequence_classification"', "--set", f"model.num_labels={encoders.CLASSES}")
+
+    def __init__(self, name):
+        self.family = name.removesuffix("-classifier")
+        end = []
+        if self.family in encoders.ENCODERS:
+            kind, settings, variants = encoders.ENCODERS[self.family]
+            self.model = encoders.make(kind, "ForSequenceClassification", settings, variants[0], 100)
+        elif self.family in encoders.SEQ2SEQ:
+            kind, settings, variants = encoders.SEQ2SEQ[self.family]
+            self.model = encoders.make(kind, "ForSequenceClassification", settings, {**variants[0], "num_labels": encoders.CLASSES}, 100)
+            end = [1]
+        else:
+            self.model = encoders.decoder_classifier(self.family, 0)
+        generator = torch.Generator().manual_seed(5)
+        self.rows = [{"input_ids": encoders.ids_of(generator, 9, 20) + end, "label": i % encoders.CLASSES} for i in range(4)]
+
+    def logits(self, model, row):
+        ids = torch.tensor([row["input_ids"]])
+        with torch.no_grad():
+            return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0].float()
+
+
+CLASSIFIERS = [*encoders.ENCODERS, "llama-classifier", "gpt2-classifier", "bloom-classifier", "t5-classifier", "bart-classifier"]
+
+
+def case_of(name):
+    if name in FAMILIES:
+        return Decoder(name)
+    return Seq2Seq(name) if name in encoders.SEQ2SEQ else Classifier(name)
+
+
 def main():
     asked = [name[2:] for name in sys.argv[1:] if name.startswith("--")]
-    for family in [name for name in sys.argv[1:] if not name.startswith("-")] or list(FAMILIES):
+    for family in [name for name in sys.argv[1:] if not name.startswith("-")] or [*FAMILIES, *encoders.SEQ2SEQ, *CLASSIFIERS]:
         with temporary() as base:
             base = Path(base)
-            model = make(family, 0)
+            case = case_of(family)
+            model, rows = case.model, case.rows
             folder = base / "model"
             model.save_pretrained(folder)
             before = digest(folder)
-            rows = random_rows(4, seed=5, low=12, high=24)
             plain = score(folder, rows, base)
             for method, settings in METHODS.items():
                 if family in NOT_APPLICABLE.get(method, {}):
@@ -84,7 +147,7 @@ def main():
                     continue
                 label = f"{family} {method}"
                 try:
-                    losses, run = train(base / method, folder, {**settings, **targets(family, method, folder)}, rows, 3, lr=1e-2)
+                    losses, run = train(base / method, folder, {**settings, **targets(family, method, folder)}, rows, 3, lr=1e-2, extra=case.extra)
                 except RuntimeError as error:
                     check(f"trains ({label})", False, str(error)[-250:])
                     continue
@@ -119,7 +182,7 @@ def main():
                 else:
                     continue
                 try:
-                    theirs = [logits_of(reference, row) for row in rows]
+                    theirs = [case.logits(reference, row) for row in rows]
                 except Exception as error:
                     check(f"runs in PEFT ({label})", False, f"{type(error).__name__}: {error}"[:250])
                     continue

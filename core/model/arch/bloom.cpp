@@ -25,6 +25,7 @@ Result<ModelDescription> readBloom(const Json& config, const std::string& file) 
     d.isTied = read.flag("tie_word_embeddings", true);
     d.initializerRange = read.number("initializer_range", 0.02);
     d.qkvLayout = QkvLayout::Grouped;
+    d.learnsPadding = true;
     d.names = {.embedding = "transformer.word_embeddings", .embeddingNorm = "transformer.word_embeddings_layernorm",
                .finalNorm = "transformer.ln_f", .head = "lm_head", .layers = "transformer.h.", .attentionNorm = "input_layernorm",
                .fusedQkv = "self_attention.query_key_value", .attentionOut = "self_attention.dense",

@@ -50,7 +50,10 @@ std::string ConfigReader::text(const char* key, const std::string& fallback) {
 }
 
 kernels::GateActivation ConfigReader::activation(const char* key, const std::string& fallback) {
-    const std::string name = text(key, fallback);
+    return activationNamed(key, text(key, fallback));
+}
+
+kernels::GateActivation ConfigReader::activationNamed(const char* key, const std::string& name) {
     if (name == "silu" || name == "swish") return kernels::GateActivation::Silu;
     if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast") return kernels::GateActivation::GeluTanh;
     if (name == "gelu") return kernels::GateActivation::Gelu;

@@ -6,6 +6,7 @@
 #include "contract/problem.h"
 #include "model/description.h"
 
+#include <cmath>
 #include <functional>
 #include <string>
 #include <vector>
@@ -23,6 +24,8 @@ public:
     bool flag(const char* key, bool fallback);
     std::string text(const char* key, const std::string& fallback);
     kernels::GateActivation activation(const char* key, const std::string& fallback);
+    /// The activation called `name`, which `key` asks for.
+    kernels::GateActivation activationNamed(const char* key, const std::string& name);
     /// The first of two keys that the file has (files of different ages spell some names differently).
     std::int64_t eitherInteger(const char* key, const char* otherKey);
     /// Remembers that `key` must be `wanted` unless `isMet`.

@@ -39,6 +39,7 @@ Result<ModelDescription> readFalcon(const Json& config, const std::string& file)
         d.rope = *rope;
     }
     const bool hasTwoNorms = isNew && read.integer("num_ln_in_parallel_attn", 2) == 2;
+    d.learnsPadding = true;
     d.names = {.embedding = "transformer.word_embeddings", .finalNorm = "transformer.ln_f", .head = "lm_head", .layers = "transformer.h.",
                .attentionNorm = hasTwoNorms ? "ln_attn" : "input_layernorm", .fusedQkv = "self_attention.query_key_value",
                .attentionOut = "self_attention.dense",

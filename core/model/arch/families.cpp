@@ -5,38 +5,98 @@ namespace luthier {
 
 const std::vector<Family>& families() {
     static const std::vector<Family> list{
-        {"llama", "LlamaForCausalLM", &readLlama},
-        {"gpt2", "GPT2LMHeadModel", &readGpt2},
-        {"gpt_neo", "GPTNeoForCausalLM", &readGptNeo},
-        {"gptj", "GPTJForCausalLM", &readGptJ},
-        {"gpt_neox", "GPTNeoXForCausalLM", &readGptNeoX},
-        {"opt", "OPTForCausalLM", &readOpt},
-        {"bloom", "BloomForCausalLM", &readBloom},
-        {"falcon", "FalconForCausalLM", &readFalcon},
-        {"mpt", "MptForCausalLM", &readMpt},
-        {"mistral", "MistralForCausalLM", &readMistral},
-        {"mixtral", "MixtralForCausalLM", &readMixtral},
-        {"qwen2", "Qwen2ForCausalLM", &readQwen2},
-        {"qwen2_moe", "Qwen2MoeForCausalLM", &readQwen2Moe},
-        {"qwen3", "Qwen3ForCausalLM", &readQwen3},
-        {"qwen3_moe", "Qwen3MoeForCausalLM", &readQwen3Moe},
-        {"gemma", "GemmaForCausalLM", &readGemma},
-        {"gemma2", "Gemma2ForCausalLM", &readGemma2},
-        {"gemma3_text", "Gemma3ForCausalLM", &readGemma3Text},
-        {"phi", "PhiForCausalLM", &readPhi},
-        {"phi3", "Phi3ForCausalLM", &readPhi3},
-        {"stablelm", "StableLmForCausalLM", &readStableLm},
-        {"olmo", "OlmoForCausalLM", &readOlmo},
-        {"olmo2", "Olmo2ForCausalLM", &readOlmo2},
-        {"starcoder2", "Starcoder2ForCausalLM", &readStarcoder2},
-        {"granite", "GraniteForCausalLM", &readGranite},
-        {"smollm3", "SmolLM3ForCausalLM", &readSmolLm3},
-        {"cohere", "CohereForCausalLM", &readCohere},
+        {"llama", "LlamaForCausalLM", "LlamaForSequenceClassification", &readLlama},
+        {"gpt2", "GPT2LMHeadModel", "GPT2ForSequenceClassification", &readGpt2},
+        {"gpt_neo", "GPTNeoForCausalLM", "GPTNeoForSequenceClassification", &readGptNeo},
+        {"gptj", "GPTJForCausalLM", "GPTJForSequenceClassification", &readGptJ},
+        {"gpt_neox", "GPTNeoXForCausalLM", "GPTNeoXForSequenceClassification", &readGptNeoX},
+        {"opt", "OPTForCausalLM", "OPTForSequenceClassification", &readOpt},
+        {"bloom", "BloomForCausalLM", "BloomForSequenceClassification", &readBloom},
+        {"falcon", "FalconForCausalLM", "FalconForSequenceClassification", &readFalcon},
+        {"mpt", "MptForCausalLM", "MptForSequenceClassification", &readMpt},
+        {"mistral", "MistralForCausalLM", "MistralForSequenceClassification", &readMistral},
+        {"mixtral", "MixtralForCausalLM", "MixtralForSequenceClassification", &readMixtral},
+        {"qwen2", "Qwen2ForCausalLM", "Qwen2ForSequenceClassification", &readQwen2},
+        {"qwen2_moe", "Qwen2MoeForCausalLM", "Qwen2MoeForSequenceClassification", &readQwen2Moe},
+        {"qwen3", "Qwen3ForCausalLM", "Qwen3ForSequenceClassification", &readQwen3},
+        {"qwen3_moe", "Qwen3MoeForCausalLM", "Qwen3MoeForSequenceClassification", &readQwen3Moe},
+        {"gemma", "GemmaForCausalLM", "GemmaForSequenceClassification", &readGemma},
+        {"gemma2", "Gemma2ForCausalLM", "Gemma2ForSequenceClassification", &readGemma2},
+        {"gemma3_text", "Gemma3ForCausalLM", "Gemma3TextForSequenceClassification", &readGemma3Text},
+        {"phi", "PhiForCausalLM", "PhiForSequenceClassification", &readPhi},
+        {"phi3", "Phi3ForCausalLM", "Phi3ForSequenceClassification", &readPhi3},
+        {"stablelm", "StableLmForCausalLM", "StableLmForSequenceClassification", &readStableLm},
+        {"olmo", "OlmoForCausalLM", "OlmoForSequenceClassification", &readOlmo},
+        {"olmo2", "Olmo2ForCausalLM", "Olmo2ForSequenceClassification", &readOlmo2},
+        {"starcoder2", "Starcoder2ForCausalLM", "Starcoder2ForSequenceClassification", &readStarcoder2},
+        {"granite", "GraniteForCausalLM", nullptr, &readGranite},
+        {"smollm3", "SmolLM3ForCausalLM", "SmolLM3ForSequenceClassification", &readSmolLm3},
+        {"cohere", "CohereForCausalLM", nullptr, &readCohere},
+        {"t5", "T5ForConditionalGeneration", "T5ForSequenceClassification", &readT5},
+        {"mt5", "MT5ForConditionalGeneration", "MT5ForSequenceClassification", &readMt5},
+        {"bart", "BartForConditionalGeneration", "BartForSequenceClassification", &readBart},
+        {"mbart", "MBartForConditionalGeneration", "MBartForSequenceClassification", &readMbart},
+        {"bert", nullptr, "BertForSequenceClassification", &readBert},
+        {"roberta", nullptr, "RobertaForSequenceClassification", &readRoberta},
+        {"xlm-roberta", nullptr, "XLMRobertaForSequenceClassification", &readRoberta},
+        {"distilbert", nullptr, "DistilBertForSequenceClassification", &readDistilBert},
+        {"deberta-v2", nullptr, "DebertaV2ForSequenceClassification", &readDebertaV2},
     };
     return list;
 }
 
-Result<ModelDescription> describeModel(const Json& config, const std::string& file) {
+namespace {
+
+std::int64_t idOf(const Json& config, const char* key) {
+    const auto found = config.find(key);
+    if (found != config.end() && found->is_number_integer()) return found->get<std::int64_t>();
+    // Some models end a text in several ways; the first is the one that pads and pools.
+    if (found != config.end() && found->is_array() && !found->empty() && found->front().is_number_integer()) return found->front().get<std::int64_t>();
+    return -1;
+}
+
+/// Classes that config.json names: id2label, num_labels, or Hugging Face's default of two.
+std::int64_t readClasses(const Json& config, ClassifierSpec& classifier) {
+    if (const auto names = config.find("id2label"); names != config.end() && names->is_object() && !names->empty()) {
+        for (std::size_t id = 0; id < names->size(); ++id)
+            if (const auto name = names->find(std::to_string(id)); name != names->end() && name->is_string()) classifier.classNames.push_back(*name);
+        return static_cast<std::int64_t>(names->size());
+    }
+    const std::int64_t count = idOf(config, "num_labels");
+    return count > 0 ? count : 2;
+}
+
+bool saysClassifier(const Json& config) {
+    const auto classes = config.find("architectures");
+    return classes != config.end() && classes->is_array() && !classes->empty() && classes->front().is_string() &&
+           classes->front().get<std::string>().ends_with("ForSequenceClassification");
+}
+
+/// The description as a model for the task, or why there is none.
+Result<ModelDescription> forTask(ModelDescription d, const Family& family, const Json& config, const std::string& file, const ModelTask& task) {
+    const std::string own = d.encoder ? "seq2seq_lm" : "causal_lm";
+    std::string name = task.name;
+    if (name == "auto") name = family.architecture == nullptr || saysClassifier(config) ? "sequence_classification" : own;
+    const auto unsupported = [&](const std::string& hint) {
+        return Problem{"task_unsupported", file + " describes a " + d.family + " model, which Luthier cannot open for " + name + ".", hint, "model.task", ExitCode::BadUsage};
+    };
+    if (name == "sequence_classification") {
+        if (family.classifier == nullptr) return unsupported("Hugging Face has no sequence classifier of this family; choose another model.");
+        d.architecture = family.classifier;
+        const std::int64_t stored = readClasses(config, d.classifier);
+        if (task.classes > 0 && task.classes != stored) d.classifier.classNames.clear();
+        if (const auto problem = config.find("problem_type"); problem != config.end() && problem->is_string()) d.classifier.problem = *problem;
+        return asClassifier(std::move(d), task.classes > 0 ? task.classes : stored);
+    }
+    if (family.architecture == nullptr) return unsupported("It is an encoder: set model.task to sequence_classification.");
+    if (name != own) return unsupported("Set model.task to " + own + ".");
+    d.architecture = family.architecture;
+    return d;
+}
+
+}  // namespace
+
+Result<ModelDescription> describeModel(const Json& config, const std::string& file, const ModelTask& task) {
     const std::string type = config.is_object() && config.contains("model_type") && config["model_type"].is_string()
                                  ? config["model_type"].get<std::string>() : "";
     if (type.empty())
@@ -48,7 +108,10 @@ Result<ModelDescription> describeModel(const Json& config, const std::string& fi
         Result<ModelDescription> description = family.read(config, file);
         if (!description) return description;
         description->family = family.modelType;
-        description->architecture = family.architecture;
+        description->endId = idOf(config, "eos_token_id");
+        description->paddingId = idOf(config, "pad_token_id");
+        description = forTask(std::move(*description), family, config, file, task);
+        if (!description) return description;
         Problems problems = checkDescription(*description, file);
         if (!problems.empty()) return problems;
         return description;

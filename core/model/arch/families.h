@@ -11,14 +11,22 @@ namespace luthier {
 
 struct Family {
     const char* modelType;     ///< config.json's "model_type"
-    const char* architecture;  ///< its causal language model class
+    const char* architecture;  ///< its language model class; nullptr: an encoder, which only classifies here
+    const char* classifier;    ///< its sequence classification class; nullptr: Hugging Face has none
     Result<ModelDescription> (*read)(const Json& config, const std::string& file);
 };
 
 const std::vector<Family>& families();
 
-/// The description of a config.json, or why there is none: unknown family (with the nearest one named), remote code, bad values.
-Result<ModelDescription> describeModel(const Json& config, const std::string& file);
+/// What a model is opened for.
+struct ModelTask {
+    std::string name = "auto";   ///< auto (as config.json's architectures say) | causal_lm | seq2seq_lm | sequence_classification
+    std::int64_t classes = 0;    ///< 0: as config.json says
+};
+
+/// The description of a config.json, or why there is none: unknown family (with the nearest one named), remote code, bad values, a
+/// task that the family has no model for (code task_unsupported).
+Result<ModelDescription> describeModel(const Json& config, const std::string& file, const ModelTask& task = {});
 
 Result<ModelDescription> readLlama(const Json& config, const std::string& file);
 Result<ModelDescription> readGpt2(const Json& config, const std::string& file);
@@ -47,5 +55,13 @@ Result<ModelDescription> readStarcoder2(const Json& config, const std::string& f
 Result<ModelDescription> readGranite(const Json& config, const std::string& file);
 Result<ModelDescription> readSmolLm3(const Json& config, const std::string& file);
 Result<ModelDescription> readCohere(const Json& config, const std::string& file);
+Result<ModelDescription> readT5(const Json& config, const std::string& file);
+Result<ModelDescription> readMt5(const Json& config, const std::string& file);
+Result<ModelDescription> readBart(const Json& config, const std::string& file);
+Result<ModelDescription> readMbart(const Json& config, const std::string& file);
+Result<ModelDescription> readBert(const Json& config, const std::string& file);
+Result<ModelDescription> readRoberta(const Json& config, const std::string& file);
+Result<ModelDescription> readDistilBert(const Json& config, const std::string& file);
+Result<ModelDescription> readDebertaV2(const Json& config, const std::string& file);
 
 }  // namespace luthier

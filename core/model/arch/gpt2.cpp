@@ -26,6 +26,7 @@ Result<ModelDescription> readGpt2(const Json& config, const std::string& file) {
     for (const char* key : {"scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "add_cross_attention"})
         read.require(key, !read.flag(key, false), "false");
     read.require("scale_attn_weights", read.flag("scale_attn_weights", true), "true");
+    d.learnsPadding = true;
     d.names = {.embedding = "transformer.wte", .positions = "transformer.wpe", .finalNorm = "transformer.ln_f", .head = "lm_head",
                .layers = "transformer.h.", .attentionNorm = "ln_1", .fusedQkv = "attn.c_attn",
                .attentionOut = "attn.c_proj", .feedForwardNorm = "ln_2", .up = "mlp.c_fc", .down = "mlp.c_proj"};

@@ -41,6 +41,7 @@ Result<ModelDescription> readGptNeo(const Json& config, const std::string& file)
     const std::int64_t window = read.integer("window_size", 256);
     for (std::size_t layer = 0; layer < d.layerSwitches.size(); ++layer)
         if (types[layer] == "local") d.layerSwitches[layer].window = window;
+    d.learnsPadding = true;
     d.names = {.embedding = "transformer.wte", .positions = "transformer.wpe", .finalNorm = "transformer.ln_f", .head = "lm_head",
                .layers = "transformer.h.", .attentionNorm = "ln_1",
                .query = "attn.attention.q_proj", .key = "attn.attention.k_proj", .value = "attn.attention.v_proj",

@@ -20,6 +20,7 @@ Result<ModelDescription> readGptNeoX(const Json& config, const std::string& file
     d.hasQkvBias = d.hasAttentionOutBias = read.flag("attention_bias", true);
     d.hasFeedForwardBias = true;
     d.qkvLayout = QkvLayout::Grouped;
+    d.learnsPadding = true;
     d.names = {.embedding = "gpt_neox.embed_in", .finalNorm = "gpt_neox.final_layer_norm", .head = "embed_out", .layers = "gpt_neox.layers.",
                .attentionNorm = "input_layernorm", .fusedQkv = "attention.query_key_value", .attentionOut = "attention.dense",
                .feedForwardNorm = "post_attention_layernorm", .up = "mlp.dense_h_to_4h", .down = "mlp.dense_4h_to_h"};

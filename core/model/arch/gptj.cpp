@@ -26,6 +26,7 @@ Result<ModelDescription> readGptJ(const Json& config, const std::string& file) {
     d.hasFeedForwardBias = d.hasNormBias = d.hasHeadBias = true;
     d.isTied = read.flag("tie_word_embeddings", false);
     d.initializerRange = read.number("initializer_range", 0.02);
+    d.learnsPadding = true;
     d.names = {.embedding = "transformer.wte", .finalNorm = "transformer.ln_f", .head = "lm_head",
                .layers = "transformer.h.", .attentionNorm = "ln_1",
                .query = "attn.q_proj", .key = "attn.k_proj", .value = "attn.v_proj",

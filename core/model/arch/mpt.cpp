@@ -33,6 +33,7 @@ Result<ModelDescription> readMpt(const Json& config, const std::string& file) {
     for (const char* key : {"qk_ln", "prefix_lm", "attn_uses_sequence_id"}) attention.require(key, !attention.flag(key, false), "false");
     attention.require("attn_type", attention.text("attn_type", "multihead_attention") == "multihead_attention", "\"multihead_attention\"");
     for (const Problem& problem : attention.problems()) read.problems().push_back(problem);
+    d.learnsPadding = true;
     d.names = {.embedding = "transformer.wte", .finalNorm = "transformer.norm_f", .head = "lm_head", .layers = "transformer.blocks.",
                .attentionNorm = "norm_1", .fusedQkv = "attn.Wqkv", .attentionOut = "attn.out_proj", .feedForwardNorm = "norm_2",
                .up = "ffn.up_proj", .down = "ffn.down_proj"};

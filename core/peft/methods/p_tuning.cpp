@@ -21,7 +21,7 @@ namespace luthier {
 namespace {
 
 struct PromptEncoder {
-    at::Tensor embedding;                // [n, D]; the rows themselves when there is no encoder
+    at::Tensor embedding;                // [N, D], N = n, or 2 n for an encoder-decoder; the rows themselves when there is no encoder
     std::vector<NamedTensor> lstm;       // weight_ih [4 H, in], weight_hh [4 H, H], bias_ih, bias_hh [4 H], by layer and direction
     std::vector<NamedTensor> linears;    // weight [out, in] and bias [out] of each layer of the head
     std::int64_t layers = 0;             // of the LSTM
@@ -47,8 +47,8 @@ public:
         return Problem{"cannot_weight", "A prompt cannot be given a weight other than 1.", "Use weight 1 or another method.", "", ExitCode::BadUsage};
     }
 
-    at::Tensor prompt() override { return rows(); }
-    std::int64_t length() const override { return m_encoder.embedding.size(0); }
+    at::Tensor prompt() override { return rows().narrow(0, 0, length()); }
+    std::int64_t length() const override { return m_encoder.embedding.size(0) / submodules(); }
 
     std::vector<NamedTensor> fileTensors() const override {
         const at::NoGradGuard guard;
@@ -57,7 +57,7 @@ public:
 
     Json fileConfig() const override {
         return Json{{"peft_type", "P_TUNING"},      {"num_virtual_tokens", length()},          {"token_dim", m_sites.hidden},
-                    {"num_layers", m_sites.layers}, {"num_attention_heads", m_sites.heads}, {"num_transformer_submodules", 1},
+                    {"num_layers", m_sites.layers}, {"num_attention_heads", m_sites.heads}, {"num_transformer_submodules", submodules()},
                     {"encoder_hidden_size", m_sites.hidden}};
     }
 
@@ -65,6 +65,8 @@ protected:
     std::vector<NamedTensor> fileSlots() const override { return {{"prompt_embeddings", m_encoder.embedding}}; }
 
 private:
+    std::int64_t submodules() const { return m_sites.isEncoderDecoder() ? 2 : 1; }  // PEFT keeps rows for the decoder that nothing reads
+
     at::Tensor rows() const {
         const at::Tensor& e = m_encoder.embedding;
         if (e.is_meta()) return at::empty({e.size(0), m_sites.hidden}, e.options());  // counting needs no values, and ATen's LSTM has no shapes alone
@@ -90,7 +92,7 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
     const at::Device& device = context.model.device();
-    const auto n = settings.at("num_virtual_tokens").get<std::int64_t>();
+    const std::int64_t n = settings.at("num_virtual_tokens").get<std::int64_t>() * (sites.isEncoderDecoder() ? 2 : 1);
     const std::int64_t D = sites.hidden;
     const auto seed = [&](const std::string& name) { return tensorSeed(context.seed, "p_tuning." + name); };
     PromptEncoder encoder;

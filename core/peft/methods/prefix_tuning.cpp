@@ -3,6 +3,8 @@
 // prefix_projection they come from a two-layer MLP over a small embedding, P = W2 tanh(W1 e + b1) + b2, which is dropped after
 // training. File: PEFT's `prompt_embeddings` [n, 2 L t], t = key-value heads x head size; slice 2l is the key of layer l, slice
 // 2l + 1 its value, each split into heads (methods.md 12.3). Keys are not rotated.
+// Of an encoder-decoder PEFT uses the slices of the encoder's number of layers in an order of its own: decoder layer i takes pair (2 i) mod L
+// as its prefix (methods.md 12.3).
 // P-tuning v2 (Liu et al. 2021, arXiv 2110.07602) is the same prefix trained without the MLP, in the same file.
 #include "peft/method.h"
 
@@ -22,7 +24,8 @@ public:
     PrefixAdapter(std::string method, const ModelSites& sites, std::int64_t n)
         : m_method(std::move(method)), m_sites(sites), m_n(n), m_width(sites.keyValueHeads * sites.headSize) {}
 
-    std::int64_t rowWidth() const { return 2 * m_sites.layers * m_width; }
+    std::int64_t pairs() const { return m_sites.isEncoderDecoder() ? m_sites.encoderLayers : m_sites.layers; }
+    std::int64_t rowWidth() const { return 2 * pairs() * m_width; }
 
     void setDirect(at::Tensor embedding) { m_embedding = std::move(embedding); }
     void setProjected(at::Tensor embedding, std::array<at::Tensor, 4> mlp) {
@@ -54,7 +57,8 @@ public:
         const auto heads = [&](std::int64_t slice) {
             return m_rows.narrow(1, slice * m_width, m_width).view({m_n, m_sites.keyValueHeads, m_sites.headSize}).transpose(0, 1);
         };
-        return {heads(2 * layer), heads(2 * layer + 1)};
+        const std::int64_t pair = m_sites.isEncoderDecoder() ? 2 * layer % pairs() : layer;
+        return {heads(2 * pair), heads(2 * pair + 1)};
     }
     std::int64_t length() const override { return m_n; }
 
@@ -65,8 +69,8 @@ public:
 
     Json fileConfig() const override {
         return Json{{"peft_type", "PREFIX_TUNING"},           {"num_virtual_tokens", m_n},
-                    {"token_dim", m_width},                   {"num_layers", m_sites.layers},
-                    {"num_attention_heads", m_sites.keyValueHeads}, {"num_transformer_submodules", 1},
+                    {"token_dim", m_width},                   {"num_layers", pairs()},
+                    {"num_attention_heads", m_sites.keyValueHeads}, {"num_transformer_submodules", m_sites.isEncoderDecoder() ? 2 : 1},
                     {"encoder_hidden_size", m_width},         {"prefix_projection", false}};
     }
 

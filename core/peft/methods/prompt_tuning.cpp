@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Prompt tuning (Lester et al. 2021, arXiv 2104.08691): n learned embeddings before the text's. File: PEFT's
-// `prompt_embeddings` [n, hidden] (methods.md 12.1); the config says RANDOM, since TEXT would ask every loader for a tokenizer.
+// `prompt_embeddings` [n, hidden], of an encoder-decoder [2 n, hidden] whose second half is never used (methods.md 12.1); the config says RANDOM, since TEXT would ask every loader for a tokenizer.
 #include "peft/method.h"
 
 #include <ATen/TensorOperators.h>
@@ -25,20 +25,22 @@ public:
         return Problem{"cannot_weight", "A prompt cannot be given a weight other than 1.", "Use weight 1 or another method.", "", ExitCode::BadUsage};
     }
 
-    at::Tensor prompt() override { return m_rows; }
-    std::int64_t length() const override { return m_rows.size(0); }
+    at::Tensor prompt() override { return m_rows.narrow(0, 0, length()); }
+    std::int64_t length() const override { return m_rows.size(0) / submodules(); }
 
     std::vector<NamedTensor> fileTensors() const override { return {{"prompt_embeddings", m_rows}}; }
 
     Json fileConfig() const override {
-        return Json{{"peft_type", "PROMPT_TUNING"},    {"num_virtual_tokens", m_rows.size(0)}, {"token_dim", m_sites.hidden},
-                    {"num_layers", m_sites.layers},    {"num_attention_heads", m_sites.heads}, {"num_transformer_submodules", 1},
+        return Json{{"peft_type", "PROMPT_TUNING"},    {"num_virtual_tokens", length()}, {"token_dim", m_sites.hidden},
+                    {"num_layers", m_sites.layers},    {"num_attention_heads", m_sites.heads}, {"num_transformer_submodules", submodules()},
                     {"prompt_tuning_init", "RANDOM"}};
     }
 
 private:
+    std::int64_t submodules() const { return m_sites.isEncoderDecoder() ? 2 : 1; }
+
     ModelSites m_sites;
-    at::Tensor m_rows;  // [n, hidden] f32
+    at::Tensor m_rows;  // [n * submodules, hidden] f32
 };
 
 /// Embedding rows of the ids, repeated or cut to n.
@@ -52,9 +54,9 @@ at::Tensor embeddedRows(const MethodContext& context, std::vector<std::int64_t> 
 
 Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
     const Json& settings = context.settings;
-    const auto n = settings.at("num_virtual_tokens").get<std::int64_t>();
-    const std::string init = settings.at("prompt_tuning_init");
     const ModelSites& sites = context.model.sites();
+    const std::int64_t n = settings.at("num_virtual_tokens").get<std::int64_t>() * (sites.isEncoderDecoder() ? 2 : 1);
+    const std::string init = settings.at("prompt_tuning_init");
     at::Tensor rows;
     const bool isFilledLater = !settings.at("init_from").is_null();
     if (init == "TEXT" && !isFilledLater) {

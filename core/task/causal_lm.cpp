@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Causal language modelling: cross entropy of each supervised next token, as transformers' ForCausalLMLoss.
+#include "task/task.h"
+
+#include <ATen/ops/tensor.h>
+
+namespace luthier {
+
+namespace {
+
+class CausalLm final : public Task {
+public:
+    std::int64_t labelCount(const Example& row) const override {
+        std::int64_t count = 0;
+        for (std::size_t i = 1; i < row.labels.size(); ++i) count += row.labels[i] != kNoLabel ? 1 : 0;
+        return count;
+    }
+
+    at::Tensor loss(const Model& model, std::span<const Example> rows, double scale, const SiteHooks& hooks, Activations activations) const override {
+        std::vector<std::int64_t> places, labels;
+        std::int64_t first = 0;
+        for (const Example& row : rows) {
+            for (std::size_t i = 1; i < row.labels.size(); ++i)
+                if (row.labels[i] != kNoLabel) {
+                    places.push_back(first + static_cast<std::int64_t>(i) - 1);
+                    labels.push_back(row.labels[i]);
+                }
+            first += static_cast<std::int64_t>(row.ids.size());
+        }
+        const at::Device& device = model.device();
+        return model.loss(textOf(rows, device), at::tensor(places, at::kLong).to(device), at::tensor(labels, at::kLong).to(device), scale, hooks, activations);
+    }
+
+    at::Tensor logits(const Model& model, const Example& row, const SiteHooks& hooks) const override {
+        return model.logits(model.hidden(textOf({&row, 1}, model.device()), {}, hooks), hooks);
+    }
+
+    Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch) const override {
+        return measureLanguage(*this, model, stack, rows, batch);
+    }
+};
+
+}  // namespace
+
+std::unique_ptr<Task> causalLmTask() { return std::make_unique<CausalLm>(); }
+
+}  // namespace luthier
