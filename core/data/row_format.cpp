@@ -400,6 +400,34 @@ Result<MappedRow> mapRow(const Json& row, RowFormat format, const MappingOptions
     return mapped;
 }
 
+RowTexts textsOf(const Json& row, RowFormat format) {
+    RowTexts texts;
+    const auto text = [&row](const char* key) {
+        const auto found = row.find(key == nullptr ? "" : key);
+        return found != row.end() && found->is_string() ? found->get<std::string>() : std::string();
+    };
+    const auto chat = [&texts](const Json& list) {
+        if (Result<Json> messages = messagesOf(list, "")) texts.messages = std::move(*messages);
+    };
+    if (format == RowFormat::Text || format == RowFormat::Classification) texts.whole = text(firstKey(row, kTextKeys));
+    if (format == RowFormat::Alpaca) {
+        texts.prompt = text("instruction") + (text("input").empty() ? "" : "\n" + text("input"));
+        texts.answer = text(row.contains("output") ? "output" : "response");
+    }
+    if (const KeyPair* keys = pairOf(row); keys != nullptr && format == RowFormat::PromptCompletion) {
+        texts.prompt = text(keys->prompt);
+        texts.answer = text(keys->answer);
+        texts.isJoined = std::string_view(keys->prompt) != "question";
+        if (row[keys->prompt].is_array()) {
+            Json joined = row[keys->prompt];
+            if (row[keys->answer].is_array()) joined.insert(joined.end(), row[keys->answer].begin(), row[keys->answer].end());
+            chat(joined);
+        }
+    }
+    if (const char* key = firstKey(row, kMessageKeys); key != nullptr && format == RowFormat::Chat) chat(row[key]);
+    return texts;
+}
+
 std::string mappingDescription(RowFormat format, const Json& row) {
     switch (format) {
         case RowFormat::Tokenized: return "input_ids, labels as given";

@@ -35,6 +35,8 @@ public:
     virtual std::optional<std::int32_t> begin() const = 0;
     virtual std::optional<std::int32_t> end() const = 0;
     virtual std::optional<std::int32_t> padding() const = 0;
+    /// The token for what the vocabulary lacks, when there is one.
+    virtual std::optional<std::int32_t> unknown() const { return std::nullopt; }
     virtual std::int64_t vocabularySize() const = 0;  ///< highest id + 1
     virtual std::string tokenText(std::int32_t id) const = 0;
     virtual bool isSpecial(std::int32_t id) const = 0;
