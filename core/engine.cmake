@@ -66,6 +66,7 @@ add_library(luthier_engine STATIC
   peft/methods/loha.cpp
   peft/methods/lokr.cpp
   peft/methods/lora.cpp
+  peft/methods/oft.cpp
   peft/methods/own_copies.cpp
   peft/methods/p_tuning.cpp
   peft/methods/prefix_tuning.cpp
@@ -91,6 +92,11 @@ add_library(luthier_engine STATIC
   train/trainer.cpp
   generate/generator.cpp
   export/exporter.cpp
+  export/gguf_exporter.cpp
+  export/gguf_file.cpp
+  export/gguf_layout.cpp
+  export/gguf_merged_exporter.cpp
+  export/gguf_values.cpp
   export/merged_exporter.cpp
   export/peft_exporter.cpp
 )

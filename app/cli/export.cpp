@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// export RUN|ADAPTER --format peft|merged --out PATH: written, read back and compared.
+// export RUN|ADAPTER|MODEL --format peft|merged|gguf|gguf-merged --out PATH: written, read back and compared.
 #include "exporting.h"
 
 #include "command.h"
@@ -23,11 +23,11 @@ namespace fs = std::filesystem;
 namespace {
 
 struct Options {
-    std::string source, model, format, out, workspace;
+    std::string source, model, format, type, out, workspace;
 };
 
-/// The adapter folder and base model that `source` names.
-ExportRequest requestFor(const std::string& source, const std::string& model, const std::string& workspace) {
+/// The adapter folder and base model that `source` names; for gguf-merged also a model folder or a run that trained base weights.
+ExportRequest requestFor(const std::string& source, const std::string& model, const std::string& format, const std::string& workspace) {
     ExportRequest request;
     std::error_code code;
     request.model = model;
@@ -36,9 +36,15 @@ ExportRequest requestFor(const std::string& source, const std::string& model, co
         const fs::path runConfig = fs::path(source).parent_path() / "run.json";
         if (model.empty() && fs::exists(runConfig, code))
             if (Result<Json> config = readJsonFile(runConfig)) request.model = (*config)["model"].value("path", "");
+    } else if (format == "gguf-merged" && fs::exists(fs::path(source) / "config.json", code)) {
+        request.model = source;
     } else {
         RunFolder folder{source};
         if (!fs::exists(folder.config(), code)) folder = RunStore(Workspace::choose(workspace)).find(source).orThrow();
+        if (format == "gguf-merged" && !fs::exists(folder.adapter(), code) && fs::exists(folder.model(), code)) {
+            request.model = folder.model();
+            return request;
+        }
         if (!fs::exists(folder.adapter(), code))
             throw Failure({"no_adapter", "The run " + folder.id() + " has no adapter.", fs::exists(folder.model(), code) ? "It trained base weights; its result is the folder " + folder.model().string() + "." : "Let it finish first, or resume it.", source});
         request.adapter = folder.adapter();
@@ -81,22 +87,23 @@ Json listExportFormats() {
     return Json{{"formats", std::move(list)}};
 }
 
-Json exportResult(const std::string& source, const std::string& model, const std::string& format, const std::string& out, const std::string& workspace,
-                  const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress) {
+Json exportResult(const std::string& source, const std::string& model, const std::string& format, const std::string& type, const std::string& out,
+                  const std::string& workspace, const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress) {
     const Exporter* exporter = findExporter(format);
     if (exporter == nullptr) {
         std::string known;
         for (const Exporter& each : exporters()) known += (known.empty() ? "" : ", ") + each.format;
         throw Failure({"unknown_format", "\"" + format + "\" is not an export format.", "Known: " + known + ".", "--format", ExitCode::BadUsage});
     }
-    ExportRequest request = requestFor(source, model, workspace);
+    ExportRequest request = requestFor(source, model, format, workspace);
+    request.type = type;
     request.out = out;
     request.progress = progress;
     std::error_code code;
     if (fs::exists(request.out, code))
         throw Failure({"target_exists", out + " exists already.", "Choose a new folder; Luthier does not overwrite one.", "--out", ExitCode::BadUsage});
     const auto start = std::chrono::steady_clock::now();
-    const fs::path run = request.adapter.parent_path();
+    const fs::path run = (request.adapter.empty() ? request.model : request.adapter).parent_path();
     if (progress) progress("reading probe rows", 0, 4);
     request.probes = evaluationRows(run / "run.json", request.model);
     request.provenance = Json{{"run", fs::exists(run / "run.json", code) ? run.filename().string() : ""}, {"adapter", request.adapter.string()},
@@ -110,7 +117,7 @@ Json exportResult(const std::string& source, const std::string& model, const std
 namespace {
 
 ExitCode run(const Options& options, const Context& context) {
-    const Json document = exportResult(options.source, options.model, options.format, options.out, options.workspace, {});
+    const Json document = exportResult(options.source, options.model, options.format, options.type, options.out, options.workspace, {});
     std::string table = document["path"].get<std::string>() + "\n";
     for (const Json& file : document["files"]) table += "  " + file["name"].get<std::string>() + "  " + bytesText(file["bytes"].get<std::int64_t>()) + "\n";
     table += "read back and compared: largest logit difference " + dumpLine(document["certificate"]["max_abs_difference"]) + "\n";
@@ -123,9 +130,10 @@ ExitCode run(const Options& options, const Context& context) {
 void addExport(CLI::App& app, Context& context) {
     auto options = std::make_shared<Options>();
     CLI::App* command = app.add_subcommand("export", "Write a result for other tools, and prove it");
-    command->add_option("source", options->source, "Run or adapter folder")->required();
-    command->add_option("--format", options->format, "peft | merged")->required();
-    command->add_option("--out", options->out, "Folder to make")->required();
+    command->add_option("source", options->source, "Run or adapter folder; for gguf-merged also a model folder")->required();
+    command->add_option("--format", options->format, "peft | merged | gguf | gguf-merged")->required();
+    command->add_option("--type", options->type, "Values of a GGUF file; else f32 for an adapter, f16 for a model")->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0"}));
+    command->add_option("--out", options->out, "Folder to make, or a file name ending in .gguf")->required();
     command->add_option("--model", options->model, "Base model, when the source does not say");
     command->add_option("--workspace", options->workspace);
     command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });

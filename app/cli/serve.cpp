@@ -109,7 +109,7 @@ private:
         if (command == "preview")
             return m_previews.page(configOf(request), request.value("first", std::int64_t{0}), request.value("count", std::int64_t{50}), request.value("filter", "all"), progress);
         if (command == "export")
-            return exportResult(request.at("source"), request.value("model", ""), request.at("format"), request.at("out"), m_workspace, progress);
+            return exportResult(request.at("source"), request.value("model", ""), request.at("format"), request.value("type", ""), request.at("out"), m_workspace, progress);
         if (command == "formats") return listExportFormats();
         if (command == "generate" || command == "perplexity") {
             const std::string folder = request.at("model").get<std::string>();

@@ -17,7 +17,7 @@
 namespace luthier {
 
 const std::vector<Exporter>& exporters() {
-    static const std::vector<Exporter> list{peftExporter(), mergedExporter()};
+    static const std::vector<Exporter> list{peftExporter(), mergedExporter(), ggufExporter(), ggufMergedExporter()};
     return list;
 }
 

@@ -25,8 +25,9 @@ struct Probe {
 
 struct ExportRequest {
     std::filesystem::path model;    ///< folder of the base model
-    std::filesystem::path adapter;  ///< adapter folder
+    std::filesystem::path adapter;  ///< adapter folder; empty: the model itself is the result (gguf-merged)
     std::filesystem::path out;      ///< must not exist
+    std::string type;               ///< of the values in a GGUF file: f32, f16, bf16, q8_0; "" takes the format's usual one
     std::vector<Probe> probes;      ///< empty: drawn from the vocabulary
     Json provenance = Json::object();  ///< goes into the certificate: where the result and the probes come from
     std::function<void(const std::string& phase, std::int64_t done, std::int64_t total)> progress;
@@ -45,7 +46,7 @@ struct ExportResult {
 };
 
 struct Exporter {
-    std::string format;   ///< "peft", "merged"
+    std::string format;   ///< "peft", "merged", "gguf", "gguf-merged"
     std::string title;
     std::string summary;
     Result<ExportResult> (*write)(const ExportRequest& request);
@@ -56,6 +57,8 @@ const Exporter* findExporter(const std::string& format);
 
 Exporter peftExporter();
 Exporter mergedExporter();
+Exporter ggufExporter();
+Exporter ggufMergedExporter();
 
 /// The request's base model in float32, opened for what the adapter was trained for.
 Result<std::unique_ptr<Model>> openBase(const ExportRequest& request);

@@ -45,9 +45,9 @@ Result<Json> peftSettings(const Json& config, const Method& method, const std::s
         }
     }
     if (settings.value("init_lora_weights", Json(true)).is_string()) {
-        // PiSSA, OLoRA and the like change the base when they load; only plain starts do not.
+        // OLoRA and the like change the base when they load, and PiSSA by random rounds cannot be repeated; plain starts change nothing.
         const std::string init = settings["init_lora_weights"];
-        if (init != "gaussian")
+        if (init != "gaussian" && init != "pissa")
             return Problem{"adapter_feature", file + " was started with init_lora_weights \"" + init + "\", which changes the base model.",
                            "Convert it to plain LoRA with PEFT's path_initial_model_for_weight_conversion.", "init_lora_weights"};
     }

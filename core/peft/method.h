@@ -60,12 +60,13 @@ Method pTuningV2Method();
 Method lohaMethod();
 Method lokrMethod();
 Method veraMethod();
+Method oftMethod();
 
 /// A seed for the tensor `name`, independent of every other tensor's.
 std::uint64_t tensorSeed(std::uint64_t seed, const std::string& name);
 at::Tensor uniformTensor(at::IntArrayRef shape, double bound, std::uint64_t seed, const at::Device& device);
 at::Tensor normalTensor(at::IntArrayRef shape, double deviation, std::uint64_t seed, const at::Device& device);
-/// A float32 leaf that takes a gradient.
+/// A contiguous float32 leaf that takes a gradient.
 at::Tensor leaf(const at::Tensor& value);
 
 }  // namespace luthier

@@ -10,7 +10,7 @@
 namespace luthier {
 
 const std::vector<Method>& methods() {
-    static const std::vector<Method> list{fullMethod(), freezeMethod(), bitfitMethod(), lnTuningMethod(), loraMethod(), lohaMethod(), lokrMethod(), veraMethod(),
+    static const std::vector<Method> list{fullMethod(), freezeMethod(), bitfitMethod(), lnTuningMethod(), oftMethod(), loraMethod(), lohaMethod(), lokrMethod(), veraMethod(),
                                           ia3Method(), bottleneckMethod(), prefixTuningMethod(), pTuningV2Method(), pTuningMethod(), promptTuningMethod()};
     return list;
 }
@@ -80,6 +80,10 @@ at::Tensor normalTensor(at::IntArrayRef shape, double deviation, std::uint64_t s
     return value.normal_(0, deviation, at::detail::createCPUGenerator(seed)).to(device);
 }
 
-at::Tensor leaf(const at::Tensor& value) { return value.to(at::kFloat).detach().clone().set_requires_grad(true); }
+at::Tensor leaf(const at::Tensor& value) {
+    // Contiguous whatever the value's layout: the fused optimiser walks value, gradient and moments side by side. A column-major start
+    // (linalg_svd returns one) would pair each value with another one's gradient.
+    return value.to(at::kFloat).detach().clone(at::MemoryFormat::Contiguous).set_requires_grad(true);
+}
 
 }  // namespace luthier

@@ -26,6 +26,8 @@ METHODS = {
     "ln_tuning": dict(type="ln_tuning"),
     "loha": dict(type="loha", r=4, target_modules="all-linear"),
     "lokr": dict(type="lokr", r=4, target_modules="all-linear"),
+    "oft": dict(type="oft", oft_block_size=8, target_modules="all-linear"),
+    "pissa": dict(type="lora", r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights="pissa"),
     "vera": dict(type="vera", r=8, target_modules="all-linear"),
     "ia3": dict(type="ia3"),
     "prefix_tuning": dict(type="prefix_tuning", num_virtual_tokens=5),
@@ -37,7 +39,7 @@ METHODS = {
     "full": dict(type="full"),
     "freeze": dict(type="freeze", trainable_layers=1),
 }
-MERGEABLE = {"lora", "dora", "bitfit", "ln_tuning", "loha", "lokr", "vera", "ia3"}
+MERGEABLE = {"lora", "dora", "bitfit", "ln_tuning", "loha", "lokr", "vera", "ia3", "oft", "pissa"}
 PREFIXES = {"prefix_tuning", "prefix_projection", "p_tuning_v2"}
 WITH_ENCODER = {"prefix_projection", "p_tuning"}  # trained through a network that the file does not hold
 NOT_TRAINED = {"bitfit": "lora_", "vera": "base_model.vera_"}  # in the file, but frozen
@@ -47,6 +49,7 @@ NOT_APPLICABLE = {  # and why
     "bitfit": dict.fromkeys(NO_BIAS, "the family's usual configuration has no biases"),
     "ln_tuning": dict(olmo="its norms have no weights"),
     "loha": dict(gpt2="peft's LoHa does not take Conv1D"),
+    "oft": dict(gpt2="peft's OFT does not take Conv1D"),
     "lokr": dict(gpt2="peft's LoKr does not take Conv1D"),
 }
 NO_PEFT_PREFIX = {

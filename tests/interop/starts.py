@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Methods whose start no adapter file holds, against peft or plain transformers over 20 steps from the same values: LoRA+, the
+"""Methods whose start no adapter file holds, against peft or plain transformers over 20 steps from the same values: PiSSA, LoRA+, the
 encoders of p-tuning and prefix tuning that are dropped after training, BitFit. `starts.py PART` runs the names that hold PART."""
 import json
 import sys
@@ -27,6 +27,10 @@ def tensors_of(folder):
     return load_file(Path(folder) / "adapter_model.safetensors")
 
 
+def deltas(tensors):
+    return {name[:-len(".lora_A.weight")]: tensors[name.replace("lora_A", "lora_B")] @ a for name, a in tensors.items() if "lora_A" in name}
+
+
 def start_of(folder, model_folder, method, rows):
     """The values that a run of this method starts from: its checkpoint after a step that moves nothing."""
     _, run = train(folder, model_folder, method, rows, 1, lr=1e-30)
@@ -43,6 +47,36 @@ def check_export(label, run, folder, model_folder, make, rows):
     figure = max((logits_of(loaded, row) - ours).abs().max().item() for row, ours in zip(rows, score(model_folder, rows[:3], folder, folder / "export")))
     check(f"export loads in peft with equal logits ({label})", figure < 1e-4 and not names, f"max difference {figure:.1e}")
     return loaded
+
+
+def pissa(label, family, make, model_folder, folder, rows):
+    for name, settings in {"": {}, ", rslora": dict(use_rslora=True)}.items():
+        here = folder / ("plain" + name.strip(", "))
+        model = get_peft_model(make(), LoraConfig(r=4, lora_alpha=6, target_modules=QKV[family], init_lora_weights="pissa", **settings, **COMMON))
+        model.save_pretrained(here / "start")
+        ours = dict(type="lora", r=4, lora_alpha=6, target_modules=QKV[family], init_lora_weights="pissa", **settings)
+        figure = max((logits_of(model, row) - mine).abs().max().item() for row, mine in zip(rows, score(model_folder, rows[:3], here, here / "start")))
+        check(f"a PiSSA folder of peft reads as peft reads it ({label}{name})", figure < 1e-4, f"max difference {figure:.1e}")
+        expected = reference_losses(model, rows, STEPS, lr=1e-3)
+        for start, more in {"own start": {}, "peft's start": dict(init_from=str(here / "start"))}.items():
+            actual, run = train(here / start.replace("'", ""), model_folder, {**ours, **more}, rows, STEPS, lr=1e-3)
+            check(f"loss curve follows peft ({label}{name}, {start})", worst(actual, expected) < 1e-4, f"worst {worst(actual, expected):.1e}")
+            model.save_pretrained(here / "end")
+            before, after, mine = (deltas(tensors_of(path)) for path in (here / "start", here / "end", run / "adapter"))
+            figure = max(relative(mine[key], after[key] - before[key]) for key in after)
+            check(f"ends in peft's change of the weights ({label}{name}, {start})", figure < 2e-3, f"relative {figure:.1e}")
+        check_export(label + name, run, here, model_folder, make, rows)
+    _, exact = train(folder / "exact", model_folder, {**ours, "use_rslora": False}, rows, 1, lr=1e-30)
+    _, rounds = train(folder / "rounds", model_folder, {**ours, "use_rslora": False, "init_lora_weights": "pissa_niter_16"}, rows, 1, lr=1e-30)
+
+    def starts(run):  # the half of the file that takes the start off
+        tensors = tensors_of(run / "adapter")
+        return {name: tensors[name.replace("lora_A", "lora_B")][:, 4:] @ a[4:] for name, a in tensors.items() if "lora_A" in name}
+
+    # A random matrix has no gap behind its largest values, so its vectors are not to be compared: what they carry is.
+    one, other = starts(exact), starts(rounds)
+    figure = min((other[name].square().sum() / one[name].square().sum()).item() for name in one)
+    check(f"rounds of iteration carry as much of the weight as the largest singular values ({label})", 0.97 < figure <= 1 + 1e-5, f"{figure:.4f} of it")
 
 
 def loraplus(label, family, make, model_folder, folder, rows):
@@ -113,6 +147,7 @@ def bitfit(label, family, make, model_folder, folder, rows):
 
 
 METHODS = {
+    "pissa": pissa,
     "lora plus": loraplus,
     "p_tuning mlp": encoder(dict(type="p_tuning", num_virtual_tokens=5, encoder_hidden_size=24),
                             lambda **more: PromptEncoderConfig(num_virtual_tokens=5, encoder_hidden_size=24, encoder_reparameterization_type="MLP", **more)),

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import torch
-from peft import (IA3Config, LNTuningConfig, LoHaConfig, LoKrConfig, LoraConfig, PeftModel, PrefixTuningConfig, PromptTuningConfig, VeraConfig,
+from peft import (IA3Config, LNTuningConfig, LoHaConfig, LoKrConfig, LoraConfig, OFTConfig, PeftModel, PrefixTuningConfig, PromptTuningConfig, VeraConfig,
                   get_peft_model)
 from safetensors.torch import load_file
 
@@ -33,6 +33,9 @@ def peft_configs(family):
         yield "loha", LoHaConfig(r=4, alpha=6, target_modules=everything, **common), dict(type="loha", r=4, alpha=6, target_modules=everything)
         for label, more in {"": {}, " decomposed": dict(decompose_both=True, decompose_factor=16)}.items():
             yield f"lokr{label}", LoKrConfig(r=2, alpha=3, target_modules=everything, **more, **common), dict(type="lokr", r=2, alpha=3, target_modules=everything, **more)
+        for label, more in {"": {}, " exact": dict(use_cayley_neumann=False), " shared": dict(block_share=True), " constrained": dict(coft=True, eps=0.01)}.items():
+            yield f"oft{label}", OFTConfig(oft_block_size=8, target_modules=everything, **more, **common), dict(type="oft", oft_block_size=8, target_modules=everything, **more)
+        yield "oft by count", OFTConfig(r=4, oft_block_size=0, target_modules=qkv, **common), dict(type="oft", r=4, oft_block_size=0, target_modules=qkv)
     yield "prefix_tuning", PrefixTuningConfig(num_virtual_tokens=5, **common), dict(type="prefix_tuning", num_virtual_tokens=5)
     yield "p_tuning_v2", PrefixTuningConfig(num_virtual_tokens=4, **common), dict(type="p_tuning_v2", num_virtual_tokens=4)
     yield "prompt_tuning", PromptTuningConfig(num_virtual_tokens=5, **common), dict(type="prompt_tuning", num_virtual_tokens=5)

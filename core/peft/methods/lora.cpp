@@ -3,30 +3,46 @@
 // alpha / sqrt(R) with use_rslora (Kalajdzievski 2023). File format: PEFT's, `lora_A.weight`, `lora_B.weight` (methods.md 5).
 //   DoRA (Liu et al. 2024, arXiv 2402.09353): y = m / c (W x + s B A x) + b, c_i = |W_i + s (B A)_i|, a constant in the backward
 //     pass; m [out] starts at |W_i + s (B A)_i|. File: `lora_magnitude_vector`.
+//   PiSSA (Meng et al. 2024, arXiv 2404.02948): A and B start at the R largest singular values of W, W = U S V^T, A0 = sqrt(S / s) V^T,
+//     B0 = U sqrt(S / s). The base stays as it is: y = W x + b + s (B A - B0 A0) x, a plain LoRA of rank 2 R, and written as one.
 //   LoRA+ (Hayou et al. 2024, arXiv 2402.12354): B and m learn with a rate of their own.
 #include "peft/method.h"
+#include "contract/json.h"
 #include "peft/targets.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/linalg_qr.h>
+#include <ATen/ops/linalg_svd.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 
 #include <cmath>
+#include <filesystem>
+#include <tuple>
 
 namespace luthier {
 
 namespace {
 
-/// What a layer trains.
+/// What a layer trains, and what PiSSA takes off again.
 struct LoraTensors {
     at::Tensor A;          // [R, in] f32
     at::Tensor B;          // [out, R] f32
     at::Tensor magnitude;  // DoRA's m [out] f32, or undefined
+    at::Tensor startA;     // PiSSA's A0 [R, in], frozen, or undefined
+    at::Tensor startB;     // PiSSA's B0 [out, R]
 };
+
+bool isPissa(const Json& settings) {
+    const Json& init = settings.at("init_lora_weights");
+    return init.is_string() && init.get<std::string>().rfind("pissa", 0) == 0;
+}
 
 class LoraLayer final : public LinearHook {
 public:
@@ -40,14 +56,16 @@ public:
         const double scale = m_scale * m_weight;
         const LinearWeights* plain = base.plain();
         if (plain != nullptr && !drops && !plain->weight.requires_grad())
-            return nn::loraLinear(x, plain->weight, plain->bias, layout(), m_tensors.A, m_tensors.B, scale);
-        return base(x) + (lowRank(drops ? dropped(x) : x) * scale).to(x.scalar_type());
+            return nn::loraLinear(x, plain->weight, plain->bias, layout(), fullA(), fullB(), scale);
+        at::Tensor delta = lowRank(drops ? dropped(x) : x, m_tensors.A, m_tensors.B);
+        if (m_tensors.startA.defined()) delta = delta - lowRank(x, m_tensors.startA, m_tensors.startB);
+        return base(x) + (delta * scale).to(x.scalar_type());
     }
 
     /// What merging adds to the base weight, in its layout.
     at::Tensor deltaWeight() const {
         const at::NoGradGuard guard;
-        at::Tensor delta = at::mm(m_tensors.B, m_tensors.A) * m_scale;
+        at::Tensor delta = at::mm(fullB(), fullA()) * m_scale;
         if (m_tensors.magnitude.defined()) {
             const at::Tensor W = weightOutIn();
             delta = (W + delta) * (m_tensors.magnitude / rowNorms(W + delta)).unsqueeze(1) - W;
@@ -64,6 +82,9 @@ public:
 
     const LinearSite& site() const { return m_site; }
     const LoraTensors& tensors() const { return m_tensors; }
+    /// A and B as they stand in a file: with PiSSA's start taken off, [2 R, in] and [out, 2 R].
+    at::Tensor fullA() const { return m_tensors.startA.defined() ? at::cat({m_tensors.A, m_tensors.startA}, 0) : m_tensors.A; }
+    at::Tensor fullB() const { return m_tensors.startB.defined() ? at::cat({m_tensors.B, -m_tensors.startB}, 1) : m_tensors.B; }
     void setWeight(double weight) { m_weight = weight; }
     void setRandom(const RandomKey& random) { m_random = random; }
 
@@ -73,7 +94,7 @@ private:
     static at::Tensor rowNorms(const at::Tensor& W) { return at::linalg_vector_norm(W, 2, {1}); }
 
     /// B A x, [N, out] f32
-    at::Tensor lowRank(const at::Tensor& x) const { return at::mm(at::mm(x.to(at::kFloat), m_tensors.A.t()), m_tensors.B.t()); }
+    static at::Tensor lowRank(const at::Tensor& x, const at::Tensor& A, const at::Tensor& B) { return at::mm(at::mm(x.to(at::kFloat), A.t()), B.t()); }
 
     /// DoRA. Dropout acts on both terms, and on nothing that other adapters see.
     at::Tensor directed(const at::Tensor& x, const Projection& base, bool drops) const {
@@ -91,7 +112,7 @@ private:
         }
         const at::Tensor in = drops ? dropped(x) : x;
         const at::Tensor direction = nn::linear(in, m_weightOfBase, {}, layout()).to(at::kFloat);
-        const at::Tensor delta = (ratio - 1) * direction + ratio * (lowRank(in) * m_scale);
+        const at::Tensor delta = (ratio - 1) * direction + ratio * (lowRank(in, m_tensors.A, m_tensors.B) * m_scale);
         return base(x) + (delta * m_weight).to(x.scalar_type());
     }
 
@@ -155,21 +176,30 @@ public:
         std::vector<NamedTensor> tensors;
         for (const auto& layer : m_layers) {
             const std::string path = "base_model.model." + layer->site().path;
-            tensors.push_back({path + ".lora_A.weight", layer->tensors().A});
-            tensors.push_back({path + ".lora_B.weight", layer->tensors().B});
+            tensors.push_back({path + ".lora_A.weight", layer->fullA()});
+            tensors.push_back({path + ".lora_B.weight", layer->fullB()});
             if (layer->tensors().magnitude.defined()) tensors.push_back({path + ".lora_magnitude_vector", layer->tensors().magnitude});
         }
         return tensors;
     }
 
     Json fileConfig() const override {
-        Json config{{"peft_type", "LORA"}, {"r", m_settings.at("r")}, {"lora_alpha", m_settings.at("lora_alpha")},
+        Json settings = m_settings;
+        if (isPissa(m_settings)) {
+            // Twice the rank at the same scale.
+            const double more = m_settings.at("use_rslora") == true ? std::sqrt(2.0) : 2.0;
+            settings["r"] = 2 * settings["r"].get<std::int64_t>();
+            settings["lora_alpha"] = more * settings["lora_alpha"].get<double>();
+            for (Json& rank : settings["rank_pattern"]) rank = 2 * rank.get<std::int64_t>();
+            for (Json& alpha : settings["alpha_pattern"]) alpha = more * alpha.get<double>();
+        }
+        Json config{{"peft_type", "LORA"}, {"r", settings.at("r")}, {"lora_alpha", settings.at("lora_alpha")},
                     {"target_modules", m_targets}, {"lora_dropout", m_settings.at("lora_dropout")}, {"bias", "none"}};
         if (m_settings.at("use_rslora") == true) config["use_rslora"] = true;
         if (m_settings.at("use_dora") == true) config["use_dora"] = true;
         if (!m_layers.empty() && m_layers.front()->site().isConv1D) config["fan_in_fan_out"] = true;
         for (const char* key : {"rank_pattern", "alpha_pattern"})
-            if (!m_settings.at(key).empty()) config[key] = m_settings.at(key);
+            if (!settings.at(key).empty()) config[key] = settings.at(key);
         return config;
     }
 
@@ -183,6 +213,17 @@ public:
         return {};
     }
 
+protected:
+    /// A PiSSA folder that PEFT wrote holds A and B alone: every reader finds A0 and B0 in the base again.
+    std::vector<NamedTensor> fileSlots() const override {
+        std::vector<NamedTensor> slots = fileTensors();
+        for (NamedTensor& slot : slots)
+            for (const auto& layer : m_layers)
+                if (slot.name.rfind("base_model.model." + layer->site().path + ".lora_", 0) == 0)
+                    slot.tensor = slot.name.ends_with("lora_A.weight") ? layer->tensors().A : slot.name.ends_with("lora_B.weight") ? layer->tensors().B : slot.tensor;
+        return slots;
+    }
+
 private:
     Json m_settings;
     std::vector<std::string> m_targets;
@@ -190,7 +231,52 @@ private:
     std::vector<std::unique_ptr<LoraLayer>> m_layers;
 };
 
+/// U [out, K], S [K] and V^T [K, in] of the K >= R largest singular values: all of them, or by `rounds` of subspace iteration from a
+/// random start (Halko et al. 2011, algorithm 4.4).
+std::tuple<at::Tensor, at::Tensor, at::Tensor> singularValues(const at::Tensor& W, std::int64_t R, int rounds, std::uint64_t seed) {
+    if (rounds < 0) return at::linalg_svd(W, false);
+    at::Tensor Q = std::get<0>(at::linalg_qr(at::mm(W, normalTensor({W.size(1), R}, 1.0, seed, W.device()))));
+    for (int round = 0; round < rounds; ++round) {
+        Q = std::get<0>(at::linalg_qr(at::mm(W.t(), Q)));
+        Q = std::get<0>(at::linalg_qr(at::mm(W, Q)));
+    }
+    const auto [U, S, V] = at::linalg_svd(at::mm(Q.t(), W), false);
+    return {at::mm(Q, U), S, V};
+}
+
+/// PiSSA's start for W [out, in] f32. `init`: "pissa" or "pissa_niter_N".
+LoraTensors principal(const at::Tensor& W, std::int64_t R, double scale, const std::string& init, std::uint64_t seed) {
+    if (W.is_meta()) {
+        const at::Tensor A = at::empty({R, W.size(1)}, W.options()), B = at::empty({W.size(0), R}, W.options());
+        return {A, B, {}, A, B};
+    }
+    const std::string withRounds = "pissa_niter_";
+    const auto [U, S, V] = singularValues(W, R, init.rfind(withRounds, 0) == 0 ? std::stoi(init.substr(withRounds.size())) : -1, seed);
+    const at::Tensor root = (S.narrow(0, 0, R) / scale).sqrt();
+    const at::Tensor A = (root.unsqueeze(1) * V.narrow(0, 0, R)).contiguous();
+    const at::Tensor B = (U.narrow(1, 0, R) * root).contiguous();
+    return {A, B, {}, A, B};
+}
+
+/// A PiSSA file holds what is left of the start in A and B, any other file what is added: one cannot be read as the other.
+Problems contradictions(const Json& settings) {
+    if (!settings.at("init_from").is_null()) {
+        const std::filesystem::path folder = settings.at("init_from").get<std::string>();
+        Result<Json> config = readJsonFile(folder / "adapter_config.json", 4u << 20);
+        const Json init = config && config->is_object() ? config->value("init_lora_weights", Json(true)) : Json(true);
+        if ((init == "pissa") != isPissa(settings))
+            return {{"bad_combination", folder.string() + (init == "pissa" ? " was started by PiSSA and written as PEFT writes it" : " was not written as a PiSSA adapter") +
+                                            ", but method.init_lora_weights is " + dumpLine(settings.at("init_lora_weights")) + ".",
+                     init == "pissa" ? "Set method.init_lora_weights to \"pissa\"." : "Set method.init_lora_weights to true; a PiSSA run of Luthier leaves a plain LoRA of twice its rank.",
+                     "method.init_lora_weights", ExitCode::BadUsage}};
+    }
+    if (!isPissa(settings) || settings.at("use_dora") == false) return {};
+    return {{"bad_combination", "DoRA cannot start from PiSSA: PiSSA is written as a plain LoRA of twice the rank, which has no magnitude.",
+             "Set method.use_dora to false, or method.init_lora_weights to true.", "method.use_dora", ExitCode::BadUsage}};
+}
+
 Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
+    if (Problems problems = contradictions(context.settings); !problems.empty()) return problems;
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
     Result<std::vector<std::size_t>> matched = matchLinears(sites, settings.at("target_modules"), settings.at("exclude_modules"),
@@ -219,7 +305,11 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
                                                            tensorSeed(context.seed, site.path + ".lora_B"), device)
                                            : at::zeros({site.out, R}, A.options());
         const at::Tensor& weight = context.model.weights().at(site.path + ".weight");
-        auto layer = std::make_unique<LoraLayer>(site, weight, LoraTensors{leaf(A), leaf(B), {}}, scale, settings.at("lora_dropout").get<double>());
+        LoraTensors tensors{A, B, {}, {}, {}};
+        if (isPissa(settings)) tensors = principal((site.isConv1D ? weight.t() : weight).to(at::kFloat), R, scale, init, seedA);
+        tensors.A = leaf(tensors.A);
+        tensors.B = leaf(tensors.B);
+        auto layer = std::make_unique<LoraLayer>(site, weight, std::move(tensors), scale, settings.at("lora_dropout").get<double>());
         if (settings.at("use_dora") == true) layer->startMagnitude();
         adapter->add(index, std::move(layer));
     }
@@ -247,8 +337,8 @@ Method loraMethod() {
     Setting layers{"layers_to_transform", SettingType::Integers, nullptr, "Layers", "Blocks that get an adapter; empty: all."};
     layers.isUsual = false;
     layers.isNullable = true;
-    Setting init{"init_lora_weights", SettingType::BooleanOrChoice, true, "Initial values", "true: uniform A, zero B; gaussian: normal A, zero B; false: both random."};
-    init.choices = {"gaussian"};
+    Setting init{"init_lora_weights", SettingType::BooleanOrChoice, true, "Initial values", "true: uniform A, zero B; gaussian: normal A, zero B; pissa: the largest singular values of the weight (pissa_niter_N: found faster, in N rounds); false: both random."};
+    init.choices = {"gaussian", "pissa", "pissa_niter_4", "pissa_niter_8", "pissa_niter_16"};
     init.isUsual = false;
     Setting rslora{"use_rslora", SettingType::Boolean, false, "rsLoRA", "Scale by alpha / sqrt(rank), which keeps high ranks stable."};
     Setting dora{"use_dora", SettingType::Boolean, false, "DoRA", "Learn the length of every weight row apart from its direction."};

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// A LoRA adapter for llama.cpp (methods.md 16): pairs `<base tensor>.weight.lora_a` = A [R, in] and `.lora_b` = B [out, R], the rows of B
+// in the order in which llama.cpp holds the base's. One alpha a file, divided by each pair's own rank: what rsLoRA, rank_pattern and
+// alpha_pattern make of a layer's scale beyond that is folded into its B.
+#include "export/gguf_file.h"
+#include "export/gguf_layout.h"
+#include "export/gguf_values.h"
+#include "model/open.h"
+#include "peft/adapter_file.h"
+#include "peft/method.h"
+#include "peft/targets.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+
+#include <cmath>
+#include <map>
+
+namespace luthier {
+
+namespace {
+
+// Both sides compute in float32; half precision rounds each value by 2^-11 of its size.
+constexpr double kTolerance = 1e-4;
+constexpr double kHalfTolerance = 5e-2;
+constexpr const char* kPrefix = "base_model.model.";
+
+struct LoraPair {
+    std::string path;
+    at::Tensor A;  // [R, in]
+    at::Tensor B;  // [out, R]
+    double scale = 1;
+};
+
+Problem notExpressible(const AdapterFolder& folder, const std::string& what) {
+    return {"gguf_feature", folder.path.string() + " holds " + what + ", which a GGUF adapter cannot express.", "Export it as gguf-merged, folded into its base.", folder.path.string(), ExitCode::BadUsage};
+}
+
+Result<std::vector<LoraPair>> pairsOf(const AdapterFolder& folder) {
+    if (folder.method->type != "lora") return notExpressible(folder, "a " + folder.method->type + " adapter");
+    if (folder.settings.at("use_dora") == true) return notExpressible(folder, "a DoRA adapter");
+    Result<TensorMap> tensors = readTensors(folder.tensorFile);
+    if (!tensors) return tensors.problems();
+    std::vector<LoraPair> pairs;
+    for (const auto& [name, tensor] : *tensors) {
+        const std::string endA = ".lora_A.weight", endB = ".lora_B.weight";
+        if (name.ends_with(endB)) continue;
+        if (!name.ends_with(endA) || name.rfind(kPrefix, 0) != 0) return notExpressible(folder, name);
+        LoraPair pair{name.substr(std::string(kPrefix).size(), name.size() - std::string(kPrefix).size() - endA.size()), tensor.to(at::kFloat), {}, 1};
+        const auto B = tensors->find(kPrefix + pair.path + endB);
+        if (B == tensors->end()) return Problem{"adapter_tensor_missing", folder.path.string() + " has no " + kPrefix + pair.path + endB + ".", "The file is damaged.", pair.path};
+        pair.B = B->second.to(at::kFloat);
+        Result<double> alpha = patternValue(folder.settings.at("alpha_pattern"), pair.path, folder.settings.at("lora_alpha").get<double>(), "alpha_pattern");
+        if (!alpha) return alpha.problems();
+        const double R = static_cast<double>(pair.A.size(0));
+        pair.scale = *alpha / (folder.settings.at("use_rslora") == true ? std::sqrt(R) : R);
+        pairs.push_back(std::move(pair));
+    }
+    return pairs;
+}
+
+GgufSource source(const std::string& name, GgufType type, const at::Tensor& tensor) {
+    return {name, type, tensor.sizes().vec(), [type, tensor] { return ggufBytes(type, tensor); }};
+}
+
+Result<std::vector<GgufSource>> tensorsFor(const std::vector<LoraPair>& pairs, const GgufLayout& layout, double alpha, GgufType type) {
+    std::vector<GgufSource> tensors;
+    for (const LoraPair& pair : pairs) {
+        const GgufEntry* entry = layout.find(pair.path + ".weight");
+        if (entry == nullptr)
+            return Problem{"gguf_feature", "llama.cpp has no tensor that stands for " + pair.path + " alone.", "Leave it out of target_modules, or export as gguf-merged.", pair.path, ExitCode::BadUsage};
+        const double factor = pair.scale * static_cast<double>(pair.A.size(0)) / alpha;
+        tensors.push_back(source(entry->name + ".lora_a", type, pair.A));
+        tensors.push_back(source(entry->name + ".lora_b", type, inFileOrder(*entry, factor == 1 ? pair.B : pair.B * factor).contiguous()));
+    }
+    return tensors;
+}
+
+GgufKeys keysFor(const ExportRequest& request, const GgufLayout& layout, double alpha) {
+    return {{"general.architecture", layout.architecture}, {"general.type", std::string("adapter")}, {"adapter.type", std::string("lora")},
+            {"general.name", folderName(request.adapter)}, {"general.base_model.count", std::uint32_t{1}}, {"general.base_model.0.name", folderName(request.model)},
+            {"general.tags", std::vector<std::string>{"lora", "text-generation"}}, {"adapter.lora.alpha", static_cast<float>(alpha)}, {"general.quantization_version", std::uint32_t{2}}};
+}
+
+/// The adapter as llama.cpp reads it: alpha over each pair's own rank, names and rows of the base's GGUF.
+Result<std::shared_ptr<Adapter>> adapterFrom(const GgufFile& file, const GgufLayout& layout, Model& model) {
+    const float* alpha = file.value<float>("adapter.lora.alpha");
+    if (alpha == nullptr) return Problem{"gguf_damaged", "The GGUF adapter has no adapter.lora.alpha.", "", ""};
+    TensorMap tensors;
+    Json ranks = Json::object();
+    Json targets = Json::array();
+    for (const GgufEntry& entry : layout.entries) {
+        const GgufTensor* A = file.find(entry.name + ".lora_a");
+        const GgufTensor* B = file.find(entry.name + ".lora_b");
+        if (A == nullptr || B == nullptr) continue;
+        const std::string path = entry.sources.front().substr(0, entry.sources.front().rfind('.'));
+        tensors[kPrefix + path + ".lora_A.weight"] = ggufTensor(*A);
+        tensors[kPrefix + path + ".lora_B.weight"] = inModelOrder(entry, ggufTensor(*B));
+        ranks[path] = A->shape.front();
+        targets.push_back(path);
+    }
+    if (tensors.size() != file.tensors().size() || tensors.empty()) return Problem{"gguf_damaged", "The GGUF adapter holds tensors that its base has no place for.", "", ""};
+    const Method& method = *findMethod("lora");
+    const Json settings = withDefaults({{"r", ranks.begin().value()}, {"lora_alpha", *alpha}, {"rank_pattern", ranks}, {"target_modules", targets}}, method.schema);
+    Result<std::shared_ptr<Adapter>> adapter = method.create({model, settings, 0, {}});
+    if (!adapter) return adapter;
+    Result<void> loaded = (*adapter)->load(tensors);
+    if (!loaded) return loaded.problems();
+    return adapter;
+}
+
+Result<ExportResult> write(const ExportRequest& request) {
+    const at::NoGradGuard guard;
+    const auto progress = [&](const std::string& phase, std::int64_t done) {
+        if (request.progress) request.progress(phase, done, 3);
+    };
+    progress("opening", 0);
+    Result<GgufType> type = ggufTypeOf(request, GgufType::F32);
+    if (!type) return type.problems();
+    if (*type == GgufType::Q8_0) return Problem{"unknown_choice", "An adapter's matrices are too narrow for q8_0.", "Choose f32, f16 or bf16.", "--type", ExitCode::BadUsage};
+    Result<AdapterFolder> folder = readAdapterFolder(request.adapter);
+    if (!folder) return folder.problems();
+    Result<std::vector<LoraPair>> pairs = pairsOf(*folder);
+    if (!pairs) return pairs.problems();
+    Result<std::unique_ptr<Model>> model = openModel({request.model, "float32", "cpu"});
+    if (!model) return model.problems();
+    Result<std::shared_ptr<Adapter>> trained = openAdapter(request.adapter, **model);
+    if (!trained) return trained.problems();
+    Result<GgufLayout> layout = ggufLayout((*model)->description());
+    if (!layout) return layout.problems();
+    const double alpha = pairs->front().scale * static_cast<double>(pairs->front().A.size(0));
+    Result<std::vector<GgufSource>> tensors = tensorsFor(*pairs, *layout, alpha, *type);
+    if (!tensors) return tensors.problems();
+    return publishGguf(request, "adapter.gguf", [&](const std::filesystem::path& path) -> Result<Json> {
+        progress("writing", 1);
+        Result<std::uint64_t> bytes = writeGguf(path, keysFor(request, *layout, alpha), *tensors);
+        if (!bytes) return bytes.problems();
+        progress("comparing", 2);
+        Result<std::shared_ptr<const GgufFile>> file = GgufFile::open(path);
+        if (!file) return file.problems();
+        Result<std::shared_ptr<Adapter>> again = adapterFrom(**file, *layout, **model);
+        if (!again) return again.problems();
+        AdapterStack trainedStack(**model);
+        trainedStack.add(*trained);
+        AdapterStack againStack(**model);
+        againStack.add(*again);
+        const auto probes = request.probes.empty() ? drawnProbes((*model)->description().vocabulary, 5, 24) : request.probes;
+        Json certificate = compareModels(**model, trainedStack, **model, againStack, probes, *type == GgufType::F32 ? kTolerance : kHalfTolerance);
+        certificate["format"] = "gguf";
+        certificate["type"] = name(*type);
+        certificate.update(request.provenance);
+        return certificate;
+    });
+}
+
+}  // namespace
+
+Exporter ggufExporter() { return {"gguf", "GGUF adapter", "A LoRA for llama.cpp, beside a GGUF of the same base", &write}; }
+
+}  // namespace luthier

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "export/gguf_values.h"
+
+#include <ATen/ops/empty.h>
+#include <c10/util/Half.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace luthier {
+
+namespace {
+
+constexpr std::int64_t kBlock = 32;
+constexpr std::size_t kBlockBytes = 34;
+
+void quantise(const float* values, std::byte* block) {
+    float largest = 0;
+    for (std::int64_t i = 0; i < kBlock; ++i) largest = std::max(largest, std::abs(values[i]));
+    const float d = largest / 127.0f;
+    const float inverse = d > 0 ? 1.0f / d : 0.0f;
+    const c10::Half scale(d);
+    std::memcpy(block, &scale, 2);
+    for (std::int64_t i = 0; i < kBlock; ++i) block[2 + i] = static_cast<std::byte>(static_cast<std::int8_t>(std::round(values[i] * inverse)));
+}
+
+void dequantise(const std::byte* block, float* values) {
+    c10::Half scale;
+    std::memcpy(&scale, block, 2);
+    for (std::int64_t i = 0; i < kBlock; ++i) values[i] = static_cast<float>(scale) * static_cast<float>(static_cast<std::int8_t>(block[2 + i]));
+}
+
+at::ScalarType scalarOf(GgufType type) { return type == GgufType::F16 ? at::kHalf : type == GgufType::BF16 ? at::kBFloat16 : at::kFloat; }
+
+}  // namespace
+
+std::optional<GgufType> ggufTypeOf(const std::string& text) {
+    for (const GgufType type : {GgufType::F32, GgufType::F16, GgufType::BF16, GgufType::Q8_0})
+        if (text == name(type)) return type;
+    return {};
+}
+
+GgufType fitting(GgufType wanted, const at::Tensor& tensor) { return wanted == GgufType::Q8_0 && tensor.size(-1) % kBlock != 0 ? GgufType::F16 : wanted; }
+
+std::vector<std::byte> ggufBytes(GgufType type, const at::Tensor& tensor) {
+    std::vector<std::byte> bytes(bytesOf(type, static_cast<std::uint64_t>(tensor.numel())));
+    const at::Tensor plain = tensor.to(at::kCPU).to(type == GgufType::Q8_0 ? at::kFloat : scalarOf(type)).contiguous();
+    if (type != GgufType::Q8_0) {
+        std::memcpy(bytes.data(), plain.const_data_ptr(), bytes.size());
+        return bytes;
+    }
+    const float* values = plain.const_data_ptr<float>();
+    for (std::int64_t i = 0; i < plain.numel() / kBlock; ++i) quantise(values + i * kBlock, bytes.data() + static_cast<std::size_t>(i) * kBlockBytes);
+    return bytes;
+}
+
+at::Tensor ggufTensor(const GgufTensor& tensor) {
+    if (tensor.type != GgufType::Q8_0) {
+        at::Tensor value = at::empty(tensor.shape, scalarOf(tensor.type));
+        std::memcpy(value.mutable_data_ptr(), tensor.data.data(), tensor.data.size());
+        return value.to(at::kFloat);
+    }
+    at::Tensor value = at::empty(tensor.shape, at::kFloat);
+    float* values = value.mutable_data_ptr<float>();
+    for (std::int64_t i = 0; i < value.numel() / kBlock; ++i) dequantise(tensor.data.data() + static_cast<std::size_t>(i) * kBlockBytes, values + i * kBlock);
+    return value;
+}
+
+}  // namespace luthier
