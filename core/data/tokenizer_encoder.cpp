@@ -16,6 +16,13 @@ std::vector<std::int32_t> TokenizerEncoder::encode(std::string_view text, TextOr
     return m_tokenizer.encode(text, SpecialTokens::Omit, origin == TextOrigin::Template ? TextKind::Template : TextKind::Plain);
 }
 
+std::vector<EncodedSpan> TokenizerEncoder::encodeSpans(std::string_view text) const {
+    std::vector<EncodedSpan> spans;
+    for (const TokenSpan& span : m_tokenizer.encodeWithOffsets(text, SpecialTokens::Omit, TextKind::Template))
+        spans.push_back({span.id, span.begin, span.end});
+    return spans;
+}
+
 std::string TokenizerEncoder::tokenText(std::int32_t id) const {
     std::string piece = m_tokenizer.tokenText(id);
     // sentencepiece spells a space U+2581, and decoding a single piece would lose it.

@@ -24,6 +24,10 @@ public:
     Result<std::string> renderChat(const Json& messages, bool withGenerationPrompt) const override {
         return m_tokenizer.renderChat(messages, withGenerationPrompt);
     }
+    Result<std::string> renderChatWith(const Json& messages, bool withGenerationPrompt, const Json& tools, bool isMarked) const override {
+        return m_tokenizer.renderChat(messages, withGenerationPrompt, tools, isMarked ? ChatMarks::Kept : ChatMarks::Dropped);
+    }
+    std::vector<EncodedSpan> encodeSpans(std::string_view text) const override;
 
 private:
     const Tokenizer& m_tokenizer;
