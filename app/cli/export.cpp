@@ -11,6 +11,7 @@
 #include "data/tokenizer_encoder.h"
 #include "export/exporter.h"
 #include "peft/method.h"
+#include "train/estimate.h"
 #include "text/tokenizer.h"
 
 #include <algorithm>
@@ -66,6 +67,8 @@ std::vector<Probe> evaluationRows(const fs::path& runConfig, const fs::path& mod
     if (!config) return {};
     Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::open(model);
     if (!tokenizer) return {};
+    config = withTask(std::move(*config));
+    if (!config) return {};
     Result<Dataset> data = Dataset::build(*config, TokenizerEncoder(**tokenizer));
     if (!data) return {};
     std::vector<Probe> probes;

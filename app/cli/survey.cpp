@@ -323,7 +323,7 @@ Json listModels(const std::vector<std::string>& folders, const fs::path& workspa
 Json previewData(const RunConfig& config, std::int64_t first, std::int64_t count, const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress) {
     const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::open(config.get<std::string>("model.path")).orThrow();
     const TokenizerEncoder encoder(*tokenizer);
-    return Dataset::build(config, encoder, progress).orThrow().toJson(encoder, first, count);
+    return Dataset::build(withTask(config).orThrow(), encoder, progress).orThrow().toJson(encoder, first, count);
 }
 
 struct DataPreviews::Entry {
@@ -348,7 +348,7 @@ Json DataPreviews::page(const RunConfig& config, std::int64_t first, std::int64_
     if (!m_entry || m_entry->key != key) {
         m_entry.reset();
         std::unique_ptr<Tokenizer> tokenizer = Tokenizer::open(model).orThrow();
-        Dataset data = Dataset::build(config, TokenizerEncoder(*tokenizer), progress).orThrow();
+        Dataset data = Dataset::build(withTask(config).orThrow(), TokenizerEncoder(*tokenizer), progress).orThrow();
         m_entry = std::make_unique<Entry>(Entry{key, std::move(tokenizer), std::move(data)});
     }
     const RowFilter chosen = filter == "cut" ? RowFilter::Cut : filter == "longest" ? RowFilter::Longest : RowFilter::All;

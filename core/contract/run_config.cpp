@@ -137,7 +137,8 @@ const Schema& modelSchema() {
         "model",
         {
             simple("path", SettingType::Path, nullptr, "Model", "Folder with config.json, *.safetensors and a tokenizer."),
-            choice("task", "causal_lm", "Task", "What the model is trained to do.", {"causal_lm", "seq2seq_lm", "sequence_classification"}),
+            choice("task", "auto", "Task", "What the model is trained to do; auto: what its config.json says it is made for.",
+                   {"auto", "causal_lm", "seq2seq_lm", "sequence_classification"}),
             rare(nullable(integer("num_labels", nullptr, "Classes", "Classes of a sequence classifier; empty: as the model's config.json says.", 1, 1 << 20))),
             choice("dtype", "auto", "Precision",
                    "Type of frozen weights and of the computation; trained parameters stay float32. auto: bfloat16 where the "

@@ -144,7 +144,7 @@ Result<ExportResult> write(const ExportRequest& request) {
         trainedStack.add(*trained);
         AdapterStack againStack(**model);
         againStack.add(*again);
-        const auto probes = request.probes.empty() ? drawnProbes((*model)->description().vocabulary, 5, 24) : request.probes;
+        const auto probes = request.probes.empty() ? drawnProbes((*model)->description(), 5, 24) : request.probes;
         Json certificate = compareModels(**model, trainedStack, **model, againStack, probes, *type == GgufType::F32 ? kTolerance : kHalfTolerance);
         certificate["format"] = "gguf";
         certificate["type"] = name(*type);

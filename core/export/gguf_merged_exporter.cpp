@@ -150,7 +150,7 @@ Result<ExportResult> write(const ExportRequest& request) {
         AdapterStack trainedStack(*trained->base);
         if (trained->adapter) trainedStack.add(trained->adapter);
         AdapterStack none(**again);
-        const auto probes = request.probes.empty() ? drawnProbes(description->vocabulary, 5, 24) : request.probes;
+        const auto probes = request.probes.empty() ? drawnProbes(*description, 5, 24) : request.probes;
         Json certificate = compareModels(*trained->base, trainedStack, **again, none, probes, kTolerance);
         if (*type != GgufType::F32) {
             certificate.erase("tolerance");

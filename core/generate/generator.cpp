@@ -140,6 +140,8 @@ TokenScores scoreTokens(const Model& model, AdapterStack& stack, AdapterStack* r
     const at::NoGradGuard guard;
     const double none = std::numeric_limits<double>::quiet_NaN();
     TokenScores scores;
+    if (model.description().encoder || model.description().isClassifier())
+        throw Failure({"task_unsupported", "A " + model.description().architecture + " gives no probability to each token of one text.", "Open a decoder, or measure rows with eval.", "model"});
     scores.logProbability.push_back(none);
     if (reference != nullptr) {
         scores.divergence.push_back(none);

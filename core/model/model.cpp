@@ -51,13 +51,22 @@ Stack::Input Model::entering(const TokenRows& input, const ModelDescription& sta
     return {embed(input.ids, stack.embeddingScale), input.positions, input.types, input.segments};
 }
 
-at::Tensor Model::hidden(const TokenRows& input, const at::Tensor& rows, const SiteHooks& hooks, Activations activations) const {
+at::Tensor Model::hidden(const TokenRows& input, const at::Tensor& rows, RowsOf rowsOf, const SiteHooks& hooks, Activations activations) const {
     std::optional<StackRows> memory;
-    if (m_encoder) memory = m_encoder->pass(entering(*input.source, *m_description.encoder), {}, nullptr, Prompts::Taken, hooks, activations);
+    if (m_encoder) memory = m_encoder->pass(entering(*input.source, *m_description.encoder), {}, RowsOf::Text, nullptr, Prompts::Taken, hooks, activations);
+    return m_decoder.pass(entering(input, m_description), rows, rowsOf, memory ? &*memory : nullptr, promptsOfDecoder(), hooks, activations).x;
+}
+
+at::Tensor Model::hidden(const TokenRows& input, const at::Tensor& rows, const SiteHooks& hooks, Activations activations) const {
     at::Tensor wanted = rows;
     if (!wanted.defined() && promptsOfDecoder() == Prompts::Taken && hooks.promptLength() > 0)
         wanted = at::arange(input.ids.size(0), input.ids.options());  // the text's rows alone
-    return m_decoder.pass(entering(input, m_description), wanted, memory ? &*memory : nullptr, promptsOfDecoder(), hooks, activations).x;
+    return hidden(input, wanted, RowsOf::Text, hooks, activations);
+}
+
+at::Tensor Model::firstHidden(const TokenRows& input, const SiteHooks& hooks, Activations activations) const {
+    const at::Tensor segments = at::arange(static_cast<std::int64_t>(input.segments.size()), input.ids.options());
+    return hidden(input, segments, RowsOf::Segments, hooks, activations);
 }
 
 at::Tensor Model::logits(const at::Tensor& hidden, const SiteHooks& hooks) const {
@@ -85,7 +94,7 @@ at::Tensor Model::loss(const TokenRows& input, const at::Tensor& rows, const at:
 
 void Model::readSource(const std::vector<std::int64_t>& source, KeyValueCache& cache, const SiteHooks& hooks) const {
     const at::NoGradGuard guard;
-    cache.memory = m_encoder->pass(entering(TokenRows::single(source, m_device), *m_description.encoder), {}, nullptr, Prompts::Taken, hooks, Activations::Keep).x;
+    cache.memory = m_encoder->pass(entering(TokenRows::single(source, m_device), *m_description.encoder), {}, RowsOf::Text, nullptr, Prompts::Taken, hooks, Activations::Keep).x;
 }
 
 at::Tensor Model::next(const std::vector<std::int64_t>& ids, KeyValueCache& cache, const SiteHooks& hooks) const {

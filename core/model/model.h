@@ -53,6 +53,9 @@ public:
     at::Tensor hidden(const TokenRows& input, const at::Tensor& rows, const SiteHooks& hooks,
                       Activations activations = Activations::Keep) const;
 
+    /// Final hidden states of each segment's first row, which is a prompt's where there is one. @returns [segments, C]
+    at::Tensor firstHidden(const TokenRows& input, const SiteHooks& hooks, Activations activations = Activations::Keep) const;
+
     /// [M, C] → [M, V] f32, or a classifier's [M, classes]
     at::Tensor logits(const at::Tensor& hidden, const SiteHooks& hooks) const;
 
@@ -69,6 +72,7 @@ public:
 private:
     at::Tensor embed(const at::Tensor& ids, double scale) const;
     Stack::Input entering(const TokenRows& input, const ModelDescription& stack) const;
+    at::Tensor hidden(const TokenRows& input, const at::Tensor& rows, RowsOf rowsOf, const SiteHooks& hooks, Activations activations) const;
     Prompts promptsOfDecoder() const { return m_encoder ? Prompts::Left : Prompts::Taken; }
     bool hasHeadHooks(const SiteHooks& hooks) const { return !hooks.linear(m_sites.linears.size() - 1).empty(); }
 

@@ -487,11 +487,15 @@ at::Tensor Stack::attendDisentangled(const std::array<at::Tensor, 3>& qkv, const
     return parts.size() == 1 ? parts[0] : at::cat(parts, 0);
 }
 
-StackRows Stack::pass(const Input& input, const at::Tensor& rows, const StackRows* memory, Prompts prompts, const SiteHooks& hooks,
+StackRows Stack::pass(const Input& input, const at::Tensor& rows, RowsOf rowsOf, const StackRows* memory, Prompts prompts, const SiteHooks& hooks,
                       Activations activations) const {
     Stream stream = start(input, prompts, hooks);
     at::Tensor wanted = rows;
-    if (!stream.rowOf.empty() && rows.defined()) wanted = at::index_select(at::tensor(stream.rowOf, at::kLong).to(m_device), 0, rows);
+    if (rowsOf == RowsOf::Segments) {
+        std::vector<std::int64_t> firsts{0};
+        for (const std::int64_t length : stream.segments) firsts.push_back(firsts.back() + length);
+        wanted = at::index_select(at::tensor(firsts, at::kLong).to(m_device), 0, rows);
+    } else if (!stream.rowOf.empty() && rows.defined()) wanted = at::index_select(at::tensor(stream.rowOf, at::kLong).to(m_device), 0, rows);
     for (std::size_t layer = 0; layer < m_blocks.size(); ++layer) {
         // What a second run of the block needs stands in it by value; a prefix may come from tensors that all layers share, so it
         // is made outside.

@@ -29,6 +29,12 @@ enum class Activations { Keep, Recompute };
 /// Whether virtual rows of InputHooks are put before this stack's text: where there are two stacks, the encoder takes them.
 enum class Prompts { Taken, Left };
 
+/// Which rows of a stack are asked for.
+enum class RowsOf {
+    Text,      ///< by their place in the text
+    Segments,  ///< the first row of each segment by the segment's number, be it a virtual one
+};
+
 /// Rows of a stack and where they belong.
 struct StackRows {
     at::Tensor x;                        ///< [N, C]
@@ -47,9 +53,9 @@ public:
         std::vector<std::int64_t> segments;  ///< lengths, sum N
     };
 
-    /// Final hidden states of `rows` [M] i64 of the text, or of all rows of the stream (virtual ones included) when undefined.
+    /// Final hidden states of `rows` [M] i64 (see RowsOf), or of all rows of the stream (virtual ones included) when undefined.
     /// `memory`: what the encoder left, as many segments; nullptr without an encoder. @returns x [M, C]
-    StackRows pass(const Input& input, const at::Tensor& rows, const StackRows* memory, Prompts prompts, const SiteHooks& hooks,
+    StackRows pass(const Input& input, const at::Tensor& rows, RowsOf rowsOf, const StackRows* memory, Prompts prompts, const SiteHooks& hooks,
                    Activations activations) const;
 
     /// Reads one segment after what the cache holds; the state of its last row, [1, C]. A cache that is not empty takes one row.

@@ -52,10 +52,9 @@ public:
     }
 
 private:
-    /// The place in a row that the classifier looks at.
+    /// The place in a row that the classifier looks at, where that is not its first.
     std::int64_t pooled(const Example& row) const {
         const auto length = static_cast<std::int64_t>(row.ids.size());
-        if (m_pooling == Pooling::FirstToken) return 0;
         std::int64_t place = length - 1;
         if (m_pooling == Pooling::LastToken) {
             while (place > 0 && m_padding >= 0 && row.ids[static_cast<std::size_t>(place)] == m_padding) --place;
@@ -84,6 +83,7 @@ private:
 
     /// [B, classes] f32
     at::Tensor classLogits(const Model& model, std::span<const Example> rows, const SiteHooks& hooks, Activations activations) const {
+        if (m_pooling == Pooling::FirstToken) return model.logits(model.firstHidden(input(rows, model), hooks, activations), hooks);
         std::vector<std::int64_t> places;
         std::int64_t first = 0;
         for (const Example& row : rows) {

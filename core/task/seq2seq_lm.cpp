@@ -5,6 +5,8 @@
 
 #include <ATen/ops/tensor.h>
 
+#include <algorithm>
+
 namespace luthier {
 
 namespace {
@@ -58,9 +60,11 @@ private:
     }
 
     std::int64_t startOf(const Example& row) const {
-        if (m_startsWithLast)
-            for (std::size_t i = row.labels.size(); i > 0; --i)
-                if (row.labels[i - 1] != kNoLabel && row.labels[i - 1] != m_padding) return row.labels[i - 1];
+        // transformers counts the labels that are not padding and takes the one at that place, wherever ignored labels stand.
+        if (!m_startsWithLast) return m_start;
+        const auto isText = [this](std::int32_t label) { return label != kNoLabel && label != m_padding; };
+        const auto count = std::count_if(row.labels.begin(), row.labels.end(), isText);
+        if (count > 0 && isText(row.labels[static_cast<std::size_t>(count) - 1])) return row.labels[static_cast<std::size_t>(count) - 1];
         return m_start;
     }
 

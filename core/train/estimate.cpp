@@ -108,6 +108,14 @@ ModelTask taskOf(const RunConfig& config) {
     return {config.get<std::string>("model.task"), config.optional<std::int64_t>("model.num_labels").value_or(0)};
 }
 
+Result<RunConfig> withTask(RunConfig config) {
+    if (config.get<std::string>("model.task") != "auto") return config;
+    Result<ModelDescription> description = readDescription(config.get<std::string>("model.path"));
+    if (!description) return description.problems();
+    config.document["model"]["task"] = description->isClassifier() ? "sequence_classification" : description->encoder ? "seq2seq_lm" : "causal_lm";
+    return config;
+}
+
 Result<Json> estimateRun(const RunConfig& config) {
     ModelRequest request{config.get<std::string>("model.path"), config.get<std::string>("model.dtype"), config.device()};
     request.task = taskOf(config);

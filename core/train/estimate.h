@@ -14,6 +14,9 @@ namespace luthier {
 /// What the configuration opens its model for.
 ModelTask taskOf(const RunConfig& config);
 
+/// The configuration with model.task "auto" replaced by what the model's config.json says. Problem codes: those of readDescription.
+Result<RunConfig> withTask(RunConfig config);
+
 /// The document of `estimate --json` (core/README.md).
 Result<Json> estimateRun(const RunConfig& config);
 

@@ -75,7 +75,7 @@ Json hashesOf(const RunConfig& config) {
 
 class Run {
 public:
-    explicit Run(const RunRequest& request) : m_request(request), m_config(request.config) {}
+    explicit Run(const RunRequest& request) : m_request(request), m_config(withTask(request.config).orThrow()) {}
 
     ExitCode execute() {
         announce();
@@ -334,7 +334,7 @@ private:
     }
 
     const RunRequest& m_request;
-    const RunConfig& m_config;
+    const RunConfig m_config;
     std::unique_ptr<Model> m_model;
     std::unique_ptr<Tokenizer> m_tokenizer;
     std::unique_ptr<TextEncoder> m_encoder;

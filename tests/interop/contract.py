@@ -44,7 +44,7 @@ PREFIXES = {"prefix_tuning", "prefix_projection", "p_tuning_v2"}
 WITH_ENCODER = {"prefix_projection", "p_tuning"}  # trained through a network that the file does not hold
 NOT_TRAINED = {"bitfit": "lora_", "vera": "base_model.vera_"}  # in the file, but frozen
 NO_IA3_DEFAULTS = {"mpt", "mixtral", "qwen2_moe", "qwen3_moe", "phi3", "stablelm", "olmo", "olmo2", "starcoder2", "granite", "smollm3", "cohere"}
-NO_BIAS = {"llama", "mistral", "mixtral", "qwen3", "qwen3_moe", "gemma", "gemma2", "gemma3_text", "phi3", "olmo", "olmo2", "granite", "smollm3", "cohere", "mpt"}
+NO_BIAS = {"llama", "mistral", "mixtral", "qwen3", "qwen3_moe", "gemma", "gemma2", "gemma3_text", "phi3", "olmo", "olmo2", "granite", "smollm3", "cohere", "mpt", "t5", "mt5"}
 NOT_APPLICABLE = {  # and why
     "bitfit": dict.fromkeys(NO_BIAS, "the family's usual configuration has no biases"),
     "ln_tuning": dict(olmo="its norms have no weights"),
@@ -86,10 +86,10 @@ class Decoder:
 class Seq2Seq(Decoder):
     extra = ("--set", 'model.task="seq2seq_lm"')
 
-    def __init__(self, family):
+    def __init__(self, family, variant=0):
         self.family = family
         kind, settings, variants = encoders.SEQ2SEQ[family]
-        self.model = encoders.make(kind, "ForConditionalGeneration", settings, {**variants[0], "d_kv": 16} if "t5" in family else variants[0], 100)
+        self.model = encoders.make(kind, "ForConditionalGeneration", settings, variants[variant], 100)
         generator = torch.Generator().manual_seed(5)
         self.rows = [{"input_ids": encoders.ids_of(generator, 9, 20), "labels": encoders.ids_of(generator, 5, 12)} for _ in range(4)]
 

@@ -4,8 +4,11 @@
 // file as `base_layer.bias`, every other one under its own name.
 #include "peft/method.h"
 #include "peft/methods/own_copies.h"
+#include "peft/saved_head.h"
 
 #include <ATen/ops/zeros.h>
+
+#include <set>
 
 namespace luthier {
 
@@ -15,8 +18,11 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
     const ModelSites& sites = context.model.sites();
     const LinearSite& carrier = sites.linears.front();
     std::vector<std::unique_ptr<OwnCopy>> copies;
+    std::set<std::string> headBiases;  // a classifier's head is trained whole beside every method (saved_head.h)
+    if (sites.classes > 0)
+        for (const std::size_t index : savedHeadOf(sites).linears) headBiases.insert(sites.linears[index].path + ".bias");
     for (const std::string& name : context.model.weights().names()) {
-        if (!name.ends_with(".bias")) continue;
+        if (!name.ends_with(".bias") || headBiases.contains(name)) continue;
         const bool isCarriers = name == carrier.path + ".bias";
         copies.push_back(std::make_unique<OwnCopy>(context.model.weights().at(name), name,
                                                    "base_model.model." + (isCarriers ? carrier.path + ".base_layer.bias" : name)));
