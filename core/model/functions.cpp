@@ -734,7 +734,11 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
         if (bias.defined()) mask = bias.narrow(1, 0, rows.length).narrow(2, 0, n + keys.length).to(Q.scalar_type()).unsqueeze(0);
         const bool needsMask = shape.isCausal && (mask.defined() || n > 0);
         if (needsMask) mask = mask.defined() ? mask + causalMask(rows.length, n + keys.length, Q) : causalMask(rows.length, n + keys.length, Q);
-        const at::Tensor O = at::scaled_dot_product_attention(Q, K, V, optional(mask), 0.0, shape.isCausal && !needsMask, shape.scale);
+        // The flash kernel gives a mask no gradient. Which way is taken must not depend on the grad mode: a block that runs again has to
+        // compute the same values.
+        const at::Tensor O = bias.defined() && bias.requires_grad()
+                                 ? at::matmul(at::softmax(at::matmul(Q, K.transpose(2, 3)) * shape.scale + mask, -1), V)
+                                 : at::scaled_dot_product_attention(Q, K, V, optional(mask), 0.0, shape.isCausal && !needsMask, shape.scale);
         parts.push_back(O.transpose(1, 2).reshape({rows.batch * rows.length, shape.heads * shape.headSize}).to(q.scalar_type()));
     }
     return parts.size() == 1 ? parts[0] : at::cat(parts, 0);

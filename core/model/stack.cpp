@@ -500,7 +500,10 @@ StackRows Stack::pass(const Input& input, const at::Tensor& rows, RowsOf rowsOf,
         // What a second run of the block needs stands in it by value; a prefix may come from tensors that all layers share, so it
         // is made outside.
         const at::Tensor kept = layer + 1 == m_blocks.size() ? wanted : at::Tensor();
-        nn::BlockInputs inputs{stream.x, stream.delta, {}, {}, memory != nullptr ? memory->x : at::Tensor(), stream.bias};
+        // All layers share the encoder's rows and T5's bias. A view of them for each layer adds up a layer's gradients before those of
+        // all layers are, as a block that runs again does: the sums are the same bit for bit.
+        const auto ownView = [](const at::Tensor& shared) { return shared.defined() && shared.requires_grad() ? shared.view(shared.sizes()) : shared; };
+        nn::BlockInputs inputs{stream.x, stream.delta, {}, {}, ownView(memory != nullptr ? memory->x : at::Tensor()), ownView(stream.bias)};
         if (takesPrefix()) std::tie(inputs.prefixKey, inputs.prefixValue) = prefixOf(hooks, static_cast<int>(layer));
         const bool isRecomputed = activations == Activations::Recompute &&
                                   (requiresGrad({inputs.x, inputs.delta, inputs.prefixKey, inputs.prefixValue, inputs.memory, inputs.bias}) || isTrained(layer, hooks));
