@@ -108,16 +108,7 @@ std::int64_t mostOf(const auto& counts) {
 
 }  // namespace
 
-DataChecks::DataChecks(const TextEncoder& encoder) : m_encoder(encoder) {
-    for (const char* marker : {"<|im_start|>", "<|im_end|>", "[INST]", "[/INST]", "<<SYS>>", "<|start_header_id|>", "<|eot_id|>", "<start_of_turn>",
-                               "<end_of_turn>", "<|user|>", "<|assistant|>", "<|system|>", "<|end|>", "<|endoftext|>", "</s>", "<|begin_of_text|>"}) {
-        const std::vector<std::int32_t> ids = encoder.encode(marker, TextOrigin::Template);
-        const bool isOwn = ids.size() == 1 && encoder.isSpecial(ids.front());
-        m_markers.emplace_back(marker, isOwn ? Check::SpecialTokensInText : Check::ForeignTemplate);
-    }
-    for (const auto& id : {encoder.begin(), encoder.end(), encoder.padding()})
-        if (id && encoder.tokenText(*id).size() > 2) m_markers.emplace_back(encoder.tokenText(*id), Check::SpecialTokensInText);
-}
+DataChecks::DataChecks(const TextEncoder& encoder) : m_encoder(encoder) {}
 
 void DataChecks::add(Check check, std::int64_t sourceRow) {
     Found& found = m_found[static_cast<std::size_t>(check)];
@@ -127,6 +118,7 @@ void DataChecks::add(Check check, std::int64_t sourceRow) {
 }
 
 void DataChecks::text(std::string_view text, std::int64_t sourceRow) {
+    if (m_markers.empty()) findMarkers();  // rows of ids come without a tokenizer
     if (contains(text, "\xEF\xBF\xBD")) add(Check::ReplacementCharacters, sourceRow);
     if (contains(text, "\xEF\xBB\xBF")) add(Check::ByteOrderMark, sourceRow);
     if (isMojibake(text)) add(Check::Mojibake, sourceRow);
@@ -203,6 +195,17 @@ void DataChecks::label(const RowTexts& texts, const std::string& label, std::int
     m_lastLabel = label;
     const auto [found, isNew] = m_labelOfText.emplace(std::hash<std::string>{}(texts.whole), label);
     if (!isNew && found->second != label) add(Check::ContradictingLabels, sourceRow);
+}
+
+void DataChecks::findMarkers() {
+    for (const char* marker : {"<|im_start|>", "<|im_end|>", "[INST]", "[/INST]", "<<SYS>>", "<|start_header_id|>", "<|eot_id|>", "<start_of_turn>",
+                               "<end_of_turn>", "<|user|>", "<|assistant|>", "<|system|>", "<|end|>", "<|endoftext|>", "</s>", "<|begin_of_text|>"}) {
+        const std::vector<std::int32_t> ids = m_encoder.encode(marker, TextOrigin::Template);
+        const bool isOwn = ids.size() == 1 && m_encoder.isSpecial(ids.front());
+        m_markers.emplace_back(marker, isOwn ? Check::SpecialTokensInText : Check::ForeignTemplate);
+    }
+    for (const auto& id : {m_encoder.begin(), m_encoder.end(), m_encoder.padding()})
+        if (id && m_encoder.tokenText(*id).size() > 2) m_markers.emplace_back(m_encoder.tokenText(*id), Check::SpecialTokensInText);
 }
 
 void DataChecks::row(const Json& value, RowFormat format, const MappedRow& mapped, std::int64_t sourceRow) {

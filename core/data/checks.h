@@ -50,6 +50,7 @@ private:
         std::int64_t count = 0;
         std::vector<std::int64_t> rows;
     };
+    void findMarkers();
     void text(std::string_view text, std::int64_t sourceRow);
     void pair(const RowTexts& texts, std::int64_t sourceRow);
     void chat(const Json& messages, std::int64_t sourceRow);

@@ -61,7 +61,7 @@ with temporary() as base:
 
     # A rate far too high makes the evaluation loss rise after a first fall.
     folder = base / "early"
-    _, run = train(folder, base / "model", dict(type="lora", r=4), rows[:30], 200, lr=0.3, eval_every=4, early_stopping_patience=3, load_best_model_at_end=True, keep_checkpoints=1,
+    _, run = train(folder, base / "model", dict(type="lora", r=4), rows[:30], 200, lr=0.02, eval_every=4, early_stopping_patience=3, load_best_model_at_end=True, keep_checkpoints=1,
                    extra=("--set", "data.eval.split=0.2"))
     evals = events(run, "eval")
     best = min(evals, key=lambda event: event["loss"])
@@ -69,8 +69,7 @@ with temporary() as base:
     summary = json.loads((run / "summary.json").read_text())
     check("three evaluations without gain end the run", len(stopped) == 1 and stopped[0]["step"] == best["step"] + 12 and len(events(run, "step")) == stopped[0]["step"],
           f"best at {best['step']}, stopped at {stopped[0]['step'] if stopped else None}")
-    if best["step"] > 0:
-        check("the best checkpoint is kept and is the result", summary["result_step"] == best["step"] and (run / "checkpoints" / f"step-{best['step']:06d}").exists(), str(summary.get("result_step")))
+    check("the best checkpoint is kept and is the result", best["step"] > 0 and summary["result_step"] == best["step"] and (run / "checkpoints" / f"step-{best['step']:06d}").exists(), str(summary.get("result_step")))
 
     four, _ = train(base / "four", base / "model", dict(type="lora"), rows, 6, batch=2, accumulation=4)
     eight, _ = train(base / "eight", base / "model", dict(type="lora"), rows, 6, batch=8)

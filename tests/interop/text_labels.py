@@ -9,7 +9,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
-from common import check, engine, finish, temporary
+from common import check, engine, finish, llama, temporary
 from text_tokenizers import byte_level, metaspace
 
 MARKED = {
@@ -44,6 +44,7 @@ with temporary() as base:
         for name, template in PLAIN.items():
             folder = base / f"{kind}-{name}"
             make(folder)
+            llama().config.save_pretrained(folder)
             (folder / "chat_template.jinja").write_text(template)
             tokenizer = AutoTokenizer.from_pretrained(folder)
             rows = [dict(prompt=[dict(role="system", content=sentence(draw))] * (i % 2) + [dict(role="user", content=sentence(draw))],
@@ -57,6 +58,7 @@ with temporary() as base:
         for name, template in MARKED.items():
             folder = base / f"{kind}-{name}-marked"
             make(folder)
+            llama().config.save_pretrained(folder)
             (folder / "chat_template.jinja").write_text(template)
             tokenizer = AutoTokenizer.from_pretrained(folder)
             rows = [dict(messages=[dict(role=role, content=sentence(draw)) for _ in range(1 + i % 3) for role in ("user", "assistant")]) for i in range(20)]
