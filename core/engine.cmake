@@ -55,6 +55,7 @@ add_library(luthier_engine STATIC
   peft/adapter_file.cpp
   peft/combine.cpp
   peft/methods.cpp
+  peft/methods/adalora.cpp
   peft/methods/base_weights.cpp
   peft/methods/bitfit.cpp
   peft/methods/bottleneck.cpp
@@ -100,6 +101,30 @@ add_library(luthier_engine STATIC
   export/merged_exporter.cpp
   export/peft_exporter.cpp
 )
+# Help pages are part of the program, so that a copied luthier-cli has them.
+file(GLOB _help_pages CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/../resources/help/*.md)
+set(_help_entries "")
+foreach(_page ${_help_pages})
+  get_filename_component(_type ${_page} NAME_WE)
+  file(READ ${_page} _text)
+  string(APPEND _help_entries "        {\"${_type}\", R\"help(${_text})help\"},\n")
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${_page})
+endforeach()
+file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/help_pages.cpp CONTENT [[
+// Made from resources/help by core/engine.cmake.
+#include <map>
+#include <string>
+namespace luthier {
+const std::string& methodHelp(const std::string& type) {
+    static const std::map<std::string, std::string> pages{
+@_help_entries@    };
+    static const std::string none;
+    const auto found = pages.find(type);
+    return found == pages.end() ? none : found->second;
+}
+}  // namespace luthier
+]] @ONLY)
+target_sources(luthier_engine PRIVATE ${CMAKE_CURRENT_BINARY_DIR}/help_pages.cpp)
 target_include_directories(luthier_engine PUBLIC ${CMAKE_CURRENT_SOURCE_DIR})
 target_link_libraries(luthier_engine PUBLIC luthier_data luthier_io luthier_text luthier::torch)
 include(LuthierCuda)

@@ -3,6 +3,7 @@
 #include "command.h"
 #include "loaded.h"
 
+#include "export/exporter.h"
 #include "io/atomic.h"
 #include "model/open.h"
 #include "peft/adapter_file.h"
@@ -15,6 +16,21 @@ struct Options {
     std::string model, out, dtype = "float32";
     std::vector<std::string> adapters;
 };
+
+/// The merged weights (float32) against base and adapters side by side, on drawn token ids.
+Json differenceToUnmerged(const Options& options, const Model& merged) {
+    ModelRequest request{options.model, "float32", "cpu"};
+    const std::unique_ptr<Model> base = openModel(request).orThrow();
+    AdapterStack unmerged(*base);
+    for (const std::string& text : options.adapters) {
+        const WeightedPath chosen = weightedPath(text);
+        std::shared_ptr<Adapter> adapter = openAdapter(chosen.path, *base).orThrow();
+        adapter->setWeight(chosen.weight).orThrow();
+        unmerged.add(std::move(adapter));
+    }
+    AdapterStack none(merged);
+    return compareModels(*base, unmerged, merged, none, drawnProbes(base->description(), 5, 24), 0);
+}
 
 ExitCode run(const Options& options, const Context& context) {
     ModelRequest request;
@@ -32,10 +48,12 @@ ExitCode run(const Options& options, const Context& context) {
         adapters.back()->setWeight(chosen.weight).orThrow();
     }
     for (const auto& adapter : adapters) adapter->merge(*model).orThrow();
+    const Json difference = differenceToUnmerged(options, *model);
     AtomicDir target = AtomicDir::begin(options.out).orThrow();
     const std::int64_t bytes = writeModel(*model, options.model, target.path(), options.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat).orThrow();
     target.commit(Existing::Refuse).orThrow();
-    report(context, Json{{"path", options.out}, {"bytes", bytes}}, options.out + "  " + bytesText(bytes) + "\n");
+    report(context, Json{{"path", options.out}, {"bytes", bytes}, {"max_abs_difference", difference["max_abs_difference"]}, {"mean_kl", difference["mean_kl"]}, {"greedy_agreement", difference["greedy_agreement"]}},
+           options.out + "  " + bytesText(bytes) + "\nlargest logit difference to the unmerged model: " + dumpLine(difference["max_abs_difference"]) + "\n");
     return ExitCode::Done;
 }
 

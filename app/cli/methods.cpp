@@ -2,6 +2,7 @@
 // methods [NAME]: every method with its settings; the window builds its forms from this.
 #include "command.h"
 
+#include "peft/help.h"
 #include "peft/method.h"
 
 namespace luthier::cli {
@@ -29,7 +30,7 @@ ExitCode run(const std::string& name, const Context& context) {
     }
     const Json all = describeMethods();
     for (const Json& entry : all.at("methods"))
-        if (entry.at("name") == name) report(context, entry, table(*method));
+        if (entry.at("name") == name) report(context, entry, methodHelp(name) + "\n" + table(*method));
     return ExitCode::Done;
 }
 

@@ -34,8 +34,11 @@ bool isNeutral(const Json& value) {
 }
 
 Result<Json> peftSettings(const Json& config, const Method& method, const std::string& file) {
+    // AdaLoRA's file says by its shapes what rank_pattern says, and does not use these of LoRA's keys.
+    static const std::set<std::string> unusedByAdalora{"r", "rank_pattern", "init_lora_weights", "lora_dropout"};
     Json settings = Json::object();
     for (const auto& [key, value] : config.items()) {
+        if (method.type == "adalora" && unusedByAdalora.contains(key)) continue;
         if (method.schema.find(key) != nullptr) {
             // A stored null stands for the default of a key that must have a value.
             if (!value.is_null() || method.schema.find(key)->isNullable) settings[key] = value;

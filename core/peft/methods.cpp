@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "peft/method.h"
 
+#include "peft/help.h"
 #include "peft/saved_head.h"
 
 #include <ATen/CPUGeneratorImpl.h>
@@ -9,8 +10,10 @@
 
 namespace luthier {
 
+Method adaloraMethod();  // methods/adalora.cpp
+
 const std::vector<Method>& methods() {
-    static const std::vector<Method> list{fullMethod(), freezeMethod(), bitfitMethod(), lnTuningMethod(), oftMethod(), loraMethod(), lohaMethod(), lokrMethod(), veraMethod(),
+    static const std::vector<Method> list{fullMethod(), freezeMethod(), bitfitMethod(), lnTuningMethod(), oftMethod(), loraMethod(), adaloraMethod(), lohaMethod(), lokrMethod(), veraMethod(),
                                           ia3Method(), bottleneckMethod(), prefixTuningMethod(), pTuningV2Method(), pTuningMethod(), promptTuningMethod()};
     return list;
 }
@@ -55,6 +58,7 @@ Json describeMethods() {
                         {"summary", method.summary},
                         {"peft_type", method.peftType.empty() ? Json() : Json(method.peftType)},
                         {"mergeable", method.isMergeable},
+                        {"help", methodHelp(method.type)},
                         {"schema", toJson(method.schema)}});
     return Json{{"methods", std::move(list)},
                 {"sections", {{"model", toJson(modelSchema())}, {"data", toJson(dataSchema())}, {"train", toJson(trainSchema())}}}};

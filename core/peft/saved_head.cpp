@@ -4,6 +4,7 @@
 #include "model/functions.h"
 #include "peft/method.h"
 #include "peft/targets.h"
+#include "peft/training_hooks.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
@@ -43,7 +44,7 @@ private:
     double m_share = 1;
 };
 
-class WithSavedHead final : public Adapter {
+class WithSavedHead final : public Adapter, public TrainingHooks {
 public:
     WithSavedHead(std::shared_ptr<Adapter> inner, Model& model) : m_inner(std::move(inner)), m_saved(savedHeadOf(model.sites())) {
         for (const std::size_t index : m_saved.linears) m_layers.push_back(std::make_unique<OwnLinear>(model.sites().linears[index], model.weights()));
@@ -68,6 +69,19 @@ public:
         for (std::size_t i = 0; i < m_layers.size(); ++i) hooks.addLinear(m_saved.linears[i], m_layers[i].get());
     }
     void beginPass(const RandomKey& key) override { m_inner->beginPass(key); }
+
+    // What the inner method wants of the training loop.
+    at::Tensor regularisation() const override {
+        const auto* hooks = dynamic_cast<const TrainingHooks*>(m_inner.get());
+        return hooks != nullptr ? hooks->regularisation() : at::Tensor();
+    }
+    void afterUpdate(std::int64_t step, std::int64_t totalSteps) override {
+        if (auto* hooks = dynamic_cast<TrainingHooks*>(m_inner.get())) hooks->afterUpdate(step, totalSteps);
+    }
+    std::vector<NamedTensor> trainingState() const override {
+        const auto* hooks = dynamic_cast<const TrainingHooks*>(m_inner.get());
+        return hooks != nullptr ? hooks->trainingState() : std::vector<NamedTensor>{};
+    }
     Result<void> setWeight(double weight) override {
         for (const auto& layer : m_layers) layer->setShare(weight);
         return m_inner->setWeight(weight);

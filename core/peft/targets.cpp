@@ -110,6 +110,11 @@ std::vector<std::string> defaultTargets(const std::string& peftType, const std::
     const auto found = table().find(family);
     if (found == table().end()) return {};
     if (peftType == "VERA" && family == "phi") return {"q_proj", "v_proj"};
+    if (peftType == "ADALORA") {
+        static const std::set<std::string> withoutDefaults{"falcon", "mpt", "mistral", "mixtral", "phi"};
+        if (withoutDefaults.contains(family)) return {};
+        if (family == "opt") return {"q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"};
+    }
     return peftType == "IA3" ? found->second.ia3 : found->second.lora;
 }
 

@@ -5,6 +5,7 @@
 #include "io/safetensors.h"
 #include "model/tensors.h"
 #include "peft/adapter_file.h"
+#include "peft/training_hooks.h"
 
 #include <ATen/core/grad_mode.h>
 
@@ -15,6 +16,8 @@ namespace {
 std::vector<NamedTensor> everything(const Adapter& adapter, const Optimizer& optimizer) {
     std::vector<NamedTensor> tensors = optimizer.state();
     for (const TrainedParameter& parameter : adapter.parameters()) tensors.push_back({"parameter." + parameter.name, parameter.tensor});
+    if (const auto* hooks = dynamic_cast<const TrainingHooks*>(&adapter))
+        for (const NamedTensor& tensor : hooks->trainingState()) tensors.push_back({"method." + tensor.name, tensor.tensor});
     return tensors;
 }
 

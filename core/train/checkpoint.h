@@ -3,7 +3,7 @@
 // A checkpoint is a folder written whole or not at all: `state.safetensors` (trained parameters, float32, and what the optimiser keeps)
 // and `state.json`. Since data order and randomness are functions of (seed, step), the step number is all of their state.
 //
-//   checkpoints/step-000100/state.safetensors   parameter.NAME, optimizer.NAME.KEY as the optimiser names them
+//   checkpoints/step-000100/state.safetensors   parameter.NAME, optimizer.NAME.KEY as the optimiser names them, method.NAME
 //   checkpoints/step-000100/state.json          TrainState
 
 #include "contract/problem.h"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/trainer.h"
 
+#include "peft/training_hooks.h"
+
 #include "train/memory_probe.h"
 
 #include <ATen/Parallel.h>
@@ -87,12 +89,20 @@ void Trainer::step() {
         loss += part.item<double>();
         part.backward();
     }
+    auto* const hooks = dynamic_cast<TrainingHooks*>(m_adapter.get());
+    if (const at::Tensor extra = hooks != nullptr ? hooks->regularisation() : at::Tensor(); extra.defined()) {
+        loss += extra.item<double>();
+        extra.backward();
+    }
 
     StepFacts facts;
     facts.gradNorm = m_optimizer->clipGradients(m_settings.maxGradNorm);
     facts.learningRate = m_optimizer->usedRate(rate());
     const bool isFinite = std::isfinite(loss) && std::isfinite(facts.gradNorm);
-    if (isFinite) m_optimizer->step(rate());
+    if (isFinite) {
+        m_optimizer->step(rate());
+        if (hooks != nullptr) hooks->afterUpdate(m_state.step + 1, m_settings.totalSteps);
+    }
     m_optimizer->clearGradients();
 
     const double seconds = secondsSince(start);

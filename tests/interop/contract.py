@@ -28,6 +28,7 @@ METHODS = {
     "lokr": dict(type="lokr", r=4, target_modules="all-linear"),
     "oft": dict(type="oft", oft_block_size=8, target_modules="all-linear"),
     "pissa": dict(type="lora", r=4, lora_alpha=8, target_modules="all-linear", init_lora_weights="pissa"),
+    "adalora": dict(type="adalora", init_r=4, target_r=2, target_modules="all-linear"),
     "vera": dict(type="vera", r=8, target_modules="all-linear"),
     "ia3": dict(type="ia3"),
     "prefix_tuning": dict(type="prefix_tuning", num_virtual_tokens=5),
@@ -39,9 +40,9 @@ METHODS = {
     "full": dict(type="full"),
     "freeze": dict(type="freeze", trainable_layers=1),
 }
-MERGEABLE = {"lora", "dora", "bitfit", "ln_tuning", "loha", "lokr", "vera", "ia3", "oft", "pissa"}
+MERGEABLE = {"lora", "dora", "bitfit", "ln_tuning", "loha", "lokr", "vera", "ia3", "oft", "pissa", "adalora"}
 PREFIXES = {"prefix_tuning", "prefix_projection", "p_tuning_v2"}
-WITH_ENCODER = {"prefix_projection", "p_tuning"}  # trained through a network that the file does not hold
+WITH_ENCODER = {"prefix_projection", "p_tuning", "adalora", "pissa"}  # the file does not hold what is trained: a network, cut ranks, twice the rank
 NOT_TRAINED = {"bitfit": "lora_", "vera": "base_model.vera_"}  # in the file, but frozen
 NO_IA3_DEFAULTS = {"mpt", "mixtral", "qwen2_moe", "qwen3_moe", "phi3", "stablelm", "olmo", "olmo2", "starcoder2", "granite", "smollm3", "cohere"}
 NO_BIAS = {"llama", "mistral", "mixtral", "qwen3", "qwen3_moe", "gemma", "gemma2", "gemma3_text", "phi3", "olmo", "olmo2", "granite", "smollm3", "cohere", "mpt", "t5", "mt5"}

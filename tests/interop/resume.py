@@ -10,7 +10,8 @@ from pathlib import Path
 
 from common import CLI, check, engine, finish, llama, random_rows, temporary, train
 
-METHODS = [dict(type="lora", r=4, lora_dropout=0.1), dict(type="ia3"), dict(type="prefix_tuning", num_virtual_tokens=4, prefix_projection=True),
+METHODS = [dict(type="adalora", init_r=6, target_r=3, tinit=5, tfinal=9, deltaT=3), dict(type="oft", oft_block_size=8), dict(type="lora", r=4, init_lora_weights="pissa"),
+           dict(type="lora", r=4, lora_dropout=0.1), dict(type="ia3"), dict(type="prefix_tuning", num_virtual_tokens=4, prefix_projection=True),
            dict(type="prompt_tuning", num_virtual_tokens=4), dict(type="bottleneck"), dict(type="freeze", trainable_layers=1), dict(type="full")]
 
 
@@ -42,7 +43,7 @@ with temporary() as base:
     print(f"seed {seed}")
     draw = random.Random(seed)
     for method in METHODS:
-        folder = base / method["type"]
+        folder = base / f"{METHODS.index(method)}-{method['type']}"
         _, straight = train(folder, base / "model", method, rows, 60, batch=2, accumulation=2, save_every=7)
         step = draw.randint(8, 50)
         run = killed_run(folder, step)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Methods whose start no adapter file holds, against peft or plain transformers over 20 steps from the same values: PiSSA, LoRA+, the
+"""Methods whose start no adapter file holds, against peft or plain transformers over 20 steps from the same values: PiSSA, AdaLoRA, LoRA+, the
 encoders of p-tuning and prefix tuning that are dropped after training, BitFit. `starts.py PART` runs the names that hold PART."""
 import json
 import sys
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftModel, PrefixTuningConfig, PromptEncoderConfig, get_peft_model
+from peft import AdaLoraConfig, LoraConfig, PeftModel, PrefixTuningConfig, PromptEncoderConfig, get_peft_model
 from peft.optimizers import create_loraplus_optimizer
 from safetensors.torch import load_file
 
@@ -79,6 +79,65 @@ def pissa(label, family, make, model_folder, folder, rows):
     check(f"rounds of iteration carry as much of the weight as the largest singular values ({label})", 0.97 < figure <= 1 + 1e-5, f"{figure:.4f} of it")
 
 
+def adalora(label, family, make, model_folder, folder, rows):
+    """Regularisation, budget and cuts as update_and_allocate makes them after each update, counted from 1."""
+    settings = dict(init_r=6, target_r=3, lora_alpha=8, tinit=3, tfinal=4, deltaT=2, orth_reg_weight=0.4, target_modules=QKV[family])
+    model = get_peft_model(make(), AdaLoraConfig(total_step=STEPS, **settings, **COMMON))
+    torch.manual_seed(7)
+    for name, parameter in model.named_parameters():
+        if "lora_" in name and parameter.requires_grad:
+            parameter.data.add_(torch.randn_like(parameter) * 0.05)
+    model.save_pretrained(folder / "start")
+    rule = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-3, weight_decay=0.0)
+    expected = []
+    for step in range(1, STEPS + 1):
+        chosen = batches(rows)[step - 1]
+        count = sum(sum(label != -100 for label in row["labels"][1:]) for row in chosen)
+        total = 0.0
+        for row in chosen:
+            logits = model(input_ids=torch.tensor([row["input_ids"]])).logits[0]
+            loss = torch.nn.functional.cross_entropy(logits[:-1].float(), torch.tensor(row["labels"][1:]), ignore_index=-100, reduction="sum") / count
+            loss.backward()
+            total += loss.item()
+        ids = torch.tensor([chosen[0]["input_ids"]])
+        out = model(input_ids=ids, labels=ids)  # peft adds the regularisation to the model's own loss, which is taken off again
+        extra = out.loss - torch.nn.functional.cross_entropy(out.logits[0, :-1].float(), ids[0, 1:])
+        extra.backward()
+        expected.append(total + extra.item())
+        torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
+        for group in rule.param_groups:
+            group["lr"] = 5e-3 * (STEPS - step + 1) / STEPS
+        rule.step()
+        model.base_model.update_and_allocate(step)
+        rule.zero_grad()
+    ours = dict(type="adalora", init_from=str(folder / "start"), **settings)
+    actual, run = train(folder, model_folder, ours, rows, STEPS)
+    check(f"loss curve follows peft ({label})", worst(actual, expected) < 1e-4, f"worst {worst(actual, expected):.1e}")
+    model.save_pretrained(folder / "end")
+    mine, theirs = tensors_of(run / "adapter"), tensors_of(folder / "end")
+    same = {name: list(value.shape) for name, value in mine.items()} == {name: list(value.shape) for name, value in theirs.items()}
+    figure = max(relative(mine[name], theirs[name]) for name in theirs if theirs[name].numel()) if same else 1.0
+    check(f"ends in peft's tensors with peft's ranks ({label})", same and figure < 2e-3, f"relative {figure:.1e}")
+    patterns = [json.loads((path / "adapter_config.json").read_text())["rank_pattern"] for path in (run / "adapter", folder / "end")]
+    kept = sum(map(sum, patterns[0].values()))
+    check(f"rank_pattern is peft's ({label})", patterns[0] == patterns[1] and kept == 3 * len(patterns[0]), f"{kept} of {sum(map(len, patterns[0].values()))} triplets kept")
+    check_export(label, run, folder, model_folder, make, rows)
+    engine("merge", model_folder, "--adapter", folder / "export", "--out", folder / "merged")
+    figure = max((a - b).abs().max().item() for a, b in zip(score(folder / "merged", rows[:3], folder), score(model_folder, rows[:3], folder, folder / "export")))
+    check(f"merged = unmerged ({label})", figure < 1e-4, f"max difference {figure:.1e}")
+
+
+def batches(rows):
+    """Four rows a step; a batch ends with the rows."""
+    order, position = [], 0
+    for _ in range(STEPS):
+        if position == len(rows):
+            position = 0
+        order.append(rows[position:position + 4])
+        position = min(position + 4, len(rows))
+    return order
+
+
 def loraplus(label, family, make, model_folder, folder, rows):
     model = get_peft_model(make(), LoraConfig(r=4, lora_alpha=8, target_modules=QKV[family], **COMMON))
     model.save_pretrained(folder / "start")
@@ -148,6 +207,7 @@ def bitfit(label, family, make, model_folder, folder, rows):
 
 METHODS = {
     "pissa": pissa,
+    "adalora": adalora,
     "lora plus": loraplus,
     "p_tuning mlp": encoder(dict(type="p_tuning", num_virtual_tokens=5, encoder_hidden_size=24),
                             lambda **more: PromptEncoderConfig(num_virtual_tokens=5, encoder_hidden_size=24, encoder_reparameterization_type="MLP", **more)),

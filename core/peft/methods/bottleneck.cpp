@@ -102,7 +102,7 @@ public:
                       {"reduction_factor", m_settings.at("reduction_factor")}, {"non_linearity", nonLinearity()},
                       {"scaling", scaling()}, {"original_ln_before", placement == "pfeiffer"}, {"original_ln_after", true},
                       {"ln_before", false}, {"ln_after", false}, {"init_weights", placement == "parallel" ? "mam_adapter" : "bert"},
-                      {"is_parallel", placement == "parallel"}, {"residual_before_ln", placement != "pfeiffer"},
+                      {"is_parallel", placement == "parallel"}, {"residual_before_ln", true},
                       {"adapter_residual_before_ln", false}, {"inv_adapter", nullptr}, {"inv_adapter_reduction_factor", nullptr},
                       {"leave_out", Json::array()}, {"use_gating", false}, {"phm_layer", false}, {"dropout", 0.0},
                       {"stochastic_depth", 0.0}};
