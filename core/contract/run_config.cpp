@@ -40,6 +40,11 @@ Setting nullable(Setting setting) {
     return setting;
 }
 
+Setting when(std::string key, std::vector<Json> values, Setting setting) {
+    setting.appliesWhen = {std::move(key), std::move(values)};
+    return setting;
+}
+
 Setting rare(Setting setting) {
     setting.isUsual = false;
     return setting;
@@ -180,14 +185,33 @@ const Schema& trainSchema() {
             nullable(real("epochs", nullptr, "Epochs", "Passes over the training rows when steps are not given.", 0, 1e6)),
             integer("batch_size", 4, "Batch size", "Rows per device per micro-step.", 1, 65536, "rows"),
             integer("gradient_accumulation_steps", 1, "Accumulation", "Micro-steps per optimiser step.", 1, 65536),
-            rare(choice("optimizer", "adamw", "Optimiser", "The rule that turns gradients into updates.", {"adamw"})),
+            rare(choice("optimizer", "adamw", "Optimiser", "The rule that turns gradients into updates. adamw_8bit keeps its moments in 8 bits, adafactor as row and column sums.",
+                        {"adamw", "adamw_8bit", "adafactor", "lion", "sgd"})),
             real("learning_rate", 2e-4, "Learning rate", "Step size at the top of the schedule.", 0, 100),
-            rare(real("weight_decay", 0.0, "Weight decay", "Decoupled decay of AdamW.", 0, 1)),
+            rare(real("weight_decay", 0.0, "Weight decay", "Decoupled decay (sgd: added to the gradient).", 0, 1)),
             rare(real("adam_beta1", 0.9, "Beta 1", "Decay of the first moment.", 0, 0.999999)),
-            rare(real("adam_beta2", 0.999, "Beta 2", "Decay of the second moment.", 0, 0.9999999)),
+            rare(real("adam_beta2", 0.999, "Beta 2", "Decay of the second moment; Lion's authors use 0.99.", 0, 0.9999999)),
             rare(real("adam_epsilon", 1e-8, "Epsilon", "Added to the root of the second moment.", 0, 1)),
+            rare(when("optimizer", {"sgd"}, real("momentum", 0.0, "Momentum", "Share of the last update that is kept.", 0, 0.999999))),
+            rare(when("optimizer", {"sgd"}, simple("nesterov", SettingType::Boolean, false, "Nesterov", "Look ahead along the momentum."))),
+            rare(when("optimizer", {"adafactor"}, simple("adafactor.scale_parameter", SettingType::Boolean, false, "Scale by parameter", "Steps in proportion to each tensor's root mean square (T-Few: on)."))),
+            rare(when("optimizer", {"adafactor"}, simple("adafactor.relative_step", SettingType::Boolean, false, "Relative step", "Adafactor's own step size, 1/sqrt(steps); learning rate and schedule do not count."))),
+            rare(when("optimizer", {"adafactor"}, simple("adafactor.warmup_init", SettingType::Boolean, false, "Slow start", "With the relative step: begin at 1e-6 a step."))),
+            rare(when("optimizer", {"adafactor"}, nullable(real("adafactor.beta1", nullptr, "First moment", "Decay of a first moment; empty: none.", 0, 0.999999)))),
+            rare(when("optimizer", {"adafactor"}, real("adafactor.clip_threshold", 1.0, "Update clip", "Largest root mean square of an update.", 1e-6, 1e6))),
+            rare(when("optimizer", {"adafactor"}, real("adafactor.decay_rate", -0.8, "Decay rate", "Exponent of the second moment's decay.", -1, 0))),
             choice("lr_scheduler_type", "linear", "Schedule", "How the learning rate moves after warm-up.",
-                   {"linear", "cosine", "constant", "constant_with_warmup"}),
+                   {"linear", "cosine", "cosine_with_restarts", "cosine_with_min_lr", "polynomial", "inverse_sqrt", "constant", "constant_with_warmup", "warmup_stable_decay"}),
+            rare(when("lr_scheduler_type", {"cosine", "cosine_with_restarts", "cosine_with_min_lr", "warmup_stable_decay"},
+                      nullable(real("lr_scheduler_kwargs.num_cycles", nullptr, "Waves", "Waves of the cosine; empty: half a wave, or one with restarts.", 0, 1e6)))),
+            rare(when("lr_scheduler_type", {"polynomial"}, real("lr_scheduler_kwargs.power", 1.0, "Power", "Power of the polynomial.", 0, 100))),
+            rare(when("lr_scheduler_type", {"polynomial"}, real("lr_scheduler_kwargs.lr_end", 1e-7, "Last rate", "Learning rate at the end.", 0, 100))),
+            rare(when("lr_scheduler_type", {"inverse_sqrt"}, nullable(real("lr_scheduler_kwargs.timescale", nullptr, "Time scale", "Steps; empty: the warm-up, or 10000.", 1, 1e9)))),
+            rare(when("lr_scheduler_type", {"cosine_with_min_lr"}, nullable(real("lr_scheduler_kwargs.min_lr", nullptr, "Lowest rate", "Learning rate at the bottom; wins over the share below.", 0, 100)))),
+            rare(when("lr_scheduler_type", {"cosine_with_min_lr", "warmup_stable_decay"}, real("lr_scheduler_kwargs.min_lr_rate", 0.0, "Lowest share", "Share of the learning rate at the bottom.", 0, 1))),
+            rare(when("lr_scheduler_type", {"warmup_stable_decay"}, nullable(integer("lr_scheduler_kwargs.num_decay_steps", nullptr, "Decay steps", "Steps of the fall at the end; empty: a tenth of all.", 0, 1e9, "steps")))),
+            rare(when("lr_scheduler_type", {"warmup_stable_decay"}, choice("lr_scheduler_kwargs.warmup_type", "linear", "Rise", "Shape of the warm-up.", {"linear", "cosine", "1-sqrt"}))),
+            rare(when("lr_scheduler_type", {"warmup_stable_decay"}, choice("lr_scheduler_kwargs.decay_type", "cosine", "Fall", "Shape of the decay.", {"linear", "cosine", "1-sqrt"}))),
             integer("warmup_steps", 0, "Warm-up", "Steps over which the learning rate rises from 0.", 0, 1e9, "steps"),
             nullable(real("max_grad_norm", 1.0, "Clip norm at", "Gradients are scaled down to this total norm; 0 = never.", 0, 1e9)),
             integer("seed", 42, "Seed", "Fixes initial values, order and dropout.", 0, 4294967295.0),
@@ -195,7 +219,10 @@ const Schema& trainSchema() {
                         {"auto", "on", "off"})),
             integer("eval_every", 50, "Evaluate every", "Steps between evaluations; 0 = only at the end.", 0, 1e9, "steps"),
             integer("save_every", 100, "Checkpoint every", "Steps between checkpoints; 0 = only at the end.", 0, 1e9, "steps"),
-            rare(integer("keep_checkpoints", 3, "Keep checkpoints", "Newest checkpoints kept; older ones are deleted.", 1, 100000)),
+            nullable(integer("early_stopping_patience", nullptr, "Patience", "Evaluations without a lower loss before the run ends early; empty: never.", 1, 1e6)),
+            rare(real("early_stopping_threshold", 0.0, "Smallest gain", "How much lower the evaluation loss must be to count for the patience.", 0, 1e6)),
+            rare(simple("load_best_model_at_end", SettingType::Boolean, false, "Result from best", "Keep a checkpoint of the lowest evaluation loss and make the result from it.")),
+            rare(integer("keep_checkpoints", 3, "Keep checkpoints", "Newest checkpoints kept, and the best one; older ones are deleted.", 1, 100000)),
             rare(simple("sample_prompts", SettingType::Texts, Json::array(), "Sample prompts", "Continued after each evaluation.")),
             rare(integer("sample_max_new_tokens", 64, "Sample length", "Tokens generated for a sample.", 1, 4096, "tokens")),
         }};

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 #include <unordered_set>
 
 namespace luthier {
@@ -23,11 +24,17 @@ constexpr std::int64_t kRecognisedRows = 16;
 /// Rows that share one observation.
 struct Finding {
     std::int64_t count = 0;
+    std::int64_t takenBack = 0;  ///< rows that another finding names better
     std::vector<std::int64_t> rows;
 
     void add(std::int64_t row) {
         ++count;
         if (rows.size() < kNamedRows) rows.push_back(row);
+    }
+    void takeBack(std::int64_t row) {
+        --count;
+        ++takenBack;
+        if (!rows.empty() && rows.back() == row) rows.pop_back();
     }
 };
 
@@ -56,6 +63,7 @@ struct Reader {
     Findings findings;
     std::map<std::string, std::int32_t> classes;
     ColumnNames columns = {};
+    DataChecks checks{encoder};
 
     void keep(MappedRow mapped, std::int64_t sourceRow, bool isPlainText, std::vector<DataRow>& rows) {
         dataset.lengths.push_back(static_cast<std::uint32_t>(mapped.ids.size()));
@@ -63,6 +71,7 @@ struct Reader {
         if (mapped.isAnswerEmpty) findings.emptyAnswer.add(sourceRow);
         if (mapped.isMaskUncertain) findings.uncertainMask.add(sourceRow);
         const auto limit = static_cast<std::size_t>(maxLength);
+        const bool hadLabels = std::any_of(mapped.labels.begin(), mapped.labels.end(), [](std::int32_t label) { return label != kIgnoredLabel; });
         // A book has no rows: a long paragraph of plain text goes on in the next row instead of being cut.
         while (isPlainText && mapped.ids.size() > limit) {
             DataRow row;
@@ -99,11 +108,16 @@ struct Reader {
         if (mapped.className) {
             row.classIndex = classes.try_emplace(*mapped.className, static_cast<std::int32_t>(classes.size())).first->second;
         } else if (row.targets.empty() && row.supervisedTokens() == 0) {
-            findings.unlearned.add(sourceRow);
+            const bool isCutAway = row.isTruncated && hadLabels;
+            if (isCutAway) checks.add(Check::AnswersCutAway, sourceRow);
+            else findings.unlearned.add(sourceRow);
+            if (isCutAway) findings.truncated.takeBack(sourceRow);
+            ++dataset.facts.skippedRows;
             return;
         }
         if (row.ids.empty()) {
             findings.unlearned.add(sourceRow);
+            ++dataset.facts.skippedRows;
             return;
         }
         rows.push_back(std::move(row));
@@ -148,6 +162,7 @@ struct Reader {
                 continue;
             }
             ++dataset.facts.rows;
+            checks.row(row.value, *format, *mapped, row.row);
             keep(std::move(*mapped), row.row, source->isPlainText && *format == RowFormat::Text, rows);
             if (progress && source->rows->bytesRead() - reported > (1 << 18)) {
                 reported = source->rows->bytesRead();
@@ -221,7 +236,11 @@ void report(Dataset& dataset, DataLevel level, const char* code, const Finding& 
 }
 
 void reportAll(Dataset& dataset, const Findings& findings, const TextEncoder& encoder) {
-    report(dataset, DataLevel::Warning, "rows_truncated", findings.truncated,
+    const auto isNamed = [&dataset](const char* code) {
+        return std::any_of(dataset.problems.begin(), dataset.problems.end(), [&](const DataProblem& problem) { return problem.code == code; });
+    };
+    if (!isNamed("most_rows_truncated"))
+        report(dataset, DataLevel::Warning, "rows_truncated", findings.truncated,
            countOf(findings.truncated.count, "row") + " cut to " + std::to_string(dataset.maxLength) + " tokens.",
            "The longest row has " + std::to_string(dataset.facts.longest) + " tokens; raise data.max_length to keep it whole.");
     report(dataset, DataLevel::Warning, "rows_skipped", findings.unlearned,
@@ -247,7 +266,8 @@ void reportAll(Dataset& dataset, const Findings& findings, const TextEncoder& en
     Finding leaked;
     for (const DataRow& row : dataset.eval)
         if (seen.contains(hashOf(row.ids))) leaked.add(row.sourceRow);
-    report(dataset, DataLevel::Warning, "eval_in_train", leaked,
+    if (!isNamed("eval_same_file"))
+        report(dataset, DataLevel::Warning, "eval_in_train", leaked,
            countOf(leaked.count, "evaluation row") + " also occur in the training rows, so the evaluation flatters.", "Remove duplicates.");
     std::stable_sort(dataset.problems.begin(), dataset.problems.end(), [](const auto& a, const auto& b) { return a.level < b.level; });
 }
@@ -294,6 +314,22 @@ std::vector<std::size_t> chosenRows(const Dataset& dataset, RowFilter filter) {
     return chosen;
 }
 
+/// What shows only when all rows are there.
+void addWholeSetChecks(Dataset& dataset, Reader& reader, const RunConfig& config) {
+    const auto evalPath = config.optional<std::string>("data.eval.path");
+    std::error_code code;
+    if (evalPath && std::filesystem::equivalent(*evalPath, config.get<std::string>("data.train.path"), code))
+        for (const DataRow& row : dataset.eval) reader.checks.add(Check::EvalSameFile, row.sourceRow);
+    std::set<std::int32_t> trained;
+    for (const DataRow& row : dataset.train) trained.insert(row.classIndex);
+    for (const DataRow& row : dataset.eval)
+        if (row.classIndex >= 0 && !trained.contains(row.classIndex)) reader.checks.add(Check::ClassOnlyInEval, row.sourceRow);
+    if (dataset.facts.rows >= 10 && dataset.facts.truncatedRows * 2 > dataset.facts.rows)
+        for (const auto* rows : {&dataset.train, &dataset.eval})
+            for (const DataRow& row : *rows)
+                if (row.isTruncated) reader.checks.add(Check::MostRowsTruncated, row.sourceRow);
+}
+
 }  // namespace
 
 std::int64_t DataRow::supervisedTokens() const {
@@ -334,7 +370,7 @@ Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encod
     if (dataset.train.empty() && reader.findings.unusable.count > 0) return reader.findings.firstUnusable;
     if (dataset.train.empty())
         return Problem{"data_no_rows", "No row of " + trainPath + " can be trained on: " + std::to_string(dataset.facts.rows) +
-                                           " read, " + std::to_string(reader.findings.unlearned.count) + " without a token that carries loss.",
+                                           " read, " + std::to_string(dataset.facts.skippedRows) + " without a token that carries loss.",
                        "Check data.max_length, data.loss_on and the rows' answers.", "data.train.path"};
     sortClasses(dataset, reader.classes);
     const bool isTokenized = dataset.facts.format == "tokenized";
@@ -348,8 +384,9 @@ Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encod
                               (&row != &dataset.train.back() && (&row + 1)->sourceRow == row.sourceRow);
         if (!endsWell) reader.findings.noEnd.add(row.sourceRow);
     }
-    dataset.facts.truncatedRows = reader.findings.truncated.count;
-    dataset.facts.skippedRows = reader.findings.unlearned.count;
+    dataset.facts.truncatedRows = reader.findings.truncated.count + reader.findings.truncated.takenBack;
+    addWholeSetChecks(dataset, reader, config);
+    dataset.problems = reader.checks.problems(dataset.facts.rows, config.get<bool>("data.shuffle"));
     reportAll(dataset, reader.findings, encoder);
     return dataset;
 }

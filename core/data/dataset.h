@@ -4,6 +4,7 @@
 // the first step. Rows that are cut, skipped or suspicious are counted and named, never silent.
 
 #include "contract/run_config.h"
+#include "data/checks.h"
 #include "data/row_format.h"
 #include "data/text_encoder.h"
 
@@ -26,16 +27,6 @@ struct DataRow {
     bool isTruncated = false;
 
     std::int64_t supervisedTokens() const;
-};
-
-enum class DataLevel { Error, Warning, Note };
-
-struct DataProblem {
-    DataLevel level = DataLevel::Note;
-    std::string code;
-    std::string message;
-    std::string hint;
-    std::vector<std::int64_t> rows;  ///< source rows, at most 20
 };
 
 /// Which rows a preview pages through. Longest: all, longest first.

@@ -58,9 +58,31 @@ MappedRow encodeApart(const std::vector<Part>& parts, const TextEncoder& encoder
     return {encoder.encodeWhole(source), target.empty() ? std::vector<std::int32_t>{} : encoder.encodeWhole(target)};
 }
 
+/// A token is learned when some byte of it belongs to a learned part. nullopt: the encoder gives no bytes.
+std::optional<MappedRow> encodeJoined(const std::vector<Part>& parts, LossOn lossOn, const TextEncoder& encoder) {
+    std::string whole;
+    std::vector<std::pair<std::size_t, std::size_t>> learned;
+    for (const Part& part : parts) {
+        if (part.isLearned || lossOn == LossOn::All) learned.emplace_back(whole.size(), whole.size() + part.text.size());
+        whole += part.text;
+    }
+    const std::vector<EncodedSpan> spans = encoder.encodeSpans(whole);
+    if (spans.empty()) return std::nullopt;
+    MappedRow row;
+    for (const EncodedSpan& span : spans) {
+        const bool isLearned = std::any_of(learned.begin(), learned.end(), [&](const auto& range) { return span.end > range.first && span.begin < range.second; });
+        row.ids.push_back(span.id);
+        row.labels.push_back(isLearned ? span.id : kIgnoredLabel);
+    }
+    return row;
+}
+
 MappedRow encodeParts(const std::vector<Part>& parts, Ends ends, const MappingOptions& options, const TextEncoder& encoder) {
     if (options.task == RowTask::Seq2SeqLm) return encodeApart(parts, encoder);
     const LossOn lossOn = options.lossOn;
+    // A rendered chat is tokenised as one text, as apply_chat_template does: tokens may depend on what stands before them.
+    if (ends == Ends::InText)
+        if (std::optional<MappedRow> joined = encodeJoined(parts, lossOn, encoder)) return *joined;
     MappedRow row;
     const auto add = [&row](std::int32_t id, bool isLearned) {
         row.ids.push_back(id);
@@ -118,6 +140,16 @@ Result<Json> messagesOf(const Json& list, const std::string& place) {
         messages.push_back(std::move(message));
     }
     return messages;
+}
+
+/// The row's tools, given as a list or as its JSON text; null when there are none.
+Json toolsOf(const Json& row) {
+    const auto found = row.find("tools");
+    if (found == row.end()) return nullptr;
+    if (found->is_array() && !found->empty()) return *found;
+    if (!found->is_string()) return nullptr;
+    const Result<Json> parsed = parseJson(found->get_ref<const std::string&>(), "tools");
+    return parsed && parsed->is_array() && !parsed->empty() ? *parsed : Json(nullptr);
 }
 
 std::string contentText(const Json& message) {
@@ -189,7 +221,30 @@ Result<std::vector<Part>> templateChat(const Json& messages, const Render& rende
     return parts;
 }
 
-Result<MappedRow> mapChat(const Json& messages, const MappingOptions& options, const TextEncoder& encoder, const std::string& place) {
+/// The parts that a template's own generation blocks mark; empty when it has none.
+std::vector<Part> markedChat(const std::string& text) {
+    constexpr std::string_view kOpen = "\xEF\xB7\x90", kClose = "\xEF\xB7\x91";
+    std::vector<Part> parts;
+    std::size_t at = 0;
+    for (std::size_t open = text.find(kOpen); open != std::string::npos; open = text.find(kOpen, at)) {
+        const std::size_t close = text.find(kClose, open);
+        if (close == std::string::npos) break;
+        parts.push_back({text.substr(at, open - at), false, TextOrigin::Template});
+        parts.push_back({text.substr(open + kOpen.size(), close - open - kOpen.size()), true, TextOrigin::Template});
+        at = close + kClose.size();
+    }
+    if (!parts.empty()) parts.push_back({text.substr(at), false, TextOrigin::Template});
+    return parts;
+}
+
+Result<std::vector<Part>> modelChat(const Json& messages, const Json& tools, const TextEncoder& encoder, bool& isUncertain) {
+    const Result<std::string> marked = encoder.renderChatWith(messages, false, tools, true);
+    if (!marked) return marked.problems();
+    if (std::vector<Part> parts = markedChat(*marked); !parts.empty()) return parts;
+    return templateChat(messages, [&](const Json& list, bool prompt) { return encoder.renderChatWith(list, prompt, tools, false); }, isUncertain);
+}
+
+Result<MappedRow> mapChat(const Json& messages, const Json& tools, const MappingOptions& options, const TextEncoder& encoder, const std::string& place) {
     const std::string& choice = options.chatTemplate;
     const bool useModel = choice == "model" || (choice == "auto" && encoder.hasChatTemplate());
     if (choice == "model" && !encoder.hasChatTemplate())
@@ -199,7 +254,7 @@ Result<MappedRow> mapChat(const Json& messages, const MappingOptions& options, c
     Ends ends = Ends::InText;
     Result<std::vector<Part>> parts = std::vector<Part>{};
     if (useModel) {
-        parts = templateChat(messages, [&encoder](const Json& list, bool prompt) { return encoder.renderChat(list, prompt); }, isUncertain);
+        parts = modelChat(messages, tools, encoder, isUncertain);
     } else if (choice == "chatml") {
         parts = templateChat(messages, [](const Json& list, bool prompt) { return Result<std::string>(chatml(list, prompt)); }, isUncertain);
     } else {
@@ -262,7 +317,7 @@ Result<MappedRow> mapPair(const std::string& prompt, const std::string& answer, 
     const std::string& choice = options.chatTemplate;
     if (choice == "model" || choice == "chatml") {
         const Json messages = Json::array({Json{{"role", "user"}, {"content", prompt}}, Json{{"role", "assistant"}, {"content", answer}}});
-        return mapChat(messages, options, encoder, place);
+        return mapChat(messages, nullptr, options, encoder, place);
     }
     std::string before = prompt, after = answer;
     if (choice == "alpaca") {
@@ -284,7 +339,7 @@ Result<MappedRow> mapPromptCompletion(const Json& row, const MappingOptions& opt
         if (row[keys.answer].is_array()) joined.insert(joined.end(), row[keys.answer].begin(), row[keys.answer].end());
         Result<Json> messages = messagesOf(joined, place);
         if (!messages) return messages.problems();
-        return mapChat(*messages, options, encoder, place);
+        return mapChat(*messages, toolsOf(row), options, encoder, place);
     }
     Result<std::string> prompt = textOf(row, keys.prompt, place);
     Result<std::string> answer = textOf(row, keys.answer, place);
@@ -392,12 +447,40 @@ Result<MappedRow> mapRow(const Json& row, RowFormat format, const MappingOptions
             if (key == nullptr) return badRow(place, "there are no messages", "Give \"messages\": [{\"role\": …, \"content\": …}, …].");
             Result<Json> messages = messagesOf(row[key], place);
             if (!messages) return messages.problems();
-            mapped = mapChat(*messages, options, encoder, place);
+            mapped = mapChat(*messages, toolsOf(row), options, encoder, place);
             break;
         }
     }
     if (mapped && options.task == RowTask::CausalLm && !mapped->labels.empty()) mapped->labels.front() = kIgnoredLabel;
     return mapped;
+}
+
+RowTexts textsOf(const Json& row, RowFormat format) {
+    RowTexts texts;
+    const auto text = [&row](const char* key) {
+        const auto found = row.find(key == nullptr ? "" : key);
+        return found != row.end() && found->is_string() ? found->get<std::string>() : std::string();
+    };
+    const auto chat = [&texts](const Json& list) {
+        if (Result<Json> messages = messagesOf(list, "")) texts.messages = std::move(*messages);
+    };
+    if (format == RowFormat::Text || format == RowFormat::Classification) texts.whole = text(firstKey(row, kTextKeys));
+    if (format == RowFormat::Alpaca) {
+        texts.prompt = text("instruction") + (text("input").empty() ? "" : "\n" + text("input"));
+        texts.answer = text(row.contains("output") ? "output" : "response");
+    }
+    if (const KeyPair* keys = pairOf(row); keys != nullptr && format == RowFormat::PromptCompletion) {
+        texts.prompt = text(keys->prompt);
+        texts.answer = text(keys->answer);
+        texts.isJoined = std::string_view(keys->prompt) != "question";
+        if (row[keys->prompt].is_array()) {
+            Json joined = row[keys->prompt];
+            if (row[keys->answer].is_array()) joined.insert(joined.end(), row[keys->answer].begin(), row[keys->answer].end());
+            chat(joined);
+        }
+    }
+    if (const char* key = firstKey(row, kMessageKeys); key != nullptr && format == RowFormat::Chat) chat(row[key]);
+    return texts;
 }
 
 std::string mappingDescription(RowFormat format, const Json& row) {

@@ -48,6 +48,15 @@ struct MappedRow {
     bool isMaskUncertain = false;         ///< the chat template changes earlier turns; only the last answer is learned
 };
 
+/// A row's texts for people and checks, as far as its format has them.
+struct RowTexts {
+    std::string whole;          ///< text, classification
+    std::string prompt, answer; ///< pairs
+    bool isJoined = false;      ///< prompt and answer follow each other without words of a template between them
+    Json messages;              ///< chats, with role and content; null otherwise
+};
+RowTexts textsOf(const Json& row, RowFormat format);
+
 struct MappingOptions {
     LossOn lossOn = LossOn::Completion;
     std::string chatTemplate = "auto";    ///< data.template

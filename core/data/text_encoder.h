@@ -19,6 +19,12 @@ enum class TextOrigin {
     Template,  ///< rendered by a template: control tokens are meant
 };
 
+struct EncodedSpan {
+    std::int32_t id = 0;
+    std::size_t begin = 0;  ///< first byte in the text
+    std::size_t end = 0;    ///< byte behind the last
+};
+
 class TextEncoder {
 public:
     virtual ~TextEncoder() = default;
@@ -35,12 +41,20 @@ public:
     virtual std::optional<std::int32_t> begin() const = 0;
     virtual std::optional<std::int32_t> end() const = 0;
     virtual std::optional<std::int32_t> padding() const = 0;
+    /// The token for what the vocabulary lacks, when there is one.
+    virtual std::optional<std::int32_t> unknown() const { return std::nullopt; }
     virtual std::int64_t vocabularySize() const = 0;  ///< highest id + 1
     virtual std::string tokenText(std::int32_t id) const = 0;
     virtual bool isSpecial(std::int32_t id) const = 0;
     virtual bool hasChatTemplate() const = 0;
     /// `messages`: [{"role","content"}, …]
     virtual Result<std::string> renderChat(const Json& messages, bool withGenerationPrompt) const = 0;
+    /// With the row's tools (null: none). `isMarked`: what the template's generation blocks wrote stands between U+FDD0 and U+FDD1.
+    virtual Result<std::string> renderChatWith(const Json& messages, bool withGenerationPrompt, const Json& /*tools*/, bool /*isMarked*/) const {
+        return renderChat(messages, withGenerationPrompt);
+    }
+    /// A rendered text as a whole, each token with its bytes; nothing from an encoder that cannot say.
+    virtual std::vector<EncodedSpan> encodeSpans(std::string_view /*text*/) const { return {}; }
 };
 
 }  // namespace luthier

@@ -7,11 +7,20 @@ TokenizerEncoder::TokenizerEncoder(const Tokenizer& tokenizer) : m_tokenizer(tok
     // Having a begin token does not mean using it (GPT-2): ask what the post-processor does.
     const std::vector<int> ids = tokenizer.encode("a", SpecialTokens::Add);
     if (tokenizer.bosId() && !ids.empty() && ids.front() == *tokenizer.bosId()) m_begin = *tokenizer.bosId();
+    for (const char* name : {"<unk>", "[UNK]"})
+        if (!m_unknown && tokenizer.idOf(name)) m_unknown = *tokenizer.idOf(name);
 }
 
 std::vector<std::int32_t> TokenizerEncoder::encode(std::string_view text, TextOrigin origin) const {
     if (text.empty()) return {};
     return m_tokenizer.encode(text, SpecialTokens::Omit, origin == TextOrigin::Template ? TextKind::Template : TextKind::Plain);
+}
+
+std::vector<EncodedSpan> TokenizerEncoder::encodeSpans(std::string_view text) const {
+    std::vector<EncodedSpan> spans;
+    for (const TokenSpan& span : m_tokenizer.encodeWithOffsets(text, SpecialTokens::Omit, TextKind::Template))
+        spans.push_back({span.id, span.begin, span.end});
+    return spans;
 }
 
 std::string TokenizerEncoder::tokenText(std::int32_t id) const {

@@ -16,6 +16,7 @@ public:
     std::optional<std::int32_t> begin() const override { return m_begin; }
     std::optional<std::int32_t> end() const override { return m_tokenizer.eosId(); }
     std::optional<std::int32_t> padding() const override { return m_tokenizer.padId(); }
+    std::optional<std::int32_t> unknown() const override { return m_unknown; }
     std::int64_t vocabularySize() const override { return m_tokenizer.vocabularySize(); }
     std::string tokenText(std::int32_t id) const override;
     bool isSpecial(std::int32_t id) const override { return m_tokenizer.isSpecial(id); }
@@ -23,10 +24,15 @@ public:
     Result<std::string> renderChat(const Json& messages, bool withGenerationPrompt) const override {
         return m_tokenizer.renderChat(messages, withGenerationPrompt);
     }
+    Result<std::string> renderChatWith(const Json& messages, bool withGenerationPrompt, const Json& tools, bool isMarked) const override {
+        return m_tokenizer.renderChat(messages, withGenerationPrompt, tools, isMarked ? ChatMarks::Kept : ChatMarks::Dropped);
+    }
+    std::vector<EncodedSpan> encodeSpans(std::string_view text) const override;
 
 private:
     const Tokenizer& m_tokenizer;
     std::optional<std::int32_t> m_begin;
+    std::optional<std::int32_t> m_unknown;
 };
 
 }  // namespace luthier

@@ -157,7 +157,7 @@ std::string Tokenizer::chatTemplate() const {
     return hasChatTemplate() ? m_parts->chatTemplates.at("default")->source() : std::string();
 }
 
-Result<std::string> Tokenizer::renderChat(const Json& messages, bool addGenerationPrompt, const Json& tools) const {
+Result<std::string> Tokenizer::renderChat(const Json& messages, bool addGenerationPrompt, const Json& tools, ChatMarks marks) const {
     if (!hasChatTemplate()) {
         return Problem{.code = "chat_template_missing", .message = "This model has no chat template.",
                        .hint = "Use prompt and completion rows, or put a chat_template.jinja into the model's folder.", .field = ""};
@@ -175,6 +175,7 @@ Result<std::string> Tokenizer::renderChat(const Json& messages, bool addGenerati
     context["tools"] = tools;
     context["documents"] = nullptr;
     context["add_generation_prompt"] = addGenerationPrompt;
+    if (marks == ChatMarks::Kept) context["mark_generation"] = true;
     const bool hasToolUse = !tools.is_null() && m_parts->chatTemplates.contains("tool_use");
     return m_parts->chatTemplates.at(hasToolUse ? "tool_use" : "default")->render(dumpLine(context));
 }

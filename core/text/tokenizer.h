@@ -31,6 +31,8 @@ enum class TextKind {
     Template,  ///< … is the control token: rendered chats, and what transformers' tokenizer(text) does
 };
 
+enum class ChatMarks { Dropped, Kept };
+
 struct TokenSpan {
     int id = 0;
     std::size_t begin = 0;  ///< first byte in the text
@@ -67,7 +69,8 @@ public:
     /// apply_chat_template(messages, tools, add_generation_prompt, tokenize=False). Encode the text with SpecialTokens::Omit and
     /// TextKind::Template. Problem codes: chat_template_missing, template_raised (the template's own words), template_invalid,
     /// template_failed, template_limit.
-    Result<std::string> renderChat(const Json& messages, bool addGenerationPrompt, const Json& tools = nullptr) const;
+    /// With ChatMarks::Kept what `{% generation %}` blocks wrote stands between U+FDD0 and U+FDD1.
+    Result<std::string> renderChat(const Json& messages, bool addGenerationPrompt, const Json& tools = nullptr, ChatMarks marks = ChatMarks::Dropped) const;
 
 private:
     struct Parts;

@@ -38,6 +38,7 @@ Result<std::int64_t> writeCheckpoint(const std::filesystem::path& folder, const 
                     {"seconds", state.seconds},
                     {"best_eval_loss", state.bestEvalLoss},
                     {"best_eval_step", state.bestEvalStep},
+                    {"evals_without_gain", state.evalsWithoutGain},
                     {"threads", state.threads}};
     Result<void> done = writeJsonAtomically(target->path() / "state.json", json);
     if (done) done = target->commit(Existing::Replace);
@@ -68,6 +69,7 @@ Result<TrainState> readCheckpoint(const std::filesystem::path& folder, const Ada
         state.seconds = json->at("seconds");
         state.bestEvalLoss = json->at("best_eval_loss");
         state.bestEvalStep = json->at("best_eval_step");
+        state.evalsWithoutGain = json->value("evals_without_gain", std::int64_t{0});
         state.threads = json->at("threads");
     } catch (const Json::exception&) {
         return Problem{"checkpoint_mismatch", (folder / "state.json").string() + " lacks a key.", "Resume from an earlier checkpoint.", folder.string()};

@@ -23,6 +23,7 @@ struct TrainState {
     double seconds = 0;                  ///< spent training
     double bestEvalLoss = 0;             ///< 0 when none was taken
     std::int64_t bestEvalStep = 0;
+    std::int64_t evalsWithoutGain = 0;   ///< since the evaluation loss last fell
     int threads = 0;                     ///< results are bit-equal only with as many
 };
 

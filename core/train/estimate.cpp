@@ -5,6 +5,7 @@
 #include "model/open.h"
 #include "peft/method.h"
 #include "train/memory_probe.h"
+#include "train/optimizer.h"
 
 #include <algorithm>
 #include <fstream>
@@ -50,7 +51,11 @@ std::int64_t keptPerToken(const ModelDescription& d, const std::string& method) 
 Json memoryByPart(const RunConfig& config, const Model& model, const Adapter& adapter, Activations activations) {
     const ModelDescription& d = model.description();
     std::int64_t trainable = 0;
-    for (const TrainedParameter& parameter : adapter.parameters()) trainable += parameter.tensor.numel();
+    std::int64_t optimizer = 0;
+    for (const TrainedParameter& parameter : adapter.parameters()) {
+        trainable += parameter.tensor.numel();
+        optimizer += optimizerBytes(config.get<std::string>("train.optimizer"), parameter.tensor.sizes().vec(), optimizerSettings(config));
+    }
     const auto element = static_cast<std::int64_t>(at::elementSize(model.dtype()));
     const std::int64_t tokens = config.get<std::int64_t>("data.max_length") * config.get<std::int64_t>("train.batch_size");
     std::int64_t blocks = d.layers + (d.encoder ? d.encoder->layers : 0);
@@ -61,7 +66,7 @@ Json memoryByPart(const RunConfig& config, const Model& model, const Adapter& ad
     return {{"weights", model.weights().bytes()},
             {"adapter", trainable * 4},
             {"gradients", trainable * 4},
-            {"optimizer", trainable * 8},
+            {"optimizer", optimizer},
             {"activations", tokens * perToken * element},
             {"logits", std::min(tokens, kChunkRows) * d.outputs() * 4 + tokens * d.hidden * element},
             {"runtime", kRuntimeBytes}};

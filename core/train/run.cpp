@@ -14,6 +14,7 @@
 #include "text/tokenizer.h"
 #include "train/estimate.h"
 #include "train/memory_probe.h"
+#include "train/optimizer.h"
 #include "train/trainer.h"
 
 #include <ATen/Parallel.h>
@@ -81,7 +82,9 @@ public:
         openModelAndRows();
         attach();
         BatchPlan plan(m_data.trainLengths(), planOptions());
-        Trainer trainer(*m_model, m_adapter, optimizerSettings(), trainerSettings(plan), ports(plan));
+        Trainer trainer(*m_model, m_adapter,
+                        createOptimizer(m_config.get<std::string>("train.optimizer"), m_adapter->parameters(), optimizerSettings(m_config)),
+                        trainerSettings(plan), ports(plan));
         m_optimizer = &trainer.optimizer();
         if (m_request.start == RunStart::Resume) resume(trainer);
         // Hashing reads every input once; the steps need not wait for it.
@@ -214,16 +217,14 @@ private:
         return options;
     }
 
-    AdamWSettings optimizerSettings() const {
-        return {m_config.get<double>("train.adam_beta1"), m_config.get<double>("train.adam_beta2"), m_config.get<double>("train.adam_epsilon"), m_config.get<double>("train.weight_decay")};
-    }
-
     TrainerSettings trainerSettings(const BatchPlan& plan) const {
         TrainerSettings settings;
         settings.totalSteps = plan.totalSteps();
         settings.microBatches = m_config.get<std::int64_t>("train.gradient_accumulation_steps");
-        settings.schedule = m_config.get<std::string>("train.lr_scheduler_type");
-        settings.warmupSteps = m_config.get<std::int64_t>("train.warmup_steps");
+        settings.schedule = scheduleOf(m_config, settings.totalSteps);
+        settings.patience = m_config.optional<std::int64_t>("train.early_stopping_patience").value_or(0);
+        settings.smallestGain = m_config.get<double>("train.early_stopping_threshold");
+        settings.keepsBest = m_config.get<bool>("train.load_best_model_at_end");
         settings.learningRate = m_config.get<double>("train.learning_rate");
         settings.maxGradNorm = m_config.optional<double>("train.max_grad_norm").value_or(0);
         settings.seed = m_config.get<std::uint64_t>("train.seed");
@@ -266,7 +267,8 @@ private:
         const std::vector<std::int64_t> steps = folder.checkpointSteps();
         const auto keep = static_cast<std::size_t>(m_config.get<std::int64_t>("train.keep_checkpoints"));
         std::error_code code;
-        for (std::size_t i = 0; i + keep < steps.size(); ++i) fs::remove_all(folder.checkpoint(steps[i]), code);
+        for (std::size_t i = 0; i + keep < steps.size(); ++i)
+            if (steps[i] != state.bestEvalStep) fs::remove_all(folder.checkpoint(steps[i]), code);
         return {};
     }
 
@@ -301,6 +303,8 @@ private:
     ExitCode finish(Trainer& trainer, TrainEnd end) {
         const TrainState& state = trainer.state();
         const RunFolder& folder = m_request.folder;
+        const bool isBestUsed = m_config.get<bool>("train.load_best_model_at_end") && state.bestEvalStep > 0 && state.bestEvalStep < state.step;
+        if (isBestUsed) (void)readCheckpoint(folder.checkpoint(state.bestEvalStep), *m_adapter, *m_optimizer).orThrow();
         const fs::path target = m_adapter->trainsBase() ? folder.model() : folder.adapter();
         AtomicDir result = AtomicDir::begin(target).orThrow();
         const fs::path source = m_config.get<std::string>("model.path");
@@ -314,6 +318,8 @@ private:
             setNumber(summary, "best_eval_loss", state.bestEvalLoss);
             summary["best_eval_step"] = state.bestEvalStep;
         }
+        if (trainer.isPatienceOver()) summary["early_stopped"] = true;
+        if (m_config.get<bool>("train.load_best_model_at_end")) summary["result_step"] = isBestUsed ? state.bestEvalStep : state.step;
         summary["trainable"] = m_trainable;
         summary["total"] = m_total;
         summary["adapter_bytes"] = bytes;
@@ -334,7 +340,7 @@ private:
     std::unique_ptr<TextEncoder> m_encoder;
     Dataset m_data;
     std::shared_ptr<Adapter> m_adapter;
-    AdamW* m_optimizer = nullptr;  // the trainer's; checkpoints hold its moments
+    Optimizer* m_optimizer = nullptr;  // the trainer's; checkpoints hold its moments
     PlannedStep m_planned;
     std::int64_t m_plannedStep = -1;
     Activations m_activations = Activations::Keep;

@@ -29,10 +29,6 @@ struct Schedule {
     double factor(std::int64_t step) const;
 };
 
-/// A schedule that its kind alone describes.
-inline double scheduleFactor(const std::string& kind, std::int64_t step, std::int64_t warmupSteps, std::int64_t totalSteps) {
-    return Schedule{.kind = kind, .warmupSteps = warmupSteps, .totalSteps = totalSteps}.factor(step);
-}
 
 /// `train.lr_scheduler_type` and what belongs to it; decay steps default to a tenth of `totalSteps`.
 Schedule scheduleOf(const RunConfig& config, std::int64_t totalSteps);

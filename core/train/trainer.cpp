@@ -4,7 +4,6 @@
 #include "peft/training_hooks.h"
 
 #include "train/memory_probe.h"
-#include "train/schedule.h"
 
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
@@ -31,8 +30,8 @@ RandomKey passKey(std::uint64_t seed, std::int64_t step, std::int64_t microStep)
 
 }  // namespace
 
-Trainer::Trainer(Model& model, std::shared_ptr<Adapter> adapter, AdamWSettings optimizer, TrainerSettings settings, TrainerPorts ports)
-    : m_model(model), m_task(makeTask(model)), m_adapter(std::move(adapter)), m_stack(model), m_optimizer(m_adapter->parameters(), optimizer),
+Trainer::Trainer(Model& model, std::shared_ptr<Adapter> adapter, std::unique_ptr<Optimizer> optimizer, TrainerSettings settings, TrainerPorts ports)
+    : m_model(model), m_task(makeTask(model)), m_adapter(std::move(adapter)), m_stack(model), m_optimizer(std::move(optimizer)),
       m_settings(std::move(settings)), m_ports(std::move(ports)) {
     m_stack.add(m_adapter);
     m_state.learningRate = m_settings.learningRate;
@@ -40,7 +39,7 @@ Trainer::Trainer(Model& model, std::shared_ptr<Adapter> adapter, AdamWSettings o
 }
 
 double Trainer::rate() const {
-    return m_state.learningRate * scheduleFactor(m_settings.schedule, m_state.step, m_settings.warmupSteps, m_settings.totalSteps);
+    return m_state.learningRate * m_settings.schedule.factor(m_state.step);
 }
 
 TrainEnd Trainer::run() {
@@ -53,7 +52,11 @@ TrainEnd Trainer::run() {
         step();
         const bool isLast = m_state.step == m_settings.totalSteps;
         if (isLast || (m_settings.evalEvery > 0 && m_state.step % m_settings.evalEvery == 0)) evaluate();
-        if (isLast || (m_settings.saveEvery > 0 && m_state.step % m_settings.saveEvery == 0)) save();
+        if (isLast || isPatienceOver() || (m_settings.saveEvery > 0 && m_state.step % m_settings.saveEvery == 0)) save();
+        if (!isLast && isPatienceOver()) {
+            m_ports.emit({{"type", "early_stopped"}, {"step", m_state.step}, {"best_step", m_state.bestEvalStep}, {"evaluations", m_state.evalsWithoutGain}});
+            break;
+        }
     }
     return TrainEnd::Finished;
 }
@@ -93,14 +96,14 @@ void Trainer::step() {
     }
 
     StepFacts facts;
-    facts.gradNorm = m_optimizer.clipGradients(m_settings.maxGradNorm);
-    facts.learningRate = rate();
+    facts.gradNorm = m_optimizer->clipGradients(m_settings.maxGradNorm);
+    facts.learningRate = m_optimizer->usedRate(rate());
     const bool isFinite = std::isfinite(loss) && std::isfinite(facts.gradNorm);
     if (isFinite) {
-        m_optimizer.step(facts.learningRate);
+        m_optimizer->step(rate());
         if (hooks != nullptr) hooks->afterUpdate(m_state.step + 1, m_settings.totalSteps);
     }
-    m_optimizer.clearGradients();
+    m_optimizer->clearGradients();
 
     const double seconds = secondsSince(start);
     ++m_state.step;
@@ -130,13 +133,21 @@ void Trainer::evaluate() {
         const Measured measured = m_task->measure(m_model, m_stack, m_ports.evalRows, m_settings.evalBatch);
         const double loss = measured.loss();
         m_lastEvalLoss = loss;
-        if (std::isfinite(loss) && (m_state.bestEvalLoss == 0 || loss < m_state.bestEvalLoss)) {
-            m_state.bestEvalLoss = loss;
-            m_state.bestEvalStep = m_state.step;
-        }
+        judge(loss);
         m_ports.emit(event::eval(m_state.step, loss, measured.metrics));
+        if (m_settings.keepsBest && m_state.bestEvalStep == m_state.step && m_state.step > 0) save();
     }
     if (m_ports.sample) m_ports.sample(m_state.step);
+}
+
+/// Keeps count of the best loss and of evaluations since it fell, as transformers' EarlyStoppingCallback does.
+void Trainer::judge(double loss) {
+    const bool isFirst = m_state.bestEvalLoss == 0;
+    const bool isLower = std::isfinite(loss) && (isFirst || loss < m_state.bestEvalLoss);
+    m_state.evalsWithoutGain = isLower && (isFirst || m_state.bestEvalLoss - loss > m_settings.smallestGain) ? 0 : m_state.evalsWithoutGain + 1;
+    if (!isLower) return;
+    m_state.bestEvalLoss = loss;
+    m_state.bestEvalStep = m_state.step;
 }
 
 void Trainer::save() {

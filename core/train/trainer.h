@@ -9,8 +9,9 @@
 #include "model/model.h"
 #include "peft/adapter.h"
 #include "task/task.h"
-#include "train/adamw.h"
 #include "train/checkpoint.h"
+#include "train/optimizer.h"
+#include "train/schedule.h"
 
 #include <cstdint>
 #include <functional>
@@ -23,14 +24,16 @@ namespace luthier {
 struct TrainerSettings {
     std::int64_t totalSteps = 0;
     std::int64_t microBatches = 1;       ///< gradient_accumulation_steps
-    std::string schedule = "linear";
-    std::int64_t warmupSteps = 0;
+    Schedule schedule;
     double learningRate = 2e-4;
     double maxGradNorm = 1;              ///< 0: never clip
     std::uint64_t seed = 42;
     std::int64_t evalEvery = 0;          ///< 0: only at the end
     std::int64_t saveEvery = 0;
     std::size_t evalBatch = 8;
+    std::int64_t patience = 0;           ///< evaluations without a lower loss before the run ends early; 0: never
+    double smallestGain = 0;             ///< what counts as lower, for the patience
+    bool keepsBest = false;              ///< a checkpoint at every evaluation that is the best so far
     Activations activations = Activations::Keep;
 };
 
@@ -50,12 +53,14 @@ enum class TrainEnd { Finished, Stopped };
 
 class Trainer final {
 public:
-    Trainer(Model& model, std::shared_ptr<Adapter> adapter, AdamWSettings optimizer, TrainerSettings settings, TrainerPorts ports);
+    Trainer(Model& model, std::shared_ptr<Adapter> adapter, std::unique_ptr<Optimizer> optimizer, TrainerSettings settings, TrainerPorts ports);
 
-    AdamW& optimizer() { return m_optimizer; }
+    Optimizer& optimizer() { return *m_optimizer; }
     TrainState& state() { return m_state; }
     double lastLoss() const { return m_lastLoss; }
     double lastEvalLoss() const { return m_lastEvalLoss; }
+    /// True when the evaluation loss stopped falling before the last step.
+    bool isPatienceOver() const { return m_settings.patience > 0 && m_state.evalsWithoutGain >= m_settings.patience; }
 
     /// Runs from state().step to the end, or until a stop command. Throws Failure: non_finite_loss, disk_full, …
     TrainEnd run();
@@ -72,12 +77,13 @@ private:
     void save();
     void step();
     double rate() const;
+    void judge(double loss);
 
     Model& m_model;
     std::unique_ptr<Task> m_task;
     std::shared_ptr<Adapter> m_adapter;
     AdapterStack m_stack;
-    AdamW m_optimizer;
+    std::unique_ptr<Optimizer> m_optimizer;
     TrainerSettings m_settings;
     TrainerPorts m_ports;
     TrainState m_state;

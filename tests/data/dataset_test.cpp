@@ -103,7 +103,7 @@ TEST_CASE("cuts are counted and rows without loss skipped") {
     CHECK(dataset.facts.truncatedRows == 2);
     CHECK(dataset.facts.skippedRows == 1);
     CHECK(learned(dataset.train[0]) == "..xyz");
-    CHECK(findProblem(dataset, "rows_skipped")->rows == std::vector<std::int64_t>{1});
+    CHECK(findProblem(dataset, "answers_cut_away")->rows == std::vector<std::int64_t>{1});
 }
 
 TEST_CASE("data without anything to learn is refused") {

@@ -14,6 +14,8 @@ namespace luthier {
 class Letters final : public TextEncoder {
 public:
     bool isChat = false;
+    bool hasEnd = true;
+    std::optional<std::int32_t> unknownId;
 
     std::vector<std::int32_t> encode(std::string_view text, TextOrigin origin) const override {
         std::vector<std::int32_t> ids;
@@ -25,10 +27,11 @@ public:
         return ids;
     }
     std::optional<std::int32_t> begin() const override { return 256; }
-    std::optional<std::int32_t> end() const override { return 257; }
+    std::optional<std::int32_t> end() const override { return hasEnd ? std::optional<std::int32_t>(257) : std::nullopt; }
+    std::optional<std::int32_t> unknown() const override { return unknownId; }
     std::optional<std::int32_t> padding() const override { return 0; }
     std::int64_t vocabularySize() const override { return 258; }
-    std::string tokenText(std::int32_t id) const override { return id < 256 ? std::string(1, static_cast<char>(id)) : "<>"; }
+    std::string tokenText(std::int32_t id) const override { return id < 256 ? std::string(1, static_cast<char>(id)) : id == 256 ? "<b>" : "<e>"; }
     bool isSpecial(std::int32_t id) const override { return id > 255; }
     bool hasChatTemplate() const override { return isChat; }
     Result<std::string> renderChat(const Json& messages, bool withGenerationPrompt) const override {

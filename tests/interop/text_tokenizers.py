@@ -4,12 +4,13 @@ import json
 import pathlib
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 
 import sentencepiece
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, LlamaTokenizer, PreTrainedTokenizerFast
 
 TEXTS = [
@@ -17,8 +18,18 @@ TEXTS = [
     "numbers 1234567890 and 3.14", "don't can't I'll", "<s> inside </s> text", "<|im_start|>user\nhi<|im_end|>", "a" * 300,
     "mixed CASE Words_with_underscores-and-dashes", "\u200bzero width", "e\u0301 combining", "x<|im_end|> y",
 ]
+MULTILINGUAL = [
+    "Der schnelle braune Fuchs springt über den faulen Hund – „wirklich“, sagte Änne.", "L’été dernier, nous avons mangé des crêpes à Saint-Malo.",
+    "Быстрая лиса прыгает через ленивую собаку; ёлка и съезд.", "Η γρήγορη αλεπού πηδά πάνω από το τεμπέλικο σκυλί.",
+    "الثعلب البني السريع يقفز فوق الكلب الكسول.", "השועל המהיר קופץ מעל הכלב העצלן.", "तेज़ भूरी लोमड़ी आलसी कुत्ते के ऊपर कूदती है।",
+    "敏捷的棕色狐狸跳过了懒狗。", "素早い茶色の狐がのろまな犬を飛び越える。カタカナとＡＢＣ１２３", "빠른 갈색 여우가 게으른 개를 뛰어넘는다.",
+    "สุนัขจิ้งจอกสีน้ำตาลกระโดดข้ามสุนัขขี้เกียจ", "Con cáo nâu nhanh nhẹn nhảy qua con chó lười biếng.", "İstanbul'da ığdır çalışıyor; ﬁne ½ ㎏ ①",
+    "def f(x):\n\treturn {'a': x ** 2, \"b\": [i for i in range(10)]}  # 100%\r\n", "🇩🇪 👍🏽 👨‍👩‍👧‍👦 🏳️‍🌈 ☕️",
+]
 CORPUS = [f"the quick brown fox number {i} jumps over the lazy dog, don't you see? Café {i * 7} 你好" for i in range(400)]
 SPECIAL = ["<unk>", "<s>", "</s>", "<pad>", "<|im_start|>", "<|im_end|>"]
+CORPUS += MULTILINGUAL * 20
+TEXTS += MULTILINGUAL
 CHAT = [
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": " What is 2+2? "},
@@ -65,6 +76,23 @@ last={{ ns.last }} {{ ns.found }} {{ none }} {{ 1.0 }} {{ 7 / 2 }} {{ messages[0
 {{ messages[-1].content.rstrip('\\n').lower() }} {{ {'k': [1, "it's", none]} }}{# gone #}
 {% if messages[0].content is string and tools is not none %}text{% endif %}
 """,
+    "llama3": "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' %}"
+              "{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}"
+              "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}",
+    "mistral": "{%- if messages[0]['role'] == 'system' %}{%- set system_message = messages[0]['content'] %}{%- set loop_messages = messages[1:] %}{%- else %}{%- set loop_messages = messages %}{%- endif %}"
+               "{{- bos_token }}{%- for message in loop_messages %}{%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+               "{{- raise_exception('After the optional system message, conversation roles must alternate user/assistant/user/assistant/...') }}{%- endif %}"
+               "{%- if message['role'] == 'user' %}{%- if loop.last and system_message is defined %}{{- '[INST] ' + system_message + '\n\n' + message['content'] + '[/INST]' }}"
+               "{%- else %}{{- '[INST] ' + message['content'] + '[/INST]' }}{%- endif %}{%- elif message['role'] == 'assistant' %}{{- ' ' + message['content'] + eos_token }}"
+               "{%- else %}{{- raise_exception('Only user and assistant roles are supported, with the exception of an initial optional system message!') }}{%- endif %}{%- endfor %}",
+    "gemma": "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+             "{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
+             "{% if (message['role'] == 'assistant') %}{% set role = 'model' %}{% else %}{% set role = message['role'] %}{% endif %}"
+             "{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + '<end_of_turn>\n' }}{% endfor %}{% if add_generation_prompt %}{{'<start_of_turn>model\n'}}{% endif %}",
+    "zephyr": "{% for message in messages %}\n{% if message['role'] == 'user' %}\n{{ '<|user|>\n' + message['content'] + eos_token }}\n{% elif message['role'] == 'system' %}\n{{ '<|system|>\n' + message['content'] + eos_token }}\n"
+              "{% elif message['role'] == 'assistant' %}\n{{ '<|assistant|>\n'  + message['content'] + eos_token }}\n{% endif %}\n{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}",
+    "phi3": "{% for message in messages %}{% if message['role'] == 'system' and message['content'] %}{{'<|system|>\n' + message['content'] + '<|end|>\n'}}{% elif message['role'] == 'user' %}{{'<|user|>\n' + message['content'] + '<|end|>\n'}}"
+            "{% elif message['role'] == 'assistant' %}{{'<|assistant|>\n' + message['content'] + '<|end|>\n'}}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}",
     "macro": """{%- macro show(value, depth=1) -%}
 [{{ value }}|{{ depth }}]
 {%- endmacro -%}
@@ -106,11 +134,22 @@ def word_piece(folder):
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]", pad_token="[PAD]").save_pretrained(folder)
 
 
+def unigram(folder):
+    """As T5 and XLM-R: NFKC, a metaspace in front, an end token."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.train_from_iterator(CORPUS, trainers.UnigramTrainer(vocab_size=500, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>"))
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)])
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", unk_token="<unk>", pad_token="<pad>").save_pretrained(folder)
+
+
 def sentence_piece(folder, **config):
     folder.mkdir(parents=True)
     corpus = folder / "corpus.txt"
     corpus.write_text("\n".join(CORPUS))
-    sentencepiece.SentencePieceTrainer.train(input=str(corpus), model_prefix=str(folder / "tokenizer"), vocab_size=450, model_type="bpe",
+    sentencepiece.SentencePieceTrainer.train(input=str(corpus), model_prefix=str(folder / "tokenizer"), vocab_size=900, model_type="bpe",
                                              byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False, minloglevel=2)
     corpus.unlink()
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", **config}))
@@ -148,7 +187,8 @@ def main():
         byte_level(root / "byte_level_ends", bos=True)
         metaspace(root / "metaspace")
         word_piece(root / "word_piece")
-        for name in ["byte_level", "byte_level_prefix", "byte_level_ends", "metaspace", "word_piece"]:
+        unigram(root / "unigram")
+        for name in ["byte_level", "byte_level_prefix", "byte_level_ends", "metaspace", "word_piece", "unigram"]:
             folder = root / name
             reference = AutoTokenizer.from_pretrained(folder)
             generator = random.Random(7)
@@ -189,6 +229,19 @@ def main():
                 answer = ask(model=str(folder), ids=plain, skip=True)
                 check(f"{name} text of {text!r}", answer["text"], reference.decode(plain, skip_special_tokens=True))
                 check(f"{name} streamed text of {text!r}", answer["streamed"], answer["text"])
+
+        # A real sentencepiece model with byte fallback, where the shared data are there.
+        llama2 = pathlib.Path(__file__).resolve().parents[2] / "../shared/data/tokenizers/llama2/tokenizer.model"
+        if llama2.exists():
+            folder = root / "llama2"
+            folder.mkdir()
+            shutil.copy(llama2, folder)
+            (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "LlamaTokenizer", "legacy": False, "add_bos_token": True}))
+            model = sentencepiece.SentencePieceProcessor(model_file=str(llama2))
+            for text in TEXTS:
+                plain = [span[0] for span in ask(model=str(folder), text=text, special=False, plain=True)["spans"]]
+                check(f"llama2 plain ids of {text!r}", plain, model.encode(text))
+                check(f"llama2 text of {text!r}", ask(model=str(folder), ids=plain, skip=True)["text"], model.decode(plain))
 
         for name, template in TEMPLATES.items():
             folder = root / f"chat_{name}"

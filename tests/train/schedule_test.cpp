@@ -7,6 +7,14 @@
 
 using namespace luthier;
 
+namespace {
+
+double scheduleFactor(const char* kind, std::int64_t step, std::int64_t warmupSteps, std::int64_t totalSteps) {
+    return Schedule{.kind = kind, .warmupSteps = warmupSteps, .totalSteps = totalSteps}.factor(step);
+}
+
+}  // namespace
+
 TEST_CASE("constantIgnoresWarmUp") {
     for (const int step : {0, 1, 5, 99}) CHECK(scheduleFactor("constant", step, 10, 100) == 1.0);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Chat templates with transformers' Jinja settings: trim_blocks, lstrip_blocks, loop controls, raise_exception, strftime_now,
-//! its own tojson, and `{% generation %}` blocks (transparent here). A template is a stranger's program: fuel, recursion and
+//! its own tojson, and `{% generation %}` blocks (transparent, or kept between two marks when the context asks for them). A template is a stranger's program: fuel, recursion and
 //! output are bounded. What these cannot bound (one huge string) the caller bounds by rendering in a process of its own.
 
 use crate::{error, python, Fault, ERROR, LIMIT, RAISED, SYNTAX};
@@ -38,6 +38,7 @@ impl Template {
         environment.add_filter("tojson", tojson);
         environment.add_filter("string", |value: Value| python::text(&value));
         environment.add_filter("format", format_filter);
+        environment.add_filter("generation_block", generation_block);
         environment
             .add_template_owned("chat", without_generation_tags(source))
             .map_err(|e| Fault(SYNTAX, describe(&e)))?;
@@ -83,7 +84,15 @@ impl Write for Bounded {
     }
 }
 
-/// `{% generation %}` marks what the assistant says, for masks; as `{% if true %}` it keeps its whitespace control and does nothing.
+/// What stands around a generation block when the context has `mark_generation`: noncharacters, which no text holds.
+const MARKS: (char, char) = ('\u{FDD0}', '\u{FDD1}');
+
+fn generation_block(state: &State, text: Value) -> Value {
+    let is_marked = state.lookup("mark_generation").is_some_and(|mark| mark.is_true());
+    if is_marked { Value::from_safe_string(format!("{}{}{}", MARKS.0, python::text(&text), MARKS.1)) } else { text }
+}
+
+/// `{% generation %}` marks what the assistant says, for masks; as a filter block it keeps its whitespace control and its scope.
 fn without_generation_tags(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
@@ -95,7 +104,7 @@ fn without_generation_tags(source: &str) -> String {
         out.push_str(&rest[..at + 2]);
         match name {
             "generation" | "endgeneration" => {
-                let statement = if name == "generation" { "if true" } else { "endif" };
+                let statement = if name == "generation" { "filter generation_block" } else { "endfilter" };
                 out.push_str(&tag.replacen(name, statement, 1));
             }
             _ => out.push_str(tag),
