@@ -5,7 +5,7 @@
   - saved → loaded → the same loss as at the end of training;
   - merged = unmerged where a merge exists;
   - what PEFT knows loads there with equal logits.
-`contract.py FAMILY… --METHOD…` runs a part."""
+`contract.py FAMILY… --METHOD…` or `--part=1/4` runs a part."""
 import hashlib
 import json
 import sys
@@ -44,7 +44,7 @@ MERGEABLE = {"lora", "dora", "bitfit", "ln_tuning", "loha", "lokr", "vera", "ia3
 PREFIXES = {"prefix_tuning", "prefix_projection", "p_tuning_v2"}
 WITH_ENCODER = {"prefix_projection", "p_tuning", "adalora", "pissa"}  # the file does not hold what is trained: a network, cut ranks, twice the rank
 NOT_TRAINED = {"bitfit": "lora_", "vera": "base_model.vera_"}  # in the file, but frozen
-NO_IA3_DEFAULTS = {"mpt", "mixtral", "qwen2_moe", "qwen3_moe", "phi3", "stablelm", "olmo", "olmo2", "starcoder2", "granite", "smollm3", "cohere"}
+NO_IA3_DEFAULTS = {"mpt", "mixtral", "qwen2_moe", "qwen3_moe", "phi3", "stablelm", "olmo", "olmo2", "starcoder2", "granite", "smollm3", "cohere", "distilbert", "xlm-roberta", "mbart"}
 NO_BIAS = {"llama", "mistral", "mixtral", "qwen3", "qwen3_moe", "gemma", "gemma2", "gemma3_text", "phi3", "olmo", "olmo2", "granite", "smollm3", "cohere", "mpt", "t5", "mt5"}
 NOT_APPLICABLE = {  # and why
     "bitfit": dict.fromkeys(NO_BIAS, "the family's usual configuration has no biases"),
@@ -95,9 +95,12 @@ class Seq2Seq(Decoder):
         self.rows = [{"input_ids": encoders.ids_of(generator, 9, 20), "labels": encoders.ids_of(generator, 5, 12)} for _ in range(4)]
 
     def logits(self, model, row):
+        # Without labels, which a loaded AdaLoRA of PEFT 0.21 cannot take.
         ids = torch.tensor([row["input_ids"]])
+        plain = model.get_base_model() if isinstance(model, PeftModel) else model
+        written = plain.prepare_decoder_input_ids_from_labels(torch.tensor([row["labels"]]))
         with torch.no_grad():
-            return model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.tensor([row["labels"]])).logits[0].float()
+            return model(input_ids=ids, attention_mask=torch.ones_like(ids), decoder_input_ids=written).logits[0].float()
 
 
 class Classifier(Decoder):
@@ -134,8 +137,10 @@ def case_of(name):
 
 
 def main():
-    asked = [name[2:] for name in sys.argv[1:] if name.startswith("--")]
-    for family in [name for name in sys.argv[1:] if not name.startswith("-")] or [*FAMILIES, *encoders.SEQ2SEQ, *CLASSIFIERS]:
+    asked = [name[2:] for name in sys.argv[1:] if name.startswith("--") and not name.startswith("--part=")]
+    part, parts = next((map(int, name[7:].split("/")) for name in sys.argv[1:] if name.startswith("--part=")), (1, 1))
+    everything = [*FAMILIES, *encoders.SEQ2SEQ, *CLASSIFIERS]
+    for family in [name for name in sys.argv[1:] if not name.startswith("-")] or everything[part - 1::parts]:
         with temporary() as base:
             base = Path(base)
             case = case_of(family)
@@ -145,13 +150,13 @@ def main():
             before = digest(folder)
             plain = score(folder, rows, base)
             for method, settings in METHODS.items():
-                if family in NOT_APPLICABLE.get(method, {}):
+                if case.family in NOT_APPLICABLE.get(method, {}):
                     continue
                 if asked and method not in asked:
                     continue
                 label = f"{family} {method}"
                 try:
-                    losses, run = train(base / method, folder, {**settings, **targets(family, method, folder)}, rows, 3, lr=1e-2, extra=case.extra)
+                    losses, run = train(base / method, folder, {**settings, **targets(case.family, method, folder)}, rows, 3, lr=1e-2, extra=case.extra)
                 except RuntimeError as error:
                     check(f"trains ({label})", False, str(error)[-250:])
                     continue
