@@ -12,6 +12,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <set>
 
@@ -58,6 +59,26 @@ at::Tensor drawnTensor(const ParameterShape& parameter, double deviation, std::u
     return at::empty(parameter.shape, at::kFloat).normal_(0, deviation, generator);
 }
 
+/// Whether a value among `count` at `data` is NaN or infinite: all bits of its exponent are set.
+bool hasNotFinite(const std::byte* data, std::size_t count, DType dtype) {
+    for (std::size_t i = 0; i < count; ++i) {
+        std::uint32_t bits = 0;
+        std::memcpy(&bits, data + i * (dtype == DType::F32 ? 4 : 2), dtype == DType::F32 ? 4 : 2);
+        const std::uint32_t exponent = dtype == DType::F32 ? 0x7F800000u : dtype == DType::BF16 ? 0x7F80u : 0x7C00u;
+        if ((bits & exponent) == exponent) return true;
+    }
+    return false;
+}
+
+/// Norms and biases whole, of every other tensor the first and the last 4 KiB: reading all would take as long as loading. What hides
+/// in between is found and named when a loss is not finite (train/trainer.cpp).
+bool showsNotFinite(const TensorView& view) {
+    constexpr std::size_t kBytes = 4096;
+    const std::size_t element = view.dtype == DType::F32 ? 4 : 2;
+    if (view.shape.size() <= 1 || view.bytes <= 2 * kBytes) return hasNotFinite(view.data, view.bytes / element, view.dtype);
+    return hasNotFinite(view.data, kBytes / element, view.dtype) || hasNotFinite(view.data + view.bytes - kBytes, kBytes / element, view.dtype);
+}
+
 bool isAllZero(const TensorView& view) {
     return std::all_of(view.data, view.data + view.bytes, [](auto byte) { return byte == decltype(byte){}; });
 }
@@ -91,6 +112,9 @@ Problems Weights::check(const WeightFolder& folder, const ModelDescription& desc
         if (view->dtype != DType::F32 && view->dtype != DType::BF16 && view->dtype != DType::F16)
             problems.push_back({"tensor_dtype", where + ": " + parameter.name + " is stored as " + name(view->dtype) + ".",
                                 "Luthier opens float32, bfloat16 and float16 weights.", parameter.name});
+        else if (showsNotFinite(*view))
+            problems.push_back({"tensor_not_finite", where + ": " + parameter.name + " holds NaN or infinity; every weight must be a finite number.",
+                                "The training that wrote it diverged, or the file is damaged: use another checkpoint.", parameter.name});
     }
     for (const TensorView* view : folder.tensors())
         if (!used.contains(view->name) && !isExpectedExtra(description, view->name))

@@ -7,6 +7,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/isfinite.h>
 
 #include <algorithm>
 #include <chrono>
@@ -26,6 +27,13 @@ RandomKey passKey(std::uint64_t seed, std::int64_t step, std::int64_t microStep)
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
     return {z ^ (z >> 31), true};
+}
+
+/// The first weight that holds NaN or infinity; empty when all are finite. Looked for only once a loss is not.
+std::string notFiniteWeight(const Weights& weights) {
+    for (const std::string& name : weights.names())
+        if (!at::isfinite(weights.at(name)).all().item<bool>()) return name;
+    return "";
 }
 
 }  // namespace
@@ -120,6 +128,9 @@ void Trainer::step() {
     facts.tokensPerSecond = static_cast<double>(tokens) / std::max(seconds, 1e-9);
     facts.memory = readMemory();
     m_ports.emit(event::step(facts));
+    if (const std::string damaged = isFinite ? "" : notFiniteWeight(m_model.weights()); !damaged.empty())
+        throw Failure({"tensor_not_finite", "The loss of step " + std::to_string(m_state.step) + " is not a finite number because the model's " + damaged + " holds NaN or infinity.",
+                       "The training that wrote it diverged, or the file is damaged: use another checkpoint.", damaged});
     if (!isFinite)
         throw Failure({"non_finite_loss",
                        std::string("The ") + (std::isfinite(loss) ? "gradient" : "loss") + " of step " + std::to_string(m_state.step) + " is not a finite number; the weights were left as they were.",

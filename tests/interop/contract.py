@@ -90,7 +90,9 @@ class Seq2Seq(Decoder):
     def __init__(self, family, variant=0):
         self.family = family
         kind, settings, variants = encoders.SEQ2SEQ[family]
-        self.model = encoders.make(kind, "ForConditionalGeneration", settings, variants[variant], 100)
+        # As many decoder layers as encoder layers: PEFT makes prefixes for the encoder's number, and its decoder fails when it has more.
+        layers = {"decoder_layers": settings["encoder_layers"]} if "encoder_layers" in settings else {}
+        self.model = encoders.make(kind, "ForConditionalGeneration", settings, {**variants[variant], **layers}, 100)
         generator = torch.Generator().manual_seed(5)
         self.rows = [{"input_ids": encoders.ids_of(generator, 9, 20), "labels": encoders.ids_of(generator, 5, 12)} for _ in range(4)]
 

@@ -99,6 +99,8 @@ with temporary() as base:
     broken("a tensor missing", {"tensor_missing"}, weights(lambda t: t.pop(first)))
     broken("a tensor too many", {"tensor_unexpected"}, weights(lambda t: t.update({"model.layers.0.extra.weight": torch.zeros(2)})))
     broken("a wrong shape", {"tensor_shape"}, weights(lambda t: t.update({first: t[first][:, :-1].contiguous()})))
+    broken("a NaN among a norm's weights", {"tensor_not_finite"}, weights(lambda t: t["model.norm.weight"].__setitem__(3, float("nan"))))
+    broken("a matrix of NaN", {"tensor_not_finite"}, weights(lambda t: t[first].fill_(float("nan"))))
     broken("a shard absent", {"shard_missing", "file_missing"}, sharded)
     broken("a pickle only", {"pickle_only", "pickle_refused", "pickle", "no_safetensors", "weights_missing"}, pickled)
     broken("half a file", {"safetensors_truncated", "truncated", "safetensors_size", "bad_safetensors"}, truncated)
