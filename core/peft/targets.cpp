@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "peft/targets.h"
 
+#include "peft/saved_head.h"
+
 #include <algorithm>
 #include <map>
 #include <regex>
@@ -145,6 +147,9 @@ Result<std::vector<std::size_t>> matchLinears(const ModelSites& sites, const Jso
     if (layersToTransform.is_number_integer()) layers.insert(layersToTransform.get<std::int64_t>());
     if (layersToTransform.is_array())
         for (const Json& layer : layersToTransform) layers.insert(layer.get<std::int64_t>());
+    // A classifier's head is trained whole beside the method; PEFT puts no adapter into modules_to_save either.
+    if (sites.classes > 0)
+        for (const std::size_t index : savedHeadOf(sites).linears) (*chosen)[index] = false;
     std::vector<std::size_t> matched;
     for (std::size_t i = 0; i < chosen->size(); ++i) {
         if (!(*chosen)[i] || (!layers.empty() && !layers.contains(sites.linears[i].layer))) continue;

@@ -77,6 +77,15 @@ with temporary() as base:
     refused("ids beyond the vocabulary", "bad_row", 3, *trains(run_file("m.json", data=dict(train=dict(path=str(base / "ids.jsonl"))))))
     broken = llama()
     broken.model.norm.weight.data[0] = float("nan")
+    broken.save_pretrained(base / "nan-norm")
+    refused("a NaN among the weights", "tensor_not_finite", 3, *trains(run_file("o.json", model=dict(path=str(base / "nan-norm")))))
+    broken = llama()
+    broken.model.embed_tokens.weight.data[50] = float("nan")
+    broken.save_pretrained(base / "nan-hidden")
+    write_rows(base / "fifty.jsonl", [{"input_ids": [5, 50, 6], "labels": [5, 50, 6]}] * 3)
+    refused("a NaN in the middle of a matrix, once it is met", "tensor_not_finite", 3, *trains(run_file("p.json", model=dict(path=str(base / "nan-hidden")), data=dict(train=dict(path=str(base / "fifty.jsonl"))))))
+    broken = llama()
+    broken.model.norm.weight.data.fill_(1e38)  # finite, and too large for a finite loss
     broken.save_pretrained(base / "nan-weights")
     done = engine("train", run_file("n.json", model=dict(path=str(base / "nan-weights"))), "--workspace", base / "nan", expect=1)
     events = [json.loads(line) for file in (base / "nan").glob("runs/*/events.jsonl") for line in file.read_text().splitlines()]

@@ -54,6 +54,8 @@ NOT_APPLICABLE = {  # and why
     "lokr": dict(gpt2="peft's LoKr does not take Conv1D"),
 }
 NO_PEFT_PREFIX = {
+    "distilbert": "takes no past keys and values in transformers",
+    "deberta-v2": "takes no past keys and values in transformers",
     "mpt": "reads the length of its cache where PEFT hands one over before the first token",
 }
 
