@@ -167,7 +167,7 @@ for kind, theirs, ours in KINDS:
         figure = max(abs(a - b) for a, b in zip(actual, expected))
         check(f"schedule {kind} {theirs} warm-up {warmup}", figure < 1e-12, f"worst {figure:.1e}")
 
-golden = pathlib.Path(os.environ.get("LUTHIER_GOLDEN", "/work/shared/peft-golden")) / "numerics.json"
+golden = pathlib.Path(os.environ.get("LUTHIER_SHARED", pathlib.Path(__file__).resolve().parents[3] / "shared")) / "peft-golden/numerics.json"
 if golden.exists():
     numbers = json.loads(golden.read_text())
     named = {"adamw_lr0.1_wd0.01": ("adamw", 0.1, dict(weight_decay=0.01)), "sgd_lr0.1_mom0.9": ("sgd", 0.1, dict(momentum=0.9)),
