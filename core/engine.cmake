@@ -77,6 +77,7 @@ add_library(luthier_engine STATIC
   peft/targets.cpp
   task/causal_lm.cpp
   task/classification.cpp
+  task/rows.cpp
   task/seq2seq_lm.cpp
   task/task.cpp
   train/adamw.cpp

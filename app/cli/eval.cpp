@@ -6,7 +6,7 @@
 #include "data/dataset.h"
 #include "data/tokenizer_encoder.h"
 #include "peft/method.h"
-#include "task/task.h"
+#include "task/rows.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/argmax.h>
@@ -64,9 +64,10 @@ ExitCode run(const Options& options, const Context& context) {
     AdapterStack stack = loaded.stack(options.adapters);
     const TokenizerEncoder encoder(loaded.needTokenizer());
     const ModelDescription& description = loaded.model->description();
-    const Dataset data = readRows(options, description, encoder);
+    Dataset data = readRows(options, description, encoder);
+    fitLabels(data, description).orThrow();
     std::vector<Example> rows;
-    for (const DataRow& row : data.train) rows.push_back({row.ids, row.labels, row.types, row.classIndex, row.targets});
+    for (const DataRow& row : data.train) rows.push_back(exampleOf(row));
     const Measured measured = makeTask(*loaded.model)->measure(*loaded.model, stack, rows, options.batch);
     Json found = measured.metrics;
     setNumber(found, "loss", measured.loss());

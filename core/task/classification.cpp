@@ -6,7 +6,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/binary_cross_entropy_with_logits.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/mse_loss.h>
 #include <ATen/ops/tensor.h>
 
@@ -20,7 +19,7 @@ class Classification final : public Task {
 public:
     explicit Classification(const ModelDescription& description)
         : m_pooling(description.classifier.pooling), m_classes(description.classifier.classes), m_padding(description.paddingId), m_end(description.endId),
-          m_start(description.decoderStart), m_isRegression(description.classifier.problem == "regression" || description.classifier.classes == 1) {}
+          m_isRegression(description.classifier.problem == "regression" || description.classifier.classes == 1) {}
 
     std::int64_t labelCount(const Example& row) const override { return row.classIndex >= 0 || !row.targets.empty() ? 1 : 0; }
 
@@ -72,10 +71,7 @@ private:
         if (!model.description().encoder) return text;
         // The decoder reads the same text, one place to the right behind its start token.
         std::vector<std::vector<std::int64_t>> shifted;
-        for (const Example& row : rows) {
-            shifted.push_back({m_start});
-            shifted.back().insert(shifted.back().end(), row.ids.begin(), row.ids.end() - 1);
-        }
+        for (const Example& row : rows) shifted.push_back(shiftedRight(row.ids, model.description()));
         TokenRows decoder = TokenRows::of(shifted, model.device());
         decoder.source = std::make_shared<const TokenRows>(std::move(text));
         return decoder;
@@ -115,7 +111,6 @@ private:
     std::int64_t m_classes;
     std::int64_t m_padding;
     std::int64_t m_end;
-    std::int64_t m_start;
     bool m_isRegression;
 };
 

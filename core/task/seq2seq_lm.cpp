@@ -5,16 +5,13 @@
 
 #include <ATen/ops/tensor.h>
 
-#include <algorithm>
-
 namespace luthier {
 
 namespace {
 
 class Seq2SeqLm final : public Task {
 public:
-    explicit Seq2SeqLm(const ModelDescription& description)
-        : m_start(description.decoderStart), m_startsWithLast(description.startsWithLast), m_padding(description.paddingId >= 0 ? description.paddingId : description.decoderStart) {}
+    explicit Seq2SeqLm(const ModelDescription& description) : m_description(description) {}
 
     std::int64_t labelCount(const Example& row) const override {
         std::int64_t count = 0;
@@ -49,28 +46,13 @@ public:
 private:
     TokenRows input(std::span<const Example> rows, const at::Device& device) const {
         std::vector<std::vector<std::int64_t>> shifted;
-        for (const Example& row : rows) {
-            std::vector<std::int64_t> ids{startOf(row)};
-            for (std::size_t i = 0; i + 1 < row.labels.size(); ++i) ids.push_back(row.labels[i] == kNoLabel ? m_padding : row.labels[i]);
-            shifted.push_back(std::move(ids));
-        }
+        for (const Example& row : rows) shifted.push_back(shiftedRight(row.labels, m_description));
         TokenRows decoder = TokenRows::of(shifted, device);
         decoder.source = std::make_shared<const TokenRows>(textOf(rows, device));
         return decoder;
     }
 
-    std::int64_t startOf(const Example& row) const {
-        // transformers counts the labels that are not padding and takes the one at that place, wherever ignored labels stand.
-        if (!m_startsWithLast) return m_start;
-        const auto isText = [this](std::int32_t label) { return label != kNoLabel && label != m_padding; };
-        const auto count = std::count_if(row.labels.begin(), row.labels.end(), isText);
-        if (count > 0 && isText(row.labels[static_cast<std::size_t>(count) - 1])) return row.labels[static_cast<std::size_t>(count) - 1];
-        return m_start;
-    }
-
-    std::int64_t m_start;
-    bool m_startsWithLast;
-    std::int64_t m_padding;
+    const ModelDescription& m_description;
 };
 
 }  // namespace

@@ -32,6 +32,20 @@ TokenRows textOf(std::span<const Example> rows, const at::Device& device) {
     return text;
 }
 
+std::vector<std::int64_t> shiftedRight(std::span<const std::int32_t> text, const ModelDescription& description) {
+    const std::int64_t padding = description.paddingId >= 0 ? description.paddingId : description.decoderStart;
+    std::int64_t start = description.decoderStart;
+    if (description.startsWithLast) {
+        // transformers counts the tokens that are not padding and takes the one at that place, wherever ignored labels stand.
+        const auto isText = [&](std::int32_t token) { return token != kNoLabel && token != padding; };
+        const auto count = std::count_if(text.begin(), text.end(), isText);
+        if (count > 0 && isText(text[static_cast<std::size_t>(count) - 1])) start = text[static_cast<std::size_t>(count) - 1];
+    }
+    std::vector<std::int64_t> ids{start};
+    for (std::size_t i = 0; i + 1 < text.size(); ++i) ids.push_back(text[i] == kNoLabel ? padding : text[i]);
+    return ids;
+}
+
 Measured measureLanguage(const Task& task, const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch) {
     const at::NoGradGuard guard;
     Measured measured;

@@ -63,6 +63,9 @@ std::unique_ptr<Task> classificationTask(const ModelDescription& description);
 
 /// The rows' ids as one padding-free input.
 TokenRows textOf(std::span<const Example> rows, const at::Device& device);
+/// What a decoder reads while it writes `text`: its start token and the text but the last token, ignored labels as padding
+/// (transformers' `shift_tokens_right`).
+std::vector<std::int64_t> shiftedRight(std::span<const std::int32_t> text, const ModelDescription& description);
 /// Loss over rows by the task's own loss(), and perplexity: what every language model measures.
 Measured measureLanguage(const Task& task, const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch);
 

@@ -11,6 +11,7 @@
 #include "model/open.h"
 #include "peft/adapter_file.h"
 #include "peft/method.h"
+#include "task/rows.h"
 #include "text/tokenizer.h"
 #include "train/estimate.h"
 #include "train/memory_probe.h"
@@ -50,8 +51,6 @@ private:
     Problem m_problem;
     std::int64_t m_vocabulary;
 };
-
-Example exampleOf(const DataRow& row) { return {row.ids, row.labels, row.types, row.classIndex, row.targets}; }
 
 std::vector<Example> examplesOf(const std::vector<DataRow>& rows) {
     std::vector<Example> examples;
@@ -142,28 +141,13 @@ private:
                      emit(event::phase(name, done, total));
                  }).orThrow();
         checkVocabulary();
-        checkClasses();
+        fitLabels(m_data, m_model->description()).orThrow();
+        if (m_model->description().isClassifier()) m_model->setClassNames(m_data.classNames);
         emit({{"type", "data"}, {"rows", m_data.facts.rows}, {"train_rows", m_data.train.size()}, {"eval_rows", m_data.eval.size()},
               {"tokens", m_data.facts.tokens}, {"supervised_tokens", m_data.facts.supervisedTokens},
               {"truncated_rows", m_data.facts.truncatedRows}, {"skipped_rows", m_data.facts.skippedRows}});
         for (const DataProblem& problem : m_data.problems)
             if (problem.level != DataLevel::Note) emit(event::warning(problem.code, problem.message, problem.hint));
-    }
-
-    /// Every row's class must be one of the model's.
-    void checkClasses() {
-        const std::int64_t classes = m_model->description().classifier.classes;
-        if (classes == 0) return;
-        const auto known = static_cast<std::int64_t>(m_data.classNames.size());
-        if (known > classes)
-            throw Failure({"too_many_classes", "The data has " + std::to_string(known) + " classes; the model has " + std::to_string(classes) + ".",
-                           "Set model.num_labels to " + std::to_string(known) + ".", "model.num_labels"});
-        for (const std::vector<DataRow>* rows : {&m_data.train, &m_data.eval})
-            for (const DataRow& row : *rows)
-                if (row.classIndex < 0 && static_cast<std::int64_t>(row.targets.size()) != classes)
-                    throw Failure({"label_count", "Row " + std::to_string(row.sourceRow) + " of the data has " + std::to_string(row.targets.size()) + " label values; the model has " + std::to_string(classes) + " outputs.",
-                                   "Give one value an output, or set model.num_labels.", "model.num_labels"});
-        m_model->setClassNames(m_data.classNames);
     }
 
     /// An id beyond the embedding would read foreign memory.

@@ -75,6 +75,11 @@ def reference_losses(model, rows, steps, batch=4, lr=5e-3):
     return values
 
 
+def loss_of_value(model, row):
+    with torch.no_grad():
+        return (model(input_ids=torch.tensor([row["input_ids"]])).logits[0, 0].item() - row["label"]) ** 2
+
+
 def shaken(model):
     torch.manual_seed(7)
     for parameter in model.parameters():
@@ -149,6 +154,20 @@ with temporary() as base:
         found = encoders.scored(folder, rows, base, "gradients")
         figure = max((found["loss"] - expected).abs().item() / expected.item(), (found["classifier.weight"] - model.classifier.weight.grad).norm().item() / model.classifier.weight.grad.norm().item())
         check(f"loss and gradient of {kind} equal transformers'", figure < 1e-5, f"relative {figure:.1e}")
+
+    # Whole numbers are values for a model with one output, in training and in eval, and a row without one is refused.
+    model = encoders.make("Bert", "ForSequenceClassification", encoders.BERT, dict(num_labels=1), 3)
+    model.save_pretrained(base / "measures")
+    rows = [{"input_ids": [5, 9, 12, 40], "label": 4}, {"input_ids": [8, 6, 44, 21], "label": 2}]
+    expected = sum(loss_of_value(model, row) for row in rows) / 2
+    actual, _ = train(base / "measuring", base / "measures", dict(type="full"), rows, 1, batch=2)
+    check("whole numbers are values where there is one output", abs(actual[0] - expected) / expected < 1e-5, f"{actual[0]:.6f} against {expected:.6f}")
+    for name, wrong in {"a word for a value": "good", "a class among values": [0.5, 0.25]}.items():
+        write_rows(base / "wrong.jsonl", [rows[0], {**rows[1], "label": wrong}])
+        (base / "wrong.json").write_text(json.dumps(dict(model=dict(path=str(base / "measures")), method=dict(type="full"), data=dict(train=dict(path="wrong.jsonl", format="tokenized"), eval=dict(split=0)),
+                                                         train=dict(max_steps=1))))
+        done = engine("train", base / "wrong.json", "--workspace", base / "workspace", expect=3)
+        check(f"refused: {name}", done.returncode == 3 and '"label_' in done.stderr + done.stdout, (done.stderr + done.stdout)[-200:])
 
     # A head that the folder lacks is drawn, trained and written; a wrong number of classes is refused.
     model = encoders.make("Bert", "Model", {k: v for k, v in encoders.BERT.items() if k != "num_labels"}, {}, 4)
