@@ -100,12 +100,14 @@ std::vector<Probe> drawnProbes(const ModelDescription& description, std::size_t 
     return probes;
 }
 
+Result<ModelTask> taskOf(const ExportRequest& request) { return request.adapter.empty() ? ModelTask{} : taskOfAdapter(request.adapter); }
+
 Result<std::unique_ptr<Model>> openBase(const ExportRequest& request) {
-    Result<ModelTask> task = taskOfAdapter(request.adapter);
+    Result<ModelTask> task = taskOf(request);
     if (!task) return task.problems();
     ModelRequest model{request.model, "float32", "cpu"};
     model.task = *task;
-    model.mayDrawHead = true;  // the adapter brings its own
+    model.mayDrawHead = !request.adapter.empty();  // an adapter brings its own
     return openModel(model);
 }
 

@@ -6,6 +6,7 @@
 
 #include "contract/json.h"
 #include "contract/problem.h"
+#include "model/arch/families.h"
 #include "model/model.h"
 #include "peft/adapter.h"
 
@@ -60,6 +61,8 @@ Exporter mergedExporter();
 Exporter ggufExporter();
 Exporter ggufMergedExporter();
 
+/// What the request's base is opened for: its adapter's task, else its own.
+Result<ModelTask> taskOf(const ExportRequest& request);
 /// The request's base model in float32, opened for what the adapter was trained for.
 Result<std::unique_ptr<Model>> openBase(const ExportRequest& request);
 

@@ -102,7 +102,7 @@ Result<std::shared_ptr<Adapter>> adapterFrom(const GgufFile& file, const GgufLay
     if (tensors.size() != file.tensors().size() || tensors.empty()) return Problem{"gguf_damaged", "The GGUF adapter holds tensors that its base has no place for.", "", ""};
     const Method& method = *findMethod("lora");
     const Json settings = withDefaults({{"r", ranks.begin().value()}, {"lora_alpha", *alpha}, {"rank_pattern", ranks}, {"target_modules", targets}}, method.schema);
-    Result<std::shared_ptr<Adapter>> adapter = method.create({model, settings, 0, {}});
+    Result<std::shared_ptr<Adapter>> adapter = createAdapter(method, {model, settings, 0, {}});
     if (!adapter) return adapter;
     Result<void> loaded = (*adapter)->load(tensors);
     if (!loaded) return loaded.problems();
@@ -122,7 +122,7 @@ Result<ExportResult> write(const ExportRequest& request) {
     if (!folder) return folder.problems();
     Result<std::vector<LoraPair>> pairs = pairsOf(*folder);
     if (!pairs) return pairs.problems();
-    Result<std::unique_ptr<Model>> model = openModel({request.model, "float32", "cpu"});
+    Result<std::unique_ptr<Model>> model = openBase(request);
     if (!model) return model.problems();
     Result<std::shared_ptr<Adapter>> trained = openAdapter(request.adapter, **model);
     if (!trained) return trained.problems();

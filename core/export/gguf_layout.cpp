@@ -256,6 +256,7 @@ private:
 
 /// The first switch of the model that llama.cpp's graph of the family lacks; empty when there is none.
 std::string missingFeature(const ModelDescription& d, const Target& target) {
+    if (d.isClassifier()) return "a classifier's head";
     const std::string family = d.family;
     const bool isGelu = d.activation == GateActivation::Gelu || d.activation == GateActivation::GeluTanh;
     if (target.isGelu ? !isGelu : d.activation != GateActivation::Silu) return "another activation";

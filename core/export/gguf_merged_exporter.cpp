@@ -104,9 +104,9 @@ struct Trained {
 
 Result<Trained> openTrained(const ExportRequest& request) {
     Trained trained;
-    Result<std::unique_ptr<Model>> base = openModel({request.model, "float32", "cpu"});
+    Result<std::unique_ptr<Model>> base = openBase(request);
     if (!base) return base.problems();
-    Result<std::unique_ptr<Model>> merged = openModel({request.model, "float32", "cpu"});
+    Result<std::unique_ptr<Model>> merged = openBase(request);
     if (!merged) return merged.problems();
     trained.base = std::move(*base);
     trained.merged = std::move(*merged);
@@ -127,7 +127,9 @@ Result<ExportResult> write(const ExportRequest& request) {
     progress("opening", 0);
     Result<GgufType> type = ggufTypeOf(request, GgufType::F16);
     if (!type) return type.problems();
-    Result<ModelDescription> description = readDescription(request.model);
+    Result<ModelTask> task = taskOf(request);
+    if (!task) return task.problems();
+    Result<ModelDescription> description = readDescription(request.model, *task);
     if (!description) return description.problems();
     Result<GgufLayout> layout = ggufLayout(*description);
     if (!layout) return layout.problems();
@@ -143,7 +145,7 @@ Result<ExportResult> write(const ExportRequest& request) {
         progress("comparing", 3);
         Result<std::shared_ptr<const GgufFile>> file = GgufFile::open(path);
         if (!file) return file.problems();
-        Result<std::unique_ptr<Model>> again = openModel({request.model, "float32", "cpu"});
+        Result<std::unique_ptr<Model>> again = openBase(request);
         if (!again) return again.problems();
         Result<void> done = fill(**again, **file, *layout);
         if (!done) return done.problems();
