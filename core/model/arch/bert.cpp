@@ -8,7 +8,7 @@ namespace luthier {
 namespace {
 
 ModelDescription encoder(ConfigReader& read, const std::string& prefix) {
-    ModelDescription d;
+    ModelDescription d = bertLike();
     d.vocabulary = read.integer("vocab_size");
     d.hidden = read.integer("hidden_size");
     d.layers = read.integer("num_hidden_layers");
@@ -17,14 +17,8 @@ ModelDescription encoder(ConfigReader& read, const std::string& prefix) {
     d.intermediate = read.integer("intermediate_size");
     d.maxPositions = read.integer("max_position_embeddings", 512);
     d.tokenTypes = read.integer("type_vocab_size", 2);
-    d.isCausal = false;
-    d.norm = NormKind::LayerNorm;
     d.normEps = read.number("layer_norm_eps", 1e-12);
-    d.position = PositionKind::Learned;
-    d.flow = BlockFlow::PostNorm;
-    d.feedForward = FeedForwardKind::Plain;
     d.activation = read.activation("hidden_act", "gelu");
-    d.hasQkvBias = d.hasAttentionOutBias = d.hasFeedForwardBias = d.hasNormBias = true;
     d.initializerRange = read.number("initializer_range", 0.02);
     read.require("position_embedding_type", read.text("position_embedding_type", "absolute") == "absolute", "\"absolute\"");
     read.require("is_decoder", !read.flag("is_decoder", false), "false");

@@ -106,6 +106,17 @@ ModelDescription llamaLike(ConfigReader& read, const Json& config, const std::st
     return d;
 }
 
+ModelDescription bertLike() {
+    ModelDescription d;
+    d.isCausal = false;
+    d.norm = NormKind::LayerNorm;
+    d.position = PositionKind::Learned;
+    d.flow = BlockFlow::PostNorm;
+    d.feedForward = FeedForwardKind::Plain;
+    d.hasQkvBias = d.hasAttentionOutBias = d.hasFeedForwardBias = d.hasNormBias = true;
+    return d;
+}
+
 void spreadSwitches(ModelDescription& d) {
     if (d.layerSwitches.empty() && d.layers > 0 && d.layers <= 1024) d.layerSwitches.resize(static_cast<std::size_t>(d.layers));
 }

@@ -48,6 +48,9 @@ private:
 ModelDescription llamaLike(ConfigReader& read, const Json& config, const std::string& file, double defaultTheta = 10000,
                              double defaultPartial = 1.0, std::int64_t defaultHeadSize = 0);
 
+/// BERT's block: an encoder, post-LayerNorm, learned positions, plain feed-forward part, biases everywhere. Families adjust what differs.
+ModelDescription bertLike();
+
 /// Windows by `layer_types` of config.json ("sliding_attention"), else by `isSliding(layer)`; `window` 0: none anywhere.
 void readWindows(ConfigReader& read, const Json& config, ModelDescription& description, std::int64_t window,
                  const std::function<bool(std::int64_t)>& isSliding);

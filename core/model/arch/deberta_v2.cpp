@@ -46,7 +46,7 @@ PoolActivation poolActivation(ConfigReader& read) {
 
 Result<ModelDescription> readDebertaV2(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
-    ModelDescription d;
+    ModelDescription d = bertLike();
     d.vocabulary = read.integer("vocab_size");
     d.hidden = read.integer("hidden_size");
     d.layers = read.integer("num_hidden_layers");
@@ -55,13 +55,8 @@ Result<ModelDescription> readDebertaV2(const Json& config, const std::string& fi
     d.intermediate = read.integer("intermediate_size");
     d.maxPositions = read.integer("max_position_embeddings", 512);
     d.tokenTypes = read.integer("type_vocab_size", 0);
-    d.isCausal = false;
-    d.norm = NormKind::LayerNorm;
     d.normEps = read.number("layer_norm_eps", 1e-7);
-    d.flow = BlockFlow::PostNorm;
-    d.feedForward = FeedForwardKind::Plain;
     d.activation = read.activation("hidden_act", "gelu");
-    d.hasQkvBias = d.hasAttentionOutBias = d.hasFeedForwardBias = d.hasNormBias = true;
     d.initializerRange = read.number("initializer_range", 0.02);
     read.require("conv_kernel_size", read.integer("conv_kernel_size", 0) == 0, "0: the convolution is not built yet");
     read.require("embedding_size", read.integer("embedding_size", d.hidden) == d.hidden, "hidden_size");

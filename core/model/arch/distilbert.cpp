@@ -6,7 +6,7 @@ namespace luthier {
 
 Result<ModelDescription> readDistilBert(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
-    ModelDescription d;
+    ModelDescription d = bertLike();
     d.vocabulary = read.integer("vocab_size");
     d.hidden = read.integer("dim");
     d.layers = read.integer("n_layers");
@@ -14,14 +14,8 @@ Result<ModelDescription> readDistilBert(const Json& config, const std::string& f
     d.headSize = d.heads > 0 ? d.hidden / d.heads : 0;
     d.intermediate = read.integer("hidden_dim");
     d.maxPositions = read.integer("max_position_embeddings", 512);
-    d.isCausal = false;
-    d.norm = NormKind::LayerNorm;
     d.normEps = 1e-12;
-    d.position = PositionKind::Learned;
-    d.flow = BlockFlow::PostNorm;
-    d.feedForward = FeedForwardKind::Plain;
     d.activation = read.activation("activation", "gelu");
-    d.hasQkvBias = d.hasAttentionOutBias = d.hasFeedForwardBias = d.hasNormBias = true;
     d.initializerRange = read.number("initializer_range", 0.02);
     d.names = {.embedding = "distilbert.embeddings.word_embeddings", .positions = "distilbert.embeddings.position_embeddings",
                .embeddingNorm = "distilbert.embeddings.LayerNorm", .head = "classifier", .layers = "distilbert.transformer.layer.",
