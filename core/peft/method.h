@@ -57,6 +57,7 @@ Method lnTuningMethod();
 Method bitfitMethod();
 Method pTuningMethod();
 Method pTuningV2Method();
+Method adaloraMethod();
 Method lohaMethod();
 Method lokrMethod();
 Method veraMethod();

@@ -10,8 +10,6 @@
 
 namespace luthier {
 
-Method adaloraMethod();  // methods/adalora.cpp
-
 const std::vector<Method>& methods() {
     static const std::vector<Method> list{fullMethod(), freezeMethod(), bitfitMethod(), lnTuningMethod(), oftMethod(), loraMethod(), adaloraMethod(), lohaMethod(), lokrMethod(), veraMethod(),
                                           ia3Method(), bottleneckMethod(), prefixTuningMethod(), pTuningV2Method(), pTuningMethod(), promptTuningMethod()};

@@ -11,7 +11,7 @@
 
 namespace luthier {
 
-AdamW::AdamW(const std::vector<TrainedParameter>& parameters, AdamWSettings settings) : Optimizer(parameters), m_settings(settings) {
+AdamW::AdamW(const std::vector<TrainedParameter>& parameters, OptimizerSettings settings) : Optimizer(parameters), m_settings(settings) {
     for (const TrainedParameter& parameter : m_parameters) {
         m_first.push_back(at::zeros_like(parameter.tensor.detach()));
         m_second.push_back(at::zeros_like(parameter.tensor.detach()));

@@ -7,28 +7,20 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <string>
 #include <vector>
 
 namespace luthier {
 
-struct AdamWSettings {
-    double beta1 = 0.9;
-    double beta2 = 0.999;
-    double epsilon = 1e-8;
-    double weightDecay = 0;
-};
-
 class AdamW final : public Optimizer {
 public:
-    AdamW(const std::vector<TrainedParameter>& parameters, AdamWSettings settings);
+    AdamW(const std::vector<TrainedParameter>& parameters, OptimizerSettings settings);
 
     void step(double learningRate) override;
     /// First and second moments and step counts, by the parameters' names.
     std::vector<NamedTensor> state() const override;
 
 private:
-    AdamWSettings m_settings;
+    OptimizerSettings m_settings;
     std::vector<at::Tensor> m_first;   // f32, shape of the parameter
     std::vector<at::Tensor> m_second;
     std::vector<at::Tensor> m_steps;   // [] f32

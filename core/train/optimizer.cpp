@@ -50,8 +50,7 @@ OptimizerSettings optimizerSettings(const RunConfig& config) {
 }
 
 std::unique_ptr<Optimizer> createOptimizer(const std::string& kind, std::vector<TrainedParameter> parameters, const OptimizerSettings& settings) {
-    if (kind == "adamw")
-        return std::make_unique<AdamW>(parameters, AdamWSettings{settings.beta1, settings.beta2, settings.epsilon, settings.weightDecay});
+    if (kind == "adamw") return std::make_unique<AdamW>(parameters, settings);
     if (kind == "adamw_8bit") return makeAdamW8bit(std::move(parameters), settings);
     if (kind == "adafactor") return makeAdafactor(std::move(parameters), settings);
     if (kind == "lion") return makeLion(std::move(parameters), settings);

@@ -29,7 +29,7 @@ void giveGradient(const TrainedParameter& parameter, const std::vector<float>& v
 struct Formula {
     double p, m = 0, v = 0;
     int t = 0;
-    void step(double g, double rate, const AdamWSettings& s) {
+    void step(double g, double rate, const OptimizerSettings& s) {
         ++t;
         p -= rate * s.weightDecay * p;
         m = s.beta1 * m + (1 - s.beta1) * g;
@@ -46,7 +46,7 @@ constexpr double kRounding = 2e-6;
 }  // namespace
 
 TEST_CASE("updatesFollowTheFormula") {
-    const AdamWSettings settings{0.8, 0.95, 1e-6, 0.1};
+    const OptimizerSettings settings{0.8, 0.95, 1e-6, 0.1};
     const std::vector<float> start{1.0f, -2.0f, 0.5f};
     const TrainedParameter weight = parameter("weight", start);
     AdamW optimizer({weight}, settings);

@@ -294,8 +294,6 @@ Setting share(const char* key, const char* label, const char* help) {
 
 }  // namespace
 
-Method adaloraMethod();  // for methods.cpp
-
 Method adaloraMethod() {
     Method method{"adalora", "AdaLoRA", "Add low-rank weights", "LoRA whose ranks go where they matter most while the run goes on.", "ADALORA", true, {}, &create};
     Setting initial = integer("init_r", 12, 1, "First rank", "Rank of every layer at the start.");

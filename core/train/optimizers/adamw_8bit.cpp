@@ -89,7 +89,7 @@ public:
             };
             m_large.push_back({parameter, coded(), coded(), at::zeros({}, at::kDouble)});
         }
-        m_small = std::make_unique<AdamW>(small, AdamWSettings{settings.beta1, settings.beta2, settings.epsilon, settings.weightDecay});
+        m_small = std::make_unique<AdamW>(small, settings);
     }
 
     void step(double learningRate) override {
