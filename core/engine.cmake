@@ -39,6 +39,7 @@ add_library(luthier_engine STATIC
   model/arch/stablelm.cpp
   model/arch/starcoder2.cpp
   model/arch/t5.cpp
+  model/attention.cpp
   model/cache.cpp
   model/description.cpp
   model/functions.cpp
