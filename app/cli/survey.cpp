@@ -92,19 +92,23 @@ Json tasksOf(const ModelDescription& own, const Json& config, const fs::path& fo
     return tasks;
 }
 
-/// Bytes that the model takes to write text, and to train with each method's usual settings on the usual rows.
-Json memoryOf(const fs::path& folder, const std::string& task, std::int64_t weights) {
-    Json training = Json::object();
+/// Bytes that the model takes to answer (weights and program), and to train with each method's usual settings on one row of 512 tokens a step.
+Json memoryOf(const fs::path& folder, const std::string& task) {
+    Json memory{{"train", Json::object()}};
     for (const Method& method : methods()) {
-        const Json document{{"model", {{"path", folder.string()}, {"task", task}}}, {"method", {{"type", method.type}}}, {"data", {{"train", {{"path", "rows.jsonl"}}}}}};
+        const Json document{{"model", {{"path", folder.string()}, {"task", task}}}, {"method", {{"type", method.type}}},
+                            {"data", {{"train", {{"path", "rows.jsonl"}}}, {"max_length", 512}}}, {"train", {{"batch_size", 1}}}};
         Result<RunConfig> config = resolveRunConfig(document, folder, methodSchemas());
         Result<Json> estimate = config ? estimateRun(*config) : Result<Json>(config.problems());
         if (!estimate) continue;  // the method does not apply to this model
+        const Json& parts = (*estimate)["memory"];
         std::int64_t total = 0;
-        for (const Json& part : (*estimate)["memory"]) total += part.get<std::int64_t>();
-        training[method.type] = total;
+        for (const Json& part : parts) total += part.get<std::int64_t>();
+        memory["train"][method.type] = total;
+        memory["inference"] = parts["weights"].get<std::int64_t>() + parts["runtime"].get<std::int64_t>();
+        memory["device_bytes"] = (*estimate)["device"]["total_bytes"];
     }
-    return Json{{"inference", weights}, {"train", std::move(training)}};
+    return memory;
 }
 
 Json inspectModel(const fs::path& folder) {
@@ -169,7 +173,7 @@ Json inspectModel(const fs::path& folder) {
     document["license"] = nullptr;
     for (const char* file : {"LICENSE", "LICENSE.txt", "LICENSE.md"})
         if (std::error_code code; fs::exists(folder / file, code)) document["license"] = file;
-    if (description && problems.empty()) document["memory"] = memoryOf(folder, document["tasks"][0], document.value("bytes", std::int64_t{0}));
+    if (description && problems.empty()) document["memory"] = memoryOf(folder, document["tasks"][0]);
     document["can_train"] = problems.empty();
     document["reason"] = problems.empty() ? "" : problems.front().message;
     Json list = Json::array();

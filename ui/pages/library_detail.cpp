@@ -50,7 +50,7 @@ private:
 
 QString partGroup(const QString& role) {
     if (role == "embedding") return LibraryDetail::tr("Embeddings");
-    if (role == "head") return LibraryDetail::tr("Head");
+    if (role == "head" || role == "pooler") return LibraryDetail::tr("Head");
     if (role == "norm") return LibraryDetail::tr("Norms");
     if (role == "gate" || role == "up" || role == "down") return LibraryDetail::tr("MLP");
     if (role.isEmpty()) return LibraryDetail::tr("Other");
@@ -65,7 +65,8 @@ std::vector<PartShare> groupedParts(const QJsonObject& model) {
     for (const QJsonValue& part : model["parts"].toArray()) {
         const QString name = part["name"].toString();
         QString role = roles.value(name);
-        if (role.isEmpty() && (name.contains("norm") || name.startsWith("ln_"))) role = "norm";
+        if (role.isEmpty() && (name.contains("norm", Qt::CaseInsensitive) || name.startsWith("ln_"))) role = "norm";
+        if (role.isEmpty() && (name.contains("embed") || name.contains("position") || name == "wpe" || name == "shared")) role = "embedding";
         const QString group = partGroup(role);
         const auto found = std::find_if(groups.begin(), groups.end(), [&](const PartShare& each) { return each.name == group; });
         if (found == groups.end()) groups.push_back({group, part["parameters"].toDouble()});
@@ -219,7 +220,7 @@ void LibraryDetail::showModel(const QJsonObject& model) {
         parts->set(groupedParts(model));
         section(tr("Where the parameters are"))->addWidget(parts);
     }
-    if (canTrain) addFits(path);
+    if (const QJsonObject memory = model["memory"].toObject(); !memory.isEmpty()) addFits(memory);
     const QString chatTemplate = model["chat_template_text"].toString();
     if (!chatTemplate.isEmpty()) {
         auto* text = new QPlainTextEdit(chatTemplate);
@@ -240,40 +241,21 @@ void LibraryDetail::showModel(const QJsonObject& model) {
     end();
 }
 
-void LibraryDetail::addFits(const QString& path) {
-    auto* inner = section(tr("Memory to train"), tr("batch 1 × 512 tokens"));
-    auto* bars = new FitBars;
-    auto rows = std::make_shared<std::vector<FitRow>>();
-    auto capacity = std::make_shared<double>(0);
-    auto* note = makeLabel(QStringLiteral(" "), "table", "t2");
-    const struct { const char* type; QString name; } asked[] = {{"ia3", tr("IA³")}, {"lora", tr("LoRA")}, {"full", tr("Full, AdamW")}};
-    for (const auto& each : asked)
-        if (m_bench.catalogue.method(QLatin1String(each.type)) || !m_bench.catalogue.methodsLoaded()) rows->push_back({each.name, -1, {}});
-    bars->set(*rows, 0);
-    inner->addWidget(bars);
-    inner->addWidget(note);
-    const int generation = m_generation;
-    std::size_t index = 0;
-    for (const auto& each : asked) {
-        if (!m_bench.catalogue.method(QLatin1String(each.type)) && m_bench.catalogue.methodsLoaded()) continue;
-        const std::size_t at = index++;
-        const QJsonObject config{{"model", QJsonObject{{"path", path}}}, {"method", QJsonObject{{"type", QLatin1String(each.type)}}},
-                                 {"data", QJsonObject{{"train", QJsonObject{{"path", "rows.jsonl"}}}, {"max_length", 512}}}, {"train", QJsonObject{{"batch_size", 1}}}};
-        m_bench.quick.request("estimate", {{"config", config}, {"directory", m_bench.workspace()}}, bars, {[this, generation, rows, capacity, bars, note, at](const QJsonValue& value) {
-            if (generation != m_generation) return;
-            double sum = 0;
-            const QJsonObject memory = value["memory"].toObject();
-            for (auto it = memory.begin(); it != memory.end(); ++it) sum += it->toDouble();
-            (*rows)[at].bytes = sum;
-            *capacity = value["device"]["total_bytes"].toDouble();
-            bars->set(*rows, *capacity);
-            note->setText(tr("of %1, estimated").arg(format::bytes(*capacity)));
-        }, [this, generation, rows, capacity, bars, at](const ServeProblem& problem) {
-            if (generation != m_generation) return;
-            (*rows)[at].problem = problem.message;
-            bars->set(*rows, *capacity);
-        }, {}});
+void LibraryDetail::addFits(const QJsonObject& memory) {
+    const double capacity = memory["device_bytes"].toDouble();
+    std::vector<FitRow> rows;
+    const QJsonObject training = memory["train"].toObject();
+    for (auto it = training.begin(); it != training.end(); ++it) {
+        const MethodInfo* method = m_bench.catalogue.method(it.key());
+        rows.push_back({method != nullptr ? method->title : it.key(), it->toDouble(), {}});
     }
+    std::stable_sort(rows.begin(), rows.end(), [](const FitRow& a, const FitRow& b) { return a.bytes < b.bytes; });
+    rows.insert(rows.begin(), {tr("Inference"), memory["inference"].toDouble(), {}});
+    auto* inner = section(tr("Memory"), tr("training: batch 1 × 512 tokens"));
+    auto* bars = new FitBars;
+    bars->set(std::move(rows), capacity);
+    inner->addWidget(bars);
+    inner->addWidget(makeLabel(tr("of %1, estimated").arg(format::bytes(capacity)), "table", "t2"));
 }
 
 void LibraryDetail::showDataset(const QJsonObject& dataset) {

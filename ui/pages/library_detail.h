@@ -30,7 +30,7 @@ private:
     void addHead(const QString& name, const QString& path, const QString& avatar);
     void addProblems(const QJsonObject& object, const QString& fallback);
     void addButtons(const QString& first, const QString& icon, std::function<void()> run, const QString& second, const QString& secondIcon, std::function<void()> secondRun, const QString& path, bool isAllowed);
-    void addFits(const QString& path);
+    void addFits(const QJsonObject& memory);
     void addTokenCounts(const QString& path);
 
     Workbench& m_bench;

@@ -57,7 +57,9 @@ QString typesOf(const QJsonObject& model) {
 }
 
 QString familyWords(const QString& type) {
-    static const QHash<QString, QString> words{{"llama", "Llama"}, {"gpt2", "GPT-2"}, {"qwen2", "Qwen2"}, {"mistral", "Mistral"}, {"t5", "T5"}, {"bert", "BERT"}, {"phi3", "Phi-3"}, {"gemma", "Gemma"}};
+    static const QHash<QString, QString> words{{"llama", "Llama"}, {"gpt2", "GPT-2"}, {"qwen2", "Qwen2"}, {"mistral", "Mistral"}, {"t5", "T5"}, {"bert", "BERT"}, {"phi3", "Phi-3"}, {"gemma", "Gemma"},
+                                               {"mt5", "mT5"}, {"bart", "BART"}, {"mbart", "mBART"}, {"roberta", "RoBERTa"}, {"xlm-roberta", "XLM-R"}, {"distilbert", "DistilBERT"}, {"deberta-v2", "DeBERTa"},
+                                               {"gpt_neo", "GPT-Neo"}, {"gptj", "GPT-J"}, {"gpt_neox", "GPT-NeoX"}, {"opt", "OPT"}, {"bloom", "BLOOM"}, {"falcon", "Falcon"}, {"mpt", "MPT"}};
     return type.isEmpty() ? QStringLiteral("–") : words.value(type, type);
 }
 
