@@ -120,14 +120,14 @@ Result<ExportResult> write(const ExportRequest& request) {
     if (*type == GgufType::Q8_0) return Problem{"unknown_choice", "An adapter's matrices are too narrow for q8_0.", "Choose f32, f16 or bf16.", "--type", ExitCode::BadUsage};
     Result<AdapterFolder> folder = readAdapterFolder(request.adapter);
     if (!folder) return folder.problems();
-    Result<std::vector<LoraPair>> pairs = pairsOf(*folder);
-    if (!pairs) return pairs.problems();
     Result<std::unique_ptr<Model>> model = openBase(request);
     if (!model) return model.problems();
     Result<std::shared_ptr<Adapter>> trained = openAdapter(request.adapter, **model);
     if (!trained) return trained.problems();
     Result<GgufLayout> layout = ggufLayout((*model)->description());
     if (!layout) return layout.problems();
+    Result<std::vector<LoraPair>> pairs = pairsOf(*folder);
+    if (!pairs) return pairs.problems();
     const double alpha = pairs->front().scale * static_cast<double>(pairs->front().A.size(0));
     Result<std::vector<GgufSource>> tensors = tensorsFor(*pairs, *layout, alpha, *type);
     if (!tensors) return tensors.problems();
