@@ -68,13 +68,14 @@ add_library(luthier_engine STATIC
   peft/methods/loha.cpp
   peft/methods/lokr.cpp
   peft/methods/lora.cpp
+  peft/methods/lora_embedding.cpp
   peft/methods/oft.cpp
   peft/methods/own_copies.cpp
   peft/methods/p_tuning.cpp
   peft/methods/prefix_tuning.cpp
   peft/methods/prompt_tuning.cpp
   peft/methods/vera.cpp
-  peft/saved_head.cpp
+  peft/saved_modules.cpp
   peft/targets.cpp
   task/causal_lm.cpp
   task/classification.cpp

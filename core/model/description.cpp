@@ -174,6 +174,16 @@ ModelSites sitesOf(const ModelDescription& d) {
     };
     if (d.encoder) addSites(*d.encoder);
     addSites(d);
+    const std::int64_t padding = d.learnsPadding || d.paddingId >= d.vocabulary ? -1 : d.paddingId;
+    const auto addEmbedding = [&](const std::string& path) { sites.embeddings.push_back({path, d.vocabulary, d.widthOfEmbedding(), padding}); };
+    if (d.encoder) {
+        // "model.shared" is the table; what computes with it are the two stacks' own modules.
+        const std::string prefix = d.names.embedding.substr(0, d.names.embedding.rfind('.') + 1);
+        addEmbedding(prefix + "encoder.embed_tokens");
+        addEmbedding(prefix + "decoder.embed_tokens");
+    } else {
+        addEmbedding(d.names.embedding);
+    }
     for (int layer = 0; layer < d.layers; ++layer) sites.keyValues.push_back({layer, d.keyValueHeads, d.headSize});
     if (d.isClassifier() && !d.classifier.dense.empty()) sites.linears.push_back(poolerOf(d));
     sites.linears.push_back({d.names.head, -1, LinearRole::Head, d.widthOfEmbedding(), d.outputs(), false, d.hasHeadBias});

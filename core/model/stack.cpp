@@ -34,6 +34,21 @@ namespace luthier {
 
 namespace {
 
+/// How many of `rows` [M] i64, in ascending order, lie in each segment.
+std::vector<std::int64_t> countsOf(const at::Tensor& rows, const std::vector<std::int64_t>& segments) {
+    const at::Tensor places = rows.to(at::kCPU).contiguous();
+    const std::int64_t* const begin = places.const_data_ptr<std::int64_t>();
+    const std::int64_t* from = begin;
+    std::vector<std::int64_t> counts;
+    std::int64_t end = 0;
+    for (const std::int64_t length : segments) {
+        const std::int64_t* to = std::lower_bound(from, begin + places.numel(), end += length);
+        counts.push_back(to - from);
+        from = to;
+    }
+    return counts;
+}
+
 at::Tensor activated(const at::Tensor& x, kernels::GateActivation activation) {
     switch (activation) {
         case kernels::GateActivation::Silu: return at::silu(x);
@@ -190,11 +205,15 @@ std::pair<at::Tensor, at::Tensor> Stack::applyNorm(const Norm& norm, const at::T
 
 at::Tensor Stack::throughHooks(std::size_t layer, Sublayer after, const at::Tensor& output, const at::Tensor& residual,
                                const SiteHooks& hooks) const {
-    at::Tensor result = output;
-    const std::size_t block = static_cast<std::size_t>(m_firstBlock) + layer;
-    for (BlockOutputHook* hook : hooks.blockOutput(2 * block + (after == Sublayer::FeedForward ? 1 : 0)))
-        result = hook->forward(result, residual);
-    return result;
+    const std::size_t site = 2 * (static_cast<std::size_t>(m_firstBlock) + layer) + (after == Sublayer::FeedForward ? 1 : 0);
+    const auto changed = [&](const SiteHooks& table, at::Tensor rows, const at::Tensor& residuals) {
+        for (BlockOutputHook* hook : table.blockOutput(site)) rows = hook->forward(rows, residuals);
+        return rows;
+    };
+    if (hooks.mixed() == nullptr) return changed(hooks, output, residual);
+    return hooks.mixed()->each([&](const SiteHooks& table, std::int64_t first, std::int64_t count) {
+        return changed(table, output.narrow(0, first, count), residual.narrow(0, first, count));
+    });
 }
 
 at::Tensor Stack::afterNorm(const Norm& norm, const at::Tensor& output, const SiteHooks& hooks) const {
@@ -298,8 +317,8 @@ at::Tensor Stack::enter(const at::Tensor& embedded, const at::Tensor& positions,
     at::Tensor x = embedded;
     if (m_description.inputScale != 1.0) x = x * m_description.inputScale;
     if (m_projectIn >= 0) x = m_linears.project(m_projectIn, x, hooks);
-    if (m_types != nullptr) x = x + (types.defined() ? at::embedding(*m_types, types) : m_types->narrow(0, 0, 1)).to(m_dtype);
-    if (m_positions != nullptr) x = x + at::embedding(*m_positions, positions + m_description.positionOffset).to(m_dtype);
+    if (m_types != nullptr) x = x + (types.defined() ? at::embedding(hooks.current(*m_types), types) : hooks.current(*m_types).narrow(0, 0, 1)).to(m_dtype);
+    if (m_positions != nullptr) x = x + at::embedding(hooks.current(*m_positions), positions + m_description.positionOffset).to(m_dtype);
     if (m_embeddingNorm.weight != nullptr) x = applyNorm(m_embeddingNorm, x, {}, hooks).second;
     return x;
 }
@@ -313,11 +332,11 @@ void Stack::place(Stream& stream, const at::Tensor& positions, std::int64_t leng
             return;
         case PositionKind::Buckets: {
             const at::Tensor buckets = t5Buckets(m_description.relative, !m_description.isCausal, first, keys - first, keys).to(m_device);
-            stream.bias = at::embedding(*m_relative, buckets).permute({2, 0, 1}).to(at::kFloat).contiguous();  // [H, L, K]
+            stream.bias = at::embedding(hooks.current(*m_relative), buckets).permute({2, 0, 1}).to(at::kFloat).contiguous();  // [H, L, K]
             return;
         }
         case PositionKind::Disentangled:
-            stream.bias = applyNorm(m_relativeNorm, m_relative->to(m_dtype), {}, hooks).second;
+            stream.bias = applyNorm(m_relativeNorm, hooks.current(*m_relative).to(m_dtype), {}, hooks).second;
             return;
         case PositionKind::Learned:
         case PositionKind::None: return;
@@ -433,6 +452,7 @@ Stack::Stream Stack::start(const Input& input, Prompts prompts, const SiteHooks&
         positions = at::index_select(at::cat({virtualPositions, positions}, 0), 0, index);
         if (types.defined()) types = at::index_select(at::cat({at::zeros_like(virtualPositions), types}, 0), 0, index);
     }
+    hooks.rowsAre(stream.segments);
     stream.x = enter(stream.x, positions, types, hooks);
     const std::int64_t longest = stream.segments.empty() ? 0 : *std::max_element(stream.segments.begin(), stream.segments.end());
     place(stream, positions, positions.numel() == 0 ? 1 : positions.max().item<std::int64_t>() + 1, prefix, longest + prefix, hooks);
@@ -466,12 +486,22 @@ at::Tensor Stack::attendDisentangled(const std::array<at::Tensor, 3>& qkv, const
     const auto heads = [&](const at::Tensor& rows) { return rows.view({rows.size(0), H, D}).transpose(0, 1); };  // [H, rows, D]
     at::Tensor positionKey;
     at::Tensor positionQuery;
-    if (spec.hasContentToPosition) positionKey = heads(m_linears.project(block.relativeKey >= 0 ? block.relativeKey : block.key, relative, hooks));
-    if (spec.hasPositionToContent) positionQuery = heads(m_linears.project(block.relativeQuery >= 0 ? block.relativeQuery : block.query, relative, hooks));
+    const auto projectPositions = [&] {
+        if (spec.hasContentToPosition) positionKey = heads(m_linears.project(block.relativeKey >= 0 ? block.relativeKey : block.key, relative, hooks));
+        if (spec.hasPositionToContent) positionQuery = heads(m_linears.project(block.relativeQuery >= 0 ? block.relativeQuery : block.query, relative, hooks));
+    };
+    if (hooks.mixed() == nullptr) projectPositions();
     const double scale = 1.0 / std::sqrt(static_cast<double>(D * (1 + (spec.hasContentToPosition ? 1 : 0) + (spec.hasPositionToContent ? 1 : 0))));
     std::vector<at::Tensor> parts;
     std::int64_t first = 0;
-    for (const std::int64_t L : segments) {
+    for (std::size_t segment = 0; segment < segments.size(); ++segment) {
+        const std::int64_t L = segments[segment];
+        if (hooks.mixed() != nullptr) {  // all rows share the positions, but each projects them its own way
+            std::vector<std::int64_t> lengths(segments.size(), 0);
+            lengths[segment] = relative.size(0);
+            hooks.rowsAre(lengths);
+            projectPositions();
+        }
         const auto part = [&](const at::Tensor& rows) { return heads(rows.narrow(0, first, L)); };
         const at::Tensor q = part(qkv[0]);
         const at::Tensor k = part(qkv[1]);
@@ -484,6 +514,7 @@ at::Tensor Stack::attendDisentangled(const std::array<at::Tensor, 3>& qkv, const
         parts.push_back(at::bmm(at::softmax(scores * scale, -1), part(qkv[2])).transpose(0, 1).reshape({L, H * D}));
         first += L;
     }
+    hooks.rowsAre(segments);
     return parts.size() == 1 ? parts[0] : at::cat(parts, 0);
 }
 
@@ -499,7 +530,7 @@ StackRows Stack::pass(const Input& input, const at::Tensor& rows, RowsOf rowsOf,
     for (std::size_t layer = 0; layer < m_blocks.size(); ++layer) {
         // What a second run of the block needs stands in it by value; a prefix may come from tensors that all layers share, so it
         // is made outside.
-        const at::Tensor kept = layer + 1 == m_blocks.size() ? wanted : at::Tensor();
+        const at::Tensor kept = layer + 1 == m_blocks.size() && hooks.mixed() == nullptr ? wanted : at::Tensor();
         // All layers share the encoder's rows and T5's bias. A view of them for each layer adds up a layer's gradients before those of
         // all layers are, as a block that runs again does: the sums are the same bit for bit.
         const auto ownView = [](const at::Tensor& shared) { return shared.defined() && shared.requires_grad() ? shared.view(shared.sizes()) : shared; };
@@ -517,8 +548,11 @@ StackRows Stack::pass(const Input& input, const at::Tensor& rows, RowsOf rowsOf,
             const Attend attend{[&](std::size_t, const std::array<at::Tensor, 3>& qkv) { return attendSelf(qkv, layer, standing, in, hooks); },
                                 [&](std::size_t, const at::Tensor& x) {
                                     const Block& block = m_blocks[layer];
-                                    return attendMemory(x, layer, m_linears.project(block.crossKey, in.memory, hooks), m_linears.project(block.crossValue, in.memory, hooks),
-                                                        standing.segments, memorySegments, hooks);
+                                    hooks.rowsAre(memorySegments);
+                                    const at::Tensor key = m_linears.project(block.crossKey, in.memory, hooks);
+                                    const at::Tensor value = m_linears.project(block.crossValue, in.memory, hooks);
+                                    hooks.rowsAre(standing.segments);
+                                    return attendMemory(x, layer, key, value, standing.segments, memorySegments, hooks);
                                 }};
             runBlock(layer, passing, kept, hooks, attend);
             // A node's outputs must all be there; PostNorm leaves no delta.
@@ -527,7 +561,12 @@ StackRows Stack::pass(const Input& input, const at::Tensor& rows, RowsOf rowsOf,
         };
         std::tie(stream.x, stream.delta) = isRecomputed ? nn::recomputed(run, inputs) : run(inputs);
     }
-    return {finish(stream, hooks), stream.segments};
+    at::Tensor last = finish(stream, hooks);
+    if (hooks.mixed() != nullptr && wanted.defined()) {
+        last = at::index_select(last, 0, wanted);
+        hooks.rowsAre(countsOf(wanted, stream.segments));
+    }
+    return {last, stream.segments};
 }
 
 at::Tensor Stack::attendCached(const std::array<at::Tensor, 3>& qkv, const Stream& stream, std::size_t layer, KeyValueCache& cache,
@@ -566,6 +605,39 @@ at::Tensor Stack::attendCached(const std::array<at::Tensor, 3>& qkv, const Strea
     if (stream.bias.defined()) scores = scores + stream.bias.view({Hkv, H / Hkv, stored}).narrow(2, stored - seen, seen);
     if (shape.keyBias.defined()) scores = scores + shape.keyBias.narrow(1, stored - seen, seen).view({Hkv, H / Hkv, seen});
     return at::bmm(at::softmax(scores, -1), values.to(at::kFloat)).reshape({1, H * D}).to(m_dtype);
+}
+
+at::Tensor Stack::nextOfEach(const Input& input, const std::vector<KeyValueCache*>& caches, const SiteHooks& hooks) const {
+    Stream stream;
+    stream.segments = input.segments;
+    stream.x = enter(input.embedded, input.positions, input.types, hooks);
+    std::vector<Stream> places(caches.size());
+    std::vector<std::int64_t> memorySegments;
+    for (std::size_t row = 0; row < caches.size(); ++row) {
+        const std::int64_t length = caches[row]->length();
+        place(places[row], input.positions.narrow(0, static_cast<std::int64_t>(row), 1), length + 1, length, length + 1, hooks);
+        if (caches[row]->memory.defined()) memorySegments.push_back(caches[row]->memory.size(0));
+    }
+    // Every row looks only at its own text; all else is done for the rows together.
+    const auto attendEach = [&](std::size_t layer, const std::array<at::Tensor, 3>& qkv) {
+        std::vector<at::Tensor> rows;
+        for (std::size_t row = 0; row < caches.size(); ++row) {
+            const auto own = [&](const at::Tensor& all) { return all.narrow(0, static_cast<std::int64_t>(row), 1); };
+            rows.push_back(attendCached({own(qkv[0]), own(qkv[1]), own(qkv[2])}, places[row], layer, *caches[row], hooks));
+        }
+        return at::cat(rows, 0);
+    };
+    const Attend attend{attendEach, [&](std::size_t layer, const at::Tensor& x) {
+                            std::vector<at::Tensor> keys, values;
+                            for (const KeyValueCache* cache : caches) {
+                                keys.push_back(cache->crossed[layer].first);
+                                values.push_back(cache->crossed[layer].second);
+                            }
+                            return attendMemory(x, layer, at::cat(keys, 0), at::cat(values, 0), stream.segments, memorySegments, hooks);
+                        }};
+    for (std::size_t layer = 0; layer < m_blocks.size(); ++layer) runBlock(layer, stream, {}, hooks, attend);
+    for (KeyValueCache* cache : caches) cache->advance(1);
+    return finish(stream, hooks);
 }
 
 at::Tensor Stack::next(const Input& input, KeyValueCache& cache, Prompts prompts, const SiteHooks& hooks) const {

@@ -22,7 +22,7 @@ constexpr const char* kBottleneckConfigKey = "config";
 /// Keys of adapter_config.json that describe, but do not change the mathematics.
 const std::set<std::string>& harmlessKeys() {
     static const std::set<std::string> keys{
-        "peft_type", "task_type", "auto_mapping", "modules_to_save", "base_model_name_or_path", "inference_mode", "revision", "peft_version",
+        "peft_type", "task_type", "auto_mapping", "base_model_name_or_path", "inference_mode", "revision", "peft_version",
         "fan_in_fan_out", "megatron_core", "layers_pattern", "init_ia3_weights", "tokenizer_name_or_path", "tokenizer_kwargs",
         "token_dim", "num_layers", "num_attention_heads", "num_transformer_submodules", "runtime_config", "eva_config",
         "corda_config", "lora_ga_config", "loftq_config", "qalora_group_size", "projection_prng_key", "ensure_weight_tying", "init_weights", "encoder_dropout"};
@@ -48,19 +48,22 @@ Result<Json> peftSettings(const Json& config, const Method& method, const std::s
         }
     }
     if (settings.value("init_lora_weights", Json(true)).is_string()) {
-        // OLoRA and the like change the base when they load, and PiSSA by random rounds cannot be repeated; plain starts change nothing.
+        // OLoRA and the like change the base when they load; plain starts change nothing.
         const std::string init = settings["init_lora_weights"];
-        if (init != "gaussian" && init != "pissa")
+        if (init != "gaussian" && init.rfind("pissa", 0) != 0)
             return Problem{"adapter_feature", file + " was started with init_lora_weights \"" + init + "\", which changes the base model.",
                            "Convert it to plain LoRA with PEFT's path_initial_model_for_weight_conversion.", "init_lora_weights"};
     }
+    // PEFT finds PiSSA's start again by random rounds; all it can mean is what more and more rounds come to.
+    if (const Json init = settings.value("init_lora_weights", Json(true)); init.is_string() && init.get<std::string>().rfind("pissa", 0) == 0) settings["init_lora_weights"] = "pissa";
     return settings;
 }
 
 /// How a BitFit run is written for PEFT (methods/bitfit.cpp).
 bool isBitFit(const Json& config) {
     const Json targets = config.value("target_modules", Json());
-    return config.value("peft_type", Json()) == "LORA" && config.value("bias", Json()) == "all" && config.value("r", Json()) == 1 && targets.is_array() && targets.size() == 1;
+    return config.value("peft_type", Json()) == "LORA" && config.value("bias", Json()) == "all" && config.value("r", Json()) == 1 && config.value("lora_alpha", Json()) == 1 && targets.is_array() &&
+           targets.size() == 1 && targets[0].is_string() && targets[0].get<std::string>().find('.') != std::string::npos;
 }
 
 std::string knownPeftTypes() {
@@ -292,7 +295,8 @@ Result<std::int64_t> writeModel(const Model& model, const fs::path& source, cons
         if (config->contains(key)) (*config)[key] = dtypeName;
     if (!config->contains("torch_dtype") && !config->contains("dtype")) (*config)["torch_dtype"] = dtypeName;
     if (model.description().isClassifier()) sayClasses(model.description(), *config);
-    if (config->contains("tie_word_embeddings") && !model.description().isClassifier()) (*config)["tie_word_embeddings"] = model.description().isTied;
+    // An encoder-decoder's flag also ties its embeddings and scales T5's head; what lies in the file says that its head is its own.
+    if (const ModelDescription& d = model.description(); !d.isClassifier() && !d.encoder && (config->contains("tie_word_embeddings") || !d.isTied)) (*config)["tie_word_embeddings"] = d.isTied;
     Result<void> done = writeJsonAtomically(folder / "config.json", *config);
     if (!done) return done.problems();
     done = copyCompanions(source, folder);

@@ -124,6 +124,7 @@ private:
                              m_config.get<std::string>("model.init"), m_config.get<std::uint64_t>("train.seed")};
         request.task = taskOf(m_config);
         request.mayDrawHead = true;
+        request.hasNewHead = wantsNewHead(m_config);
         m_model = openModel(request).orThrow();
         emit({{"type", "model_loaded"}, {"architecture", m_model->description().architecture},
               {"parameters", m_model->weights().parameterCount()}, {"bytes", m_model->weights().bytes()},

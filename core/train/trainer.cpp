@@ -81,6 +81,9 @@ void Trainer::step() {
     if (supervised == 0)
         throw Failure({"no_labels", "Step " + std::to_string(m_state.step + 1) + " has no label that carries loss.", "Check data.loss_on and data.max_length.", "data"});
 
+    auto* const hooks = dynamic_cast<TrainingHooks*>(m_adapter.get());
+    if (const Json news = hooks != nullptr ? hooks->beforeStep(m_state.step + 1) : Json(); !news.is_null()) m_ports.emit(news);
+
     // Every token weighs the same: the sum over all micro-batches is divided by their labels' count (interface.md).
     const double scale = 1.0 / static_cast<double>(supervised);
     double loss = 0;
@@ -97,7 +100,6 @@ void Trainer::step() {
         loss += part.item<double>();
         part.backward();
     }
-    auto* const hooks = dynamic_cast<TrainingHooks*>(m_adapter.get());
     if (const at::Tensor extra = hooks != nullptr ? hooks->regularisation() : at::Tensor(); extra.defined()) {
         loss += extra.item<double>();
         extra.backward();

@@ -51,8 +51,7 @@ Result<void> DeltaAdapter::merge(Model& model) {
 }
 
 Result<std::vector<std::size_t>> targetsOf(const MethodContext& context, const std::string& peftType) {
-    const Json& settings = context.settings;
-    return matchLinears(context.model.sites(), settings.at("target_modules"), settings.at("exclude_modules"), settings.at("layers_to_transform"), peftType);
+    return matchLinears(context.model.sites(), context.settings, peftType);
 }
 
 Result<void> refuseConv1D(const ModelSites& sites, const std::vector<std::size_t>& matched, const std::string& method) {

@@ -64,7 +64,7 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
     std::vector<std::unique_ptr<OwnCopy>> copies;
     try {
         for (const NormSite& norm : sites.norms) {
-            if (!matches(norm.path, rule) || matches(norm.path, excluded)) continue;
+            if (!matches(norm.path, rule) || matches(norm.path, excluded) || liesInSavedModule(norm.path, context.settings.value("modules_to_save", Json()))) continue;
             chosen.push_back(norm.path);
             for (const char* part : {"weight", "bias"}) {
                 const std::string name = norm.path + "." + part;
