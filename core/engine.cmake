@@ -75,6 +75,8 @@ add_library(luthier_engine STATIC
   peft/methods/prefix_tuning.cpp
   peft/methods/prompt_tuning.cpp
   peft/methods/vera.cpp
+  peft/gguf_adapter.cpp
+  peft/mixed_stack.cpp
   peft/saved_modules.cpp
   peft/targets.cpp
   task/causal_lm.cpp
@@ -98,9 +100,9 @@ add_library(luthier_engine STATIC
   export/exporter.cpp
   export/gguf_exporter.cpp
   export/gguf_file.cpp
-  export/gguf_layout.cpp
+  model/gguf_layout.cpp
   export/gguf_merged_exporter.cpp
-  export/gguf_values.cpp
+  model/gguf_values.cpp
   export/merged_exporter.cpp
   export/peft_exporter.cpp
 )

@@ -28,10 +28,11 @@ void report(const Context& context, const Json& document, const std::string& tab
 std::string withThousands(std::int64_t value);
 std::string bytesText(std::int64_t bytes);
 
-/// "DIR" or "DIR:WEIGHT".
+/// "DIR" or "DIR:WEIGHT", either behind "NAME=" (a name has no slash).
 struct WeightedPath {
     std::string path;
     double weight = 1;
+    std::string name = {};
 };
 WeightedPath weightedPath(const std::string& text);
 

@@ -116,7 +116,7 @@ at::Tensor Model::logits(const at::Tensor& hidden, const SiteHooks& hooks) const
 at::Tensor Model::loss(const TokenRows& input, const at::Tensor& rows, const at::Tensor& labels, double scale,
                        const SiteHooks& hooks, Activations activations) const {
     const at::Tensor h = hidden(input, rows, hooks, activations);
-    if (hasHeadHooks(hooks)) return nn::logitsLoss(logits(h, hooks), labels, scale);
+    if (hooks.mixed() != nullptr || hasHeadHooks(hooks)) return nn::logitsLoss(logits(h, hooks), labels, scale);
     const std::size_t head = m_sites.linears.size() - 1;
     return nn::headLoss(h, hooks.current(m_linears.weight(head)), hooks.current(m_linears.bias(head)), labels, scale, m_description.logitSoftCap);
 }

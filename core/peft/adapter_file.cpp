@@ -5,10 +5,12 @@
 #include "io/safetensors.h"
 #include "model/open.h"
 #include "model/tensors.h"
+#include "peft/gguf_adapter.h"
 
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 namespace luthier {
@@ -115,6 +117,8 @@ Result<TensorMap> tensorsOf(const AdapterFolder& folder) {
 
 Result<AdapterFolder> readAdapterFolder(const fs::path& folder) {
     std::error_code code;
+    if (isGgufAdapter(folder))
+        return Problem{"adapter_base", folder.string() + " is a GGUF adapter, which can only be read beside its base.", "Export it as a PEFT folder first: export FILE --model BASE --format peft.", folder.string()};
     if (!fs::is_directory(folder, code))
         return Problem{"folder_missing", folder.string() + " is not a folder.", "Give the folder that holds adapter_config.json.", folder.string()};
     const fs::path file = folder / "adapter_config.json";
@@ -174,6 +178,7 @@ ModelTask taskOfAdapter(const AdapterFolder& folder) {
 }
 
 Result<ModelTask> taskOfAdapter(const fs::path& path) {
+    if (isGgufAdapter(path)) return ModelTask{};
     Result<AdapterFolder> folder = readAdapterFolder(path);
     if (!folder) return folder.problems();
     return taskOfAdapter(*folder);
@@ -191,7 +196,40 @@ Result<TensorMap> readTensors(const fs::path& file) {
     return tensors;
 }
 
+namespace {
+
+Problems doesNotFit(const fs::path& path, Problems problems) {
+    problems.front().message = path.string() + " does not fit this model: " + problems.front().message;
+    return problems;
+}
+
+Result<std::shared_ptr<Adapter>> openGguf(const fs::path& path, Model& model) {
+    Result<GgufAdapter> read = readGgufAdapter(path, model.description());
+    if (!read) return read.problems();
+    Result<std::shared_ptr<Adapter>> adapter = createAdapter(*findMethod("lora"), {model, read->settings, 0, {}});
+    if (!adapter) return adapter;
+    Result<void> loaded = (*adapter)->load(read->tensors);
+    if (!loaded) return doesNotFit(path, loaded.problems());
+    return adapter;
+}
+
+/// A GGUF LoRA for a run: its scale is alpha over its rank, as the run's must be.
+Result<void> loadGgufInto(Adapter& adapter, const fs::path& path, const Model& model) {
+    if (adapter.method() != "lora")
+        return Problem{"adapter_method", path.string() + " holds a lora adapter, but the run trains " + adapter.method() + ".", "Set method.type to \"lora\".", "method.init_from"};
+    Result<GgufAdapter> read = readGgufAdapter(path, model.description());
+    if (!read) return read.problems();
+    const Json config = adapter.fileConfig();
+    if (std::abs(config.at("lora_alpha").get<double>() - read->settings.at("lora_alpha").get<double>()) > 1e-6 || config.value("use_rslora", false) || config.contains("alpha_pattern"))
+        return Problem{"bad_combination", path.string() + " was made with lora_alpha " + dumpLine(read->settings.at("lora_alpha")) + " over the rank; the run scales otherwise.",
+                       "Set method.lora_alpha to that, without use_rslora and alpha_pattern.", "method.lora_alpha", ExitCode::BadUsage};
+    return adapter.load(read->tensors);
+}
+
+}  // namespace
+
 Result<std::shared_ptr<Adapter>> openAdapter(const fs::path& path, Model& model) {
+    if (isGgufAdapter(path)) return openGguf(path, model);
     Result<AdapterFolder> folder = readAdapterFolder(path);
     if (!folder) return folder.problems();
     // All values come from the file: nothing is to be drawn, projected or looked up.
@@ -202,15 +240,12 @@ Result<std::shared_ptr<Adapter>> openAdapter(const fs::path& path, Model& model)
     Result<TensorMap> tensors = tensorsOf(*folder);
     if (!tensors) return tensors.problems();
     Result<void> loaded = (*adapter)->load(*tensors);
-    if (!loaded) {
-        Problems problems = loaded.problems();
-        problems.front().message = path.string() + " does not fit this model: " + problems.front().message;
-        return problems;
-    }
+    if (!loaded) return doesNotFit(path, loaded.problems());
     return adapter;
 }
 
-Result<void> loadInto(Adapter& adapter, const fs::path& path) {
+Result<void> loadInto(Adapter& adapter, const fs::path& path, const Model& model) {
+    if (isGgufAdapter(path)) return loadGgufInto(adapter, path, model);
     Result<AdapterFolder> folder = readAdapterFolder(path);
     if (!folder) return folder.problems();
     const auto kindOf = [](const std::string& type) { return type == "p_tuning_v2" ? "prefix_tuning" : type; };  // one file format

@@ -27,8 +27,8 @@ public:
         return lossOf(classLogits(model, rows, hooks, activations), rows) * scale;
     }
 
-    at::Tensor logits(const Model& model, const Example& row, const SiteHooks& hooks) const override {
-        return classLogits(model, {&row, 1}, hooks, Activations::Keep).squeeze(0);
+    std::vector<at::Tensor> logitsOfEach(const Model& model, std::span<const Example> rows, const SiteHooks& hooks) const override {
+        return classLogits(model, rows, hooks, Activations::Keep).unbind(0);
     }
 
     Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch) const override {

@@ -49,7 +49,9 @@ public:
     /// scale * sum of the losses of all labels of the rows, which have at least one. @returns [] f32
     virtual at::Tensor loss(const Model& model, std::span<const Example> rows, double scale, const SiteHooks& hooks, Activations activations) const = 0;
     /// What `score --what logits` gives of one row: [T, V], or [classes]. f32
-    virtual at::Tensor logits(const Model& model, const Example& row, const SiteHooks& hooks) const = 0;
+    at::Tensor logits(const Model& model, const Example& row, const SiteHooks& hooks) const { return logitsOfEach(model, {&row, 1}, hooks).front(); }
+    /// The same of several rows that pass together.
+    virtual std::vector<at::Tensor> logitsOfEach(const Model& model, std::span<const Example> rows, const SiteHooks& hooks) const = 0;
     /// Loss and metrics over rows, `batch` at a time, without gradients.
     virtual Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch) const = 0;
 };
