@@ -257,7 +257,8 @@ Result<std::shared_ptr<Adapter>> withSavedModules(std::shared_ptr<Adapter> inner
     }
     if (const std::string which = settings.value("bias", Json("none")).get<std::string>(); which != "none") {
         addBiases(model, *inner, which, parts);
-        if (parts.parameters.empty())
+        // A file may say so of a model without biases, where it says nothing; a new run would not do what it was asked for.
+        if (parts.parameters.empty() && settings.value("init_from", Json()).is_null())
             return Problem{"no_target_matches", "method.bias is \"" + which + "\", but this " + model.sites().family + " model has no such biases.", "Set method.bias to \"none\".", "method.bias", ExitCode::BadUsage};
     }
     if (parts.parameters.empty() && parts.embeddings.empty()) return inner;
