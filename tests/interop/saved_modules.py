@@ -73,7 +73,7 @@ def configs():
     yield from lora("tied llama", "saves the embeddings", modules_to_save=["embed_tokens"])
     yield from lora("tied llama", "saves the head", modules_to_save=["lm_head"])
     yield from lora("llama", "saves all norms by a suffix", modules_to_save=["norm"])
-    yield from lora("llama", "saves a module around a target", modules_to_save=["layers.1.mlp", "down_proj"])
+    yield from lora("llama", "saves a module around a target", modules_to_save=["layers.1.mlp"])
     yield from lora("llama", "of an embedding", target_modules=["embed_tokens", "v_proj"])
     yield from lora("tied llama", "of an embedding", target_modules=["embed_tokens", "v_proj"], use_rslora=True)
     yield from lora("llama", "of a head", target_modules=["lm_head", "v_proj"])
@@ -90,7 +90,7 @@ def configs():
     yield from lora("t5", "saves the head", modules_to_save=["lm_head"])
     yield from lora("t5", "saves norms and positions", modules_to_save=["layer_norm", "relative_attention_bias"])
     yield from lora("t5", "of the embeddings", target_modules=["embed_tokens", "q"])
-    yield from lora("bert", "saves embeddings", modules_to_save=["embeddings"])
+    yield from lora("bert", "saves embeddings", modules_to_save=["word_embeddings"])
     yield from lora("bert", "all biases", bias="all", modules_to_save=["pooler"])
     everything = ["q_proj", "v_proj", "down_proj"]
     yield "llama", "ia3 saves the head", *both("ia3", IA3Config, "llama", modules_to_save=["lm_head", "norm"])
@@ -149,7 +149,7 @@ def kept(tensors):
 def relative(a, b):
     """The bias of keys has a gradient of rounding noise alone (training.py)."""
     def part(name, value):
-        return torch.cat(value.float().chunk(3)[::2]) if name.endswith(("c_attn.bias", "c_attn.base_layer.bias")) else value.float()
+        return torch.cat(value.float().chunk(3)[::2]) if name.endswith(("c_attn.bias", "c_attn.base_layer.bias", "c_attn.lora_B.bias")) else value.float()
     noise = ("k_proj.bias", "key.bias")
     return max(((part(k, a[k]) - part(k, b[k])).abs().max() / b[k].float().abs().max().clamp(min=1e-6)).item() for k in b if not k.endswith(noise))
 
@@ -218,7 +218,7 @@ def refusals(base):
     seq2seq = Seq2Seq("t5", 1)
     seq2seq.model.save_pretrained(base / "refused-t5")
     wrong = {
-        "a module that does not exist": (base / "refused", dict(type="lora", modules_to_save=["embeddings"]), "no_target_matches"),
+        "a module that does not exist": (base / "refused", dict(type="lora", modules_to_save=["word_embeddings"]), "no_target_matches"),
         "T5's table, which nothing computes with": (base / "refused-t5", dict(type="lora", modules_to_save=["shared"]), "no_target_matches"),
         "biases of a model without": (base / "refused", dict(type="lora", bias="all"), "no_target_matches"),
         "a tied head as a target": (base / "refused", dict(type="lora", target_modules=["lm_head"]), "tied_head"),
