@@ -151,7 +151,7 @@ std::vector<at::Tensor> scoredTogether(const Loaded& loaded, const Task& task, c
             examples.push_back(row.example());
             chosen.push_back(stackOf(row));
         }
-        const std::unique_ptr<MixedStack> mixed = MixedStack::create(*loaded.model, chosen, MixedStack::Passes::Text).orThrow();
+        const std::unique_ptr<MixedStack> mixed = MixedStack::create(*loaded.model, chosen).orThrow();
         mixed->beginPass();
         const std::vector<at::Tensor> logits = task.logitsOfEach(*loaded.model, examples, mixed->hooks());
         for (std::size_t i = 0; i < part.size(); ++i) results.push_back(asked(*loaded.model, logits[i], part[i], options.what));

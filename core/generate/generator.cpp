@@ -154,7 +154,7 @@ std::vector<std::optional<GeneratedToken>> nextOfEach(const Model& model, const 
     }
     std::vector<std::optional<GeneratedToken>> tokens(texts.size());
     if (together.size() > 1) {
-        const std::unique_ptr<MixedStack> mixed = MixedStack::create(model, stacks, MixedStack::Passes::NextToken).orThrow();
+        const std::unique_ptr<MixedStack> mixed = MixedStack::create(model, stacks).orThrow();
         const at::Tensor logits = model.nextOfEach(ids, caches, mixed->hooks());  // [R, V]
         for (std::size_t row = 0; row < together.size(); ++row) tokens[together[row]] = texts[together[row]]->take(logits[static_cast<std::int64_t>(row)]);
         const double each = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / static_cast<double>(together.size());

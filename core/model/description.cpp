@@ -184,7 +184,10 @@ ModelSites sitesOf(const ModelDescription& d) {
     } else {
         addEmbedding(d.names.embedding);
     }
-    for (int layer = 0; layer < d.layers; ++layer) sites.keyValues.push_back({layer, d.keyValueHeads, d.headSize});
+    // Keys that a prefix is put before. transformers repeats those of Falcon's new decoder for every query head before it caches them, so a
+    // prefix has one for each; attention over distances alone (DeBERTa) has no place for one.
+    const std::int64_t prefixHeads = d.family == "falcon" && d.qkvLayout == QkvLayout::Grouped ? d.heads : d.keyValueHeads;
+    for (int layer = 0; layer < d.layers && d.position != PositionKind::Disentangled; ++layer) sites.keyValues.push_back({layer, prefixHeads, d.headSize});
     if (d.isClassifier() && !d.classifier.dense.empty()) sites.linears.push_back(poolerOf(d));
     sites.linears.push_back({d.names.head, -1, LinearRole::Head, d.widthOfEmbedding(), d.outputs(), false, d.hasHeadBias});
     return sites;

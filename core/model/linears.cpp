@@ -77,6 +77,7 @@ at::Tensor Linears::projectMixed(std::size_t site, const at::Tensor& x, const Mi
     const at::Tensor product = nn::linear(x, weights.weight, weights.bias, layoutOf(weights));  // [N, out]
     return rows.each([&](const SiteHooks& table, std::int64_t first, std::int64_t count) {
         const at::Tensor own = x.narrow(0, first, count);
+        if (table.replaces(m_weight[site]) || table.replaces(m_bias[site])) return project(static_cast<int>(site), own, table);
         const at::Tensor ownProduct = product.narrow(0, first, count);
         const std::vector<LinearHook*>& chain = table.linear(site);
         return SharedProjection(weights, own, ownProduct, chain, chain.size())(own);

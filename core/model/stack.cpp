@@ -25,10 +25,12 @@
 #include <ATen/ops/tanh.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/topk.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 namespace luthier {
 
@@ -63,7 +65,7 @@ bool requiresGrad(std::initializer_list<at::Tensor> tensors) {
     return std::any_of(tensors.begin(), tensors.end(), [](const at::Tensor& tensor) { return tensor.defined() && tensor.requires_grad(); });
 }
 
-/// Keys and values of all prefix hooks one after another, each [Hkv, n, D]; undefined without any.
+/// Keys and values of all prefix hooks one after another, each [Hkv or H, n, D]; undefined without any.
 std::pair<at::Tensor, at::Tensor> prefixOf(const SiteHooks& hooks, int layer) {
     std::vector<at::Tensor> keys;
     std::vector<at::Tensor> values;
@@ -74,6 +76,54 @@ std::pair<at::Tensor, at::Tensor> prefixOf(const SiteHooks& hooks, int layer) {
     }
     if (keys.empty()) return {};
     return {keys.size() == 1 ? keys[0] : at::cat(keys, 1), values.size() == 1 ? values[0] : at::cat(values, 1)};
+}
+
+/// The table of each segment; of mixed rows each has its own.
+std::vector<const SiteHooks*> tablesOf(const SiteHooks& hooks, const std::vector<std::int64_t>& segments) {
+    if (hooks.mixed() == nullptr) return std::vector<const SiteHooks*>(segments.size(), &hooks);
+    std::vector<const SiteHooks*> tables;
+    hooks.rowsAre(segments);
+    hooks.mixed()->each([&](const SiteHooks& table, std::int64_t, std::int64_t count) {
+        while (count > 0) {
+            count -= segments[tables.size()];
+            tables.push_back(&table);
+        }
+        return at::Tensor(at::zeros({0}));
+    });
+    return tables;
+}
+
+/// The input with each segment's prompts before it, and the new row of each text row.
+std::pair<Stack::Input, std::vector<std::int64_t>> behindPrompts(const Stack::Input& input, const std::vector<const SiteHooks*>& tables) {
+    // A gather from [prompts of each table; text rows].
+    std::map<const SiteHooks*, std::int64_t> places;
+    std::vector<at::Tensor> rows, positions;
+    std::int64_t prompts = 0;
+    for (const SiteHooks* table : tables) {
+        if (!places.emplace(table, prompts).second || table->input().empty()) continue;
+        for (InputHook* hook : table->input()) rows.push_back(hook->prompt().to(input.embedded.scalar_type()));
+        positions.push_back(at::arange(table->promptLength(), input.positions.options()));
+        prompts += table->promptLength();
+    }
+    std::vector<std::int64_t> gather, rowOf;
+    std::vector<std::int64_t> segments = input.segments;
+    std::int64_t text = 0;
+    for (std::size_t segment = 0; segment < segments.size(); ++segment) {
+        const std::int64_t length = tables[segment]->promptLength();
+        for (std::int64_t i = 0; i < length; ++i) gather.push_back(places.at(tables[segment]) + i);
+        for (std::int64_t i = 0; i < segments[segment]; ++i) {
+            rowOf.push_back(static_cast<std::int64_t>(gather.size()));
+            gather.push_back(prompts + text++);
+        }
+        segments[segment] += length;
+    }
+    const at::Tensor index = at::tensor(gather, at::kLong).to(input.positions.device());
+    const auto gathered = [&](std::vector<at::Tensor> before, const at::Tensor& own) {
+        before.push_back(own);
+        return at::index_select(at::cat(before, 0), 0, index);
+    };
+    const at::Tensor types = input.types.defined() ? gathered({at::zeros({prompts}, input.types.options())}, input.types) : at::Tensor();
+    return {{gathered(rows, input.embedded), gathered(positions, input.positions), types, segments}, rowOf};
 }
 
 }  // namespace
@@ -198,6 +248,10 @@ std::pair<at::Tensor, at::Tensor> Stack::applyNorm(const Norm& norm, const at::T
         const at::Tensor sum = delta.defined() ? x + delta : x;
         return {sum, sum};
     }
+    if (const MixedRows* rows = hooks.mixed()) {  // each may have a norm of its own
+        const at::Tensor sum = delta.defined() ? x + delta : x;
+        return {sum, rows->each([&](const SiteHooks& table, std::int64_t first, std::int64_t count) { return applyNorm(norm, sum.narrow(0, first, count), {}, table).second; })};
+    }
     if (m_description.norm == NormKind::RmsNorm)
         return nn::addRmsNorm(x, delta, hooks.current(*norm.weight), m_description.normEps, m_description.normOffset);
     return nn::addLayerNorm(x, delta, hooks.current(*norm.weight), hooks.current(*norm.bias), m_description.normEps);
@@ -223,6 +277,8 @@ at::Tensor Stack::afterNorm(const Norm& norm, const at::Tensor& output, const Si
 
 at::Tensor Stack::normedHeads(const std::vector<Norm>& norms, const at::Tensor& rows, const SiteHooks& hooks) const {
     if (norms.empty()) return rows;
+    if (hooks.mixed() != nullptr)
+        return hooks.mixed()->each([&](const SiteHooks& table, std::int64_t first, std::int64_t count) { return normedHeads(norms, rows.narrow(0, first, count), table); });
     if (m_description.queryKeyNorm == QueryKeyNorm::AllHeads) return applyNorm(norms[0], rows, {}, hooks).second;
     const at::Tensor heads = rows.reshape({-1, m_description.headSize});
     if (norms.size() == 1 && m_description.queryKeyNorm == QueryKeyNorm::PerHead) return applyNorm(norms[0], heads, {}, hooks).second.view(rows.sizes());
@@ -336,7 +392,8 @@ void Stack::place(Stream& stream, const at::Tensor& positions, std::int64_t leng
             return;
         }
         case PositionKind::Disentangled:
-            stream.bias = applyNorm(m_relativeNorm, hooks.current(*m_relative).to(m_dtype), {}, hooks).second;
+            static const SiteHooks none;  // mixed rows share the positions, so none of their tables changes this norm
+            stream.bias = applyNorm(m_relativeNorm, hooks.current(*m_relative).to(m_dtype), {}, hooks.mixed() == nullptr ? hooks : none).second;
             return;
         case PositionKind::Learned:
         case PositionKind::None: return;
@@ -425,42 +482,44 @@ at::Tensor Stack::finish(const Stream& stream, const SiteHooks& hooks) const {
 Stack::Stream Stack::start(const Input& input, Prompts prompts, const SiteHooks& hooks) const {
     const std::int64_t prompt = prompts == Prompts::Taken ? hooks.promptLength() : 0;
     const std::int64_t prefix = takesPrefix() ? hooks.prefixLength() : 0;
-    const std::int64_t offset = prompt + prefix;
-    Stream stream;
-    at::Tensor positions = offset == 0 ? input.positions : input.positions + offset;
-    stream.segments = input.segments;
-    stream.x = input.embedded;
-    at::Tensor types = input.types;
-    if (prompt > 0) {
-        // Virtual rows go before each segment: a gather from [prompts; text rows].
-        std::vector<at::Tensor> sources;
-        const auto virtualPositions = at::arange(prompt, positions.options());
-        for (InputHook* hook : hooks.input()) sources.push_back(hook->prompt().to(m_dtype));
-        const at::Tensor rows = sources.size() == 1 ? sources[0] : at::cat(sources, 0);
-        std::vector<std::int64_t> gather;
-        std::int64_t text = 0;
-        for (std::int64_t& length : stream.segments) {
-            for (std::int64_t i = 0; i < prompt; ++i) gather.push_back(i);
-            for (std::int64_t i = 0; i < length; ++i) {
-                stream.rowOf.push_back(static_cast<std::int64_t>(gather.size()));
-                gather.push_back(prompt + text++);
-            }
-            length += prompt;
-        }
-        const at::Tensor index = at::tensor(gather, at::kLong).to(m_device);
-        stream.x = at::index_select(at::cat({rows, stream.x}, 0), 0, index);
-        positions = at::index_select(at::cat({virtualPositions, positions}, 0), 0, index);
-        if (types.defined()) types = at::index_select(at::cat({at::zeros_like(virtualPositions), types}, 0), 0, index);
+    const std::vector<const SiteHooks*> tables = tablesOf(hooks, input.segments);
+    Input behind = input;
+    if (prompt + prefix > 0) {  // text positions start behind what stands before the text
+        std::vector<std::int64_t> shifts;
+        for (std::size_t segment = 0; segment < tables.size(); ++segment)
+            shifts.insert(shifts.end(), static_cast<std::size_t>(input.segments[segment]), (prompt > 0 ? tables[segment]->promptLength() : 0) + (prefix > 0 ? tables[segment]->prefixLength() : 0));
+        behind.positions = input.positions + at::tensor(shifts, at::kLong).to(m_device);
     }
+    Stream stream;
+    if (prompt > 0) std::tie(behind, stream.rowOf) = behindPrompts(behind, tables);
+    stream.segments = behind.segments;
     hooks.rowsAre(stream.segments);
-    stream.x = enter(stream.x, positions, types, hooks);
+    stream.x = enter(behind.embedded, behind.positions, behind.types, hooks);
     const std::int64_t longest = stream.segments.empty() ? 0 : *std::max_element(stream.segments.begin(), stream.segments.end());
-    place(stream, positions, positions.numel() == 0 ? 1 : positions.max().item<std::int64_t>() + 1, prefix, longest + prefix, hooks);
+    place(stream, behind.positions, behind.positions.numel() == 0 ? 1 : behind.positions.max().item<std::int64_t>() + 1, prefix, longest + prefix, hooks);
     return stream;
 }
 
 at::Tensor Stack::attendSelf(const std::array<at::Tensor, 3>& qkv, std::size_t layer, const Stream& stream, const nn::BlockInputs& inputs,
                              const SiteHooks& hooks) const {
+    if (hooks.mixed() != nullptr && takesPrefix() && hooks.prefixLength() > 0) {
+        // Rows behind one prefix at a time.
+        std::size_t segment = 0;
+        return hooks.mixed()->each([&](const SiteHooks& table, std::int64_t first, std::int64_t count) {
+            Stream own;
+            for (std::int64_t rows = 0; rows < count; rows += stream.segments[segment++]) own.segments.push_back(stream.segments[segment]);
+            const auto part = [&](const at::Tensor& all) { return all.defined() ? all.narrow(0, first, count) : all; };
+            std::tie(own.cos, own.sin) = std::pair(part(stream.cos), part(stream.sin));
+            std::tie(own.localCos, own.localSin) = std::pair(part(stream.localCos), part(stream.localSin));
+            own.keyBias = stream.keyBias;  // it grows evenly with the key, so where it begins is nothing to a softmax
+            nn::BlockInputs in;
+            std::tie(in.prefixKey, in.prefixValue) = prefixOf(table, static_cast<int>(layer));
+            // Scores of distances: their columns begin with the longest prefix, these rows' with their own.
+            const std::int64_t unused = hooks.prefixLength() - table.prefixLength();
+            if (inputs.bias.defined()) in.bias = inputs.bias.narrow(2, unused, inputs.bias.size(2) - unused);
+            return attendSelf({part(qkv[0]), part(qkv[1]), part(qkv[2])}, layer, own, in, table);
+        });
+    }
     if (m_description.position == PositionKind::Disentangled) return attendDisentangled(qkv, m_blocks[layer], inputs.bias, stream.segments, hooks);
     const nn::AttentionShape shape = attentionShape(layer, stream.segments, stream.keyBias);
     if (!m_description.isCausal || inputs.bias.defined()) return nn::attention(qkv[0], qkv[1], qkv[2], inputs.prefixKey, inputs.prefixValue, inputs.bias, shape);
@@ -535,7 +594,7 @@ StackRows Stack::pass(const Input& input, const at::Tensor& rows, RowsOf rowsOf,
         // all layers are, as a block that runs again does: the sums are the same bit for bit.
         const auto ownView = [](const at::Tensor& shared) { return shared.defined() && shared.requires_grad() ? shared.view(shared.sizes()) : shared; };
         nn::BlockInputs inputs{stream.x, stream.delta, {}, {}, ownView(memory != nullptr ? memory->x : at::Tensor()), ownView(stream.bias)};
-        if (takesPrefix()) std::tie(inputs.prefixKey, inputs.prefixValue) = prefixOf(hooks, static_cast<int>(layer));
+        if (takesPrefix() && hooks.mixed() == nullptr) std::tie(inputs.prefixKey, inputs.prefixValue) = prefixOf(hooks, static_cast<int>(layer));
         const bool isRecomputed = activations == Activations::Recompute &&
                                   (requiresGrad({inputs.x, inputs.delta, inputs.prefixKey, inputs.prefixValue, inputs.memory, inputs.bias}) || isTrained(layer, hooks));
         Stream standing = stream;
@@ -583,27 +642,27 @@ at::Tensor Stack::attendCached(const std::array<at::Tensor, 3>& qkv, const Strea
     const auto keyed = [&](const at::Tensor& rows) { return rows.reshape({T, Hkv, D}).transpose(0, 1); };  // [Hkv, T, D]
     if (cache.isEmpty()) {
         auto [prefixKey, prefixValue] = prefixOf(hooks, static_cast<int>(layer));
-        at::Tensor keys = keyed(rotated(k));
-        at::Tensor values = keyed(v);
-        if (prefixKey.defined()) {
-            keys = at::cat({prefixKey.to(keys.scalar_type()), keys}, 1);
-            values = at::cat({prefixValue.to(values.scalar_type()), values}, 1);
-        }
-        cache.append(layer, keys, values);
+        const auto behind = [&](const at::Tensor& prefix, const at::Tensor& rows) {
+            if (!prefix.defined()) return rows;
+            const at::Tensor repeated = prefix.size(0) == Hkv ? rows : rows.repeat_interleave(prefix.size(0) / Hkv, 0);
+            return at::cat({prefix.to(rows.scalar_type()), repeated}, 1);
+        };
+        cache.append(layer, behind(prefixKey, keyed(rotated(k))), behind(prefixValue, keyed(v)));
         return attendSelf(qkv, layer, stream, {{}, {}, prefixKey, prefixValue, {}, stream.bias}, hooks);
     }
     auto [keys, values] = cache.append(layer, keyed(rotated(k)), keyed(v));
+    const std::int64_t kept = keys.size(0);  // Hkv, or H behind a prefix with a key for every query head
     const std::int64_t stored = keys.size(1);
     const nn::AttentionShape shape = attentionShape(layer, {1}, stream.keyBias);
-    // Query heads of a group share keys: [Hkv, G, D] x [Hkv, D, P]. One new row sees everything stored, or its window.
+    // Query heads of a group share keys: [kept, G, D] x [kept, D, P]. One new row sees everything stored, or its window.
     const std::int64_t seen = shape.window > 0 ? std::min(shape.window, stored) : stored;
     keys = keys.narrow(1, stored - seen, seen);
     values = values.narrow(1, stored - seen, seen);
-    const at::Tensor Q = rotated(q).reshape({Hkv, H / Hkv, D}).to(at::kFloat);
+    const at::Tensor Q = rotated(q).reshape({kept, H / kept, D}).to(at::kFloat);
     at::Tensor scores = at::bmm(Q, keys.to(at::kFloat).transpose(1, 2)) * shape.scale;
     if (shape.softCap > 0) scores = at::tanh(scores / shape.softCap) * shape.softCap;
-    if (stream.bias.defined()) scores = scores + stream.bias.view({Hkv, H / Hkv, stored}).narrow(2, stored - seen, seen);
-    if (shape.keyBias.defined()) scores = scores + shape.keyBias.narrow(1, stored - seen, seen).view({Hkv, H / Hkv, seen});
+    if (stream.bias.defined()) scores = scores + stream.bias.view({kept, H / kept, stored}).narrow(2, stored - seen, seen);
+    if (shape.keyBias.defined()) scores = scores + shape.keyBias.narrow(1, stored - seen, seen).view({kept, H / kept, seen});
     return at::bmm(at::softmax(scores, -1), values.to(at::kFloat)).reshape({1, H * D}).to(m_dtype);
 }
 

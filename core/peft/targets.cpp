@@ -122,9 +122,12 @@ std::vector<std::string> defaultTargets(const std::string& peftType, const std::
     if (found == table().end()) return {};
     if (peftType == "VERA" && family == "phi") return {"q_proj", "v_proj"};
     if (peftType == "ADALORA") {
-        static const std::set<std::string> withoutDefaults{"falcon", "mpt", "mistral", "mixtral", "phi"};
-        if (withoutDefaults.contains(family)) return {};
-        if (family == "opt") return {"q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"};
+        static const std::map<std::string, Names> own{
+            {"falcon", {}}, {"mpt", {}}, {"mistral", {}}, {"mixtral", {}}, {"phi", {}}, {"xlm-roberta", {}},
+            {"opt", {"q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"}}, {"bart", {"q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"}},
+            {"t5", {"q", "k", "v", "o", "wi", "wo"}}, {"mt5", {"q", "k", "v", "o", "wi_0", "wi_1", "wo"}},
+            {"roberta", {"query", "key", "value", "dense"}}, {"deberta-v2", {"query_proj", "key_proj", "value_proj", "dense"}}};
+        if (const auto names = own.find(family); names != own.end()) return names->second;
     }
     return peftType == "IA3" ? found->second.ia3 : found->second.lora;
 }

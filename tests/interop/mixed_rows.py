@@ -19,17 +19,36 @@ ADAPTERS = {
     "bottleneck": dict(type="bottleneck"),
     "dora": dict(type="lora", r=4, lora_alpha=8, target_modules="all-linear", use_dora=True),
     "oft": dict(type="oft", oft_block_size=8, target_modules="all-linear"),
+    "prompt": dict(type="prompt_tuning", num_virtual_tokens=3),
+    "long prompt": dict(type="p_tuning", num_virtual_tokens=7),
+    "prefix": dict(type="prefix_tuning", num_virtual_tokens=4),
+    "long prefix": dict(type="p_tuning_v2", num_virtual_tokens=9),
+    "norms": dict(type="ln_tuning"),
+    "biases": dict(type="lora", r=2, bias="all"),
+    "whole": dict(type="lora", r=2, modules_to_save=["lm_head"]),
 }
-CASES = ["llama", "gpt2", "gpt_neox", "gemma2", "t5", "bart", "deberta-v2", "bert", "llama-classifier"]
+NO_PREFIX = {"deberta-v2"}
+BIASED = {"gpt2", "gpt_neox", "bart", "deberta-v2", "bert", "bloom", "gpt2-classifier"}
+CASES = ["llama", "gpt2", "gpt_neox", "gemma2", "bloom", "qwen3", "t5", "bart", "deberta-v2", "bert", "llama-classifier"]
+
+
+def runs_on(adapter, name):
+    if adapter == "oft":
+        return not name.startswith("gpt2")
+    if adapter.endswith("prefix"):
+        return name not in NO_PREFIX
+    if adapter == "biases":
+        return name in BIASED
+    return adapter != "whole" or case_of(name).extra == ()
 
 
 def family(name, base):
     case = case_of(name)
     case.model.save_pretrained(base / "model")
-    rows = (case.rows * 3)[:11]
+    rows = (case.rows * 5)[:17]
     trained = {}
     for adapter, settings in ADAPTERS.items():
-        if adapter == "oft" and name == "gpt2":
+        if not runs_on(adapter, name):
             continue
         _, run = train(base / adapter, base / "model", {**settings, **targets(case.family, adapter, base / "model")}, case.rows, 3, lr=2e-2, extra=case.extra)
         trained[adapter] = run / "adapter"
@@ -51,16 +70,16 @@ def family(name, base):
 
 
 def refusals(base):
-    case = case_of("llama")
+    case = case_of("gpt2")
     case.model.save_pretrained(base / "model")
     folders = {}
-    for adapter, settings in {"prompt": dict(type="prompt_tuning", num_virtual_tokens=3), "norms": dict(type="ln_tuning"), "lora": ADAPTERS["lora"]}.items():
+    for adapter, settings in {"positions": dict(type="lora", r=2, modules_to_save=["wpe"]), "lora": ADAPTERS["lora"]}.items():
         _, run = train(base / adapter, base / "model", settings, case.rows, 1)
         folders[adapter] = run / "adapter"
     given = [value for adapter, folder in folders.items() for value in ("--adapter", f"{adapter}={folder}")]
-    for adapter, code in {"prompt": "cannot_mix", "norms": "cannot_mix", "nobody": "unknown_adapter"}.items():
+    for adapter, code in {"positions": "cannot_mix", "nobody": "unknown_adapter"}.items():
         write_rows(base / "rows.jsonl", [{**case.rows[0], "adapter": adapter}, {**case.rows[1], "adapter": "lora"}])
-        done = engine("score", base / "model", "--data", base / "rows.jsonl", "--out", base / "out.safetensors", *given, expect=2)
+        done = engine("score", base / "model", "--data", base / "rows.jsonl", "--out", base / "out.safetensors", *given, expect=None)
         check(f"refused: {adapter}", done.returncode != 0 and code in done.stderr and not (base / "out.safetensors").exists(), done.stderr[-200:])
 
 

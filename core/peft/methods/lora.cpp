@@ -9,15 +9,14 @@
 //   LoRA+ (Hayou et al. 2024, arXiv 2402.12354): B and m learn with a rate of their own.
 #include "peft/method.h"
 #include "contract/json.h"
+#include "peft/methods/dropout.h"
 #include "peft/methods/lora_embedding.h"
 #include "peft/targets.h"
 
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <ATen/ops/linalg_qr.h>
 #include <ATen/ops/linalg_svd.h>
 #include <ATen/ops/linalg_vector_norm.h>
@@ -61,7 +60,7 @@ public:
         const bool isFused = plain != nullptr && !drops && !plain->weight.requires_grad() && !m_tensors.bias.defined() && !(plain->bias.defined() && plain->bias.requires_grad());
         if (isFused)
             return nn::loraLinear(x, plain->weight, plain->bias, layout(), fullA(), fullB(), scale);
-        at::Tensor delta = lowRank(drops ? dropped(x) : x, m_tensors.A, m_tensors.B);
+        at::Tensor delta = lowRank(drops ? droppedOut(x, m_dropout, m_random, m_site.path) : x, m_tensors.A, m_tensors.B);
         if (m_tensors.startA.defined()) delta = delta - lowRank(x, m_tensors.startA, m_tensors.startB);
         if (m_tensors.bias.defined()) delta = delta + m_tensors.bias;
         return base(x) + (delta * scale).to(x.scalar_type());
@@ -118,20 +117,10 @@ private:
             const at::Tensor y = direction.to(at::kFloat) * ratio;
             return (plain->bias.defined() ? y + plain->bias.to(at::kFloat) : y).to(x.scalar_type());
         }
-        const at::Tensor in = drops ? dropped(x) : x;
+        const at::Tensor in = drops ? droppedOut(x, m_dropout, m_random, m_site.path) : x;
         const at::Tensor direction = nn::linear(in, m_weightOfBase, {}, layout()).to(at::kFloat);
         const at::Tensor delta = (ratio - 1) * direction + ratio * (lowRank(in, m_tensors.A, m_tensors.B) * m_scale);
         return base(x) + (delta * m_weight).to(x.scalar_type());
-    }
-
-    /// Inverted dropout; the mask depends on (seed, step, micro-step, layer) alone.
-    at::Tensor dropped(const at::Tensor& x) const {
-        const at::NoGradGuard guard;
-        at::Tensor mask = at::empty_like(x, at::kFloat);
-        mask.bernoulli_(1 - m_dropout, at::detail::createCPUGenerator(tensorSeed(m_random.key, m_site.path)));
-        mask.div_(1 - m_dropout);
-        const at::AutoGradMode enabled(true);
-        return x * mask.to(x.scalar_type());
     }
 
     LinearSite m_site;
@@ -418,9 +407,7 @@ Method loraMethod() {
     Setting alpha{"lora_alpha", SettingType::Real, 16, "Alpha", "Strength of the adapter: its output is scaled by alpha / rank."};
     alpha.minimum = 0;
     alpha.minimumExclusive = true;
-    Setting dropout{"lora_dropout", SettingType::Real, 0.0, "Dropout", "Share of the adapter's inputs dropped while training."};
-    dropout.minimum = 0;
-    dropout.maximum = 0.99;
+    const Setting dropout = dropoutSetting("lora_dropout", "Dropout", "Share of the adapter's inputs dropped while training.");
     Setting targets{"target_modules", SettingType::Names, nullptr, "Target modules", "Layers that get an adapter; empty: PEFT's default for the family."};
     targets.isNullable = true;
     Setting excluded{"exclude_modules", SettingType::Names, nullptr, "Excluded modules", "Layers left out though they match."};
