@@ -29,7 +29,7 @@ namespace {
 struct Options {
     std::string config, workspace, out, methods;
     ShootoutOptions shootout;
-    std::vector<std::string> overrides;
+    std::vector<std::string> overrides, settings;
     std::int64_t steps = 0;
     double seconds = 0;
 };
@@ -98,9 +98,21 @@ std::vector<std::string> chosenMethods(const std::string& text) {
     return chosen.empty() ? known.names : chosen;
 }
 
-Json withMethod(const RunConfig& base, const std::string& type) {
+/// "lora.r=4": a setting of one method.
+void applySetting(Json& method, const std::string& text) {
+    const std::size_t dot = text.find('.'), equals = text.find('=');
+    const std::string type = text.substr(0, dot);
+    if (dot == std::string::npos || equals == std::string::npos || equals < dot || findMethod(type) == nullptr)
+        throw Failure({"bad_usage", "--with " + text + " is not METHOD.KEY=JSON.", "For example --with lora.r=4.", "--with", ExitCode::BadUsage});
+    if (type != method.at("type")) return;
+    Result<Json> value = parseJson(text.substr(equals + 1), "--with " + text);
+    method[text.substr(dot + 1, equals - dot - 1)] = value ? std::move(*value) : Json(text.substr(equals + 1));
+}
+
+Json withMethod(const RunConfig& base, const std::string& type, const std::vector<std::string>& settings) {
     Json config = base.document;
     if (type != base.methodType()) config["method"] = Json{{"type", type}};
+    for (const std::string& setting : settings) applySetting(config["method"], setting);
     return config;
 }
 
@@ -113,7 +125,7 @@ Setup setUp(const Options& options) {
     const double scale = base.get<double>("train.learning_rate") / usualRate(base.methodType()).rate;
     const std::int64_t steps = options.steps > 0 ? options.steps : base.optional<std::int64_t>("train.max_steps").value_or(200);
     for (const std::string& type : chosenMethods(options.methods)) {
-        const Json config = withMethod(base, type);
+        const Json config = withMethod(base, type, options.settings);
         Result<RunConfig> resolved = resolveRunConfig(config, base.directory, methodSchemas());
         const Result<Json> estimate = resolved ? estimateRun(*resolved) : Result<Json>(resolved.problems());
         if (!estimate)
@@ -199,6 +211,7 @@ void addCompareMethods(CLI::App& app, Context& context) {
     CLI::App* command = app.add_subcommand("compare-methods", "One run per method on the same model and data, then what each reached and cost");
     command->add_option("config", options->config, "RUN.json: model, data, steps and the rate to start from")->required();
     command->add_option("--methods", options->methods, "Comma between them; every method that applies without it");
+    command->add_option("--with", options->settings, "METHOD.KEY=JSON, a setting of one method; may be repeated")->allow_extra_args(false);
     command->add_option("--steps", options->steps, "Optimiser steps of each run (else train.max_steps)")->check(CLI::PositiveNumber);
     command->add_option("--seconds", options->seconds, "Time for the steps of each run instead of their number")->check(CLI::PositiveNumber);
     command->add_option("--seeds", options->shootout.seeds, "Runs of each, with this many seeds");
