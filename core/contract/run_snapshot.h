@@ -28,6 +28,9 @@ struct StepSeries {
     std::vector<std::int64_t> step;
     std::vector<double> epoch;
     std::vector<double> loss;
+    std::vector<double> lmLoss;                  ///< terms of the loss of rows with choices, before their weights; NaN without
+    std::vector<double> unlikelihoodLoss;
+    std::vector<double> lengthNormalizedLoss;
     std::vector<double> learningRate;
     std::vector<double> gradNorm;
     std::vector<std::int64_t> tokens;            ///< cumulative since the run began
@@ -131,7 +134,7 @@ struct RunSnapshot {
 
     bool isOver() const { return status != RunStatus::Queued && status != RunStatus::Running && status != RunStatus::Paused; }
     std::int64_t lastStep() const { return steps.step.empty() ? 0 : steps.step.back(); }
-    /// Index into evals of the lowest loss; nullopt without a finite one.
+    /// Index into evals of the lowest loss after a step; nullopt without a finite one.
     std::optional<std::size_t> bestEval() const;
     /// Seconds between the first and the last event.
     double elapsedSeconds() const { return updated > started ? updated - started : 0; }

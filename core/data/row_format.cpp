@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/row_format.h"
 
+#include "data/choices.h"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -10,13 +12,14 @@ namespace luthier {
 
 namespace {
 
-constexpr std::array<std::pair<RowFormat, const char*>, 6> kFormatNames{{
+constexpr std::array<std::pair<RowFormat, const char*>, 7> kFormatNames{{
     {RowFormat::Tokenized, "tokenized"},
     {RowFormat::Text, "text"},
     {RowFormat::PromptCompletion, "prompt_completion"},
     {RowFormat::Alpaca, "alpaca"},
     {RowFormat::Chat, "chat"},
     {RowFormat::Classification, "classification"},
+    {RowFormat::Choices, "choices"},
 }};
 
 struct KeyPair {
@@ -426,6 +429,7 @@ LossOn lossOnFromName(const std::string& text) {
 }
 
 std::optional<RowFormat> recognise(const Json& row) {
+    if (looksLikeChoices(row)) return RowFormat::Choices;
     if (row.contains("input_ids")) return RowFormat::Tokenized;
     if (firstKey(row, kMessageKeys) != nullptr) return RowFormat::Chat;
     if (row.contains("instruction") && (row.contains("output") || row.contains("response"))) return RowFormat::Alpaca;
@@ -442,6 +446,7 @@ Result<MappedRow> mapRow(const Json& row, RowFormat format, const MappingOptions
         case RowFormat::PromptCompletion: mapped = mapPromptCompletion(row, options, encoder, place); break;
         case RowFormat::Alpaca: mapped = mapAlpaca(row, options, encoder, place); break;
         case RowFormat::Classification: mapped = mapClassification(row, encoder, place); break;
+        case RowFormat::Choices: mapped = mapChoices(row, options, encoder, place); break;
         case RowFormat::Chat: {
             const char* key = firstKey(row, kMessageKeys);
             if (key == nullptr) return badRow(place, "there are no messages", "Give \"messages\": [{\"role\": …, \"content\": …}, …].");
@@ -464,6 +469,7 @@ RowTexts textsOf(const Json& row, RowFormat format) {
     const auto chat = [&texts](const Json& list) {
         if (Result<Json> messages = messagesOf(list, "")) texts.messages = std::move(*messages);
     };
+    if (format == RowFormat::Choices) return choicesTexts(row);
     if (format == RowFormat::Text || format == RowFormat::Classification) texts.whole = text(firstKey(row, kTextKeys));
     if (format == RowFormat::Alpaca) {
         texts.prompt = text("instruction") + (text("input").empty() ? "" : "\n" + text("input"));
@@ -490,6 +496,7 @@ std::string mappingDescription(RowFormat format, const Json& row) {
         case RowFormat::Alpaca: return "instruction template + output + end token";
         case RowFormat::Chat: return "messages in the chat template";
         case RowFormat::Classification: return "text, label";
+        case RowFormat::Choices: return choicesDescription(row);
         case RowFormat::PromptCompletion: break;
     }
     const KeyPair* pair = pairOf(row);

@@ -10,6 +10,7 @@
 //   alpaca              instruction [input] output               output + end token
 //   prompt_completion   prompt completion, question answer, …    completion + end token
 //   classification      text label                               the class (a list of 0 and 1: several classes; a fraction: a regression)
+//   choices             question choices answer, …               every choice + end token (data/choices.h)
 //   text                text                                     everything + end token
 
 #include "data/source.h"
@@ -22,7 +23,7 @@
 
 namespace luthier {
 
-enum class RowFormat { Tokenized, Text, PromptCompletion, Alpaca, Chat, Classification };
+enum class RowFormat { Tokenized, Text, PromptCompletion, Alpaca, Chat, Classification, Choices };
 enum class LossOn { Completion, All, Assistant };
 
 const char* rowFormatName(RowFormat format);
@@ -44,6 +45,8 @@ struct MappedRow {
     std::vector<std::int32_t> types;      ///< token types, as long as ids, or empty
     std::optional<std::string> className; ///< classification: the label as text
     std::vector<float> targets;           ///< classification: 0 or 1 for every class, or the values of a regression
+    std::vector<std::vector<std::int32_t>> choices;  ///< tokens of every answer to choose from
+    std::int32_t answer = -1;             ///< the right one, which stands in ids and labels
     bool isAnswerEmpty = false;
     bool isMaskUncertain = false;         ///< the chat template changes earlier turns; only the last answer is learned
 };
