@@ -301,7 +301,7 @@ void StepSeries::truncate(std::size_t count) {
 std::optional<std::size_t> RunSnapshot::bestEval() const {
     std::optional<std::size_t> best;
     for (std::size_t i = 0; i < evals.size(); ++i)
-        if (evals[i].step > 0 && std::isfinite(evals[i].loss) && (!best || evals[i].loss < evals[*best].loss)) best = i;
+        if (std::isfinite(evals[i].loss) && (!best || evals[i].loss < evals[*best].loss)) best = i;
     return best;
 }
 

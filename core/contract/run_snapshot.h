@@ -134,7 +134,7 @@ struct RunSnapshot {
 
     bool isOver() const { return status != RunStatus::Queued && status != RunStatus::Running && status != RunStatus::Paused; }
     std::int64_t lastStep() const { return steps.step.empty() ? 0 : steps.step.back(); }
-    /// Index into evals of the lowest loss after a step; nullopt without a finite one.
+    /// Index into evals of the lowest loss; nullopt without a finite one.
     std::optional<std::size_t> bestEval() const;
     /// Seconds between the first and the last event.
     double elapsedSeconds() const { return updated > started ? updated - started : 0; }

@@ -119,6 +119,7 @@ void DataChecks::add(Check check, std::int64_t sourceRow) {
 }
 
 void DataChecks::text(std::string_view text, std::int64_t sourceRow) {
+    if (text.empty()) return;
     if (m_markers.empty()) findMarkers();  // rows of ids come without a tokenizer
     if (contains(text, "\xEF\xBF\xBD")) add(Check::ReplacementCharacters, sourceRow);
     if (contains(text, "\xEF\xBB\xBF")) add(Check::ByteOrderMark, sourceRow);

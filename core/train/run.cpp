@@ -273,7 +273,7 @@ private:
     ExitCode finish(Trainer& trainer, TrainEnd end) {
         const TrainState& state = trainer.state();
         const RunFolder& folder = m_request.folder;
-        const bool isBestUsed = m_config.get<bool>("train.load_best_model_at_end") && state.bestEvalStep > 0 && state.bestEvalStep < state.step;
+        const bool isBestUsed = m_config.get<bool>("train.load_best_model_at_end") && state.bestEvalStep >= 0 && state.bestEvalStep < state.step;
         if (isBestUsed) (void)readCheckpoint(folder.checkpoint(state.bestEvalStep), *m_adapter, *m_optimizer).orThrow();
         const fs::path target = m_adapter->trainsBase() ? folder.model() : folder.adapter();
         AtomicDir result = AtomicDir::begin(target).orThrow();
@@ -285,8 +285,10 @@ private:
         setNumber(summary, "loss", trainer.lastLoss());
         if (!m_data.eval.empty()) {
             setNumber(summary, "eval_loss", trainer.lastEvalLoss());
-            if (state.bestEvalStep > 0) setNumber(summary, "best_eval_loss", state.bestEvalLoss);
-            summary["best_eval_step"] = state.bestEvalStep;
+            if (state.bestEvalStep >= 0) {
+                setNumber(summary, "best_eval_loss", state.bestEvalLoss);
+                summary["best_eval_step"] = state.bestEvalStep;
+            }
         }
         if (trainer.isPatienceOver()) summary["early_stopped"] = true;
         if (m_config.get<bool>("train.load_best_model_at_end")) summary["result_step"] = isBestUsed ? state.bestEvalStep : state.step;

@@ -151,17 +151,17 @@ void Trainer::evaluate() {
         const Measured measured = m_task->measure(m_model, m_stack, m_ports.evalRows, m_settings.evalBatch);
         const double loss = measured.loss();
         m_lastEvalLoss = loss;
-        // What was there before the first step is shown, but is no result to keep or to wait for (transformers' eval_on_start likewise).
-        if (m_state.step > 0) judge(loss);
+        judge(loss);
         m_ports.emit(event::eval(m_state.step, loss, measured.metrics));
-        if (m_settings.keepsBest && m_state.step > 0 && m_state.bestEvalStep == m_state.step) save();
+        if (m_settings.keepsBest && m_state.bestEvalStep == m_state.step) save();
     }
     if (m_ports.sample) m_ports.sample(m_state.step);
 }
 
-/// Keeps count of the best loss and of evaluations since it fell, as transformers' EarlyStoppingCallback does.
+/// Keeps count of the best loss and of evaluations since it fell, as transformers' EarlyStoppingCallback does. The evaluation before the
+/// first step counts: training that never gets better than what it began with is stopped, and gives back what it began with.
 void Trainer::judge(double loss) {
-    const bool isFirst = m_state.bestEvalStep == 0;
+    const bool isFirst = m_state.bestEvalStep < 0;
     const bool isLower = std::isfinite(loss) && (isFirst || loss < m_state.bestEvalLoss);
     m_state.evalsWithoutGain = isLower && (isFirst || m_state.bestEvalLoss - loss > m_settings.smallestGain) ? 0 : m_state.evalsWithoutGain + 1;
     if (!isLower) return;
