@@ -152,7 +152,7 @@ const Schema& modelSchema() {
 
 /// data.columns.KEY: the column that a user means by a key of the rows' formats (data/columns.h).
 Schema withColumns(Schema schema) {
-    for (const char* key : {"text", "prompt", "completion", "instruction", "input", "output", "messages", "question", "answer", "label"})
+    for (const char* key : {"text", "text_pair", "prompt", "completion", "instruction", "input", "output", "messages", "question", "answer", "label"})
         schema.settings.push_back(rare(nullable(simple(std::string("columns.") + key, SettingType::Text, nullptr, std::string("Column for ") + key,
                                                        "Name of the file's column. When one is named, only the named ones are read."))));
     return schema;

@@ -134,6 +134,13 @@ std::vector<std::vector<int>> Tokenizer::encodeBatch(std::span<const std::string
     return rows;
 }
 
+std::vector<FramedToken> Tokenizer::encodeFramed(std::string_view first, std::optional<std::string_view> second, TextKind kind) const {
+    const std::string a = isUtf8(first) ? std::string(first) : toUtf8(first);
+    if (!second) return m_parts->backend->frame(a, std::nullopt, kind);
+    const std::string b = isUtf8(*second) ? std::string(*second) : toUtf8(*second);
+    return m_parts->backend->frame(a, b, kind);
+}
+
 std::string Tokenizer::decode(std::span<const int> ids, bool skipSpecial) const { return m_parts->backend->decode(ids, skipSpecial); }
 
 std::string Tokenizer::tokenText(int id) const { return id < 0 ? std::string() : m_parts->backend->piece(id); }

@@ -204,3 +204,31 @@ TEST_CASE("columns that a user names are the ones that are read") {
     const Dataset dataset = built(file.path, Json{{"columns.prompt", "frage"}, {"columns.completion", "antwort"}});
     CHECK(learned(dataset.train[0]) == "...cd$");
 }
+
+TEST_CASE("a pair is framed by the tokenizer and the longer text is cut first") {
+    const DataFile file("pair.jsonl", "{\"premise\":\"abcdef\",\"hypothesis\":\"xy\",\"label\":1}\n{\"premise\":\"abcdef\",\"hypothesis\":\"uvwxyz\",\"label\":0}\n");
+    Letters letters;
+    letters.isPairs = true;
+    const auto dataset = Dataset::build(configFor(file.path, Json{{"max_length", 8}}, "sequence_classification"), letters);
+    REQUIRE(dataset.ok());
+    CHECK(dataset->train[0].ids == std::vector<std::int32_t>{256, 'a', 'b', 'c', 257, 'x', 'y', 257});
+    CHECK(dataset->train[0].types == std::vector<std::int32_t>{0, 0, 0, 0, 0, 1, 1, 1});
+    CHECK(dataset->train[1].ids == std::vector<std::int32_t>{256, 'a', 'b', 257, 'u', 'v', 'w', 257});
+    CHECK(dataset->train[0].cut == std::vector<std::int32_t>{'d', 'e', 'f'});
+    CHECK(dataset->train[0].classIndex == 1);
+}
+
+TEST_CASE("a tokenizer that puts nothing between two texts reads two lines") {
+    const DataFile file("lines.jsonl", R"({"sentence1":"a","sentence2":"b","label":0})");
+    const auto dataset = Dataset::build(configFor(file.path, {}, "sequence_classification"), Letters{});
+    REQUIRE(dataset.ok());
+    CHECK(dataset->train[0].ids == std::vector<std::int32_t>{256, 'a', '\n', 'b'});
+    CHECK(dataset->facts.mapping == "sentence1 and sentence2 as two lines of one text, label");
+}
+
+TEST_CASE("a language model writes the label of a pair") {
+    const DataFile file("write.jsonl", R"({"sentence1":"a","sentence2":"b","label":"no"})");
+    const Dataset dataset = built(file.path);
+    CHECK(dataset.facts.format == "classification");
+    CHECK(learned(dataset.train[0]) == std::string(1 + std::string("sentence1: a\nsentence2: b\nlabel:").size(), '.') + " no$");
+}

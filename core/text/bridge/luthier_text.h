@@ -45,6 +45,10 @@ LuthierBuffer luthier_tokenizer_set_ends(LuthierTokenizer* tokenizer, int64_t bo
 LuthierBuffer luthier_tokenizer_add_special(LuthierTokenizer* tokenizer, const uint8_t* token, size_t size);
 /* OK: triples of uint32 {id, first byte, byte behind the last}. */
 LuthierBuffer luthier_tokenizer_encode(const LuthierTokenizer* tokenizer, const uint8_t* text, size_t size, int32_t flags);
+/* With the post-processor, of one text (`second` is NULL) or a pair. OK: triples of uint32 {id, token type, part}; part: 0 the first
+ * text, 1 the second, 2 put there by the post-processor. */
+LuthierBuffer luthier_tokenizer_frame(const LuthierTokenizer* tokenizer, const uint8_t* first, size_t first_size, const uint8_t* second,
+                                      size_t second_size, int32_t flags);
 LuthierBuffer luthier_tokenizer_decode(const LuthierTokenizer* tokenizer, const uint32_t* ids, size_t count, int32_t skip_special);
 /* The piece as the vocabulary spells it; empty for an id it does not hold. */
 LuthierBuffer luthier_tokenizer_piece(const LuthierTokenizer* tokenizer, uint32_t id);

@@ -99,6 +99,14 @@ pub unsafe extern "C" fn luthier_tokenizer_encode(tokenizer: *const tokenizer::T
 }
 
 #[no_mangle]
+pub unsafe extern "C" fn luthier_tokenizer_frame(tokenizer: *const tokenizer::Tokenizer, first: *const u8, first_size: usize, second: *const u8, second_size: usize, flags: i32) -> LuthierBuffer {
+    guarded(|| {
+        let second = if second.is_null() { None } else { Some(text(second, second_size)?) };
+        (*tokenizer).frame(text(first, first_size)?, second, flags & 2 != 0)
+    })
+}
+
+#[no_mangle]
 pub unsafe extern "C" fn luthier_tokenizer_decode(tokenizer: *const tokenizer::Tokenizer, ids: *const u32, count: usize, skip_special: i32) -> LuthierBuffer {
     guarded(|| (*tokenizer).decode(slice(ids, count), skip_special != 0))
 }
