@@ -172,7 +172,10 @@ const Schema& dataSchema() {
             rare(simple("shuffle", SettingType::Boolean, true, "Shuffle", "New row order each epoch, fixed by the seed.")),
             choice("loss_on", "completion", "Loss on", "Which tokens are learned.", {"completion", "all", "assistant"}),
             rare(choice("template", "auto", "Template", "How rows become text; auto: the model's chat template for chats, plain otherwise.",
-                        {"auto", "model", "plain", "alpaca", "chatml"})),
+                        {"auto", "model", "plain", "alpaca", "chatml", "custom"})),
+            rare(when("template", {"custom"}, simple("template_text", SettingType::Text, "", "Template text",
+                        "A Jinja template over the keys of a row. What stands between {% generation %} and {% endgeneration %} is learned; control tokens count "
+                        "where the template itself spells them, or as {{ eos_token }}."))),
         }});
     return schema;
 }

@@ -3,6 +3,7 @@
 
 #include "data/columns.h"
 #include "data/order.h"
+#include "data/row_template.h"
 #include "data/source.h"
 #include "data/sources/folder.h"
 #include "data/truncation.h"
@@ -166,7 +167,8 @@ struct Reader {
             if (!next->has_value()) break;
             SourceRow& row = **next;
             columns.apply(row.value);
-            if (!format || (isFirst && formatName == "auto")) {
+            if (mapping.rowTemplate != nullptr) format = RowFormat::Custom;
+            else if (!format || (isFirst && formatName == "auto")) {
                 format = recognise(row.value);
                 if (!format) return formatProblem(path, row);
                 // A text may have a label that a language model has no use for; of a pair it is what to write.
@@ -183,7 +185,8 @@ struct Reader {
             Result<MappedRow> mapped = mapRow(row.value, *format, mapping, encoder, placeOf(path, row));
             if (!mapped) {
                 const std::string& code = mapped.problem().code;
-                if (code != "bad_row" && code != "template_raised") return mapped.problems();
+                const bool isOfRow = code == "bad_row" || code == "template_raised" || (code == "template_failed" && mapping.rowTemplate != nullptr);
+                if (!isOfRow) return mapped.problems();
                 setAside(row.row, withFile(mapped.problems(), path, row));
                 continue;
             }
@@ -371,6 +374,15 @@ Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encod
     Reader reader{encoder,
                   {lossOnFromName(config.get<std::string>("data.loss_on")), config.get<std::string>("data.template"), rowTaskFromName(config.get<std::string>("model.task"))},
                   dataset.maxLength, isClassification, progress, dataset, {}, {}};
+    std::unique_ptr<RowTemplate> rowTemplate;
+    if (reader.mapping.chatTemplate == "custom") {
+        if (isClassification)
+            return Problem{"template_task", "data.template is \"custom\", but a classifier writes nothing.", "Set data.template to \"auto\".", "data.template", ExitCode::BadUsage};
+        auto made = RowTemplate::create(config.get<std::string>("data.template_text"), reader.mapping.lossOn == LossOn::All, encoder.namedTokens());
+        if (!made) return made.problems();
+        rowTemplate = std::move(*made);
+        reader.mapping.rowTemplate = rowTemplate.get();
+    }
     const std::string trainPath = config.get<std::string>("data.train.path");
     reader.columns = ColumnNames(config);
     std::error_code code;
@@ -404,8 +416,9 @@ Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encod
     for (const DataRow& row : dataset.train) {
         dataset.facts.tokens += static_cast<std::int64_t>(row.ids.size());
         dataset.facts.supervisedTokens += row.supervisedTokens();
+        const auto isOfTemplate = dataset.facts.format == "chat" || dataset.facts.format == "custom";  // they end answers with tokens of their own
         const bool endsWell = row.isTruncated || isClassification || isTokenized || (encoder.end() && row.labels.back() == *encoder.end()) ||
-                              (dataset.facts.format == "chat" && std::any_of(row.labels.begin(), row.labels.end(), [&](std::int32_t id) {
+                              (isOfTemplate && std::any_of(row.labels.begin(), row.labels.end(), [&](std::int32_t id) {
                                    return id != kIgnoredLabel && encoder.isSpecial(id);
                                })) ||
                               (&row != &dataset.train.back() && (&row + 1)->sourceRow == row.sourceRow);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/row_format.h"
 
+#include "data/row_template.h"
 #include "data/sentence_pair.h"
 
 #include <algorithm>
@@ -12,13 +13,14 @@ namespace luthier {
 
 namespace {
 
-constexpr std::array<std::pair<RowFormat, const char*>, 6> kFormatNames{{
+constexpr std::array<std::pair<RowFormat, const char*>, 7> kFormatNames{{
     {RowFormat::Tokenized, "tokenized"},
     {RowFormat::Text, "text"},
     {RowFormat::PromptCompletion, "prompt_completion"},
     {RowFormat::Alpaca, "alpaca"},
     {RowFormat::Chat, "chat"},
     {RowFormat::Classification, "classification"},
+    {RowFormat::Custom, "custom"},
 }};
 
 struct KeyPair {
@@ -401,6 +403,62 @@ Result<void> readLabel(const Json& row, const std::string& place, MappedRow& map
     return {};
 }
 
+/// Whether a control token shows in `text` that a row's part of it had a hand in.
+bool spellsControlToken(const std::string& text, const std::vector<TemplatePart>& parts, const TextEncoder& encoder) {
+    const std::vector<EncodedSpan> spans = encoder.encodeSpans(text);
+    if (spans.empty()) return true;  // an encoder that cannot say
+    std::size_t begin = 0;
+    for (const TemplatePart& part : parts) {
+        const std::size_t end = begin + part.text.size();
+        for (const EncodedSpan& span : spans)
+            if (part.origin == TextOrigin::Data && span.end > begin && span.begin < end && encoder.isSpecial(span.id)) return true;
+        begin = end;
+    }
+    return false;
+}
+
+/// Ids of a stretch of a row's template. It is one text for the tokenizer, unless a row's value would become a control token in it.
+std::vector<std::int32_t> encodeStretch(const std::vector<TemplatePart>& parts, const TextEncoder& encoder) {
+    std::string text;
+    for (const TemplatePart& part : parts) text += part.text;
+    if (!spellsControlToken(text, parts, encoder)) return encoder.encode(text, TextOrigin::Template);
+    std::vector<std::int32_t> ids;
+    for (const TemplatePart& part : parts)
+        for (const std::int32_t id : encoder.encode(part.text, part.origin)) ids.push_back(id);
+    return ids;
+}
+
+/// The user's template: stretches that are learned and stretches that are not are tokenised apart, as prompt and answer are. The begin
+/// and end tokens are added where the template does not write them itself.
+Result<MappedRow> mapCustom(const Json& row, const MappingOptions& options, const TextEncoder& encoder, const std::string& place) {
+    Result<std::vector<TemplatePart>> parts = options.rowTemplate->render(row, place);
+    if (!parts) return parts.problems();
+    if (options.task == RowTask::Seq2SeqLm) {
+        std::vector<Part> texts;
+        for (TemplatePart& part : *parts) texts.push_back({std::move(part.text), part.isLearned, part.origin});
+        return encodeApart(texts, encoder);
+    }
+    MappedRow mapped;
+    bool isLearned = options.lossOn == LossOn::All;
+    const auto add = [&](std::int32_t id, bool learned) {
+        mapped.ids.push_back(id);
+        mapped.labels.push_back(learned ? id : kIgnoredLabel);
+    };
+    for (std::size_t i = 0; i < parts->size();) {
+        std::vector<TemplatePart> stretch;
+        for (isLearned = (*parts)[i].isLearned; i < parts->size() && (*parts)[i].isLearned == isLearned; ++i) stretch.push_back((*parts)[i]);
+        for (const std::int32_t id : encodeStretch(stretch, encoder)) add(id, isLearned || options.lossOn == LossOn::All);
+    }
+    if (encoder.begin() && (mapped.ids.empty() || mapped.ids.front() != *encoder.begin())) {
+        mapped.ids.insert(mapped.ids.begin(), *encoder.begin());
+        mapped.labels.insert(mapped.labels.begin(), kIgnoredLabel);
+    }
+    if ((isLearned || options.lossOn == LossOn::All) && encoder.end() && mapped.ids.back() != *encoder.end()) add(*encoder.end(), true);
+    const auto isAnswer = [](const TemplatePart& part) { return part.isLearned && part.text.find_first_not_of(" \t\r\n") != std::string::npos; };
+    mapped.isAnswerEmpty = options.lossOn != LossOn::All && std::none_of(parts->begin(), parts->end(), isAnswer);
+    return mapped;
+}
+
 /// A model that writes gets the texts to read and the label to write: "premise: … hypothesis: …" as T5's authors put pairs, or, for a
 /// decoder, each on a line and "label:" in front of the answer.
 MappedRow mapLabelAsText(const std::string& read, const std::string& label, const MappingOptions& options, const TextEncoder& encoder) {
@@ -475,6 +533,7 @@ Result<MappedRow> mapRow(const Json& row, RowFormat format, const MappingOptions
         case RowFormat::Text: mapped = mapText(row, options, encoder, place); break;
         case RowFormat::PromptCompletion: mapped = mapPromptCompletion(row, options, encoder, place); break;
         case RowFormat::Alpaca: mapped = mapAlpaca(row, options, encoder, place); break;
+        case RowFormat::Custom: mapped = mapCustom(row, options, encoder, place); break;
         case RowFormat::Classification: mapped = mapClassification(row, options, encoder, place); break;
         case RowFormat::Chat: {
             const char* key = firstKey(row, kMessageKeys);
@@ -542,6 +601,7 @@ std::string mappingDescription(RowFormat format, const Json& row, RowTask task, 
         case RowFormat::Alpaca: return "instruction template + output + end token";
         case RowFormat::Chat: return "messages in the chat template";
         case RowFormat::Classification: return classificationDescription(row, task, separatesPairs);
+        case RowFormat::Custom: return "data.template_text + end token, where the template does not write one";
         case RowFormat::PromptCompletion: break;
     }
     const KeyPair* pair = pairOf(row);

@@ -12,6 +12,7 @@
 //   classification      text label, sentence1 sentence2 label, … the class (a list of 0 and 1: several classes; a fraction: a regression);
 //                                                                models that write: the label as text
 //   text                text                                     everything + end token
+//   custom              what the user's template reads           its generation blocks + end token (data/row_template.h); set by data.template
 
 #include "data/source.h"
 #include "data/text_encoder.h"
@@ -23,7 +24,9 @@
 
 namespace luthier {
 
-enum class RowFormat { Tokenized, Text, PromptCompletion, Alpaca, Chat, Classification };
+class RowTemplate;
+
+enum class RowFormat { Tokenized, Text, PromptCompletion, Alpaca, Chat, Classification, Custom };
 enum class LossOn { Completion, All, Assistant };
 
 const char* rowFormatName(RowFormat format);
@@ -64,9 +67,10 @@ struct MappingOptions {
     LossOn lossOn = LossOn::Completion;
     std::string chatTemplate = "auto";    ///< data.template
     RowTask task = RowTask::CausalLm;
+    RowTemplate* rowTemplate = nullptr;   ///< RowFormat::Custom
 };
 
-/// One row as tokens, not yet cut. `place` is what messages call the row. Problem code: bad_row, template_failed.
+/// One row as tokens, not yet cut. `place` is what messages call the row. Problem code: bad_row, template_raised, template_failed, …
 Result<MappedRow> mapRow(const Json& row, RowFormat format, const MappingOptions& options, const TextEncoder& encoder, const std::string& place);
 
 /// How the format becomes text, for people: "prompt + completion + end token".

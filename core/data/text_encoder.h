@@ -42,7 +42,9 @@ public:
     /// tokenizer(first, second) of transformers, but control tokens spelled in the texts stay text. Nothing is cut.
     virtual FramedText frame(std::string_view first, std::optional<std::string_view> second) const = 0;
     /// Whether that puts a token between two texts; a tokenizer made for texts one by one does not.
-    virtual bool separatesPairs() const = 0;
+    virtual bool separatesPairs() const { return false; }
+    /// {"bos_token": "<s>", …}: what the tokenizer's files call its control tokens.
+    virtual Json namedTokens() const { return Json::object(); }
     /// The begin token, when this tokenizer puts one in front of a text.
     virtual std::optional<std::int32_t> begin() const = 0;
     virtual std::optional<std::int32_t> end() const = 0;

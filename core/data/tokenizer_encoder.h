@@ -14,6 +14,7 @@ public:
     std::vector<std::int32_t> encode(std::string_view text, TextOrigin origin) const override;
     FramedText frame(std::string_view first, std::optional<std::string_view> second) const override;
     bool separatesPairs() const override { return m_separatesPairs; }
+    Json namedTokens() const override { return m_tokenizer.namedTokens(); }
     std::optional<std::int32_t> begin() const override { return m_begin; }
     std::optional<std::int32_t> end() const override { return m_tokenizer.eosId(); }
     std::optional<std::int32_t> padding() const override { return m_tokenizer.padId(); }

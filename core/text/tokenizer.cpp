@@ -158,6 +158,13 @@ std::vector<int> Tokenizer::endIds() const {
     return ids;
 }
 
+Json Tokenizer::namedTokens() const {
+    Json tokens = Json::object();
+    for (const char* name : kNamedTokens)
+        if (const std::string text = m_parts->files.namedToken(name); !text.empty()) tokens[name] = text;
+    return tokens;
+}
+
 bool Tokenizer::hasChatTemplate() const { return m_parts->chatTemplates.contains("default"); }
 
 std::string Tokenizer::chatTemplate() const {
@@ -174,10 +181,7 @@ Result<std::string> Tokenizer::renderChat(const Json& messages, bool addGenerati
         return Problem{.code = "wrong_type", .message = "A conversation is a list of objects with role and content.",
                        .hint = "Write [{\"role\": \"user\", \"content\": \"…\"}].", .field = ""};
     }
-    Json context = Json::object();
-    for (const char* name : kNamedTokens) {
-        if (const std::string text = m_parts->files.namedToken(name); !text.empty()) context[name] = text;
-    }
+    Json context = namedTokens();
     context["messages"] = withReasoningNames(messages);
     context["tools"] = tools;
     context["documents"] = nullptr;

@@ -77,6 +77,8 @@ public:
     std::optional<int> padId() const;
     std::vector<int> endIds() const;      ///< eos_token_id of generation_config.json (one or a list), else of config.json, else eosId()
 
+    Json namedTokens() const;             ///< {"bos_token": "<s>", …}, those that the files name
+
     bool hasChatTemplate() const;
     std::string chatTemplate() const;     ///< its source, for showing; empty when there is none
 

@@ -42,6 +42,7 @@ public:
         if (isPairs && second) add(257, 1, kFramePart);
         return framed;
     }
+    Json namedTokens() const override { return {{"eos_token", "<e>"}}; }
     bool separatesPairs() const override { return isPairs; }
     std::optional<std::int32_t> begin() const override { return 256; }
     std::optional<std::int32_t> end() const override { return hasEnd ? std::optional<std::int32_t>(257) : std::nullopt; }

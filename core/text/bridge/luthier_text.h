@@ -56,8 +56,9 @@ int64_t luthier_tokenizer_id(const LuthierTokenizer* tokenizer, const uint8_t* t
 int64_t luthier_tokenizer_size(const LuthierTokenizer* tokenizer); /* highest id + 1 */
 int32_t luthier_tokenizer_is_special(const LuthierTokenizer* tokenizer, uint32_t id);
 
-/* Compiles a chat template with transformers' settings (trim_blocks, lstrip_blocks, loop controls). */
-LuthierBuffer luthier_template_open(const uint8_t* source, size_t size, LuthierTemplate** out);
+/* Compiles a chat template with transformers' settings (trim_blocks, lstrip_blocks, loop controls). `is_rows`: a template over a row,
+ * see TemplateUse::Rows in text/chat_template.h. */
+LuthierBuffer luthier_template_open(const uint8_t* source, size_t size, int32_t is_rows, LuthierTemplate** out);
 void luthier_template_free(LuthierTemplate* compiled);
 /* `context` is a JSON object of the template's variables. */
 LuthierBuffer luthier_template_render(const LuthierTemplate* compiled, const uint8_t* context, size_t size);

@@ -132,9 +132,9 @@ pub unsafe extern "C" fn luthier_tokenizer_is_special(tokenizer: *const tokenize
 }
 
 #[no_mangle]
-pub unsafe extern "C" fn luthier_template_open(source: *const u8, size: usize, out: *mut *mut template::Template) -> LuthierBuffer {
+pub unsafe extern "C" fn luthier_template_open(source: *const u8, size: usize, is_rows: i32, out: *mut *mut template::Template) -> LuthierBuffer {
     guarded(|| {
-        let compiled = template::Template::open(text(source, size)?)?;
+        let compiled = template::Template::open(text(source, size)?, is_rows != 0)?;
         *out = Box::into_raw(Box::new(compiled));
         Ok(Vec::new())
     })
