@@ -138,7 +138,8 @@ Result<Json> messagesOf(const Json& list, const std::string& place) {
         if (!item.is_object()) return badRow(place, "a message is not an object", "Give {\"role\": …, \"content\": …}.");
         const char* roleKey = item.contains("role") ? "role" : "from";
         const char* textKey = item.contains("content") ? "content" : "value";
-        if (!item.contains(roleKey) || !item[roleKey].is_string() || !item.contains(textKey))
+        const bool isCall = item.contains("tool_calls") || item.contains("function_call");  // needs no words
+        if (!item.contains(roleKey) || !item[roleKey].is_string() || (!item.contains(textKey) && !isCall))
             return badRow(place, "a message lacks role or content", "Give {\"role\": …, \"content\": …}.");
         std::string role = item[roleKey];
         if (role == "human") role = "user";
@@ -147,7 +148,7 @@ Result<Json> messagesOf(const Json& list, const std::string& place) {
         message.erase("from");
         message.erase("value");
         message["role"] = role;
-        message["content"] = item[textKey];
+        if (item.contains(textKey)) message["content"] = item[textKey];
         messages.push_back(std::move(message));
     }
     return messages;
@@ -164,7 +165,7 @@ Json toolsOf(const Json& row) {
 }
 
 std::string contentText(const Json& message) {
-    const Json& content = message["content"];
+    const Json content = message.value("content", Json());
     if (content.is_string()) return content;
     std::string text;
     if (content.is_array())
