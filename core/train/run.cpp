@@ -38,6 +38,7 @@ class MissingTokenizer final : public TextEncoder {
 public:
     MissingTokenizer(Problem problem, std::int64_t vocabulary) : m_problem(std::move(problem)), m_vocabulary(vocabulary) {}
     std::vector<std::int32_t> encode(std::string_view, TextOrigin) const override { throw Failure(m_problem); }
+    FramedText frame(std::string_view, std::optional<std::string_view>) const override { throw Failure(m_problem); }
     std::optional<std::int32_t> begin() const override { return std::nullopt; }
     std::optional<std::int32_t> end() const override { return std::nullopt; }
     std::optional<std::int32_t> padding() const override { return std::nullopt; }
