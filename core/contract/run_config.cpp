@@ -165,7 +165,7 @@ const Schema& modelSchema() {
 
 /// data.columns.KEY: the column that a user means by a key of the rows' formats (data/columns.h).
 Schema withColumns(Schema schema) {
-    for (const char* key : {"text", "prompt", "completion", "instruction", "input", "output", "messages", "question", "answer", "label", "choices"})
+    for (const char* key : {"text", "text_pair", "prompt", "completion", "instruction", "input", "output", "messages", "question", "answer", "label", "choices"})
         schema.settings.push_back(rare(nullable(simple(std::string("columns.") + key, SettingType::Text, nullptr, std::string("Column for ") + key,
                                                        "Name of the file's column. When one is named, only the named ones are read."))));
     return schema;
@@ -185,7 +185,10 @@ const Schema& dataSchema() {
             rare(simple("shuffle", SettingType::Boolean, true, "Shuffle", "New row order each epoch, fixed by the seed.")),
             choice("loss_on", "completion", "Loss on", "Which tokens are learned.", {"completion", "all", "assistant"}),
             rare(choice("template", "auto", "Template", "How rows become text; auto: the model's chat template for chats, plain otherwise.",
-                        {"auto", "model", "plain", "alpaca", "chatml"})),
+                        {"auto", "model", "plain", "alpaca", "chatml", "custom"})),
+            rare(when("template", {"custom"}, simple("template_text", SettingType::Text, "", "Template text",
+                        "A Jinja template over the keys of a row. What stands between {% generation %} and {% endgeneration %} is learned; control tokens count "
+                        "where the template itself spells them, or as {{ eos_token }}."))),
         }});
     return schema;
 }

@@ -162,7 +162,8 @@ void DataChecks::chat(const Json& messages, std::int64_t sourceRow) {
         if (i > 0 && role == "system") add(Check::SystemNotFirst, sourceRow);
         if (role == last && (role == "user" || role == "assistant")) add(Check::RolesOutOfOrder, sourceRow);
         const bool isCall = messages[i].contains("tool_calls") || messages[i].contains("function_call");
-        if (messages[i]["content"].is_string() && isBlankText(messages[i]["content"].get<std::string>()) && !isCall && !(role == "assistant" && i + 1 == messages.size()))
+        const Json content = messages[i].value("content", Json());
+        if (content.is_string() && isBlankText(content.get<std::string>()) && !isCall && !(role == "assistant" && i + 1 == messages.size()))
             add(Check::EmptyMessage, sourceRow);
         last = role;
     }
@@ -223,7 +224,7 @@ void DataChecks::row(const Json& value, RowFormat format, const MappedRow& mappe
     if (texts.messages.is_array()) {
         chat(texts.messages, sourceRow);
         for (const Json& message : texts.messages)
-            if (message["content"].is_string()) text(message["content"].get_ref<const std::string&>(), sourceRow);
+            if (const auto content = message.find("content"); content != message.end() && content->is_string()) text(content->get_ref<const std::string&>(), sourceRow);
     }
     tokens(mapped, format, sourceRow);
     if (format == RowFormat::Classification && mapped.className) label(texts, *mapped.className, sourceRow);

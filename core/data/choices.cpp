@@ -156,6 +156,7 @@ Result<MappedRow> mapChoices(const Json& row, const MappingOptions& options, con
     MappingOptions learned = options;
     learned.lossOn = LossOn::Completion;
     std::vector<std::int32_t> prompt;
+    std::vector<std::int8_t> parts;
     std::vector<std::vector<std::int32_t>> choices;
     for (const Json& choice : list) {
         if (!choice.is_string() || trimmed(choice.get<std::string>()).empty()) return badRow(place, "a choice is empty or no text", "Give texts.");
@@ -173,9 +174,12 @@ Result<MappedRow> mapChoices(const Json& row, const MappingOptions& options, con
         if (!choices.empty() && before != prompt)
             return badRow(place, "a choice changes the tokens of the input before it", "Set data.template to \"plain\", or put a space or a new line between them.");
         prompt = std::move(before);
+        if (options.task == RowTask::Seq2SeqLm) parts = std::move(pair->parts);
         choices.push_back(std::move(behind));
     }
-    return joined(std::move(prompt), std::move(choices), *answer, options.task);
+    MappedRow mapped = joined(std::move(prompt), std::move(choices), *answer, options.task);
+    mapped.parts = std::move(parts);
+    return mapped;
 }
 
 RowTexts choicesTexts(const Json& row) {

@@ -3,12 +3,15 @@
 
 #include "data/columns.h"
 #include "data/order.h"
+#include "data/row_template.h"
 #include "data/source.h"
 #include "data/sources/folder.h"
+#include "data/truncation.h"
 
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <set>
 #include <unordered_set>
 
@@ -53,6 +56,29 @@ std::uint64_t hashOf(const std::vector<std::int32_t>& ids) {
     return hash;
 }
 
+/// Which tokens of a row that is too long stay; without `parts` the first ones.
+std::vector<std::size_t> keptOf(const std::vector<std::int8_t>& parts, std::size_t count, std::size_t limit) {
+    if (parts.size() == count) return keptTokens(parts, limit);
+    std::vector<std::size_t> kept(limit);
+    std::iota(kept.begin(), kept.end(), std::size_t{0});
+    return kept;
+}
+
+void keepOnly(std::vector<std::int32_t>& values, const std::vector<std::size_t>& kept) {
+    for (std::size_t i = 0; i < kept.size(); ++i) values[i] = values[kept[i]];
+    values.resize(kept.size());
+}
+
+/// The first of the tokens that do not stay, for the preview.
+std::vector<std::int32_t> leftOut(const std::vector<std::int32_t>& ids, const std::vector<std::size_t>& kept) {
+    std::vector<std::int32_t> cut;
+    for (std::size_t i = 0, next = 0; i < ids.size() && cut.size() < kShownCutTokens; ++i) {
+        if (next < kept.size() && kept[next] == i) ++next;
+        else cut.push_back(ids[i]);
+    }
+    return cut;
+}
+
 struct Reader {
     const TextEncoder& encoder;
     MappingOptions mapping;
@@ -94,17 +120,17 @@ struct Reader {
             row.isTruncated = true;
             findings.truncated.add(sourceRow);
             row.cutTokens = static_cast<std::int64_t>(mapped.ids.size() - limit);
-            const auto cutEnd = std::min(mapped.ids.size(), limit + kShownCutTokens);
-            row.cut.assign(mapped.ids.begin() + maxLength, mapped.ids.begin() + static_cast<std::ptrdiff_t>(cutEnd));
-            mapped.ids.resize(limit);
-            if (mapping.task != RowTask::Seq2SeqLm) mapped.labels.resize(limit);
-            if (!mapped.types.empty()) mapped.types.resize(limit);
+            const std::vector<std::size_t> kept = keptOf(mapped.parts, mapped.ids.size(), limit);
+            row.cut = leftOut(mapped.ids, kept);
+            keepOnly(mapped.ids, kept);
+            if (mapping.task != RowTask::Seq2SeqLm) keepOnly(mapped.labels, kept);
+            if (!mapped.types.empty()) keepOnly(mapped.types, kept);
         }
         if (mapped.labels.size() > limit) {  // a decoder's text has the same limit as what is read
             row.isTruncated = true;
             if (mapped.ids.size() < limit) findings.truncated.add(sourceRow);
             row.cutTokens += static_cast<std::int64_t>(mapped.labels.size() - limit);
-            mapped.labels.resize(limit);
+            keepOnly(mapped.labels, keptOf(mapped.labelParts, mapped.labels.size(), limit));
         }
         row.ids = std::move(mapped.ids);
         row.labels = std::move(mapped.labels);
@@ -156,23 +182,26 @@ struct Reader {
             if (!next->has_value()) break;
             SourceRow& row = **next;
             columns.apply(row.value);
-            if (!format || (isFirst && formatName == "auto")) {
+            if (mapping.rowTemplate != nullptr) format = RowFormat::Custom;
+            else if (!format || (isFirst && formatName == "auto")) {
                 format = recognise(row.value);
                 if (!format) return formatProblem(path, row);
-                if (*format == RowFormat::Classification && !isClassification) format = RowFormat::Text;
+                // A text may have a label that a language model has no use for; of a pair it is what to write.
+                if (*format == RowFormat::Classification && mapping.task == RowTask::CausalLm && !isSentencePair(row.value)) format = RowFormat::Text;
             }
             if (isFirst && dataset.facts.format.empty()) {
                 dataset.facts.format = rowFormatName(*format);
-                dataset.facts.mapping = mappingDescription(*format, row.value);
+                dataset.facts.mapping = mappingDescription(*format, row.value, mapping.task, encoder.separatesPairs());
             }
             if (isFirst && isClassification && *format != RowFormat::Classification && *format != RowFormat::Tokenized)
                 return Problem{"data_format", path.string() + " has no labels: its rows are of the format " + rowFormatName(*format) + ".",
-                               "Give rows with \"text\" and \"label\", or set model.task to causal_lm.", "data.train.format"};
+                               "Give rows with \"text\" (or \"sentence1\" and \"sentence2\") and \"label\", or set model.task to causal_lm.", "data.train.format"};
             isFirst = false;
             Result<MappedRow> mapped = mapRow(row.value, *format, mapping, encoder, placeOf(path, row));
             if (!mapped) {
                 const std::string& code = mapped.problem().code;
-                if (code != "bad_row" && code != "template_raised") return mapped.problems();
+                const bool isOfRow = code == "bad_row" || code == "template_raised" || (code == "template_failed" && mapping.rowTemplate != nullptr);
+                if (!isOfRow) return mapped.problems();
                 setAside(row.row, withFile(mapped.problems(), path, row));
                 continue;
             }
@@ -199,8 +228,8 @@ struct Reader {
         for (const auto& [key, value] : row.value.items()) keys += (keys.empty() ? "" : ", ") + key;
         return Problem{"data_format", "In " + path.string() + ", row " + std::to_string(row.row) + " has the keys " + keys +
                                           ", which fit no known format.",
-                       "Use text; prompt and completion; question and answer; instruction and output; messages; text and label; question, choices and answer; or "
-                       "input_ids and labels.",
+                       "Use text; prompt and completion; question and answer; instruction and output; messages; text and label; sentence1, "
+                       "sentence2 and label; question, choices and answer; or input_ids and labels. Columns with other names: data.columns.",
                        "data.train.format"};
     }
 
@@ -293,6 +322,7 @@ Json previewOf(const DataRow& row, bool isEval, RowTask task, const TextEncoder&
     for (std::size_t i = 0; i < row.ids.size(); ++i) {
         const char* state = !isApart && row.labels[i] != kIgnoredLabel ? "loss" : encoder.isSpecial(row.ids[i]) ? "special" : "prompt";
         tokens.push_back({{"id", row.ids[i]}, {"text", encoder.tokenText(row.ids[i])}, {"state", state}});
+        if (!row.types.empty()) tokens.back()["type"] = row.types[i];
     }
     for (std::size_t i = 0; isApart && i < row.labels.size(); ++i)
         if (row.labels[i] != kIgnoredLabel) tokens.push_back({{"id", row.labels[i]}, {"text", encoder.tokenText(row.labels[i])}, {"state", "loss"}});
@@ -366,6 +396,15 @@ Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encod
     Reader reader{encoder,
                   {lossOnFromName(config.get<std::string>("data.loss_on")), config.get<std::string>("data.template"), rowTaskFromName(config.get<std::string>("model.task"))},
                   dataset.maxLength, isClassification, progress, dataset, {}, {}};
+    std::unique_ptr<RowTemplate> rowTemplate;
+    if (reader.mapping.chatTemplate == "custom") {
+        if (isClassification)
+            return Problem{"template_task", "data.template is \"custom\", but a classifier writes nothing.", "Set data.template to \"auto\".", "data.template", ExitCode::BadUsage};
+        auto made = RowTemplate::create(config.get<std::string>("data.template_text"), reader.mapping.lossOn == LossOn::All, encoder.namedTokens());
+        if (!made) return made.problems();
+        rowTemplate = std::move(*made);
+        reader.mapping.rowTemplate = rowTemplate.get();
+    }
     const std::string trainPath = config.get<std::string>("data.train.path");
     reader.columns = ColumnNames(config);
     std::error_code code;
@@ -400,8 +439,9 @@ Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encod
     for (const DataRow& row : dataset.train) {
         dataset.facts.tokens += static_cast<std::int64_t>(row.ids.size());
         dataset.facts.supervisedTokens += row.supervisedTokens();
+        const auto isOfTemplate = dataset.facts.format == "chat" || dataset.facts.format == "custom";  // they end answers with tokens of their own
         const bool endsWell = row.isTruncated || isClassification || isTokenized || isChoiceOfIds || (encoder.end() && row.labels.back() == *encoder.end()) ||
-                              (dataset.facts.format == "chat" && std::any_of(row.labels.begin(), row.labels.end(), [&](std::int32_t id) {
+                              (isOfTemplate && std::any_of(row.labels.begin(), row.labels.end(), [&](std::int32_t id) {
                                    return id != kIgnoredLabel && encoder.isSpecial(id);
                                })) ||
                               (&row != &dataset.train.back() && (&row + 1)->sourceRow == row.sourceRow);
