@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/row_format.h"
 
+#include "data/choices.h"
 #include "data/row_template.h"
 #include "data/sentence_pair.h"
 
@@ -13,13 +14,14 @@ namespace luthier {
 
 namespace {
 
-constexpr std::array<std::pair<RowFormat, const char*>, 7> kFormatNames{{
+constexpr std::array<std::pair<RowFormat, const char*>, 8> kFormatNames{{
     {RowFormat::Tokenized, "tokenized"},
     {RowFormat::Text, "text"},
     {RowFormat::PromptCompletion, "prompt_completion"},
     {RowFormat::Alpaca, "alpaca"},
     {RowFormat::Chat, "chat"},
     {RowFormat::Classification, "classification"},
+    {RowFormat::Choices, "choices"},
     {RowFormat::Custom, "custom"},
 }};
 
@@ -516,6 +518,7 @@ LossOn lossOnFromName(const std::string& text) {
 }
 
 std::optional<RowFormat> recognise(const Json& row) {
+    if (looksLikeChoices(row)) return RowFormat::Choices;
     if (row.contains("input_ids")) return RowFormat::Tokenized;
     if (firstKey(row, kMessageKeys) != nullptr) return RowFormat::Chat;
     if (row.contains("instruction") && (row.contains("output") || row.contains("response"))) return RowFormat::Alpaca;
@@ -536,6 +539,7 @@ Result<MappedRow> mapRow(const Json& row, RowFormat format, const MappingOptions
         case RowFormat::Alpaca: mapped = mapAlpaca(row, options, encoder, place); break;
         case RowFormat::Custom: mapped = mapCustom(row, options, encoder, place); break;
         case RowFormat::Classification: mapped = mapClassification(row, options, encoder, place); break;
+        case RowFormat::Choices: mapped = mapChoices(row, options, encoder, place); break;
         case RowFormat::Chat: {
             const char* key = firstKey(row, kMessageKeys);
             if (key == nullptr) return badRow(place, "there are no messages", "Give \"messages\": [{\"role\": …, \"content\": …}, …].");
@@ -558,6 +562,7 @@ RowTexts textsOf(const Json& row, RowFormat format) {
     const auto chat = [&texts](const Json& list) {
         if (Result<Json> messages = messagesOf(list, "")) texts.messages = std::move(*messages);
     };
+    if (format == RowFormat::Choices) return choicesTexts(row);
     if (const SentencePairKeys* pair = sentencePairOf(row); pair != nullptr && format == RowFormat::Classification)
         texts.whole = text(pair->first) + "\n" + text(pair->second);
     else if (format == RowFormat::Text || format == RowFormat::Classification)
@@ -603,6 +608,7 @@ std::string mappingDescription(RowFormat format, const Json& row, RowTask task, 
         case RowFormat::Chat: return "messages in the chat template";
         case RowFormat::Classification: return classificationDescription(row, task, separatesPairs);
         case RowFormat::Custom: return "data.template_text + end token, where the template does not write one";
+        case RowFormat::Choices: return choicesDescription(row);
         case RowFormat::PromptCompletion: break;
     }
     const KeyPair* pair = pairOf(row);
