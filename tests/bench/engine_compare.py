@@ -106,6 +106,10 @@ class Ours(Side):
         self.is_paused = True
 
     def step(self):
+        event = self.next_step()
+        return event["step_seconds"], event["loss"]
+
+    def next_step(self):
         """One step: let go, ask for the next pause as soon as it runs. A pause that comes before the step is let go again."""
         while True:
             if self.is_paused:
@@ -121,7 +125,7 @@ class Ours(Side):
                 if event["type"] == "step":
                     self.wait_for("paused" if event["step"] < self.steps else "finished")
                     self.is_paused = True
-                    return event["step_seconds"], event["loss"]
+                    return event
 
     steps = 0
 
