@@ -76,6 +76,7 @@ add_library(luthier_engine STATIC
   peft/methods/vera.cpp
   peft/saved_head.cpp
   peft/targets.cpp
+  peft/usual_rates.cpp
   task/causal_lm.cpp
   task/choices.cpp
   task/classification.cpp

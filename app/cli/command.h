@@ -47,6 +47,7 @@ void addEval(CLI::App& app, Context& context);
 void addGenerate(CLI::App& app, Context& context);
 void addMerge(CLI::App& app, Context& context);
 void addCombine(CLI::App& app, Context& context);
+void addCompareMethods(CLI::App& app, Context& context);
 void addExport(CLI::App& app, Context& context);
 void addRuns(CLI::App& app, Context& context);
 void addServe(CLI::App& app, Context& context);

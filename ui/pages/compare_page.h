@@ -54,6 +54,7 @@ private:
     void toggleShown(const QString& id);
     void setBaseline(const QString& id);
     void exportAs(const QString& suffix);
+    void saveReport();
     std::vector<const RunInfo*> visibleRuns() const;
     const std::vector<float>* xsOf(const RunRecord& record) const;
     std::vector<TipRow> tip(double x) const;
