@@ -79,10 +79,7 @@ QString settingsWords(const MethodInfo& info, const QJsonObject& values) {
 }  // namespace
 
 CompareMethods::CompareMethods(Workbench& bench, const QJsonObject& config, const QHash<QString, QJsonObject>& kept, double secondsPerStep, QWidget* parent)
-    : QDialog(parent), m_bench(bench), m_config(config), m_current(config["method"].toObject()["type"].toString()), m_kept(kept) {
-    setWindowTitle(tr("Compare methods"));
-    setModal(true);
-    resize(px(960), px(640));
+    : FramedDialog(tr("Compare methods"), {px(960), px(640)}, parent), m_bench(bench), m_config(config), m_current(config["method"].toObject()["type"].toString()), m_kept(kept) {
     auto* column = makeColumn(0);
     auto* head = makeColumn(4);
     head->setContentsMargins(24, 16, 24, 16);
@@ -215,13 +212,6 @@ QLayout* CompareMethods::makeFoot() {
     return foot;
 }
 
-void CompareMethods::paintEvent(QPaintEvent* event) {
-    QDialog::paintEvent(event);
-    QPainter p(this);
-    p.setPen(Theme::tokens().line2);
-    p.drawRect(rect().adjusted(0, 0, -1, -1));
-}
-
 bool CompareMethods::isByTime() const { return m_same->current() == 1; }
 int CompareMethods::runsEach() const { return kSeedCounts[m_seeds->current()] * kRateTries[m_rates->current()]; }
 
@@ -301,12 +291,10 @@ void CompareMethods::measureNext() {
         measureNext();
     }, [this, index](const ServeProblem& problem) {
         Row& row = m_rows[index];
-        if (problem.code != "cancelled") {
-            row.box->setChecked(false);
-            row.settings->setWhole(problem.message);
-            return measureNext();
-        }
-        endMeasuring();
+        if (problem.code == "cancelled") return;   // endMeasuring() has put things right, and another may be under way
+        row.box->setChecked(false);
+        row.settings->setWhole(problem.message);
+        measureNext();
     }, [this, index](const QJsonObject& event) {
         if (event["done"].toInt() > 0) m_progress = tr("Measuring %1, step %2 of %3").arg(m_rows[index].title).arg(event["done"].toInt()).arg(event["total"].toInt());
         refresh();

@@ -39,10 +39,7 @@ QString withoutTitle(const QString& markdown) {
 
 }  // namespace
 
-MethodHelp::MethodHelp(const MethodInfo& info, QWidget* parent) : QDialog(parent) {
-    setWindowTitle(info.title);
-    setModal(true);
-    resize(px(640), px(560));
+MethodHelp::MethodHelp(const MethodInfo& info, QWidget* parent) : FramedDialog(info.title, {px(640), px(560)}, parent) {
     auto* column = makeColumn(0);
     auto* head = makeRow(16);
     head->setContentsMargins(24, 16, 24, 16);
@@ -76,13 +73,6 @@ MethodHelp::MethodHelp(const MethodInfo& info, QWidget* parent) : QDialog(parent
     column->addLayout(foot);
     setLayout(column);
     connect(close, &QPushButton::clicked, this, &QDialog::accept);
-}
-
-void MethodHelp::paintEvent(QPaintEvent* event) {
-    QDialog::paintEvent(event);
-    QPainter p(this);
-    p.setPen(Theme::tokens().line2);
-    p.drawRect(rect().adjusted(0, 0, -1, -1));
 }
 
 }  // namespace luthier::ui

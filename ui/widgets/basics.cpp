@@ -5,10 +5,24 @@
 #include "theme/theme.h"
 
 #include <QEvent>
+#include <QPainter>
 #include <QScrollArea>
 #include <QStyle>
 
 namespace luthier::ui {
+
+FramedDialog::FramedDialog(const QString& title, QSize size, QWidget* parent) : QDialog(parent) {
+    setWindowTitle(title);
+    setModal(true);
+    resize(size);
+}
+
+void FramedDialog::paintEvent(QPaintEvent* event) {
+    QDialog::paintEvent(event);
+    QPainter p(this);
+    p.setPen(Theme::tokens().line2);
+    p.drawRect(rect().adjusted(0, 0, -1, -1));
+}
 
 QLabel* makeLabel(const QString& text, const char* type, const char* tone, QWidget* parent) {
     auto* label = new QLabel(text, parent);

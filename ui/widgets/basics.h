@@ -4,6 +4,7 @@
 // Looks come from the style sheet through dynamic properties, so a theme change needs no code here.
 
 #include <QBoxLayout>
+#include <QDialog>
 #include <QFrame>
 #include <QLabel>
 #include <QPushButton>
@@ -61,6 +62,16 @@ private:
     ElidedLabel* m_note;
     QHBoxLayout* m_left;
     QHBoxLayout* m_right;
+};
+
+/// A modal window of the frame with its 1 px border.
+class FramedDialog : public QDialog {
+    Q_OBJECT
+public:
+    FramedDialog(const QString& title, QSize size, QWidget* parent);
+
+protected:
+    void paintEvent(QPaintEvent*) override;
 };
 
 /// Icon, message, one action: what an empty or failed pane shows instead of nothing.
