@@ -24,7 +24,7 @@ namespace {
 
 constexpr int kSeedCounts[] = {1, 3, 5};
 constexpr int kRateTries[] = {1, 3};
-constexpr int kColumns = 8;
+constexpr int kColumns = 8, kMemoryColumn = 6;
 
 class Glyph final : public QWidget {
 public:
@@ -137,7 +137,11 @@ QWidget* CompareMethods::makeList() {
     grid->setHorizontalSpacing(16);
     grid->setVerticalSpacing(4);
     const QString titles[kColumns] = {{}, {}, tr("Method"), tr("Settings"), tr("Learning rate"), tr("Trainable"), tr("Memory"), tr("Time")};
-    for (int i = 0; i < kColumns; ++i) grid->addWidget(makeLabel(titles[i], "caption", "t2"), 0, i, i == 5 || i == 7 ? Qt::AlignRight : Qt::AlignLeft);
+    for (int i = 0; i < kColumns; ++i) {
+        QLabel* title = makeLabel(titles[i], "caption", "t2");
+        if (i == kMemoryColumn) m_memoryTitle = title;
+        grid->addWidget(title, 0, i, i == 5 || i == 7 ? Qt::AlignRight : Qt::AlignLeft);
+    }
     const MethodInfo* current = m_bench.catalogue.method(m_current);
     const double rate = m_config["train"].toObject()["learning_rate"].toDouble(2e-4);
     const double scale = current && current->usualRate > 0 ? rate / current->usualRate : 1;
@@ -175,7 +179,7 @@ void CompareMethods::addRow(QGridLayout* grid, const MethodInfo& info, double ra
     memoryRow->addWidget(row.bar);
     memoryRow->addWidget(row.memory, 1);
     memory->setLayout(memoryRow);
-    if (!m_rows.empty()) grid->addWidget(makeRule(), grid->rowCount(), 0, 1, kColumns);
+    grid->addWidget(makeRule(), grid->rowCount(), 0, 1, kColumns);
     const int line = grid->rowCount();
     grid->addWidget(row.box, line, 0);
     grid->addWidget(new Glyph(info.name), line, 1);
@@ -183,7 +187,7 @@ void CompareMethods::addRow(QGridLayout* grid, const MethodInfo& info, double ra
     grid->addWidget(row.settings, line, 3);
     grid->addWidget(row.rate, line, 4);
     grid->addWidget(row.trainable, line, 5, Qt::AlignRight | Qt::AlignVCenter);
-    grid->addWidget(memory, line, 6);
+    grid->addWidget(memory, line, kMemoryColumn);
     grid->addWidget(row.time, line, 7, Qt::AlignRight | Qt::AlignVCenter);
     connect(row.box, &QCheckBox::toggled, this, &CompareMethods::refresh);
     connect(row.rate, &QLineEdit::textChanged, this, &CompareMethods::refresh);
@@ -274,7 +278,9 @@ void CompareMethods::showEstimate(Row& row, const QJsonValue& value) {
     for (const QJsonValue part : memory) sum += part.toDouble();
     const double capacity = value["device"]["total_bytes"].toDouble();
     const bool fits = capacity <= 0 || sum <= capacity, isTight = fits && capacity > 0 && sum > capacity * 0.9;
-    row.bar->set({{MemoryPart::Frozen, sum}}, capacity);
+    if (fits) row.bar->set({{MemoryPart::Frozen, sum}}, 0, capacity);   // the title names the capacity: a line in every row would say it again
+    else row.bar->set({{MemoryPart::Frozen, sum}}, capacity);
+    if (capacity > 0) m_memoryTitle->setText(tr("Memory, of %1").arg(format::bytes(capacity)));
     row.memory->setText(!fits ? tr("%1 too much").arg(format::bytes(sum - capacity)) : isTight ? tr("%1 tight").arg(format::bytes(sum)) : format::bytes(sum));
     row.memory->setToolTip(capacity > 0 ? tr("%1 of %2").arg(format::bytes(sum), format::bytes(capacity)) : QString());
     setTone(row.memory, !fits ? "err" : isTight ? "warn" : "t2");

@@ -67,7 +67,7 @@ private:
     SegmentedControl *m_same, *m_seeds, *m_rates;
     UnitField* m_amount;
     QLineEdit* m_group;
-    QLabel *m_summary, *m_note;
+    QLabel *m_summary, *m_note, *m_memoryTitle;
     QPushButton *m_measure, *m_queue;
 };
 

@@ -11,11 +11,31 @@
 
 namespace luthier::ui {
 
+namespace {
+
+class Scrim final : public QWidget {
+public:
+    explicit Scrim(QWidget* window) : QWidget(window) {
+        setAttribute(Qt::WA_TransparentForMouseEvents);
+        setGeometry(window->rect());
+        raise();
+        show();
+    }
+
+protected:
+    void paintEvent(QPaintEvent*) override { QPainter(this).fillRect(rect(), QColor(0, 0, 0, 140)); }
+};
+
+}  // namespace
+
 FramedDialog::FramedDialog(const QString& title, QSize size, QWidget* parent) : QDialog(parent) {
     setWindowTitle(title);
     setModal(true);
     resize(size);
+    if (parent != nullptr) m_scrim = new Scrim(parent->window());
 }
+
+FramedDialog::~FramedDialog() { delete m_scrim; }
 
 void FramedDialog::paintEvent(QPaintEvent* event) {
     QDialog::paintEvent(event);

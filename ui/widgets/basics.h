@@ -7,6 +7,7 @@
 #include <QDialog>
 #include <QFrame>
 #include <QLabel>
+#include <QPointer>
 #include <QPushButton>
 
 class QScrollArea;
@@ -64,14 +65,18 @@ private:
     QHBoxLayout* m_right;
 };
 
-/// A modal window of the frame with its 1 px border.
+/// A modal window with a 1 px border over a scrim on its parent's window.
 class FramedDialog : public QDialog {
     Q_OBJECT
 public:
     FramedDialog(const QString& title, QSize size, QWidget* parent);
+    ~FramedDialog() override;
 
 protected:
     void paintEvent(QPaintEvent*) override;
+
+private:
+    QPointer<QWidget> m_scrim;
 };
 
 /// Icon, message, one action: what an empty or failed pane shows instead of nothing.
