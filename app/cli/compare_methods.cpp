@@ -69,8 +69,8 @@ bool hasNewerFile(const fs::path& path, double time) {
 }
 
 /// Id of a finished run with this name and these settings, whose inputs have not been written since; "" without one.
-std::string alreadyTrained(RunStore& store, const RunConfig& config) {
-    for (const RunInfo& info : store.list().orThrow()) {
+std::string alreadyTrained(const std::vector<RunInfo>& runs, const RunConfig& config) {
+    for (const RunInfo& info : runs) {
         if (info.status != RunStatus::Finished || info.name != config.name()) continue;
         const Result<Json> document = readJsonFile(RunFolder{info.folder}.config());
         if (!document || !compareConfigs({*document, config.document}).empty()) continue;
@@ -153,11 +153,12 @@ struct Shootout {
 
 Shootout trainAll(const std::vector<Json>& configs, RunStore& store) {
     Shootout shootout;
+    const std::vector<RunInfo> before = store.list().orThrow();
     for (std::size_t i = 0; i < configs.size() && !shootout.isStopped; ++i) {
         const std::string name = configs[i].at("name");
         const std::string position = std::to_string(i + 1) + "/" + std::to_string(configs.size()) + "  " + name;
         const RunConfig resolved = withTask(resolveRunConfig(configs[i], ".", methodSchemas()).orThrow()).orThrow();
-        if (const std::string id = alreadyTrained(store, resolved); !id.empty()) {
+        if (const std::string id = alreadyTrained(before, resolved); !id.empty()) {
             std::fprintf(stderr, "%s  taken from %s\n", position.c_str(), id.c_str());
             shootout.ids.push_back(id);
             continue;

@@ -22,6 +22,7 @@ struct Axis {
     const char* title;
     std::function<double(const ReportRow&)> value;
     std::function<std::string(double)> words;
+    bool isInBytes = false;  ///< read in powers of two
 };
 
 template <class... Values>
@@ -48,9 +49,9 @@ std::string shortBytes(double value) {
 const std::array<Axis, 4>& axes() {
     static const std::array<Axis, 4> list{{
         {"Trainable parameters", [](const ReportRow& row) { return static_cast<double>(row.trainable); }, &shortCount},
-        {"Peak memory", [](const ReportRow& row) { return static_cast<double>(row.peakBytes); }, &shortBytes},
+        {"Peak memory", [](const ReportRow& row) { return static_cast<double>(row.peakBytes); }, &shortBytes, true},
         {"Time of the steps", [](const ReportRow& row) { return row.seconds; }, [](double value) { return printed("%.3g s", value); }},
-        {"File size", [](const ReportRow& row) { return static_cast<double>(row.fileBytes); }, &shortBytes},
+        {"File size", [](const ReportRow& row) { return static_cast<double>(row.fileBytes); }, &shortBytes, true},
     }};
     return list;
 }
@@ -73,6 +74,19 @@ std::vector<double> logTicks(const Range& range) {
         for (const double digit : {1.0, 2.0, 5.0}) {
             const double at = power + std::log10(digit);
             if ((digit == 1 || !isLong) && at >= range.low && at <= range.high) ticks.push_back(at);
+        }
+    return ticks;
+}
+
+/// Powers of two, fewer where the axis is long; eighths of them on a short one.
+std::vector<double> byteTicks(const Range& range) {
+    const double low = range.low / std::log10(2.0), high = range.high / std::log10(2.0);
+    const int stride = high - low > 16 ? 4 : high - low > 8 ? 2 : 1;
+    std::vector<double> ticks;
+    for (int power = static_cast<int>(std::floor(low)); power <= high; ++power)
+        for (int part = 8; part < (high - low < 2 ? 16 : 9); ++part) {
+            const double at = std::log10(std::pow(2, power) * part / 8);
+            if (power % stride == 0 && at >= range.low && at <= range.high) ticks.push_back(at);
         }
     return ticks;
 }
@@ -137,7 +151,7 @@ private:
             m_out += printed("<text class=\"tick\" text-anchor=\"end\" x=\"%.1f\" y=\"%.1f\">%.*f</text>\n", m_left - 8, toY(y) + 4, digits, y);
         }
         double lastEnd = -1e9;
-        for (const double x : logTicks(m_x)) {
+        for (const double x : m_axis.isInBytes ? byteTicks(m_x) : logTicks(m_x)) {
             m_out += printed("<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>\n", toX(x), toX(x), m_top, m_top + m_height);
             if (toX(x) - 26 < lastEnd) continue;
             m_out += printed("<text class=\"tick\" text-anchor=\"middle\" x=\"%.1f\" y=\"%.1f\">%s</text>\n", toX(x), m_top + m_height + 18, m_axis.words(std::pow(10, x)).c_str());

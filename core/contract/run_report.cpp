@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "contract/run_report.h"
 
+#include "contract/number_text.h"
 #include "contract/schema.h"
 
 #include <algorithm>
@@ -21,20 +22,6 @@ std::string printed(const char* format, Values... values) {
     char text[64];
     std::snprintf(text, sizeof text, format, values...);
     return text;
-}
-
-std::string count(std::int64_t value) {
-    std::string digits = std::to_string(value);
-    for (std::ptrdiff_t at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<std::size_t>(at), ",");
-    return digits;
-}
-
-std::string bytes(std::int64_t value) {
-    const double size = static_cast<double>(value);
-    if (size < 1024) return printed("%.0f B", size);
-    if (size < 1024 * 1024) return printed("%.1f KiB", size / 1024);
-    if (size < 1024.0 * 1024 * 1024) return printed("%.1f MiB", size / (1024 * 1024));
-    return printed("%.2f GiB", size / (1024.0 * 1024 * 1024));
 }
 
 std::string loss(double value) { return std::isnan(value) ? "" : printed("%.4f", value); }
@@ -63,7 +50,7 @@ struct Trained {
 Result<Trained> readTrained(const RunFolder& folder) {
     Result<RunSnapshot> snapshot = readRunSnapshot(folder.path);
     if (!snapshot) return snapshot.problems();
-    Trained run{readRunInfo(folder), snapshot->config, 0};
+    Trained run{readRunInfo(folder, *snapshot), snapshot->config, 0};
     if (!snapshot->steps.trainSeconds.empty()) run.trainSeconds = snapshot->steps.trainSeconds.back();
     return run;
 }
@@ -121,8 +108,8 @@ std::string lossWords(const ReportRow& row) {
 const std::vector<const char*> kColumns{"Run", "Method", "Learning rate", "Trainable", "Share", "File", "Peak memory", "Time", "Eval. loss", "To full"};
 
 std::vector<std::string> cells(const RunReport& report, const ReportRow& row) {
-    return {row.label, row.method, printed("%g", row.learningRate), count(row.trainable), printed("%.3g %%", row.percent), bytes(row.fileBytes),
-            bytes(row.peakBytes), printed("%.1f s", row.seconds), lossWords(row), distance(report, row)};
+    return {row.label, row.method, printed("%g", row.learningRate), withThousands(row.trainable), printed("%.3g %%", row.percent), bytesText(row.fileBytes),
+            bytesText(row.peakBytes), printed("%.1f s", row.seconds), lossWords(row), distance(report, row)};
 }
 
 std::string joined(const std::vector<std::string>& parts, const char* between) {

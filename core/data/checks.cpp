@@ -70,12 +70,6 @@ bool contains(std::string_view text, std::string_view part) { return text.find(p
 bool isBlankText(std::string_view text) { return text.find_first_not_of(" \t\r\n") == std::string_view::npos; }
 bool isWordByte(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; }
 
-std::string_view trimmed(std::string_view text) {
-    const std::size_t begin = text.find_first_not_of(" \t\r\n");
-    if (begin == std::string_view::npos) return {};
-    return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
-}
-
 /// "Ã" and "â€" with what follows them when UTF-8 was read as Latin-1 or Windows-1252.
 bool isMojibake(std::string_view text) {
     for (std::size_t at = text.find("\xC3\x83"); at != std::string_view::npos; at = text.find("\xC3\x83", at + 2))

@@ -20,16 +20,6 @@ const char* keyIn(const Json& row, const std::array<const char*, N>& keys) {
     return nullptr;
 }
 
-Problem badRow(const std::string& place, const std::string& what, const std::string& hint) {
-    return Problem{"bad_row", "In " + place + ", " + what + ".", hint, place};
-}
-
-std::string trimmed(const std::string& text) {
-    const std::size_t first = text.find_first_not_of(" \t\r\n");
-    if (first == std::string::npos) return "";
-    return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
-}
-
 /// The list of choices, be it alone or beside their labels; null when it is neither.
 const Json& listOf(const Json& choices) {
     static const Json none;
@@ -41,7 +31,7 @@ const Json& listOf(const Json& choices) {
 std::vector<std::string> labelsOf(const Json& choices) {
     std::vector<std::string> labels;
     if (!choices.is_object() || !choices.contains("label") || !choices["label"].is_array()) return labels;
-    for (const Json& label : choices["label"]) labels.push_back(label.is_string() ? trimmed(label.get<std::string>()) : label.dump());
+    for (const Json& label : choices["label"]) labels.push_back(label.is_string() ? std::string(trimmed(label.get_ref<const std::string&>())) : label.dump());
     return labels;
 }
 
@@ -58,7 +48,7 @@ std::optional<std::size_t> letterIndex(std::string text) {
 std::optional<std::size_t> indexOf(const std::string& answer, const Json& list, const std::vector<std::string>& labels) {
     if (const auto label = std::find(labels.begin(), labels.end(), answer); label != labels.end()) return static_cast<std::size_t>(label - labels.begin());
     for (std::size_t i = 0; i < list.size(); ++i)
-        if (list[i].is_string() && trimmed(list[i].get<std::string>()) == answer) return i;
+        if (list[i].is_string() && trimmed(list[i].get_ref<const std::string&>()) == answer) return i;
     if (!answer.empty() && answer.size() < 5 && answer.find_first_not_of("0123456789") == std::string::npos) return static_cast<std::size_t>(std::stoi(answer));
     return letterIndex(answer);
 }
@@ -70,7 +60,7 @@ Result<std::int32_t> answerOf(const Json& row, const Json& choices, const std::s
     const Json& list = listOf(choices);
     std::optional<std::size_t> index;
     if (answer.is_number_integer() && answer.get<std::int64_t>() >= 0) index = static_cast<std::size_t>(answer.get<std::int64_t>());
-    if (answer.is_string()) index = indexOf(trimmed(answer.get<std::string>()), list, labelsOf(choices));
+    if (answer.is_string()) index = indexOf(std::string(trimmed(answer.get_ref<const std::string&>())), list, labelsOf(choices));
     if (!index || *index >= list.size())
         return badRow(place, "\"" + std::string(key) + "\" is " + answer.dump() + ", which names none of the " + std::to_string(list.size()) + " choices",
                       "Give the right one's index from 0, its text or its letter.");
@@ -159,7 +149,7 @@ Result<MappedRow> mapChoices(const Json& row, const MappingOptions& options, con
     std::vector<std::int8_t> parts;
     std::vector<std::vector<std::int32_t>> choices;
     for (const Json& choice : list) {
-        if (!choice.is_string() || trimmed(choice.get<std::string>()).empty()) return badRow(place, "a choice is empty or no text", "Give texts.");
+        if (!choice.is_string() || trimmed(choice.get_ref<const std::string&>()).empty()) return badRow(place, "a choice is empty or no text", "Give texts.");
         Result<MappedRow> pair = mapRow(pairFor(row, key, choice.get<std::string>(), options), RowFormat::PromptCompletion, learned, encoder, place);
         if (!pair) return pair.problems();
         std::vector<std::int32_t> before = pair->ids;

@@ -108,10 +108,6 @@ MappedRow encodeParts(const std::vector<Part>& parts, Ends ends, const MappingOp
     return row;
 }
 
-Problem badRow(const std::string& place, const std::string& what, const std::string& hint) {
-    return Problem{"bad_row", "In " + place + ", " + what + ".", hint, place};
-}
-
 Result<std::string> textOf(const Json& row, const char* key, const std::string& place) {
     const auto found = row.find(key);
     if (found == row.end()) {
@@ -496,6 +492,16 @@ Result<MappedRow> mapClassification(const Json& row, const MappingOptions& optio
 }
 
 }  // namespace
+
+Problem badRow(const std::string& place, const std::string& what, const std::string& hint) {
+    return Problem{"bad_row", "In " + place + ", " + what + ".", hint, place};
+}
+
+std::string_view trimmed(std::string_view text) {
+    const std::size_t begin = text.find_first_not_of(" \t\r\n");
+    if (begin == std::string_view::npos) return {};
+    return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
+}
 
 const char* rowFormatName(RowFormat format) {
     for (const auto& [value, text] : kFormatNames)

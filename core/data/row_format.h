@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace luthier {
@@ -29,6 +30,11 @@ class RowTemplate;
 
 enum class RowFormat { Tokenized, Text, PromptCompletion, Alpaca, Chat, Classification, Choices, Custom };
 enum class LossOn { Completion, All, Assistant };
+
+/// A row that cannot be used: "In PLACE, WHAT." Code bad_row.
+Problem badRow(const std::string& place, const std::string& what, const std::string& hint);
+/// Without blanks and line ends around it.
+std::string_view trimmed(std::string_view text);
 
 const char* rowFormatName(RowFormat format);
 std::optional<RowFormat> rowFormatFromName(const std::string& text);

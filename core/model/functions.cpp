@@ -239,6 +239,25 @@ private:
     at::ScalarType m_type;
 };
 
+/// Calls body(first row, rows, x [rows, C], logits [rows, V], slope of the cap or undefined) for `h` chunk by chunk, so that no more logits are alive.
+/// Capped logits are f32, others of the product's type.
+template <class Body>
+void forEachChunkOfLogits(const at::Tensor& h, const HeadWeight& head, const at::Tensor& bias, double softCap, Body body) {
+    const at::ScalarType type = productType(h);
+    for (std::int64_t first = 0; first < h.size(0); first += kChunkRows) {
+        const std::int64_t rows = std::min(kChunkRows, h.size(0) - first);
+        const at::Tensor x = h.narrow(0, first, rows).to(type);
+        at::Tensor logits = head.logits(x, bias);
+        at::Tensor slope;
+        if (softCap > 0) {
+            const at::Tensor squashed = at::tanh(logits.to(at::kFloat) / softCap);
+            slope = 1 - squashed.square();
+            logits = squashed * softCap;
+        }
+        body(first, rows, x, logits, slope);
+    }
+}
+
 class HeadLossFunction final : public Function<HeadLossFunction> {
 public:
     static Variable forward(AutogradContext* context, const at::Tensor& h, const at::Tensor& weight, const Maybe& maybeBias,
@@ -252,16 +271,7 @@ public:
         const at::Tensor dW = needsWeight ? at::zeros(weight.sizes(), weight.options().dtype(at::kFloat)) : at::Tensor();
         const at::Tensor dBias = bias.defined() && bias.requires_grad() ? at::zeros_like(bias, at::kFloat) : at::Tensor();
         double loss = 0;
-        for (std::int64_t first = 0; first < h.size(0); first += kChunkRows) {
-            const std::int64_t rows = std::min(kChunkRows, h.size(0) - first);
-            const at::Tensor x = h.narrow(0, first, rows).to(type);
-            at::Tensor logits = head.logits(x, bias);  // [rows, V]
-            at::Tensor slope;
-            if (softCap > 0) {
-                const at::Tensor squashed = at::tanh(logits.to(at::kFloat) / softCap);
-                slope = 1 - squashed.square();
-                logits = squashed * softCap;
-            }
+        forEachChunkOfLogits(h, head, bias, softCap, [&](std::int64_t first, std::int64_t rows, const at::Tensor& x, at::Tensor& logits, const at::Tensor& slope) {
             const at::Tensor targets = labels.narrow(0, first, rows);
             // (1 - e) (lse - x_y) + e (lse - mean x) = (lse - x_y) + e (x_y - mean x)
             if (smoothing > 0) loss += smoothing * (logits.gather(1, targets.unsqueeze(1)).squeeze(1) - logits.mean(1)).sum().item<double>();
@@ -278,7 +288,7 @@ public:
             }
             if (needsWeight) dW.add_(at::mm(gradient.t(), x));
             if (dBias.defined()) dBias.add_(gradient.sum(0));
-        }
+        });
         context->save_for_backward({dH, dW, dBias});
         return at::full({}, loss * scale, h.options().dtype(at::kFloat));
     }
@@ -300,7 +310,9 @@ public:
         const at::Tensor bias = orUndefined(maybeBias);
         const at::Tensor losses = at::empty({h.size(0)}, h.options().dtype(at::kFloat));
         const at::Tensor isBest = at::empty({h.size(0)}, h.options().dtype(at::kBool));
-        forEachChunk(h, weight, bias, softCap, [&](std::int64_t first, std::int64_t rows, const at::Tensor& logits, const at::Tensor&, const HeadWeight&) {
+        const HeadWeight head(weight, productType(h));
+        forEachChunkOfLogits(h, head, bias, softCap, [&](std::int64_t first, std::int64_t rows, const at::Tensor&, const at::Tensor& products, const at::Tensor&) {
+            const at::Tensor logits = products.to(at::kFloat);
             const at::Tensor targets = labels.narrow(0, first, rows);
             losses.narrow(0, first, rows).copy_(at::logsumexp(logits, 1) - logits.gather(1, targets.unsqueeze(1)).squeeze(1));
             isBest.narrow(0, first, rows).copy_(logits.argmax(1).eq(targets));
@@ -320,9 +332,10 @@ public:
         const at::Tensor dW = weight.requires_grad() ? at::zeros(weight.sizes(), weight.options().dtype(at::kFloat)) : at::Tensor();
         const at::Tensor dBias = bias.defined() && bias.requires_grad() ? at::zeros_like(bias, at::kFloat) : at::Tensor();
         const at::NoGradGuard guard;
-        forEachChunk(h, weight, bias, softCap, [&](std::int64_t first, std::int64_t rows, const at::Tensor& logits, const at::Tensor& slope, const HeadWeight& head) {
+        const HeadWeight head(weight, type);
+        forEachChunkOfLogits(h, head, bias, softCap, [&](std::int64_t first, std::int64_t rows, const at::Tensor& x, const at::Tensor& logits, const at::Tensor& slope) {
             const at::Tensor upstream = gradients[0].narrow(0, first, rows).unsqueeze(1);  // [rows, 1]
-            at::Tensor gradient = at::softmax(logits, 1).mul_(upstream);
+            at::Tensor gradient = at::softmax(logits.to(at::kFloat), 1).mul_(upstream);
             gradient.scatter_add_(1, labels.narrow(0, first, rows).unsqueeze(1), -upstream);
             if (slope.defined()) gradient.mul_(slope);
             gradient = gradient.to(type);
@@ -330,29 +343,10 @@ public:
                 at::Tensor part = dH.narrow(0, first, rows);
                 head.backward(gradient, part);
             }
-            if (dW.defined()) dW.add_(at::mm(gradient.t(), h.narrow(0, first, rows).to(type)));
+            if (dW.defined()) dW.add_(at::mm(gradient.t(), x));
             if (dBias.defined()) dBias.add_(gradient.sum(0));
         });
         return {dH, dW, dBias, at::Tensor(), at::Tensor()};
-    }
-
-private:
-    /// body(first row, rows, logits [rows, V] f32, slope of the cap or undefined, head)
-    template <class Body>
-    static void forEachChunk(const at::Tensor& h, const at::Tensor& weight, const at::Tensor& bias, double softCap, Body body) {
-        const at::ScalarType type = productType(h);
-        const HeadWeight head(weight, type);
-        for (std::int64_t first = 0; first < h.size(0); first += kChunkRows) {
-            const std::int64_t rows = std::min(kChunkRows, h.size(0) - first);
-            at::Tensor logits = head.logits(h.narrow(0, first, rows).to(type), bias).to(at::kFloat);
-            at::Tensor slope;
-            if (softCap > 0) {
-                const at::Tensor squashed = at::tanh(logits / softCap);
-                slope = 1 - squashed.square();
-                logits = squashed * softCap;
-            }
-            body(first, rows, logits, slope, head);
-        }
     }
 };
 

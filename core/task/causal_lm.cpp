@@ -19,11 +19,7 @@ public:
     }
 
     Loss loss(const Model& model, std::span<const Example> rows, const LossCounts& step, const Pass& pass) const override {
-        Predicted predicted = predictedOf(rows, model.device());
-        predicted.input.noise = embeddingNoise(predicted.input, model.sites().embeddingWidth, m_options.noiseAlpha, pass.key);
-        const double scale = 1.0 / static_cast<double>(step.labels);
-        const double smoothing = pass.key.isTraining ? m_options.labelSmoothing : 0;
-        return {model.loss(predicted.input, predicted.places, predicted.labels, scale, pass.hooks, pass.activations, smoothing)};
+        return languageLoss(predictedOf(rows, model.device()), model, m_options, step, pass);
     }
 
     at::Tensor logits(const Model& model, const Example& row, const SiteHooks& hooks) const override {

@@ -56,7 +56,7 @@ public:
     Loss loss(const Model& model, std::span<const Example> rows, const LossCounts& step, const Pass& pass) const override {
         if (!isRanked()) return m_plain->loss(model, rows, step, pass);
         ChoicesInput input = inputOf(rows, model.device());
-        addNoise(input.predicted.input, model, pass.key);
+        addEmbeddingNoise(input.predicted.input, model, m_options.noiseAlpha, pass.key);
         const nn::TokenLosses tokens = model.tokenLosses(input.predicted.input, input.predicted.places, input.predicted.labels, pass.hooks, pass.activations);
         return weighed(choiceSums(tokens.losses, input.layout, m_options.unlikelihoodForm), step);
     }
@@ -131,16 +131,6 @@ public:
 
 private:
     bool isRanked() const { return m_options.unlikelihood > 0 || m_options.lengthNormalized > 0; }
-
-    void addNoise(TokenRows& read, const Model& model, const RandomKey& key) const {
-        if (!read.source) {
-            read.noise = embeddingNoise(read, model.sites().embeddingWidth, m_options.noiseAlpha, key);
-            return;
-        }
-        TokenRows source = *read.source;
-        source.noise = embeddingNoise(source, model.sites().embeddingWidth, m_options.noiseAlpha, key);
-        read.source = std::make_shared<const TokenRows>(std::move(source));
-    }
 
     Loss weighed(const ChoiceSums& sums, const LossCounts& step) const {
         const auto mean = [](const at::Tensor& sum, std::int64_t count) { return sum / static_cast<double>(std::max<std::int64_t>(1, count)); };

@@ -129,7 +129,7 @@ private:
 
     TokenRows input(std::span<const Example> rows, const Model& model, const RandomKey& key) const {
         TokenRows text = textOf(rows, model.device());
-        text.noise = embeddingNoise(text, model.sites().embeddingWidth, m_options.noiseAlpha, key);
+        addEmbeddingNoise(text, model, m_options.noiseAlpha, key);
         if (!model.description().encoder) return text;
         // The decoder reads the same text, one place to the right behind its start token.
         std::vector<std::vector<std::int64_t>> shifted;

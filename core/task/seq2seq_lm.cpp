@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sequence to sequence: the encoder reads `ids`, the decoder is to write `labels` and sees them one place to the right behind its start
 // token (transformers' `shift_tokens_right`). Cross entropy of every label that is not ignored, smoothed as by transformers' LabelSmoother.
-// NEFTune's noise lies on what the encoder reads.
 #include "task/task.h"
 
 #include <ATen/ops/tensor.h>
@@ -22,13 +21,7 @@ public:
     std::int64_t tokenCount(const Example& row) const override { return static_cast<std::int64_t>(row.ids.size() + row.labels.size()); }
 
     Loss loss(const Model& model, std::span<const Example> rows, const LossCounts& step, const Pass& pass) const override {
-        Predicted predicted = predictedOf(rows, model.device());
-        TokenRows source = *predicted.input.source;
-        source.noise = embeddingNoise(source, model.sites().embeddingWidth, m_options.noiseAlpha, pass.key);
-        predicted.input.source = std::make_shared<const TokenRows>(std::move(source));
-        const double scale = 1.0 / static_cast<double>(step.labels);
-        const double smoothing = pass.key.isTraining ? m_options.labelSmoothing : 0;
-        return {model.loss(predicted.input, predicted.places, predicted.labels, scale, pass.hooks, pass.activations, smoothing)};
+        return languageLoss(predictedOf(rows, model.device()), model, m_options, step, pass);
     }
 
     at::Tensor logits(const Model& model, const Example& row, const SiteHooks& hooks) const override {

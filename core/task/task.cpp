@@ -36,13 +36,20 @@ TokenRows textOf(std::span<const Example> rows, const at::Device& device) {
     return text;
 }
 
-at::Tensor embeddingNoise(const TokenRows& text, std::int64_t width, double alpha, const RandomKey& key) {
-    if (alpha <= 0 || !key.isTraining) return {};
+void addEmbeddingNoise(TokenRows& read, const Model& model, double alpha, const RandomKey& key) {
+    if (alpha <= 0 || !key.isTraining) return;
+    if (read.source) {
+        TokenRows source = *read.source;
+        addEmbeddingNoise(source, model, alpha, key);
+        read.source = std::make_shared<const TokenRows>(std::move(source));
+        return;
+    }
+    const std::int64_t width = model.sites().embeddingWidth;
     std::vector<float> bounds;  // [N]
-    for (const std::int64_t length : text.segments)
+    for (const std::int64_t length : read.segments)
         bounds.insert(bounds.end(), static_cast<std::size_t>(length), static_cast<float>(alpha / std::sqrt(static_cast<double>(length * width))));
-    const at::Tensor noise = uniformTensor({text.ids.size(0), width}, 1.0, tensorSeed(key.key, "embedding_noise"), at::kCPU);
-    return (noise * at::tensor(bounds).unsqueeze(1)).to(text.ids.device());
+    const at::Tensor noise = uniformTensor({read.ids.size(0), width}, 1.0, tensorSeed(key.key, "embedding_noise"), at::kCPU);
+    read.noise = (noise * at::tensor(bounds).unsqueeze(1)).to(read.ids.device());
 }
 
 std::vector<std::int64_t> shiftedRight(std::span<const std::int32_t> text, const ModelDescription& description) {
@@ -57,6 +64,12 @@ std::vector<std::int64_t> shiftedRight(std::span<const std::int32_t> text, const
     std::vector<std::int64_t> ids{start};
     for (std::size_t i = 0; i + 1 < text.size(); ++i) ids.push_back(text[i] == kNoLabel ? padding : text[i]);
     return ids;
+}
+
+Loss languageLoss(Predicted predicted, const Model& model, const TaskOptions& options, const LossCounts& step, const Pass& pass) {
+    addEmbeddingNoise(predicted.input, model, options.noiseAlpha, pass.key);
+    const double smoothing = pass.key.isTraining ? options.labelSmoothing : 0;
+    return {model.loss(predicted.input, predicted.places, predicted.labels, 1.0 / static_cast<double>(step.labels), pass.hooks, pass.activations, smoothing)};
 }
 
 Measured measureLanguage(const PredictedOf& predictedOf, const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch) {

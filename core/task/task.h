@@ -111,9 +111,9 @@ std::unique_ptr<Task> choicesTask(const ModelDescription& description, const Tas
 
 /// The rows' ids as one padding-free input.
 TokenRows textOf(std::span<const Example> rows, const at::Device& device);
-/// Noise of NEFTune (Jain et al. 2023, arXiv 2310.05914) for `text`: uniform in +-alpha / sqrt(T C) for a segment of T tokens and a model of
-/// width C, by `key` alone. [N, C] f32; undefined outside of training or where alpha is 0
-at::Tensor embeddingNoise(const TokenRows& text, std::int64_t width, double alpha, const RandomKey& key);
+/// NEFTune (Jain et al. 2023, arXiv 2310.05914): noise on the embeddings of what is read first, the encoder's input where there is one. Uniform in
+/// +-alpha / sqrt(T C) for a segment of T tokens and a model of width C, by `key` alone; none outside of training or where alpha is 0.
+void addEmbeddingNoise(TokenRows& read, const Model& model, double alpha, const RandomKey& key);
 /// What a decoder reads while it writes `text`: its start token and the text but the last token, ignored labels as padding
 /// (transformers' `shift_tokens_right`).
 std::vector<std::int64_t> shiftedRight(std::span<const std::int32_t> text, const ModelDescription& description);
@@ -122,6 +122,8 @@ struct Predicted {
     TokenRows input;
     at::Tensor places, labels;  ///< [M] i64
 };
+/// The step's share of a language model's loss, with noise and smoothing while the pass is one of training.
+Loss languageLoss(Predicted predicted, const Model& model, const TaskOptions& options, const LossCounts& step, const Pass& pass);
 using PredictedOf = std::function<Predicted(std::span<const Example> rows)>;
 /// Loss, perplexity and accuracy over the rows' labels: what every language model measures.
 Measured measureLanguage(const PredictedOf& predictedOf, const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch);

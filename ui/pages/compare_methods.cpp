@@ -24,7 +24,7 @@ namespace {
 
 constexpr int kSeedCounts[] = {1, 3, 5};
 constexpr int kRateTries[] = {1, 3};
-constexpr int kColumns = 8;
+constexpr int kColumns = 8, kMemoryColumn = 6;
 
 class Glyph final : public QWidget {
 public:
@@ -79,10 +79,7 @@ QString settingsWords(const MethodInfo& info, const QJsonObject& values) {
 }  // namespace
 
 CompareMethods::CompareMethods(Workbench& bench, const QJsonObject& config, const QHash<QString, QJsonObject>& kept, double secondsPerStep, QWidget* parent)
-    : QDialog(parent), m_bench(bench), m_config(config), m_current(config["method"].toObject()["type"].toString()), m_kept(kept) {
-    setWindowTitle(tr("Compare methods"));
-    setModal(true);
-    resize(px(960), px(640));
+    : FramedDialog(tr("Compare methods"), {px(960), px(640)}, parent), m_bench(bench), m_config(config), m_current(config["method"].toObject()["type"].toString()), m_kept(kept) {
     auto* column = makeColumn(0);
     auto* head = makeColumn(4);
     head->setContentsMargins(24, 16, 24, 16);
@@ -140,7 +137,11 @@ QWidget* CompareMethods::makeList() {
     grid->setHorizontalSpacing(16);
     grid->setVerticalSpacing(4);
     const QString titles[kColumns] = {{}, {}, tr("Method"), tr("Settings"), tr("Learning rate"), tr("Trainable"), tr("Memory"), tr("Time")};
-    for (int i = 0; i < kColumns; ++i) grid->addWidget(makeLabel(titles[i], "caption", "t2"), 0, i, i == 5 || i == 7 ? Qt::AlignRight : Qt::AlignLeft);
+    for (int i = 0; i < kColumns; ++i) {
+        QLabel* title = makeLabel(titles[i], "caption", "t2");
+        if (i == kMemoryColumn) m_memoryTitle = title;
+        grid->addWidget(title, 0, i, i == 5 || i == 7 ? Qt::AlignRight : Qt::AlignLeft);
+    }
     const MethodInfo* current = m_bench.catalogue.method(m_current);
     const double rate = m_config["train"].toObject()["learning_rate"].toDouble(2e-4);
     const double scale = current && current->usualRate > 0 ? rate / current->usualRate : 1;
@@ -178,7 +179,7 @@ void CompareMethods::addRow(QGridLayout* grid, const MethodInfo& info, double ra
     memoryRow->addWidget(row.bar);
     memoryRow->addWidget(row.memory, 1);
     memory->setLayout(memoryRow);
-    if (!m_rows.empty()) grid->addWidget(makeRule(), grid->rowCount(), 0, 1, kColumns);
+    grid->addWidget(makeRule(), grid->rowCount(), 0, 1, kColumns);
     const int line = grid->rowCount();
     grid->addWidget(row.box, line, 0);
     grid->addWidget(new Glyph(info.name), line, 1);
@@ -186,7 +187,7 @@ void CompareMethods::addRow(QGridLayout* grid, const MethodInfo& info, double ra
     grid->addWidget(row.settings, line, 3);
     grid->addWidget(row.rate, line, 4);
     grid->addWidget(row.trainable, line, 5, Qt::AlignRight | Qt::AlignVCenter);
-    grid->addWidget(memory, line, 6);
+    grid->addWidget(memory, line, kMemoryColumn);
     grid->addWidget(row.time, line, 7, Qt::AlignRight | Qt::AlignVCenter);
     connect(row.box, &QCheckBox::toggled, this, &CompareMethods::refresh);
     connect(row.rate, &QLineEdit::textChanged, this, &CompareMethods::refresh);
@@ -213,13 +214,6 @@ QLayout* CompareMethods::makeFoot() {
     connect(cancel, &QPushButton::clicked, this, &QDialog::reject);
     connect(m_queue, &QPushButton::clicked, this, &QDialog::accept);
     return foot;
-}
-
-void CompareMethods::paintEvent(QPaintEvent* event) {
-    QDialog::paintEvent(event);
-    QPainter p(this);
-    p.setPen(Theme::tokens().line2);
-    p.drawRect(rect().adjusted(0, 0, -1, -1));
 }
 
 bool CompareMethods::isByTime() const { return m_same->current() == 1; }
@@ -284,7 +278,9 @@ void CompareMethods::showEstimate(Row& row, const QJsonValue& value) {
     for (const QJsonValue part : memory) sum += part.toDouble();
     const double capacity = value["device"]["total_bytes"].toDouble();
     const bool fits = capacity <= 0 || sum <= capacity, isTight = fits && capacity > 0 && sum > capacity * 0.9;
-    row.bar->set({{MemoryPart::Frozen, sum}}, capacity);
+    if (fits) row.bar->set({{MemoryPart::Frozen, sum}}, 0, capacity);   // the title names the capacity: a line in every row would say it again
+    else row.bar->set({{MemoryPart::Frozen, sum}}, capacity);
+    if (capacity > 0) m_memoryTitle->setText(tr("Memory, of %1").arg(format::bytes(capacity)));
     row.memory->setText(!fits ? tr("%1 too much").arg(format::bytes(sum - capacity)) : isTight ? tr("%1 tight").arg(format::bytes(sum)) : format::bytes(sum));
     row.memory->setToolTip(capacity > 0 ? tr("%1 of %2").arg(format::bytes(sum), format::bytes(capacity)) : QString());
     setTone(row.memory, !fits ? "err" : isTight ? "warn" : "t2");
@@ -301,12 +297,10 @@ void CompareMethods::measureNext() {
         measureNext();
     }, [this, index](const ServeProblem& problem) {
         Row& row = m_rows[index];
-        if (problem.code != "cancelled") {
-            row.box->setChecked(false);
-            row.settings->setWhole(problem.message);
-            return measureNext();
-        }
-        endMeasuring();
+        if (problem.code == "cancelled") return;   // endMeasuring() has put things right, and another may be under way
+        row.box->setChecked(false);
+        row.settings->setWhole(problem.message);
+        measureNext();
     }, [this, index](const QJsonObject& event) {
         if (event["done"].toInt() > 0) m_progress = tr("Measuring %1, step %2 of %3").arg(m_rows[index].title).arg(event["done"].toInt()).arg(event["total"].toInt());
         refresh();

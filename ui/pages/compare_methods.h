@@ -5,8 +5,7 @@
 // own pace is measured in a few steps and its number of steps follows.
 
 #include "client/workbench.h"
-
-#include <QDialog>
+#include "widgets/basics.h"
 
 class QCheckBox;
 class QGridLayout;
@@ -21,7 +20,7 @@ class MemoryBar;
 class SegmentedControl;
 class UnitField;
 
-class CompareMethods final : public QDialog {
+class CompareMethods final : public FramedDialog {
     Q_OBJECT
 public:
     /// `config` as New run would start it; `kept` the method sections edited before, by method; `secondsPerStep` of the method in `config`, NaN when unknown.
@@ -29,9 +28,6 @@ public:
     ~CompareMethods() override;
     /// The configurations of the ticked methods; runs of one method together.
     std::vector<QJsonObject> configs() const;
-
-protected:
-    void paintEvent(QPaintEvent*) override;
 
 private:
     struct Row {
@@ -71,7 +67,7 @@ private:
     SegmentedControl *m_same, *m_seeds, *m_rates;
     UnitField* m_amount;
     QLineEdit* m_group;
-    QLabel *m_summary, *m_note;
+    QLabel *m_summary, *m_note, *m_memoryTitle;
     QPushButton *m_measure, *m_queue;
 };
 

@@ -103,7 +103,8 @@ ComparePage::ComparePage(Workbench& bench) : Page(bench) {
     auto* quality = new QWidget;
     auto* middle = makeColumn(0);
     auto* qualityHeader = new PaneHeader(tr("Quality and cost"));
-    m_cost = new SegmentedControl({tr("Parameters"), tr("Memory"), tr("Time"), tr("File")}, 24);
+    m_cost = new QComboBox;   // four words would not leave the curves their own controls at 1280 px
+    m_cost->addItems({tr("Parameters"), tr("Memory"), tr("Time"), tr("File size")});
     qualityHeader->addRight(m_cost);
     m_cost->setAccessibleName(tr("Cost shown"));
     m_scatter = new ScatterPlot;
@@ -174,7 +175,7 @@ ComparePage::ComparePage(Workbench& bench) : Page(bench) {
     connect(&m_plotGroup, &PlotGroup::unitKeyPressed, this, [this] { m_plotGroup.setUnit(static_cast<XUnit>((static_cast<int>(m_plotGroup.unit()) + 1) % 3)); });
     connect(&m_plotGroup, &PlotGroup::logKeyPressed, log, &QPushButton::click);
     connect(log, &QPushButton::toggled, m_plot, &Plot::setLog);
-    connect(m_cost, &SegmentedControl::changed, this, &ComparePage::fillScatter);
+    connect(m_cost, &QComboBox::currentIndexChanged, this, &ComparePage::fillScatter);
     connect(m_onlyDifferent, &QAbstractButton::toggled, this, &ComparePage::fillDifferences);
     const auto choose = [this](const QString& id) {
         m_selected = id;
@@ -402,7 +403,7 @@ std::vector<TipRow> ComparePage::tip(double x) const {
 
 void ComparePage::fillScatter() {
     std::vector<ScatterPlot::Point> points;
-    const int cost = m_cost->current();
+    const int cost = m_cost->currentIndex();
     for (const RunInfo* run : visibleRuns()) {
         const double costs[] = {static_cast<double>(run->trainable), run->peakBytes, run->seconds, run->adapterBytes};
         const double x = costs[cost];
@@ -411,7 +412,7 @@ void ComparePage::fillScatter() {
     }
     const auto text = [cost](double v) { return cost == 0 ? format::shortCount(v).replace(".0 ", " ") : cost == 2 ? format::duration(v) : format::bytes(v); };
     const QString titles[] = {tr("trainable parameters, log"), tr("peak memory, log"), tr("duration, log"), tr("file size, log")};
-    m_scatter->set(std::move(points), titles[cost], text, m_selected);
+    m_scatter->set(std::move(points), titles[cost], cost % 2 == 1 ? ScatterPlot::Ticks::OfTwo : ScatterPlot::Ticks::OfTen, text, m_selected);
 }
 
 void ComparePage::fillDifferences() {

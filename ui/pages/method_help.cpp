@@ -10,6 +10,9 @@
 #include <QRegularExpression>
 #include <QTextBlock>
 #include <QTextBrowser>
+#include <QTextDocument>
+
+#include <vector>
 
 namespace luthier::ui {
 
@@ -37,12 +40,30 @@ QString withoutTitle(const QString& markdown) {
     return QString(markdown).remove(title);
 }
 
+/// Markdown's bold and code in the weight and the face that we ship; others would be made up or the system's.
+void useOurFonts(QTextDocument& document) {
+    std::vector<QTextCursor> strong, code;
+    for (QTextBlock block = document.begin(); block.isValid(); block = block.next())
+        for (auto part = block.begin(); part != block.end(); ++part) {
+            const QTextCharFormat format = part.fragment().charFormat();
+            if (!format.fontFixedPitch() && format.fontWeight() <= QFont::Normal) continue;
+            QTextCursor cursor(&document);
+            cursor.setPosition(part.fragment().position());
+            cursor.setPosition(part.fragment().position() + part.fragment().length(), QTextCursor::KeepAnchor);
+            (format.fontFixedPitch() ? code : strong).push_back(cursor);
+        }
+    const auto use = [](std::vector<QTextCursor>& cursors, Type type) {
+        QTextCharFormat format;
+        format.setFont(themeFont(type));
+        for (QTextCursor& cursor : cursors) cursor.mergeCharFormat(format);
+    };
+    use(code, Type::Mono);
+    use(strong, Type::Strong);
+}
+
 }  // namespace
 
-MethodHelp::MethodHelp(const MethodInfo& info, QWidget* parent) : QDialog(parent) {
-    setWindowTitle(info.title);
-    setModal(true);
-    resize(px(640), px(560));
+MethodHelp::MethodHelp(const MethodInfo& info, QWidget* parent) : FramedDialog(info.title, {px(640), px(560)}, parent) {
     auto* column = makeColumn(0);
     auto* head = makeRow(16);
     head->setContentsMargins(24, 16, 24, 16);
@@ -66,6 +87,7 @@ MethodHelp::MethodHelp(const MethodInfo& info, QWidget* parent) : QDialog(parent
         format.setBottomMargin(px(10));
         QTextCursor(block).setBlockFormat(format);
     }
+    useOurFonts(*text->document());
     column->addWidget(text, 1);
     column->addWidget(makeRule());
     auto* foot = makeRow(8);
@@ -76,13 +98,6 @@ MethodHelp::MethodHelp(const MethodInfo& info, QWidget* parent) : QDialog(parent
     column->addLayout(foot);
     setLayout(column);
     connect(close, &QPushButton::clicked, this, &QDialog::accept);
-}
-
-void MethodHelp::paintEvent(QPaintEvent* event) {
-    QDialog::paintEvent(event);
-    QPainter p(this);
-    p.setPen(Theme::tokens().line2);
-    p.drawRect(rect().adjusted(0, 0, -1, -1));
 }
 
 }  // namespace luthier::ui

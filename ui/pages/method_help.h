@@ -3,18 +3,14 @@
 // A method's page: its drawing, idea, formula, when to use it, knobs and papers; the text is the engine's (resources/help).
 
 #include "client/catalogue.h"
-
-#include <QDialog>
+#include "widgets/basics.h"
 
 namespace luthier::ui {
 
-class MethodHelp final : public QDialog {
+class MethodHelp final : public FramedDialog {
     Q_OBJECT
 public:
     MethodHelp(const MethodInfo& info, QWidget* parent);
-
-protected:
-    void paintEvent(QPaintEvent*) override;
 };
 
 }  // namespace luthier::ui
