@@ -80,11 +80,15 @@ add_library(luthier_engine STATIC
   peft/mixed_stack.cpp
   peft/saved_modules.cpp
   peft/targets.cpp
+  peft/usual_rates.cpp
   task/causal_lm.cpp
+  task/choices.cpp
   task/classification.cpp
+  task/metrics.cpp
   task/rows.cpp
   task/seq2seq_lm.cpp
   task/task.cpp
+  task/texts.cpp
   train/adamw.cpp
   train/checkpoint.cpp
   train/estimate.cpp

@@ -46,7 +46,7 @@ ExitCode showFile(const Options& options, const Context& context) {
         const SourceRow& shown = **row;
         if (const std::optional<RowFormat> known = recognise(shown.value); known && format.is_null()) {
             format = rowFormatName(*known);
-            mapping = mappingDescription(*known, shown.value);
+            mapping = mappingDescription(*known, shown.value, RowTask::Classification, true);
         }
         preview.push_back({{"row", shown.row}, {"byte", shown.byte}, {"value", shown.value}});
         table += "row " + std::to_string(shown.row) + "  " + dumpLine(shown.value) + "\n";

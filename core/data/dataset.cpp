@@ -3,12 +3,15 @@
 
 #include "data/columns.h"
 #include "data/order.h"
+#include "data/row_template.h"
 #include "data/source.h"
 #include "data/sources/folder.h"
+#include "data/truncation.h"
 
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <set>
 #include <unordered_set>
 
@@ -53,6 +56,29 @@ std::uint64_t hashOf(const std::vector<std::int32_t>& ids) {
     return hash;
 }
 
+/// Which tokens of a row that is too long stay; without `parts` the first ones.
+std::vector<std::size_t> keptOf(const std::vector<std::int8_t>& parts, std::size_t count, std::size_t limit) {
+    if (parts.size() == count) return keptTokens(parts, limit);
+    std::vector<std::size_t> kept(limit);
+    std::iota(kept.begin(), kept.end(), std::size_t{0});
+    return kept;
+}
+
+void keepOnly(std::vector<std::int32_t>& values, const std::vector<std::size_t>& kept) {
+    for (std::size_t i = 0; i < kept.size(); ++i) values[i] = values[kept[i]];
+    values.resize(kept.size());
+}
+
+/// The first of the tokens that do not stay, for the preview.
+std::vector<std::int32_t> leftOut(const std::vector<std::int32_t>& ids, const std::vector<std::size_t>& kept) {
+    std::vector<std::int32_t> cut;
+    for (std::size_t i = 0, next = 0; i < ids.size() && cut.size() < kShownCutTokens; ++i) {
+        if (next < kept.size() && kept[next] == i) ++next;
+        else cut.push_back(ids[i]);
+    }
+    return cut;
+}
+
 struct Reader {
     const TextEncoder& encoder;
     MappingOptions mapping;
@@ -71,6 +97,11 @@ struct Reader {
         if (mapped.isAnswerEmpty) findings.emptyAnswer.add(sourceRow);
         if (mapped.isMaskUncertain) findings.uncertainMask.add(sourceRow);
         const auto limit = static_cast<std::size_t>(maxLength);
+        if (isChoiceCut(mapped)) {
+            checks.add(Check::ChoicesCut, sourceRow);
+            ++dataset.facts.skippedRows;
+            return;
+        }
         const bool hadLabels = std::any_of(mapped.labels.begin(), mapped.labels.end(), [](std::int32_t label) { return label != kIgnoredLabel; });
         // A book has no rows: a long paragraph of plain text goes on in the next row instead of being cut.
         while (isPlainText && mapped.ids.size() > limit) {
@@ -89,22 +120,24 @@ struct Reader {
             row.isTruncated = true;
             findings.truncated.add(sourceRow);
             row.cutTokens = static_cast<std::int64_t>(mapped.ids.size() - limit);
-            const auto cutEnd = std::min(mapped.ids.size(), limit + kShownCutTokens);
-            row.cut.assign(mapped.ids.begin() + maxLength, mapped.ids.begin() + static_cast<std::ptrdiff_t>(cutEnd));
-            mapped.ids.resize(limit);
-            if (mapping.task != RowTask::Seq2SeqLm) mapped.labels.resize(limit);
-            if (!mapped.types.empty()) mapped.types.resize(limit);
+            const std::vector<std::size_t> kept = keptOf(mapped.parts, mapped.ids.size(), limit);
+            row.cut = leftOut(mapped.ids, kept);
+            keepOnly(mapped.ids, kept);
+            if (mapping.task != RowTask::Seq2SeqLm) keepOnly(mapped.labels, kept);
+            if (!mapped.types.empty()) keepOnly(mapped.types, kept);
         }
         if (mapped.labels.size() > limit) {  // a decoder's text has the same limit as what is read
             row.isTruncated = true;
             if (mapped.ids.size() < limit) findings.truncated.add(sourceRow);
             row.cutTokens += static_cast<std::int64_t>(mapped.labels.size() - limit);
-            mapped.labels.resize(limit);
+            keepOnly(mapped.labels, keptOf(mapped.labelParts, mapped.labels.size(), limit));
         }
         row.ids = std::move(mapped.ids);
         row.labels = std::move(mapped.labels);
         row.types = std::move(mapped.types);
         row.targets = std::move(mapped.targets);
+        row.choices = std::move(mapped.choices);
+        row.answer = mapped.answer;
         if (mapped.className) {
             row.classIndex = classes.try_emplace(*mapped.className, static_cast<std::int32_t>(classes.size())).first->second;
         } else if (row.targets.empty() && row.supervisedTokens() == 0) {
@@ -121,6 +154,14 @@ struct Reader {
             return;
         }
         rows.push_back(std::move(row));
+    }
+
+    /// Choices are compared whole: a row of which one does not fit is left out. An encoder's input may be cut.
+    bool isChoiceCut(const MappedRow& mapped) const {
+        if (mapped.choices.empty()) return false;
+        const std::size_t right = mapped.choices[static_cast<std::size_t>(mapped.answer)].size();
+        const std::size_t before = mapping.task == RowTask::Seq2SeqLm ? 0 : mapped.ids.size() - right;
+        return std::any_of(mapped.choices.begin(), mapped.choices.end(), [&](const auto& choice) { return before + choice.size() > static_cast<std::size_t>(maxLength); });
     }
 
     Result<void> read(const std::vector<std::filesystem::path>& files, const std::string& formatName, std::vector<DataRow>& rows) {
@@ -141,23 +182,26 @@ struct Reader {
             if (!next->has_value()) break;
             SourceRow& row = **next;
             columns.apply(row.value);
-            if (!format || (isFirst && formatName == "auto")) {
+            if (mapping.rowTemplate != nullptr) format = RowFormat::Custom;
+            else if (!format || (isFirst && formatName == "auto")) {
                 format = recognise(row.value);
                 if (!format) return formatProblem(path, row);
-                if (*format == RowFormat::Classification && !isClassification) format = RowFormat::Text;
+                // A text may have a label that a language model has no use for; of a pair it is what to write.
+                if (*format == RowFormat::Classification && mapping.task == RowTask::CausalLm && !isSentencePair(row.value)) format = RowFormat::Text;
             }
             if (isFirst && dataset.facts.format.empty()) {
                 dataset.facts.format = rowFormatName(*format);
-                dataset.facts.mapping = mappingDescription(*format, row.value);
+                dataset.facts.mapping = mappingDescription(*format, row.value, mapping.task, encoder.separatesPairs());
             }
             if (isFirst && isClassification && *format != RowFormat::Classification && *format != RowFormat::Tokenized)
                 return Problem{"data_format", path.string() + " has no labels: its rows are of the format " + rowFormatName(*format) + ".",
-                               "Give rows with \"text\" and \"label\", or set model.task to causal_lm.", "data.train.format"};
+                               "Give rows with \"text\" (or \"sentence1\" and \"sentence2\") and \"label\", or set model.task to causal_lm.", "data.train.format"};
             isFirst = false;
             Result<MappedRow> mapped = mapRow(row.value, *format, mapping, encoder, placeOf(path, row));
             if (!mapped) {
                 const std::string& code = mapped.problem().code;
-                if (code != "bad_row" && code != "template_raised") return mapped.problems();
+                const bool isOfRow = code == "bad_row" || code == "template_raised" || (code == "template_failed" && mapping.rowTemplate != nullptr);
+                if (!isOfRow) return mapped.problems();
                 setAside(row.row, withFile(mapped.problems(), path, row));
                 continue;
             }
@@ -184,8 +228,8 @@ struct Reader {
         for (const auto& [key, value] : row.value.items()) keys += (keys.empty() ? "" : ", ") + key;
         return Problem{"data_format", "In " + path.string() + ", row " + std::to_string(row.row) + " has the keys " + keys +
                                           ", which fit no known format.",
-                       "Use text; prompt and completion; question and answer; instruction and output; messages; text and label; or "
-                       "input_ids and labels.",
+                       "Use text; prompt and completion; question and answer; instruction and output; messages; text and label; sentence1, "
+                       "sentence2 and label; question, choices and answer; or input_ids and labels. Columns with other names: data.columns.",
                        "data.train.format"};
     }
 
@@ -278,6 +322,7 @@ Json previewOf(const DataRow& row, bool isEval, RowTask task, const TextEncoder&
     for (std::size_t i = 0; i < row.ids.size(); ++i) {
         const char* state = !isApart && row.labels[i] != kIgnoredLabel ? "loss" : encoder.isSpecial(row.ids[i]) ? "special" : "prompt";
         tokens.push_back({{"id", row.ids[i]}, {"text", encoder.tokenText(row.ids[i])}, {"state", state}});
+        if (!row.types.empty()) tokens.back()["type"] = row.types[i];
     }
     for (std::size_t i = 0; isApart && i < row.labels.size(); ++i)
         if (row.labels[i] != kIgnoredLabel) tokens.push_back({{"id", row.labels[i]}, {"text", encoder.tokenText(row.labels[i])}, {"state", "loss"}});
@@ -285,6 +330,13 @@ Json previewOf(const DataRow& row, bool isEval, RowTask task, const TextEncoder&
     Json json{{"row", row.sourceRow}, {"split", isEval ? "eval" : "train"}, {"truncated", row.isTruncated}, {"cut_tokens", row.cutTokens}};
     if (row.classIndex >= 0) json["label"] = row.classIndex;
     json["tokens"] = std::move(tokens);
+    if (row.choices.empty()) return json;
+    json["answer"] = row.answer;
+    for (const std::vector<std::int32_t>& choice : row.choices) {
+        Json texts = Json::array();
+        for (const std::int32_t id : choice) texts.push_back({{"id", id}, {"text", encoder.tokenText(id)}});
+        json["choices"].push_back(std::move(texts));
+    }
     return json;
 }
 
@@ -344,6 +396,15 @@ Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encod
     Reader reader{encoder,
                   {lossOnFromName(config.get<std::string>("data.loss_on")), config.get<std::string>("data.template"), rowTaskFromName(config.get<std::string>("model.task"))},
                   dataset.maxLength, isClassification, progress, dataset, {}, {}};
+    std::unique_ptr<RowTemplate> rowTemplate;
+    if (reader.mapping.chatTemplate == "custom") {
+        if (isClassification)
+            return Problem{"template_task", "data.template is \"custom\", but a classifier writes nothing.", "Set data.template to \"auto\".", "data.template", ExitCode::BadUsage};
+        auto made = RowTemplate::create(config.get<std::string>("data.template_text"), reader.mapping.lossOn == LossOn::All, encoder.namedTokens());
+        if (!made) return made.problems();
+        rowTemplate = std::move(*made);
+        reader.mapping.rowTemplate = rowTemplate.get();
+    }
     const std::string trainPath = config.get<std::string>("data.train.path");
     reader.columns = ColumnNames(config);
     std::error_code code;
@@ -374,11 +435,13 @@ Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encod
                        "Check data.max_length, data.loss_on and the rows' answers.", "data.train.path"};
     sortClasses(dataset, reader.classes);
     const bool isTokenized = dataset.facts.format == "tokenized";
+    const bool isChoiceOfIds = dataset.facts.mapping.rfind("input_ids", 0) == 0;
     for (const DataRow& row : dataset.train) {
         dataset.facts.tokens += static_cast<std::int64_t>(row.ids.size());
         dataset.facts.supervisedTokens += row.supervisedTokens();
-        const bool endsWell = row.isTruncated || isClassification || isTokenized || (encoder.end() && row.labels.back() == *encoder.end()) ||
-                              (dataset.facts.format == "chat" && std::any_of(row.labels.begin(), row.labels.end(), [&](std::int32_t id) {
+        const auto isOfTemplate = dataset.facts.format == "chat" || dataset.facts.format == "custom";  // they end answers with tokens of their own
+        const bool endsWell = row.isTruncated || isClassification || isTokenized || isChoiceOfIds || (encoder.end() && row.labels.back() == *encoder.end()) ||
+                              (isOfTemplate && std::any_of(row.labels.begin(), row.labels.end(), [&](std::int32_t id) {
                                    return id != kIgnoredLabel && encoder.isSpecial(id);
                                })) ||
                               (&row != &dataset.train.back() && (&row + 1)->sourceRow == row.sourceRow);

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/row_format.h"
 
+#include "data/choices.h"
+#include "data/row_template.h"
+#include "data/sentence_pair.h"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -10,13 +14,15 @@ namespace luthier {
 
 namespace {
 
-constexpr std::array<std::pair<RowFormat, const char*>, 6> kFormatNames{{
+constexpr std::array<std::pair<RowFormat, const char*>, 8> kFormatNames{{
     {RowFormat::Tokenized, "tokenized"},
     {RowFormat::Text, "text"},
     {RowFormat::PromptCompletion, "prompt_completion"},
     {RowFormat::Alpaca, "alpaca"},
     {RowFormat::Chat, "chat"},
     {RowFormat::Classification, "classification"},
+    {RowFormat::Choices, "choices"},
+    {RowFormat::Custom, "custom"},
 }};
 
 struct KeyPair {
@@ -26,7 +32,7 @@ struct KeyPair {
 constexpr std::array<KeyPair, 8> kPairs{{{"prompt", "completion"}, {"prompt", "response"}, {"prompt", "answer"}, {"prompt", "output"},
                                          {"question", "answer"}, {"question", "response"}, {"input", "output"}, {"input", "target"}}};
 constexpr std::array<const char*, 3> kMessageKeys{"messages", "conversations", "conversation"};
-constexpr std::array<const char*, 3> kTextKeys{"text", "content", "story"};
+constexpr std::array<const char*, 4> kTextKeys{"text", "content", "story", "sentence"};
 constexpr std::array<const char*, 3> kClassKeys{"label", "class", "category"};
 
 template <std::size_t N>
@@ -55,7 +61,14 @@ enum class Ends { Added, InText };
 MappedRow encodeApart(const std::vector<Part>& parts, const TextEncoder& encoder) {
     std::string source, target;
     for (const Part& part : parts) (part.isLearned ? target : source) += part.text;
-    return {encoder.encodeWhole(source), target.empty() ? std::vector<std::int32_t>{} : encoder.encodeWhole(target)};
+    FramedText read = encoder.frame(source, std::nullopt);
+    FramedText written = target.empty() ? FramedText{} : encoder.frame(target, std::nullopt);
+    MappedRow row;
+    row.ids = std::move(read.ids);
+    row.parts = std::move(read.parts);
+    row.labels = std::move(written.ids);
+    row.labelParts = std::move(written.parts);
+    return row;
 }
 
 /// A token is learned when some byte of it belongs to a learned part. nullopt: the encoder gives no bytes.
@@ -95,10 +108,6 @@ MappedRow encodeParts(const std::vector<Part>& parts, Ends ends, const MappingOp
     return row;
 }
 
-Problem badRow(const std::string& place, const std::string& what, const std::string& hint) {
-    return Problem{"bad_row", "In " + place + ", " + what + ".", hint, place};
-}
-
 Result<std::string> textOf(const Json& row, const char* key, const std::string& place) {
     const auto found = row.find(key);
     if (found == row.end()) {
@@ -127,7 +136,8 @@ Result<Json> messagesOf(const Json& list, const std::string& place) {
         if (!item.is_object()) return badRow(place, "a message is not an object", "Give {\"role\": …, \"content\": …}.");
         const char* roleKey = item.contains("role") ? "role" : "from";
         const char* textKey = item.contains("content") ? "content" : "value";
-        if (!item.contains(roleKey) || !item[roleKey].is_string() || !item.contains(textKey))
+        const bool isCall = item.contains("tool_calls") || item.contains("function_call");  // needs no words
+        if (!item.contains(roleKey) || !item[roleKey].is_string() || (!item.contains(textKey) && !isCall))
             return badRow(place, "a message lacks role or content", "Give {\"role\": …, \"content\": …}.");
         std::string role = item[roleKey];
         if (role == "human") role = "user";
@@ -136,7 +146,7 @@ Result<Json> messagesOf(const Json& list, const std::string& place) {
         message.erase("from");
         message.erase("value");
         message["role"] = role;
-        message["content"] = item[textKey];
+        if (item.contains(textKey)) message["content"] = item[textKey];
         messages.push_back(std::move(message));
     }
     return messages;
@@ -153,7 +163,7 @@ Json toolsOf(const Json& row) {
 }
 
 std::string contentText(const Json& message) {
-    const Json& content = message["content"];
+    const Json content = message.value("content", Json());
     if (content.is_string()) return content;
     std::string text;
     if (content.is_array())
@@ -392,18 +402,106 @@ Result<void> readLabel(const Json& row, const std::string& place, MappedRow& map
     return {};
 }
 
-Result<MappedRow> mapClassification(const Json& row, const TextEncoder& encoder, const std::string& place) {
-    const char* key = firstKey(row, kTextKeys);
-    Result<std::string> text = textOf(row, key == nullptr ? "text" : key, place);
-    if (!text) return text.problems();
+/// Whether a control token shows in `text` that a row's part of it had a hand in.
+bool spellsControlToken(const std::string& text, const std::vector<TemplatePart>& parts, const TextEncoder& encoder) {
+    const std::vector<EncodedSpan> spans = encoder.encodeSpans(text);
+    if (spans.empty()) return true;  // an encoder that cannot say
+    std::size_t begin = 0;
+    for (const TemplatePart& part : parts) {
+        const std::size_t end = begin + part.text.size();
+        for (const EncodedSpan& span : spans)
+            if (part.origin == TextOrigin::Data && span.end > begin && span.begin < end && encoder.isSpecial(span.id)) return true;
+        begin = end;
+    }
+    return false;
+}
+
+/// Ids of a stretch of a row's template. It is one text for the tokenizer, unless a row's value would become a control token in it.
+std::vector<std::int32_t> encodeStretch(const std::vector<TemplatePart>& parts, const TextEncoder& encoder) {
+    std::string text;
+    for (const TemplatePart& part : parts) text += part.text;
+    if (!spellsControlToken(text, parts, encoder)) return encoder.encode(text, TextOrigin::Template);
+    std::vector<std::int32_t> ids;
+    for (const TemplatePart& part : parts)
+        for (const std::int32_t id : encoder.encode(part.text, part.origin)) ids.push_back(id);
+    return ids;
+}
+
+/// The user's template: stretches that are learned and stretches that are not are tokenised apart, as prompt and answer are. The begin
+/// and end tokens are added where the template does not write them itself.
+Result<MappedRow> mapCustom(const Json& row, const MappingOptions& options, const TextEncoder& encoder, const std::string& place) {
+    Result<std::vector<TemplatePart>> parts = options.rowTemplate->render(row, place);
+    if (!parts) return parts.problems();
+    if (options.task == RowTask::Seq2SeqLm) {
+        std::vector<Part> texts;
+        for (TemplatePart& part : *parts) texts.push_back({std::move(part.text), part.isLearned, part.origin});
+        return encodeApart(texts, encoder);
+    }
+    MappedRow mapped;
+    bool isLearned = options.lossOn == LossOn::All;
+    const auto add = [&](std::int32_t id, bool learned) {
+        mapped.ids.push_back(id);
+        mapped.labels.push_back(learned ? id : kIgnoredLabel);
+    };
+    for (std::size_t i = 0; i < parts->size();) {
+        std::vector<TemplatePart> stretch;
+        for (isLearned = (*parts)[i].isLearned; i < parts->size() && (*parts)[i].isLearned == isLearned; ++i) stretch.push_back((*parts)[i]);
+        for (const std::int32_t id : encodeStretch(stretch, encoder)) add(id, isLearned || options.lossOn == LossOn::All);
+    }
+    if (encoder.begin() && (mapped.ids.empty() || mapped.ids.front() != *encoder.begin())) {
+        mapped.ids.insert(mapped.ids.begin(), *encoder.begin());
+        mapped.labels.insert(mapped.labels.begin(), kIgnoredLabel);
+    }
+    if ((isLearned || options.lossOn == LossOn::All) && encoder.end() && mapped.ids.back() != *encoder.end()) add(*encoder.end(), true);
+    const auto isAnswer = [](const TemplatePart& part) { return part.isLearned && part.text.find_first_not_of(" \t\r\n") != std::string::npos; };
+    mapped.isAnswerEmpty = options.lossOn != LossOn::All && std::none_of(parts->begin(), parts->end(), isAnswer);
+    return mapped;
+}
+
+/// A model that writes gets the texts to read and the label to write: "premise: … hypothesis: …" as T5's authors put pairs, or, for a
+/// decoder, each on a line and "label:" in front of the answer.
+MappedRow mapLabelAsText(const std::string& read, const std::string& label, const MappingOptions& options, const TextEncoder& encoder) {
+    const bool isApart = options.task == RowTask::Seq2SeqLm;
+    return encodeParts({{isApart ? read : read + "\nlabel:", false}, {isApart ? label : " " + label, true}}, Ends::Added, options, encoder);
+}
+
+Result<MappedRow> mapClassification(const Json& row, const MappingOptions& options, const TextEncoder& encoder, const std::string& place) {
+    const SentencePairKeys* pair = sentencePairOf(row);
+    const char* key = pair != nullptr ? pair->first : firstKey(row, kTextKeys);
+    Result<std::string> first = textOf(row, key == nullptr ? "text" : key, place);
+    Result<std::string> second = pair != nullptr ? textOf(row, pair->second, place) : Result<std::string>(std::string());
+    if (!first) return first.problems();
+    if (!second) return second.problems();
+    if (options.task != RowTask::Classification) {
+        const char* labelKey = firstKey(row, kClassKeys);
+        Result<std::string> label = textOf(row, labelKey == nullptr ? "label" : labelKey, place);
+        if (!label) return label.problems();
+        const std::string between = options.task == RowTask::Seq2SeqLm ? " " : "\n";
+        return mapLabelAsText(pair != nullptr ? namedPair(*pair, *first, *second, between) : *first, *label, options, encoder);
+    }
     MappedRow mapped;
     if (Result<void> read = readLabel(row, place, mapped); !read) return read.problems();
-    if (!text->empty()) mapped.ids = encoder.encodeWhole(*text);
+    FramedText framed;
+    if (pair != nullptr) framed = framePair(*first, *second, encoder);
+    else if (!first->empty()) framed = encoder.frame(*first, std::nullopt);
+    mapped.ids = std::move(framed.ids);
+    mapped.parts = std::move(framed.parts);
+    if (std::any_of(framed.types.begin(), framed.types.end(), [](std::int32_t type) { return type != 0; })) mapped.types = std::move(framed.types);
     mapped.labels.assign(mapped.ids.size(), kIgnoredLabel);
     return mapped;
 }
 
 }  // namespace
+
+Problem badRow(const std::string& place, const std::string& what, const std::string& hint) {
+    return Problem{"bad_row", "In " + place + ", " + what + ".", hint, place};
+}
+
+std::string_view trimmed(std::string_view text) {
+    const std::size_t begin = text.find_first_not_of(" \t\r\n");
+    if (begin == std::string_view::npos) return {};
+    return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
+}
 
 const char* rowFormatName(RowFormat format) {
     for (const auto& [value, text] : kFormatNames)
@@ -426,13 +524,17 @@ LossOn lossOnFromName(const std::string& text) {
 }
 
 std::optional<RowFormat> recognise(const Json& row) {
+    if (looksLikeChoices(row)) return RowFormat::Choices;
     if (row.contains("input_ids")) return RowFormat::Tokenized;
     if (firstKey(row, kMessageKeys) != nullptr) return RowFormat::Chat;
     if (row.contains("instruction") && (row.contains("output") || row.contains("response"))) return RowFormat::Alpaca;
     if (pairOf(row) != nullptr) return RowFormat::PromptCompletion;
+    if (sentencePairOf(row) != nullptr && firstKey(row, kClassKeys) != nullptr) return RowFormat::Classification;
     if (firstKey(row, kTextKeys) == nullptr) return std::nullopt;
     return firstKey(row, kClassKeys) != nullptr ? RowFormat::Classification : RowFormat::Text;
 }
+
+bool isSentencePair(const Json& row) { return sentencePairOf(row) != nullptr; }
 
 Result<MappedRow> mapRow(const Json& row, RowFormat format, const MappingOptions& options, const TextEncoder& encoder, const std::string& place) {
     Result<MappedRow> mapped = MappedRow{};
@@ -441,7 +543,9 @@ Result<MappedRow> mapRow(const Json& row, RowFormat format, const MappingOptions
         case RowFormat::Text: mapped = mapText(row, options, encoder, place); break;
         case RowFormat::PromptCompletion: mapped = mapPromptCompletion(row, options, encoder, place); break;
         case RowFormat::Alpaca: mapped = mapAlpaca(row, options, encoder, place); break;
-        case RowFormat::Classification: mapped = mapClassification(row, encoder, place); break;
+        case RowFormat::Custom: mapped = mapCustom(row, options, encoder, place); break;
+        case RowFormat::Classification: mapped = mapClassification(row, options, encoder, place); break;
+        case RowFormat::Choices: mapped = mapChoices(row, options, encoder, place); break;
         case RowFormat::Chat: {
             const char* key = firstKey(row, kMessageKeys);
             if (key == nullptr) return badRow(place, "there are no messages", "Give \"messages\": [{\"role\": …, \"content\": …}, …].");
@@ -464,7 +568,11 @@ RowTexts textsOf(const Json& row, RowFormat format) {
     const auto chat = [&texts](const Json& list) {
         if (Result<Json> messages = messagesOf(list, "")) texts.messages = std::move(*messages);
     };
-    if (format == RowFormat::Text || format == RowFormat::Classification) texts.whole = text(firstKey(row, kTextKeys));
+    if (format == RowFormat::Choices) return choicesTexts(row);
+    if (const SentencePairKeys* pair = sentencePairOf(row); pair != nullptr && format == RowFormat::Classification)
+        texts.whole = text(pair->first) + "\n" + text(pair->second);
+    else if (format == RowFormat::Text || format == RowFormat::Classification)
+        texts.whole = text(firstKey(row, kTextKeys));
     if (format == RowFormat::Alpaca) {
         texts.prompt = text("instruction") + (text("input").empty() ? "" : "\n" + text("input"));
         texts.answer = text(row.contains("output") ? "output" : "response");
@@ -483,13 +591,30 @@ RowTexts textsOf(const Json& row, RowFormat format) {
     return texts;
 }
 
-std::string mappingDescription(RowFormat format, const Json& row) {
+namespace {
+
+std::string classificationDescription(const Json& row, RowTask task, bool separatesPairs) {
+    const SentencePairKeys* pair = sentencePairOf(row);
+    const char* textKey = firstKey(row, kTextKeys);
+    const std::string text = textKey == nullptr ? "text" : textKey;
+    const std::string label = firstKey(row, kClassKeys) == nullptr ? "label" : firstKey(row, kClassKeys);
+    if (task == RowTask::Seq2SeqLm) return (pair == nullptr ? text : "\"" + namedPair(*pair, "…", "…", " ") + "\"") + " to read, " + label + " to write";
+    if (task == RowTask::CausalLm) return (pair == nullptr ? text : "lines \"" + namedPair(*pair, "…", "…", "\", \"") + "\"") + ", \"label:\" + " + label + " + end token";
+    if (pair == nullptr) return text + ", " + label;
+    return std::string(pair->first) + " and " + pair->second + (separatesPairs ? " as the tokenizer joins a pair, " : " as two lines of one text, ") + label;
+}
+
+}  // namespace
+
+std::string mappingDescription(RowFormat format, const Json& row, RowTask task, bool separatesPairs) {
     switch (format) {
         case RowFormat::Tokenized: return "input_ids, labels as given";
         case RowFormat::Text: return "text + end token";
         case RowFormat::Alpaca: return "instruction template + output + end token";
         case RowFormat::Chat: return "messages in the chat template";
-        case RowFormat::Classification: return "text, label";
+        case RowFormat::Classification: return classificationDescription(row, task, separatesPairs);
+        case RowFormat::Custom: return "data.template_text + end token, where the template does not write one";
+        case RowFormat::Choices: return choicesDescription(row);
         case RowFormat::PromptCompletion: break;
     }
     const KeyPair* pair = pairOf(row);

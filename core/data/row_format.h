@@ -9,8 +9,11 @@
 //   chat                messages | conversations                 the last answer (assistant: every answer)
 //   alpaca              instruction [input] output               output + end token
 //   prompt_completion   prompt completion, question answer, …    completion + end token
-//   classification      text label                               the class (a list of 0 and 1: several classes; a fraction: a regression)
+//   classification      text label, sentence1 sentence2 label, … the class (a list of 0 and 1: several classes; a fraction: a regression);
+//                                                                models that write: the label as text
+//   choices             question choices answer, …               every choice + end token (data/choices.h)
 //   text                text                                     everything + end token
+//   custom              what the user's template reads           its generation blocks + end token (data/row_template.h); set by data.template
 
 #include "data/source.h"
 #include "data/text_encoder.h"
@@ -18,12 +21,20 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace luthier {
 
-enum class RowFormat { Tokenized, Text, PromptCompletion, Alpaca, Chat, Classification };
+class RowTemplate;
+
+enum class RowFormat { Tokenized, Text, PromptCompletion, Alpaca, Chat, Classification, Choices, Custom };
 enum class LossOn { Completion, All, Assistant };
+
+/// A row that cannot be used: "In PLACE, WHAT." Code bad_row.
+Problem badRow(const std::string& place, const std::string& what, const std::string& hint);
+/// Without blanks and line ends around it.
+std::string_view trimmed(std::string_view text);
 
 const char* rowFormatName(RowFormat format);
 std::optional<RowFormat> rowFormatFromName(const std::string& text);
@@ -42,8 +53,12 @@ struct MappedRow {
     std::vector<std::int32_t> ids;
     std::vector<std::int32_t> labels;     ///< as long as ids; Seq2SeqLm: what is to be written
     std::vector<std::int32_t> types;      ///< token types, as long as ids, or empty
+    std::vector<std::int8_t> parts;       ///< FramedText's, as long as ids; empty: a row that is too long loses its end
+    std::vector<std::int8_t> labelParts;  ///< Seq2SeqLm: those of what is to be written
     std::optional<std::string> className; ///< classification: the label as text
     std::vector<float> targets;           ///< classification: 0 or 1 for every class, or the values of a regression
+    std::vector<std::vector<std::int32_t>> choices;  ///< tokens of every answer to choose from
+    std::int32_t answer = -1;             ///< the right one, which stands in ids and labels
     bool isAnswerEmpty = false;
     bool isMaskUncertain = false;         ///< the chat template changes earlier turns; only the last answer is learned
 };
@@ -61,12 +76,17 @@ struct MappingOptions {
     LossOn lossOn = LossOn::Completion;
     std::string chatTemplate = "auto";    ///< data.template
     RowTask task = RowTask::CausalLm;
+    RowTemplate* rowTemplate = nullptr;   ///< RowFormat::Custom
 };
 
-/// One row as tokens, not yet cut. `place` is what messages call the row. Problem code: bad_row, template_failed.
+/// One row as tokens, not yet cut. `place` is what messages call the row. Problem code: bad_row, template_raised, template_failed, …
 Result<MappedRow> mapRow(const Json& row, RowFormat format, const MappingOptions& options, const TextEncoder& encoder, const std::string& place);
 
 /// How the format becomes text, for people: "prompt + completion + end token".
-std::string mappingDescription(RowFormat format, const Json& row);
+/// @param separatesPairs TextEncoder::separatesPairs() of the model's tokenizer
+std::string mappingDescription(RowFormat format, const Json& row, RowTask task, bool separatesPairs);
+
+/// Whether the row holds two texts, which every task can use together.
+bool isSentencePair(const Json& row);
 
 }  // namespace luthier

@@ -25,18 +25,26 @@ struct EncodedSpan {
     std::size_t end = 0;    ///< byte behind the last
 };
 
+/// A text, or two, as a model reads them whole: with what the tokenizer puts before, between and behind them.
+struct FramedText {
+    std::vector<std::int32_t> ids;
+    std::vector<std::int32_t> types;  ///< token types, as long as ids
+    std::vector<std::int8_t> parts;   ///< as long as ids: 0 the first text, 1 the second, kFramePart
+};
+constexpr std::int8_t kFramePart = 2;  ///< put there by the tokenizer
+
 class TextEncoder {
 public:
     virtual ~TextEncoder() = default;
 
     /// Ids of `text` alone: no begin or end token is added.
     virtual std::vector<std::int32_t> encode(std::string_view text, TextOrigin origin) const = 0;
-    /// Ids of a text as a model reads it whole: with the begin and end tokens that this tokenizer puts around it.
-    virtual std::vector<std::int32_t> encodeWhole(std::string_view text) const {
-        std::vector<std::int32_t> ids = encode(text, TextOrigin::Data);
-        if (begin()) ids.insert(ids.begin(), *begin());
-        return ids;
-    }
+    /// tokenizer(first, second) of transformers, but control tokens spelled in the texts stay text. Nothing is cut.
+    virtual FramedText frame(std::string_view first, std::optional<std::string_view> second) const = 0;
+    /// Whether that puts a token between two texts; a tokenizer made for texts one by one does not.
+    virtual bool separatesPairs() const { return false; }
+    /// {"bos_token": "<s>", …}: what the tokenizer's files call its control tokens.
+    virtual Json namedTokens() const { return Json::object(); }
     /// The begin token, when this tokenizer puts one in front of a text.
     virtual std::optional<std::int32_t> begin() const = 0;
     virtual std::optional<std::int32_t> end() const = 0;

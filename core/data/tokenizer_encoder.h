@@ -12,7 +12,9 @@ public:
     explicit TokenizerEncoder(const Tokenizer& tokenizer);
 
     std::vector<std::int32_t> encode(std::string_view text, TextOrigin origin) const override;
-    std::vector<std::int32_t> encodeWhole(std::string_view text) const override { return m_tokenizer.encode(text, SpecialTokens::Add); }
+    FramedText frame(std::string_view first, std::optional<std::string_view> second) const override;
+    bool separatesPairs() const override { return m_separatesPairs; }
+    Json namedTokens() const override { return m_tokenizer.namedTokens(); }
     std::optional<std::int32_t> begin() const override { return m_begin; }
     std::optional<std::int32_t> end() const override { return m_tokenizer.eosId(); }
     std::optional<std::int32_t> padding() const override { return m_tokenizer.padId(); }
@@ -33,6 +35,27 @@ private:
     const Tokenizer& m_tokenizer;
     std::optional<std::int32_t> m_begin;
     std::optional<std::int32_t> m_unknown;
+    bool m_separatesPairs = false;
+};
+
+/// Stands for the tokenizer of a model folder that has none; rows of ids need no other.
+class MissingTokenizer final : public TextEncoder {
+public:
+    MissingTokenizer(Problem problem, std::int64_t vocabulary) : m_problem(std::move(problem)), m_vocabulary(vocabulary) {}
+    std::vector<std::int32_t> encode(std::string_view, TextOrigin) const override { throw Failure(m_problem); }
+    FramedText frame(std::string_view, std::optional<std::string_view>) const override { throw Failure(m_problem); }
+    std::optional<std::int32_t> begin() const override { return std::nullopt; }
+    std::optional<std::int32_t> end() const override { return std::nullopt; }
+    std::optional<std::int32_t> padding() const override { return std::nullopt; }
+    std::int64_t vocabularySize() const override { return m_vocabulary; }
+    std::string tokenText(std::int32_t id) const override { return std::to_string(id); }
+    bool isSpecial(std::int32_t) const override { return false; }
+    bool hasChatTemplate() const override { return false; }
+    Result<std::string> renderChat(const Json&, bool) const override { return m_problem; }
+
+private:
+    Problem m_problem;
+    std::int64_t m_vocabulary;
 };
 
 }  // namespace luthier

@@ -31,6 +31,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 
 namespace luthier {
 
@@ -124,6 +125,16 @@ std::pair<Stack::Input, std::vector<std::int64_t>> behindPrompts(const Stack::In
     };
     const at::Tensor types = input.types.defined() ? gathered({at::zeros({prompts}, input.types.options())}, input.types) : at::Tensor();
     return {{gathered(rows, input.embedded), gathered(positions, input.positions), types, segments}, rowOf};
+/// Segments that read the same rows of an encoder as one: attention over these rows knows no order among its queries.
+std::vector<std::int64_t> joined(const std::vector<std::int64_t>& segments, const std::vector<std::int64_t>& readers) {
+    if (readers.empty()) return segments;
+    std::vector<std::int64_t> sums;
+    auto next = segments.begin();
+    for (const std::int64_t count : readers) {
+        sums.push_back(std::accumulate(next, next + count, std::int64_t{0}));
+        next += count;
+    }
+    return sums;
 }
 
 }  // namespace
@@ -600,7 +611,8 @@ StackRows Stack::pass(const Input& input, const at::Tensor& rows, RowsOf rowsOf,
         Stream standing = stream;
         standing.x = standing.delta = standing.bias = at::Tensor();
         const std::vector<std::int64_t> memorySegments = memory != nullptr ? memory->segments : std::vector<std::int64_t>{};
-        const auto run = [this, layer, kept, isRecomputed, &hooks, standing, memorySegments](const nn::BlockInputs& in) {
+        const std::vector<std::int64_t> reading = memory != nullptr ? joined(standing.segments, memory->readers) : std::vector<std::int64_t>{};
+        const auto run = [this, layer, kept, isRecomputed, &hooks, standing, memorySegments, reading](const nn::BlockInputs& in) {
             Stream passing = standing;
             passing.x = in.x;
             passing.delta = in.delta;
@@ -611,7 +623,7 @@ StackRows Stack::pass(const Input& input, const at::Tensor& rows, RowsOf rowsOf,
                                     const at::Tensor key = m_linears.project(block.crossKey, in.memory, hooks);
                                     const at::Tensor value = m_linears.project(block.crossValue, in.memory, hooks);
                                     hooks.rowsAre(standing.segments);
-                                    return attendMemory(x, layer, key, value, standing.segments, memorySegments, hooks);
+                                    return attendMemory(x, layer, key, value, reading, memorySegments, hooks);
                                 }};
             runBlock(layer, passing, kept, hooks, attend);
             // A node's outputs must all be there; PostNorm leaves no delta.

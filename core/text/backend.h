@@ -24,6 +24,7 @@ class TokenizerBackend {
 public:
     virtual ~TokenizerBackend() = default;
     virtual std::vector<TokenSpan> encode(std::string_view text, SpecialTokens special, TextKind kind) const = 0;
+    virtual std::vector<FramedToken> frame(std::string_view first, std::optional<std::string_view> second, TextKind kind) const = 0;
     virtual std::string decode(std::span<const int> ids, bool skipSpecial) const = 0;
     virtual std::string piece(int id) const = 0;
     virtual std::optional<int> idOf(std::string_view token) const = 0;

@@ -53,6 +53,21 @@ public:
         return tokens;
     }
 
+    std::vector<FramedToken> frame(std::string_view first, std::optional<std::string_view> second, TextKind kind) const override {
+        static const std::uint8_t empty = 0;  // a pair may have an empty second text, which is not the same as none
+        const std::string_view other = second.value_or(std::string_view());
+        const std::uint8_t* data = !second ? nullptr : other.empty() ? &empty : bytesOf(other);
+        const Answer answer(luthier_tokenizer_frame(m_tokenizer, bytesOf(first), first.size(), data, other.size(), kind == TextKind::Plain ? LUTHIER_ENCODE_PLAIN : 0));
+        if (!answer.ok()) throw Failure(answer.problem("The tokenizer could not read a text"));
+        std::vector<FramedToken> tokens(answer.size() / (3 * sizeof(std::uint32_t)));
+        for (std::size_t i = 0; i < tokens.size(); ++i) {
+            std::uint32_t triple[3];
+            std::memcpy(triple, answer.data() + i * sizeof triple, sizeof triple);
+            tokens[i] = {static_cast<int>(triple[0]), static_cast<int>(triple[1]), static_cast<TextPart>(triple[2])};
+        }
+        return tokens;
+    }
+
     std::string decode(std::span<const int> ids, bool skipSpecial) const override {
         std::vector<std::uint32_t> numbers(ids.begin(), ids.end());
         const Answer answer(luthier_tokenizer_decode(m_tokenizer, numbers.data(), numbers.size(), skipSpecial ? 1 : 0));

@@ -85,7 +85,7 @@ void leaveOnlyThisOpen(int socket) {
 }
 
 /// The child: compiles once, renders until the parent closes its end. Never returns.
-[[noreturn]] void serve(int socket, const std::string& source, rlim_t memory) {
+[[noreturn]] void serve(int socket, const std::string& source, TemplateUse use, rlim_t memory) {
     ::signal(SIGINT, SIG_IGN);
     ::signal(SIGTERM, SIG_DFL);
     leaveOnlyThisOpen(socket);
@@ -96,7 +96,7 @@ void leaveOnlyThisOpen(int socket) {
     ::setrlimit(RLIMIT_CORE, &none);
 
     LuthierTemplate* compiled = nullptr;
-    const LuthierBuffer opened = luthier_template_open(reinterpret_cast<const std::uint8_t*>(source.data()), source.size(), &compiled);
+    const LuthierBuffer opened = luthier_template_open(reinterpret_cast<const std::uint8_t*>(source.data()), source.size(), use == TemplateUse::Rows ? 1 : 0, &compiled);
     if (!sendAnswer(socket, opened) || compiled == nullptr) ::_exit(0);
     for (std::uint32_t size = 0; receiveAll(socket, &size, sizeof size, nullptr);) {
         std::string context(size, '\0');
@@ -107,34 +107,36 @@ void leaveOnlyThisOpen(int socket) {
     ::_exit(0);
 }
 
-Problem problemOf(std::int32_t status, std::string words) {
-    switch (status) {
-        case LUTHIER_TEXT_RAISED:
-            return {.code = "template_raised", .message = std::move(words), .hint = "The model's chat template refuses this conversation.", .field = ""};
-        case LUTHIER_TEXT_SYNTAX:
-            return {.code = "template_invalid", .message = "The model's chat template does not parse: " + words + ".",
-                    .hint = "Correct chat_template.jinja or chat_template in tokenizer_config.json.", .field = ""};
-        case LUTHIER_TEXT_LIMIT:
-            return {.code = "template_limit", .message = "The model's chat template was stopped: " + words + ".",
-                    .hint = "Shorten the conversation, or use another template.", .field = ""};
-        default:
-            return {.code = "template_failed", .message = "The model's chat template failed: " + words + ".",
-                    .hint = "Compare the conversation's keys with what the template reads.", .field = ""};
-    }
-}
-
 }  // namespace
 
-ChatTemplate::ChatTemplate(std::string source) : m_source(std::move(source)) {}
+ChatTemplate::ChatTemplate(std::string source, TemplateUse use) : m_source(std::move(source)), m_use(use) {}
 
 ChatTemplate::~ChatTemplate() { stop(); }
+
+Problem ChatTemplate::problemOf(int status, const std::string& words) const {
+    const bool isChat = m_use == TemplateUse::Chat;
+    const std::string what = isChat ? "The model's chat template" : "The template in data.template_text";
+    switch (status) {
+        case LUTHIER_TEXT_RAISED:
+            return {.code = "template_raised", .message = words, .hint = isChat ? "The model's chat template refuses this conversation." : "The template refuses this row.", .field = ""};
+        case LUTHIER_TEXT_SYNTAX:
+            return {.code = "template_invalid", .message = what + " does not parse: " + words + ".",
+                    .hint = isChat ? "Correct chat_template.jinja or chat_template in tokenizer_config.json." : "Correct it; it is written in Jinja.", .field = ""};
+        case LUTHIER_TEXT_LIMIT:
+            return {.code = "template_limit", .message = what + " was stopped: " + words + ".",
+                    .hint = isChat ? "Shorten the conversation, or use another template." : "Shorten its loops.", .field = ""};
+        default:
+            return {.code = "template_failed", .message = what + " failed: " + words + ".",
+                    .hint = isChat ? "Compare the conversation's keys with what the template reads." : "Compare the row's keys with what the template reads.", .field = ""};
+    }
+}
 
 bool ChatTemplate::start() {
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return false;
     const rlim_t memory = addressSpace() + kMemoryBytes;
     m_process = ::fork();
-    if (m_process == 0) serve(ends[1], m_source, memory);
+    if (m_process == 0) serve(ends[1], m_source, m_use, memory);
     ::close(ends[1]);
     m_socket = ends[0];
     if (m_process < 0) stop();

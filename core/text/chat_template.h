@@ -12,10 +12,16 @@
 
 namespace luthier {
 
+enum class TemplateUse {
+    Chat,
+    Rows,  ///< a user's template over a row: context {"row": {…}, "named_tokens": {…}}; values stand between U+FDD2 and U+FDD3, generation
+           ///< blocks between U+FDD0 and U+FDD1, and a key that is not there is an error
+};
+
 class ChatTemplate final {
 public:
     /// Neither compiles nor starts anything yet.
-    explicit ChatTemplate(std::string source);
+    explicit ChatTemplate(std::string source, TemplateUse use = TemplateUse::Chat);
     ~ChatTemplate();
     ChatTemplate(const ChatTemplate&) = delete;
     ChatTemplate& operator=(const ChatTemplate&) = delete;
@@ -30,8 +36,10 @@ private:
     bool start();
     void stop();
     Result<std::string> giveUp(Problem problem);
+    Problem problemOf(int status, const std::string& words) const;
 
     std::string m_source;
+    TemplateUse m_use;
     std::mutex m_mutex;
     int m_socket = -1;
     int m_process = -1;

@@ -62,6 +62,18 @@ public:
         return toUtf8(text);
     }
 
+    std::vector<FramedToken> frame(std::string_view first, std::optional<std::string_view> second, TextKind kind) const override {
+        std::vector<FramedToken> tokens;
+        const auto add = [&](std::string_view text, TextPart part) {
+            if (m_ends.bos) tokens.push_back({*m_ends.bos, 0, TextPart::Frame});
+            for (const TokenSpan& token : encode(text, SpecialTokens::Omit, kind)) tokens.push_back({token.id, 0, part});
+            if (m_ends.eos) tokens.push_back({*m_ends.eos, 0, TextPart::Frame});
+        };
+        add(first, TextPart::First);
+        if (second) add(*second, TextPart::Second);
+        return tokens;
+    }
+
     std::string piece(int id) const override {
         if (const auto found = m_spellings.find(id); found != m_spellings.end()) return found->second;
         return id >= 0 && id < m_model.GetPieceSize() ? m_model.IdToPiece(id) : std::string();

@@ -134,6 +134,13 @@ std::vector<std::vector<int>> Tokenizer::encodeBatch(std::span<const std::string
     return rows;
 }
 
+std::vector<FramedToken> Tokenizer::encodeFramed(std::string_view first, std::optional<std::string_view> second, TextKind kind) const {
+    const std::string a = isUtf8(first) ? std::string(first) : toUtf8(first);
+    if (!second) return m_parts->backend->frame(a, std::nullopt, kind);
+    const std::string b = isUtf8(*second) ? std::string(*second) : toUtf8(*second);
+    return m_parts->backend->frame(a, b, kind);
+}
+
 std::string Tokenizer::decode(std::span<const int> ids, bool skipSpecial) const { return m_parts->backend->decode(ids, skipSpecial); }
 
 std::string Tokenizer::tokenText(int id) const { return id < 0 ? std::string() : m_parts->backend->piece(id); }
@@ -149,6 +156,13 @@ std::vector<int> Tokenizer::endIds() const {
     std::vector<int> ids = m_parts->files.ids("eos_token_id");
     if (ids.empty() && m_parts->eos) ids.push_back(*m_parts->eos);
     return ids;
+}
+
+Json Tokenizer::namedTokens() const {
+    Json tokens = Json::object();
+    for (const char* name : kNamedTokens)
+        if (const std::string text = m_parts->files.namedToken(name); !text.empty()) tokens[name] = text;
+    return tokens;
 }
 
 bool Tokenizer::hasChatTemplate() const { return m_parts->chatTemplates.contains("default"); }
@@ -167,10 +181,7 @@ Result<std::string> Tokenizer::renderChat(const Json& messages, bool addGenerati
         return Problem{.code = "wrong_type", .message = "A conversation is a list of objects with role and content.",
                        .hint = "Write [{\"role\": \"user\", \"content\": \"…\"}].", .field = ""};
     }
-    Json context = Json::object();
-    for (const char* name : kNamedTokens) {
-        if (const std::string text = m_parts->files.namedToken(name); !text.empty()) context[name] = text;
-    }
+    Json context = namedTokens();
     context["messages"] = withReasoningNames(messages);
     context["tools"] = tools;
     context["documents"] = nullptr;

@@ -39,6 +39,18 @@ struct TokenSpan {
     std::size_t end = 0;    ///< byte behind the last; equal to begin for tokens that were added
 };
 
+enum class TextPart {
+    First,
+    Second,
+    Frame,  ///< put there by the tokenizer: [CLS], [SEP], begin and end tokens
+};
+
+struct FramedToken {
+    int id = 0;
+    int type = 0;  ///< token_type_ids
+    TextPart part = TextPart::First;
+};
+
 class Tokenizer final {
 public:
     /// Problem codes: tokenizer_missing, tokenizer_invalid, file_too_large, and those of readJsonFile.
@@ -51,6 +63,8 @@ public:
                                               TextKind kind = TextKind::Plain) const;
     std::vector<TokenSpan> encodeWithOffsets(std::string_view text, SpecialTokens special = SpecialTokens::Add,
                                              TextKind kind = TextKind::Plain) const;
+    /// A text, or a pair of texts, as transformers' tokenizer(first, second) frames them; nothing is cut.
+    std::vector<FramedToken> encodeFramed(std::string_view first, std::optional<std::string_view> second, TextKind kind = TextKind::Plain) const;
     std::string decode(std::span<const int> ids, bool skipSpecial = true) const;
 
     std::string tokenText(int id) const;  ///< the piece as the vocabulary spells it ("▁the", "Ġthe"); empty for unknown ids
@@ -62,6 +76,8 @@ public:
     std::optional<int> eosId() const;
     std::optional<int> padId() const;
     std::vector<int> endIds() const;      ///< eos_token_id of generation_config.json (one or a list), else of config.json, else eosId()
+
+    Json namedTokens() const;             ///< {"bos_token": "<s>", …}, those that the files name
 
     bool hasChatTemplate() const;
     std::string chatTemplate() const;     ///< its source, for showing; empty when there is none

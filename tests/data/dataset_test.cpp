@@ -204,3 +204,90 @@ TEST_CASE("columns that a user names are the ones that are read") {
     const Dataset dataset = built(file.path, Json{{"columns.prompt", "frage"}, {"columns.completion", "antwort"}});
     CHECK(learned(dataset.train[0]) == "...cd$");
 }
+
+TEST_CASE("a pair is framed by the tokenizer and the longer text is cut first") {
+    const DataFile file("pair.jsonl", "{\"premise\":\"abcdef\",\"hypothesis\":\"xy\",\"label\":1}\n{\"premise\":\"abcdef\",\"hypothesis\":\"uvwxyz\",\"label\":0}\n");
+    Letters letters;
+    letters.isPairs = true;
+    const auto dataset = Dataset::build(configFor(file.path, Json{{"max_length", 8}}, "sequence_classification"), letters);
+    REQUIRE(dataset.ok());
+    CHECK(dataset->train[0].ids == std::vector<std::int32_t>{256, 'a', 'b', 'c', 257, 'x', 'y', 257});
+    CHECK(dataset->train[0].types == std::vector<std::int32_t>{0, 0, 0, 0, 0, 1, 1, 1});
+    CHECK(dataset->train[1].ids == std::vector<std::int32_t>{256, 'a', 'b', 257, 'u', 'v', 'w', 257});
+    CHECK(dataset->train[0].cut == std::vector<std::int32_t>{'d', 'e', 'f'});
+    CHECK(dataset->train[0].classIndex == 1);
+}
+
+TEST_CASE("a tokenizer that puts nothing between two texts reads two lines") {
+    const DataFile file("lines.jsonl", R"({"sentence1":"a","sentence2":"b","label":0})");
+    const auto dataset = Dataset::build(configFor(file.path, {}, "sequence_classification"), Letters{});
+    REQUIRE(dataset.ok());
+    CHECK(dataset->train[0].ids == std::vector<std::int32_t>{256, 'a', '\n', 'b'});
+    CHECK(dataset->facts.mapping == "sentence1 and sentence2 as two lines of one text, label");
+}
+
+TEST_CASE("a language model writes the label of a pair") {
+    const DataFile file("write.jsonl", R"({"sentence1":"a","sentence2":"b","label":"no"})");
+    const Dataset dataset = built(file.path);
+    CHECK(dataset.facts.format == "classification");
+    CHECK(learned(dataset.train[0]) == std::string(1 + std::string("sentence1: a\nsentence2: b\nlabel:").size(), '.') + " no$");
+}
+
+namespace {
+
+Json custom(const std::string& text) { return {{"template", "custom"}, {"template_text", text}}; }
+
+Problem customProblem(const std::string& text, const std::string& rows) {
+    const DataFile file("customp.jsonl", rows);
+    const auto dataset = Dataset::build(configFor(file.path, custom(text)), Letters{});
+    REQUIRE_FALSE(dataset.ok());
+    return dataset.problem();
+}
+
+}  // namespace
+
+TEST_CASE("a user's template learns its generation blocks and an end token") {
+    const DataFile file("custom.jsonl", R"({"english":"dog","german":"Hund"})");
+    const Dataset dataset = built(file.path, custom("EN {{ english }}\nDE{% generation %} {{ german }}{% endgeneration %}"));
+    CHECK(learned(dataset.train[0]) == std::string(10, '.') + " Hund$");
+    CHECK(dataset.train[0].ids.front() == 256);
+    CHECK(dataset.facts.format == "custom");
+    CHECK(learned(built(file.path, Json{{"template", "custom"}, {"template_text", "{{ english }}={{ german }}"}, {"loss_on", "all"}}).train[0]) == ".dog=Hund$");
+}
+
+TEST_CASE("control tokens of a user's template count once and those of a row never") {
+    const DataFile file("control.jsonl", R"({"q":"a<e>b","r":"<e>","tail":"e>","more":["<e>"]})");
+    const auto ids = [&](const std::string& text) {
+        std::vector<std::int32_t> found = built(file.path, custom(text)).train[0].ids;
+        return std::count(found.begin(), found.end(), 257);
+    };
+    CHECK(ids("{{ q }}{% generation %}{{ r }}{% endgeneration %}") == 1);              // the end token that is added
+    CHECK(ids("{{ q }}<e>{% generation %}{{ r }}<e>{% endgeneration %}") == 2);        // the template's own two
+    CHECK(ids("{{ q }}{% generation %}{{ r }}{{ eos_token }}{% endgeneration %}") == 1);
+    CHECK(ids("<{{ tail }}{% generation %}x{% endgeneration %}") == 1);                // put together from both
+    CHECK(ids("{% set x %}{{ r }}{% endset %}{{ x }}{% macro m(v) %}{{ v }}{% endmacro %}{{ m(r) }}{{ r ~ '' }}{{ r | trim }}{{ more | join }}"
+              "{% generation %}{% for v in more %}{{ v }}{% endfor %}{% endgeneration %}") == 1);
+}
+
+TEST_CASE("a user's template fails with row, line and reason") {
+    const std::string rows = "{\"q\":\"a\",\"r\":\"b\"}\n{\"q\":\"c\"}\n";
+    const DataFile file("missing.jsonl", rows);
+    const Dataset dataset = built(file.path, custom("{{ q }}\n{% generation %}{{ r }}{% endgeneration %}"));
+    CHECK(dataset.train.size() == 1);  // the other row is set aside
+    const DataProblem* missing = findProblem(dataset, "unusable_rows");
+    REQUIRE(missing != nullptr);
+    CHECK(missing->message.find("row 2") != std::string::npos);
+    CHECK(missing->message.find("template line 2") != std::string::npos);
+    CHECK(missing->message.find("the row has no \"r\"") != std::string::npos);
+
+    const Problem endless = customProblem("{% for i in range(90000) %}{% for j in range(90000) %}{% set x = j %}{% endfor %}{% endfor %}{% generation %}{{ q }}{% endgeneration %}", rows);
+    CHECK(endless.code == "template_limit");
+    CHECK(endless.message.find("row 1") != std::string::npos);
+    CHECK(endless.message.find("template line 1") != std::string::npos);
+    CHECK(customProblem("{{ raise_exception('no ' ~ q) }}{% generation %}{% endgeneration %}", "{\"q\":\"dogs\"}\n").message.find("no dogs") != std::string::npos);
+    CHECK(customProblem("{% generation %}{{ q ", rows).code == "template_answer");
+    CHECK(customProblem("{% if %}{% generation %}{{ q }}{% endgeneration %}", rows).code == "template_invalid");
+    CHECK(customProblem("{{ q }}", rows).code == "template_answer");
+    CHECK(customProblem("", rows).code == "missing_key");
+    CHECK(customProblem("{% generation %}{{ q }}{% endgeneration %}", "{\"q\":\"\xEF\xB7\x93<e>\"}\n").code == "bad_row");
+}

@@ -15,6 +15,7 @@ class Letters final : public TextEncoder {
 public:
     bool isChat = false;
     bool hasEnd = true;
+    bool isPairs = false;
     std::optional<std::int32_t> unknownId;
 
     std::vector<std::int32_t> encode(std::string_view text, TextOrigin origin) const override {
@@ -26,6 +27,23 @@ public:
         }
         return ids;
     }
+    /// "<b>first", and with `isPairs` "<b>first<e>second<e>", as BERT's tokenizers frame.
+    FramedText frame(std::string_view first, std::optional<std::string_view> second) const override {
+        FramedText framed;
+        const auto add = [&framed](std::int32_t id, std::int32_t type, std::int8_t part) {
+            framed.ids.push_back(id);
+            framed.types.push_back(type);
+            framed.parts.push_back(part);
+        };
+        add(256, 0, kFramePart);
+        for (const char c : first) add(static_cast<unsigned char>(c), 0, 0);
+        if (isPairs) add(257, 0, kFramePart);
+        for (const char c : second.value_or("")) add(static_cast<unsigned char>(c), isPairs ? 1 : 0, 1);
+        if (isPairs && second) add(257, 1, kFramePart);
+        return framed;
+    }
+    Json namedTokens() const override { return {{"eos_token", "<e>"}}; }
+    bool separatesPairs() const override { return isPairs; }
     std::optional<std::int32_t> begin() const override { return 256; }
     std::optional<std::int32_t> end() const override { return hasEnd ? std::optional<std::int32_t>(257) : std::nullopt; }
     std::optional<std::int32_t> unknown() const override { return unknownId; }

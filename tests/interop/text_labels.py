@@ -67,4 +67,25 @@ with temporary() as base:
                 theirs = tokenizer.apply_chat_template(row["messages"], return_dict=True, return_assistant_tokens_mask=True)
                 good += ids == theirs["input_ids"] and mask == [bool(x) for x in theirs["assistant_masks"]]
             check(f"assistant-only labels equal TRL's ({kind}, {name})", good == len(rows), f"{good} of {len(rows)} rows")
+
+    # Tools of a row, as a list and as its JSON text, and calls without words, reach the template.
+    TOOLS = [{"type": "function", "function": {"name": "weather", "description": "Of a <place>", "parameters": {"type": "object", "properties": {"city": {"type": "string", "enum": ["Köln", None]}}}}}]
+    WITH_TOOLS = ("{% if tools %}<|im_start|>system\n{{ tools | tojson }}\n{% for tool in tools %}{{ tool.function.name }};{% endfor %}<|im_end|>\n{% endif %}{% for message in messages %}"
+                  "<|im_start|>{{ message.role }}\n{% if message.tool_calls %}{% for call in message.tool_calls %}{{ call.function | tojson }}{% endfor %}{% else %}{{ message.content }}{% endif %}<|im_end|>\n{% endfor %}"
+                  "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+    CALL = dict(role="assistant", tool_calls=[dict(type="function", function=dict(name="weather", arguments=dict(city="Köln")))])
+    folder = base / "tools"
+    byte_level(folder)
+    llama().config.save_pretrained(folder)
+    (folder / "chat_template.jinja").write_text(WITH_TOOLS)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows = []
+    for i in range(12):
+        messages = [dict(role="user", content=sentence(draw))] + [CALL, dict(role="tool", name="weather", content="12 °C")] * (i % 2) + [dict(role="assistant", content=sentence(draw))]
+        rows.append(dict(messages=messages, **[{}, dict(tools=TOOLS), dict(tools=json.dumps(TOOLS)), dict(tools=None)][i % 4]))
+    good = 0
+    for row, (ids, mask) in zip(rows, rows_of(folder, folder, rows, "completion"), strict=True):
+        tools = json.loads(row["tools"]) if isinstance(row.get("tools"), str) else row.get("tools")
+        good += ids == tokenizer.apply_chat_template(row["messages"], tools=tools, return_dict=True)["input_ids"]
+    check("tools of a row reach the chat template", good == len(rows), f"{good} of {len(rows)} rows")
 finish()

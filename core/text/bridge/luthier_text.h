@@ -45,6 +45,10 @@ LuthierBuffer luthier_tokenizer_set_ends(LuthierTokenizer* tokenizer, int64_t bo
 LuthierBuffer luthier_tokenizer_add_special(LuthierTokenizer* tokenizer, const uint8_t* token, size_t size);
 /* OK: triples of uint32 {id, first byte, byte behind the last}. */
 LuthierBuffer luthier_tokenizer_encode(const LuthierTokenizer* tokenizer, const uint8_t* text, size_t size, int32_t flags);
+/* With the post-processor, of one text (`second` is NULL) or a pair. OK: triples of uint32 {id, token type, part}; part: 0 the first
+ * text, 1 the second, 2 put there by the post-processor. */
+LuthierBuffer luthier_tokenizer_frame(const LuthierTokenizer* tokenizer, const uint8_t* first, size_t first_size, const uint8_t* second,
+                                      size_t second_size, int32_t flags);
 LuthierBuffer luthier_tokenizer_decode(const LuthierTokenizer* tokenizer, const uint32_t* ids, size_t count, int32_t skip_special);
 /* The piece as the vocabulary spells it; empty for an id it does not hold. */
 LuthierBuffer luthier_tokenizer_piece(const LuthierTokenizer* tokenizer, uint32_t id);
@@ -52,8 +56,9 @@ int64_t luthier_tokenizer_id(const LuthierTokenizer* tokenizer, const uint8_t* t
 int64_t luthier_tokenizer_size(const LuthierTokenizer* tokenizer); /* highest id + 1 */
 int32_t luthier_tokenizer_is_special(const LuthierTokenizer* tokenizer, uint32_t id);
 
-/* Compiles a chat template with transformers' settings (trim_blocks, lstrip_blocks, loop controls). */
-LuthierBuffer luthier_template_open(const uint8_t* source, size_t size, LuthierTemplate** out);
+/* Compiles a chat template with transformers' settings (trim_blocks, lstrip_blocks, loop controls). `is_rows`: a template over a row,
+ * see TemplateUse::Rows in text/chat_template.h. */
+LuthierBuffer luthier_template_open(const uint8_t* source, size_t size, int32_t is_rows, LuthierTemplate** out);
 void luthier_template_free(LuthierTemplate* compiled);
 /* `context` is a JSON object of the template's variables. */
 LuthierBuffer luthier_template_render(const LuthierTemplate* compiled, const uint8_t* context, size_t size);

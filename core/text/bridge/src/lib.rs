@@ -99,6 +99,14 @@ pub unsafe extern "C" fn luthier_tokenizer_encode(tokenizer: *const tokenizer::T
 }
 
 #[no_mangle]
+pub unsafe extern "C" fn luthier_tokenizer_frame(tokenizer: *const tokenizer::Tokenizer, first: *const u8, first_size: usize, second: *const u8, second_size: usize, flags: i32) -> LuthierBuffer {
+    guarded(|| {
+        let second = if second.is_null() { None } else { Some(text(second, second_size)?) };
+        (*tokenizer).frame(text(first, first_size)?, second, flags & 2 != 0)
+    })
+}
+
+#[no_mangle]
 pub unsafe extern "C" fn luthier_tokenizer_decode(tokenizer: *const tokenizer::Tokenizer, ids: *const u32, count: usize, skip_special: i32) -> LuthierBuffer {
     guarded(|| (*tokenizer).decode(slice(ids, count), skip_special != 0))
 }
@@ -124,9 +132,9 @@ pub unsafe extern "C" fn luthier_tokenizer_is_special(tokenizer: *const tokenize
 }
 
 #[no_mangle]
-pub unsafe extern "C" fn luthier_template_open(source: *const u8, size: usize, out: *mut *mut template::Template) -> LuthierBuffer {
+pub unsafe extern "C" fn luthier_template_open(source: *const u8, size: usize, is_rows: i32, out: *mut *mut template::Template) -> LuthierBuffer {
     guarded(|| {
-        let compiled = template::Template::open(text(source, size)?)?;
+        let compiled = template::Template::open(text(source, size)?, is_rows != 0)?;
         *out = Box::into_raw(Box::new(compiled));
         Ok(Vec::new())
     })

@@ -5,7 +5,7 @@
 
 use crate::{error, python, Fault, ERROR, LIMIT, RAISED, SYNTAX};
 use minijinja::value::{Kwargs, Rest, Value, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, State};
+use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior};
 use std::cell::RefCell;
 use std::io::{self, Write};
 
@@ -19,10 +19,12 @@ thread_local! {
 
 pub struct Template {
     environment: Environment<'static>,
+    is_rows: bool,
 }
 
 impl Template {
-    pub fn open(source: &str) -> Result<Self, Fault> {
+    /// `is_rows`: a user's template over the keys of a row (core/data/row_template.h).
+    pub fn open(source: &str, is_rows: bool) -> Result<Self, Fault> {
         let mut environment = Environment::new();
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
@@ -30,8 +32,14 @@ impl Template {
         environment.set_recursion_limit(RECURSION);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        environment.set_formatter(|out, _state, value| {
-            out.write_str(&python::text(value)).map_err(|_| Error::new(ErrorKind::WriteFailure, "output is full"))
+        environment.set_formatter(move |out, state, value| {
+            if is_rows && value.is_undefined() {
+                return Err(Error::from(ErrorKind::UndefinedError));
+            }
+            let text = python::text(value);
+            let is_value = is_rows && !is_of_template(state, value, &text);
+            let marked = if is_value { format!("{}{text}{}", VALUE_MARKS.0, VALUE_MARKS.1) } else { text };
+            out.write_str(&marked).map_err(|_| Error::new(ErrorKind::WriteFailure, "output is full"))
         });
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", strftime_now);
@@ -42,7 +50,36 @@ impl Template {
         environment
             .add_template_owned("chat", without_generation_tags(source))
             .map_err(|e| Fault(SYNTAX, describe(&e)))?;
-        Ok(Self { environment })
+        if is_rows {
+            environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+            environment.remove_filter("safe"); // it would let a row's text pass for the template's
+        }
+        Ok(Self { environment, is_rows })
+    }
+
+    /// The variables of a chat as they come; of a row its keys, and the control tokens' names.
+    fn variables(&self, context: &serde_json::Value) -> Value {
+        if !self.is_rows {
+            return Value::from_serialize(context);
+        }
+        let mut variables = std::collections::BTreeMap::new();
+        for (name, token) in context["named_tokens"].as_object().into_iter().flatten() {
+            variables.insert(name.clone(), Value::from_safe_string(token.as_str().unwrap_or_default().to_string()));
+        }
+        for (key, value) in context["row"].as_object().into_iter().flatten() {
+            variables.insert(key.clone(), Value::from_serialize(value));
+        }
+        variables.insert("mark_generation".into(), Value::from(true));
+        Value::from(variables)
+    }
+
+    /// "the row has no \"question\"", of a template that reads what is not there.
+    fn missing_keys(&self, variables: &Value) -> String {
+        let Ok(template) = self.environment.get_template("chat") else { return String::new() };
+        let is_known = |name: &String| variables.get_attr(name).is_ok_and(|value| !value.is_undefined()) || self.environment.globals().any(|(global, _)| global == name);
+        let mut names: Vec<String> = template.undeclared_variables(false).into_iter().filter(|name| !is_known(name)).collect();
+        names.sort();
+        names.iter().map(|name| format!(", the row has no \"{name}\"")).collect()
     }
 
     pub fn render(&self, context: &[u8]) -> Result<Vec<u8>, Fault> {
@@ -50,11 +87,13 @@ impl Template {
         RAISED_WORDS.with(|words| words.take());
         let mut out = Bounded(Vec::new());
         let template = self.environment.get_template("chat").map_err(error)?;
-        match template.render_to_write(Value::from_serialize(&context), &mut out) {
+        let variables = self.variables(&context);
+        match template.render_to_write(variables.clone(), &mut out) {
             Ok(_) => Ok(out.0),
             Err(failure) => Err(match RAISED_WORDS.with(|words| words.take()) {
                 Some(words) => Fault(RAISED, words),
                 None if matches!(failure.kind(), ErrorKind::OutOfFuel | ErrorKind::WriteFailure) => Fault(LIMIT, describe(&failure)),
+                None if self.is_rows && failure.kind() == ErrorKind::UndefinedError => Fault(ERROR, describe(&failure) + &self.missing_keys(&variables)),
                 None => Fault(ERROR, describe(&failure)),
             }),
         }
@@ -86,6 +125,16 @@ impl Write for Bounded {
 
 /// What stands around a generation block when the context has `mark_generation`: noncharacters, which no text holds.
 const MARKS: (char, char) = ('\u{FDD0}', '\u{FDD1}');
+
+/// What stands around every value that a row's template writes.
+const VALUE_MARKS: (char, char) = ('\u{FDD2}', '\u{FDD3}');
+
+/// A generation block, whose values carry marks of their own, or a control token by its name.
+fn is_of_template(state: &State, value: &Value, text: &str) -> bool {
+    const NAMES: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+    let is_token = |name: &&str| state.lookup(name).is_some_and(|token| token.is_safe() && token.as_str() == Some(text));
+    value.is_safe() && (text.starts_with(MARKS.0) || NAMES.iter().any(|name| is_token(&name)))
+}
 
 fn generation_block(state: &State, text: Value) -> Value {
     let is_marked = state.lookup("mark_generation").is_some_and(|mark| mark.is_true());

@@ -78,6 +78,23 @@ impl Tokenizer {
         Ok(bytes)
     }
 
+    /// With the post-processor, of one text or a pair: {id, token type, part} each; part 2 is what the post-processor put there.
+    pub fn frame(&self, first: &str, second: Option<&str>, plain: bool) -> Result<Vec<u8>, Fault> {
+        let tokenizer = if plain { &self.plain } else { &self.marked };
+        let encoding = match second {
+            Some(second) => tokenizer.encode_fast((first, second), true),
+            None => tokenizer.encode_fast(first, true),
+        }
+        .map_err(error)?;
+        let mut bytes = Vec::with_capacity(encoding.len() * 12);
+        for ((id, kind), part) in encoding.get_ids().iter().zip(encoding.get_type_ids()).zip(encoding.get_sequence_ids()) {
+            for number in [*id, *kind, part.map_or(2, |part| part as u32)] {
+                bytes.extend_from_slice(&number.to_ne_bytes());
+            }
+        }
+        Ok(bytes)
+    }
+
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<Vec<u8>, Fault> {
         self.marked.decode(ids, skip_special).map(String::into_bytes).map_err(error)
     }
