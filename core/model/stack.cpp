@@ -125,6 +125,8 @@ std::pair<Stack::Input, std::vector<std::int64_t>> behindPrompts(const Stack::In
     };
     const at::Tensor types = input.types.defined() ? gathered({at::zeros({prompts}, input.types.options())}, input.types) : at::Tensor();
     return {{gathered(rows, input.embedded), gathered(positions, input.positions), types, segments}, rowOf};
+}
+
 /// Segments that read the same rows of an encoder as one: attention over these rows knows no order among its queries.
 std::vector<std::int64_t> joined(const std::vector<std::int64_t>& segments, const std::vector<std::int64_t>& readers) {
     if (readers.empty()) return segments;

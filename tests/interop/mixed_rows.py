@@ -25,7 +25,7 @@ ADAPTERS = {
     "long prefix": dict(type="p_tuning_v2", num_virtual_tokens=9),
     "norms": dict(type="ln_tuning"),
     "biases": dict(type="lora", r=2, bias="all"),
-    "whole": dict(type="lora", r=2, modules_to_save=["lm_head"]),
+    "whole": dict(type="lora", r=2),  # and the head, by its name
 }
 NO_PREFIX = {"deberta-v2"}
 BIASED = {"gpt2", "gpt_neox", "bart", "deberta-v2", "bert", "bloom", "gpt2-classifier"}
@@ -37,9 +37,16 @@ def runs_on(adapter, name):
         return not name.startswith("gpt2")
     if adapter.endswith("prefix"):
         return name not in NO_PREFIX
+    if adapter == "norms":
+        return name != "deberta-v2"  # one norm makes the table of distances that all rows share
     if adapter == "biases":
         return name in BIASED
     return adapter != "whole" or case_of(name).extra == ()
+
+
+def head_of(folder):
+    """As the file spells it: transformers 5 renames GPT-NeoX's."""
+    return next(module["name"] for module in json.loads(engine("inspect", folder, "--json", expect=None).stdout)["map"]["modules"] if module["role"] == "head")
 
 
 def family(name, base):
@@ -50,6 +57,8 @@ def family(name, base):
     for adapter, settings in ADAPTERS.items():
         if not runs_on(adapter, name):
             continue
+        if adapter == "whole":
+            settings = dict(settings, modules_to_save=[head_of(base / "model")])
         _, run = train(base / adapter, base / "model", {**settings, **targets(case.family, adapter, base / "model")}, case.rows, 3, lr=2e-2, extra=case.extra)
         trained[adapter] = run / "adapter"
     names = [*trained, None]
