@@ -61,7 +61,7 @@ add_library(luthier_engine STATIC
   peft/methods/bitfit.cpp
   peft/methods/bottleneck.cpp
   peft/methods/delta_weights.cpp
-  peft/methods/dropout.cpp
+  peft/dropout.cpp
   peft/methods/freeze.cpp
   peft/methods/full.cpp
   peft/methods/ia3.cpp

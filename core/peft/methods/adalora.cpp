@@ -8,7 +8,7 @@
 //                          the lowest scores become 0 every deltaT steps; from T - tfinal on the choice is fixed
 // File: PEFT's `lora_A`, `lora_B`, `lora_E` without the rows that were cut, and rank_pattern in the config (methods.md 6).
 #include "peft/methods/delta_weights.h"
-#include "peft/methods/dropout.h"
+#include "peft/dropout.h"
 #include "peft/targets.h"
 #include "peft/training_hooks.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "peft/methods/delta_weights.h"
 
-#include "peft/methods/dropout.h"
+#include "peft/dropout.h"
 #include "peft/targets.h"
 
 #include <ATen/TensorOperators.h>

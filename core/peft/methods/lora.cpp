@@ -9,7 +9,7 @@
 //   LoRA+ (Hayou et al. 2024, arXiv 2402.12354): B and m learn with a rate of their own.
 #include "peft/method.h"
 #include "contract/json.h"
-#include "peft/methods/dropout.h"
+#include "peft/dropout.h"
 #include "peft/methods/lora_embedding.h"
 #include "peft/targets.h"
 

@@ -5,7 +5,7 @@
 //   LSTM:  a bidirectional LSTM of encoder_num_layers layers, H each way, then W2 relu(W1 h + b1) + b2, widths 2 H, 2 H, D
 // File: PEFT's `prompt_embeddings` [n, D], the encoder's output.
 #include "peft/method.h"
-#include "peft/methods/dropout.h"
+#include "peft/dropout.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>

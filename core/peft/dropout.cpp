@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "peft/methods/dropout.h"
+#include "peft/dropout.h"
 
 #include "peft/method.h"
 
