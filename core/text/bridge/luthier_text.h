@@ -63,13 +63,16 @@ void luthier_template_free(LuthierTemplate* compiled);
 /* `context` is a JSON object of the template's variables. */
 LuthierBuffer luthier_template_render(const LuthierTemplate* compiled, const uint8_t* context, size_t size);
 
-typedef struct LuthierParquet LuthierParquet;
+typedef struct LuthierRows LuthierRows;
 
-/* OK: bytes are {"rows": n, "columns": [names]}. One thread at a time. */
-LuthierBuffer luthier_parquet_open(const uint8_t* path, size_t size, LuthierParquet** out);
-void luthier_parquet_free(LuthierParquet* rows);
-/* OK: up to `count` rows, one JSON object a line; empty at the end. */
-LuthierBuffer luthier_parquet_next(LuthierParquet* rows, size_t count);
+/* A Parquet or Arrow file. OK: bytes are {"rows": n, "columns": [names]}. One thread at a time. */
+LuthierBuffer luthier_rows_open(const uint8_t* path, size_t size, int32_t is_arrow, LuthierRows** out);
+void luthier_rows_free(LuthierRows* rows);
+/* OK: some rows, about `count`, one JSON object a line; empty at the end. */
+LuthierBuffer luthier_rows_next(LuthierRows* rows, size_t count);
+
+/* OK: bytes are the document as JSON. */
+LuthierBuffer luthier_yaml_to_json(const uint8_t* document, size_t size);
 
 #ifdef __cplusplus
 }
