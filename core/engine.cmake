@@ -76,11 +76,15 @@ add_library(luthier_engine STATIC
   peft/methods/vera.cpp
   peft/saved_head.cpp
   peft/targets.cpp
+  peft/usual_rates.cpp
   task/causal_lm.cpp
+  task/choices.cpp
   task/classification.cpp
+  task/metrics.cpp
   task/rows.cpp
   task/seq2seq_lm.cpp
   task/task.cpp
+  task/texts.cpp
   train/adamw.cpp
   train/checkpoint.cpp
   train/estimate.cpp

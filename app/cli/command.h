@@ -4,6 +4,7 @@
 // function that returns an exit code or throws a Failure. With --json exactly one document goes to stdout.
 
 #include "contract/json.h"
+#include "contract/number_text.h"
 #include "contract/problem.h"
 
 #include <CLI/CLI.hpp>
@@ -24,9 +25,6 @@ void print(const Context& context, const std::string& text);
 void printLine(const Context& context, const std::string& text);
 /// The document with --json, else `table`.
 void report(const Context& context, const Json& document, const std::string& table);
-/// "1,234,567", "17.2 MiB"
-std::string withThousands(std::int64_t value);
-std::string bytesText(std::int64_t bytes);
 
 /// "DIR" or "DIR:WEIGHT".
 struct WeightedPath {
@@ -47,6 +45,7 @@ void addEval(CLI::App& app, Context& context);
 void addGenerate(CLI::App& app, Context& context);
 void addMerge(CLI::App& app, Context& context);
 void addCombine(CLI::App& app, Context& context);
+void addCompareMethods(CLI::App& app, Context& context);
 void addExport(CLI::App& app, Context& context);
 void addRuns(CLI::App& app, Context& context);
 void addServe(CLI::App& app, Context& context);

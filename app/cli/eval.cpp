@@ -1,29 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
-// eval MODEL --data FILE [--adapter DIR]…: loss, perplexity and next-token accuracy over a file's supervised tokens.
+// eval MODEL --data FILE [--adapter DIR]…: what a task measures over a file's rows (core/task), and how well the model writes their answers:
+// greedily from each prompt, by exact match and ROUGE-L (task/texts.h).
 #include "command.h"
 #include "loaded.h"
 
 #include "data/dataset.h"
 #include "data/tokenizer_encoder.h"
+#include "generate/generator.h"
 #include "peft/method.h"
 #include "task/rows.h"
-
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/argmax.h>
+#include "task/texts.h"
 
 #include <algorithm>
-#include <cmath>
+#include <chrono>
+#include <cstdio>
 
 namespace luthier::cli {
 
 namespace {
 
+const std::vector<std::string> kMeasured{"loss", "perplexity", "accuracy", "rank_accuracy", "f1", "f1_macro", "label_accuracy", "matthews", "mse", "pearson", "spearman"};
+const std::vector<std::string> kWritten{"exact_match", "rouge"};
+
 struct Options {
     std::string model, data, format = "auto", dtype = "auto", device = "auto";
     std::vector<std::string> adapters, metrics;
     std::int64_t maxLength = 512;
+    std::int64_t maxNewTokens = 256;
+    std::int64_t limit = 0;
     std::size_t batch = 8;
 };
+
+bool isIn(const std::vector<std::string>& names, const std::string& name) { return std::find(names.begin(), names.end(), name) != names.end(); }
 
 std::string namesIn(const Json& object) {
     std::string names;
@@ -37,51 +45,105 @@ Dataset readRows(const Options& options, const ModelDescription& description, co
                         {"method", {{"type", "full"}}},
                         {"data", {{"train", {{"path", options.data}, {"format", options.format}}}, {"eval", {{"split", 0}}}, {"max_length", options.maxLength}}}};
     const RunConfig config = resolveRunConfig(document, std::filesystem::current_path(), methodSchemas()).orThrow();
-    return Dataset::build(config, encoder).orThrow();
+    Dataset data = Dataset::build(config, encoder).orThrow();
+    if (options.limit > 0 && static_cast<std::size_t>(options.limit) < data.train.size()) data.train.resize(static_cast<std::size_t>(options.limit));
+    return data;
 }
 
-/// Share of supervised next tokens that are the most probable one.
-double tokenAccuracy(const Loaded& loaded, AdapterStack& stack, const std::vector<Example>& rows) {
-    const at::NoGradGuard guard;
-    const std::unique_ptr<Task> task = makeTask(*loaded.model);
-    const std::int64_t shift = loaded.model->description().encoder ? 0 : 1;  // a decoder alone predicts the next place's label
-    std::int64_t right = 0;
-    std::int64_t all = 0;
-    for (const Example& row : rows) {
-        stack.beginPass({});
-        const at::Tensor best = task->logits(*loaded.model, row, stack.hooks()).argmax(-1).to(at::kCPU).contiguous();
-        for (std::size_t i = static_cast<std::size_t>(shift); i < row.labels.size(); ++i) {
-            if (row.labels[i] == kNoLabel) continue;
-            right += best.const_data_ptr<std::int64_t>()[static_cast<std::int64_t>(i) - shift] == row.labels[i] ? 1 : 0;
-            ++all;
+/// What is read before the answer of a row, and the answer.
+struct Asked {
+    std::vector<std::int64_t> prompt;
+    std::vector<int> answer;
+};
+
+Asked askedOf(const DataRow& row, const ModelDescription& description) {
+    Asked asked;
+    const auto first = std::find_if(row.labels.begin(), row.labels.end(), [](std::int32_t label) { return label != kIgnoredLabel; });
+    for (auto label = first; label != row.labels.end(); ++label)
+        if (*label != kIgnoredLabel) asked.answer.push_back(*label);
+    const auto end = description.encoder ? row.ids.end() : row.ids.begin() + (first - row.labels.begin());
+    asked.prompt.assign(row.ids.begin(), end);
+    return asked;
+}
+
+/// exact_match and rouge over the rows that were not cut. Progress goes to stderr.
+Json writtenMetrics(const Options& options, const Loaded& loaded, AdapterStack& stack, const Dataset& data) {
+    using Clock = std::chrono::steady_clock;
+    const ModelDescription& description = loaded.model->description();
+    if (description.isClassifier() || data.facts.format == "text")
+        throw Failure({"metric_unsupported", "exact_match and rouge compare written answers; these rows have none.", "Give rows with a prompt and an answer.", "--metric", ExitCode::BadUsage});
+    const Tokenizer& tokenizer = loaded.needTokenizer();
+    const SmallModelThreads threads(weightBytesIn(loaded.folder));
+    SamplingSettings sampling;
+    sampling.maxNewTokens = options.maxNewTokens;
+    std::int64_t written = 0;
+    std::int64_t matching = 0;
+    std::int64_t cut = 0;
+    double rouge = 0;
+    Clock::time_point told = Clock::now();
+    for (const DataRow& row : data.train) {
+        const Asked asked = askedOf(row, description);
+        if (row.isTruncated || asked.prompt.empty()) {
+            ++cut;
+            continue;
         }
+        const Generated generated = generate(*loaded.model, stack, asked.prompt, loaded.endIds(), sampling);
+        const std::string text = tokenizer.decode(std::vector<int>(generated.ids.begin(), generated.ids.end()));
+        const std::string right = tokenizer.decode(asked.answer);
+        matching += isExactMatch(text, right) ? 1 : 0;
+        rouge += rougeL(text, right);
+        ++written;
+        if (Clock::now() - told < std::chrono::seconds(2)) continue;
+        told = Clock::now();
+        std::fprintf(stderr, "%s of %s rows written, %s match\n", withThousands(written).c_str(), withThousands(static_cast<std::int64_t>(data.train.size())).c_str(), withThousands(matching).c_str());
     }
-    return static_cast<double>(right) / static_cast<double>(std::max<std::int64_t>(1, all));
+    if (cut > 0) std::fprintf(stderr, "%s rows have no prompt or are longer than --max-length and were left out of exact_match and rouge.\n", withThousands(cut).c_str());
+    if (written == 0) throw Failure({"no_rows", "No row has a prompt and a whole answer within " + std::to_string(options.maxLength) + " tokens.", "Raise --max-length.", "--max-length"});
+    return {{"exact_match", static_cast<double>(matching) / static_cast<double>(written)}, {"rouge", rouge / static_cast<double>(written)}, {"written_rows", written}};
+}
+
+std::unique_ptr<TextEncoder> encoderOf(const Loaded& loaded) {
+    if (loaded.tokenizer) return std::make_unique<TokenizerEncoder>(*loaded.tokenizer);
+    return std::make_unique<MissingTokenizer>(loaded.tokenizerProblems.front(), loaded.model->description().vocabulary);
 }
 
 ExitCode run(const Options& options, const Context& context) {
     const Loaded loaded = loadModel(options.model, options.dtype, options.device, options.adapters);
     AdapterStack stack = loaded.stack(options.adapters);
-    const TokenizerEncoder encoder(loaded.needTokenizer());
+    const std::unique_ptr<TextEncoder> encoder = encoderOf(loaded);
     const ModelDescription& description = loaded.model->description();
-    Dataset data = readRows(options, description, encoder);
+    Dataset data = readRows(options, description, *encoder);
     fitLabels(data, description).orThrow();
     std::vector<Example> rows;
     for (const DataRow& row : data.train) rows.push_back(exampleOf(row));
-    const Measured measured = makeTask(*loaded.model)->measure(*loaded.model, stack, rows, options.batch);
-    Json found = measured.metrics;
-    setNumber(found, "loss", measured.loss());
-    if (!description.isClassifier() && std::find(options.metrics.begin(), options.metrics.end(), "accuracy") != options.metrics.end())
-        setNumber(found, "accuracy", tokenAccuracy(loaded, stack, rows));
+    const bool isAnyMeasured = options.metrics.empty() || std::any_of(options.metrics.begin(), options.metrics.end(), [](const std::string& name) { return isIn(kMeasured, name); });
+    const bool isAnyWritten = std::any_of(options.metrics.begin(), options.metrics.end(), [](const std::string& name) { return isIn(kWritten, name); });
+    Json found = Json::object();
+    Json document{{"rows", rows.size()}};
+    if (isAnyMeasured) {
+        TaskOptions task;
+        task.hasChoices = haveChoices(data);
+        const Measured measured = makeTask(*loaded.model, task)->measure(*loaded.model, stack, rows, options.batch);
+        found = measured.metrics;
+        setNumber(found, "loss", measured.loss());
+        document["labels"] = measured.labels;
+    }
+    if (isAnyWritten) {
+        const Json written = writtenMetrics(options, loaded, stack, data);
+        for (const std::string& name : kWritten) found[name] = written[name];
+        document["written_rows"] = written["written_rows"];
+    }
     Json metrics = options.metrics.empty() ? found : Json::object();
     for (const std::string& metric : options.metrics) {
         if (!found.contains(metric))
             throw Failure({"metric_unsupported", "A " + description.architecture + " has no " + metric + " on these rows.", "It has: " + namesIn(found) + ".", "--metric", ExitCode::BadUsage});
         metrics[metric] = found[metric];
+        if (found.contains(metric + "_state")) metrics[metric + "_state"] = found[metric + "_state"];
     }
+    document["metrics"] = metrics;
     std::string table;
     for (const auto& [name, value] : metrics.items()) table += name + "  " + dumpLine(value) + "\n";
-    report(context, Json{{"metrics", metrics}, {"rows", rows.size()}, {"labels", measured.labels}}, table);
+    report(context, document, table);
     return ExitCode::Done;
 }
 
@@ -89,13 +151,17 @@ ExitCode run(const Options& options, const Context& context) {
 
 void addEval(CLI::App& app, Context& context) {
     auto options = std::make_shared<Options>();
+    std::vector<std::string> metrics = kMeasured;
+    metrics.insert(metrics.end(), kWritten.begin(), kWritten.end());
     CLI::App* command = app.add_subcommand("eval", "Measure a model on a file");
     command->add_option("model", options->model, "Model folder")->required();
     command->add_option("--data", options->data, "Rows to measure")->required();
     command->add_option("--format", options->format, "Shape of the rows");
     command->add_option("--adapter", options->adapters, "Adapter folder, optionally :WEIGHT; may be repeated");
-    command->add_option("--metric", options->metrics)->check(CLI::IsMember({"loss", "perplexity", "accuracy"}));
+    command->add_option("--metric", options->metrics, "exact_match and rouge write each row's answer first")->check(CLI::IsMember(metrics));
     command->add_option("--max-length", options->maxLength)->check(CLI::Range(2, 1 << 20));
+    command->add_option("--max-new-tokens", options->maxNewTokens, "Longest answer for exact_match and rouge")->check(CLI::Range(1, 1 << 20));
+    command->add_option("--limit", options->limit, "Only the first rows; 0: all")->check(CLI::NonNegativeNumber);
     command->add_option("--dtype", options->dtype)->check(CLI::IsMember({"auto", "float32", "bfloat16"}));
     command->add_option("--device", options->device);
     command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });

@@ -113,6 +113,7 @@ int main(int argc, char** argv) {
     cli::addGenerate(app, context);
     cli::addMerge(app, context);
     cli::addCombine(app, context);
+    cli::addCompareMethods(app, context);
     cli::addExport(app, context);
     cli::addRuns(app, context);
     cli::addServe(app, context);

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// runs list|show|compare|delete: the run store, newest first.
+// runs list|show|compare|report|delete: the run store, newest first.
 #include "command.h"
 
+#include "contract/run_report.h"
 #include "contract/run_store.h"
+#include "io/atomic.h"
 
 namespace luthier::cli {
 
 namespace {
 
 struct Options {
-    std::string workspace, id;
+    std::string workspace, id, group, out;
     std::vector<std::string> ids;
 };
 
@@ -63,6 +65,28 @@ ExitCode compare(const Options& options, const Context& context) {
     return ExitCode::Done;
 }
 
+/// Runs named, or every one of a group, oldest first.
+std::vector<std::string> chosenRuns(const Options& options, RunStore& store) {
+    std::vector<std::string> ids;
+    for (const std::string& text : options.ids) ids.push_back(store.find(text).orThrow().id());
+    if (options.group.empty()) return ids;
+    const std::vector<RunInfo> runs = store.list().orThrow();
+    for (auto info = runs.rbegin(); info != runs.rend(); ++info)
+        if (info->group == options.group) ids.push_back(info->id);
+    if (ids.empty()) throw Failure({"run_not_found", "No run of this workspace has the group \"" + options.group + "\".", "luthier-cli runs list shows them.", "--group", ExitCode::BadUsage});
+    return ids;
+}
+
+ExitCode makeReportFile(const Options& options, const Context& context) {
+    RunStore store(Workspace::choose(options.workspace));
+    const std::vector<std::string> ids = chosenRuns(options, store);
+    if (ids.empty()) throw Failure({"bad_usage", "runs report needs runs or a --group.", "luthier-cli runs report --help", "", ExitCode::BadUsage});
+    const RunReport report = makeReport(store, ids, options.group.empty() ? "Runs compared" : "Runs of " + options.group).orThrow();
+    if (!options.out.empty()) writeFileAtomically(options.out, reportText(report, std::filesystem::path(options.out).extension().string()).orThrow()).orThrow();
+    cli::report(context, toJson(report), toMarkdown(report));
+    return ExitCode::Done;
+}
+
 ExitCode remove(const Options& options, const Context& context) {
     RunStore store(Workspace::choose(options.workspace));
     const std::string id = store.find(options.id).orThrow().id();
@@ -87,6 +111,10 @@ void addRuns(CLI::App& app, Context& context) {
     add("list", "All runs, newest first", &list);
     add("show", "One run", &show)->add_option("id", options->id, "Run id, unique prefix or latest")->required();
     add("compare", "Metrics side by side and the configuration difference", &compare)->add_option("ids", options->ids)->required()->expected(2, 64);
+    CLI::App* reporting = add("report", "Table and picture of what runs reached and cost", &makeReportFile);
+    reporting->add_option("ids", options->ids);
+    reporting->add_option("--group", options->group, "Every run of this group");
+    reporting->add_option("--out", options->out, "File: .html (table and picture), .md, .csv or .svg");
     add("delete", "Delete a run with its files", &remove)->add_option("id", options->id)->required();
 }
 

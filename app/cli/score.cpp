@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // score MODEL --data ROWS.jsonl --out OUT.safetensors: logits, log-probabilities or the loss of each row (interface.md), or the
-// loss over all rows with the gradient of every parameter: `loss` [] and one tensor a parameter, under its file's name.
+// loss over all rows with the gradient of every parameter: `loss` [] and one tensor a parameter, under its file's name. Rows with "choices" (id
+// lists) and "answer" may be trained on with T-Few's losses (`terms.<name>` [] beside `loss`) and scored (`choices.<row>` [choices]: the
+// length-normalised losses that rank classification compares).
 #include "command.h"
 #include "loaded.h"
 
 #include "io/atomic.h"
 #include "io/safetensors.h"
 #include "model/tensors.h"
-#include "task/task.h"
+#include "task/choices.h"
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/gather.h>
@@ -23,14 +25,18 @@ namespace {
 struct Options {
     std::string model, data, out, what = "logits", dtype = "float32", device = "auto";
     std::vector<std::string> adapters;
+    double unlikelihood = 0, lengthNormalized = 0, labelSmoothing = 0;
+    std::string unlikelihoodForm = "paper";
 };
 
 struct Row {
     std::vector<std::int32_t> ids, labels, types;
     std::int32_t classIndex = -1;
     std::vector<float> targets;
+    std::vector<std::vector<std::int32_t>> choices;
+    std::int32_t answer = -1;
 
-    Example example() const { return {ids, labels, types, classIndex, targets}; }
+    Example example() const { return {ids, labels, types, classIndex, targets, choices, answer}; }
 };
 
 /// Drops what the row's attention_mask leaves out: padding, on either side.
@@ -63,6 +69,19 @@ void readLabel(const Json& json, const ModelDescription& description, Row& row) 
     if (static_cast<std::int64_t>(row.targets.size()) != description.classifier.classes) throw Json::other_error::create(0, key, &json);
 }
 
+/// "choices" and "answer" of a row of ids: the right choice becomes what is to be written.
+void readChoices(const Json& json, bool isApart, Row& row) {
+    if (!json.contains("choices")) return;
+    row.choices = json.at("choices").get<std::vector<std::vector<std::int32_t>>>();
+    row.answer = json.at("answer").get<std::int32_t>();
+    if (row.answer < 0 || row.answer >= static_cast<std::int32_t>(row.choices.size())) throw Json::other_error::create(0, "answer", &json);
+    const std::vector<std::int32_t>& right = row.choices[static_cast<std::size_t>(row.answer)];
+    row.labels = right;
+    if (isApart) return;
+    row.labels.insert(row.labels.begin(), row.ids.size(), kNoLabel);
+    row.ids.insert(row.ids.end(), right.begin(), right.end());
+}
+
 /// {"input_ids", "labels"?, "attention_mask"?, "token_type_ids"?, "label"?} or {"text", "label"?}. Labels default to the ids; those of an
 /// encoder-decoder are what its decoder writes.
 Row readRow(const Json& json, const Loaded& loaded, const std::string& where) {
@@ -75,6 +94,7 @@ Row readRow(const Json& json, const Loaded& loaded, const std::string& where) {
             if (json.contains("token_type_ids")) row.types = json.at("token_type_ids").get<std::vector<std::int32_t>>();
             row.labels = json.contains("labels") && !description.isClassifier() ? json.at("labels").get<std::vector<std::int32_t>>() : row.ids;
             dropPadding(json, row, isApart);
+            readChoices(json, isApart, row);
         } else if (json.contains("text")) {
             for (const int id : loaded.needTokenizer().encode(json.at("text").get<std::string>())) row.ids.push_back(id);
             row.labels = row.ids;
@@ -87,6 +107,10 @@ Row readRow(const Json& json, const Loaded& loaded, const std::string& where) {
     const auto vocabulary = static_cast<std::int32_t>(description.vocabulary);
     bool isValid = !row.ids.empty() && !row.labels.empty() && (isApart || row.ids.size() == row.labels.size());
     for (const std::int32_t id : row.ids) isValid = isValid && id >= 0 && id < vocabulary;
+    for (const std::vector<std::int32_t>& choice : row.choices) {
+        isValid = isValid && !choice.empty();
+        for (const std::int32_t id : choice) isValid = isValid && id >= 0 && id < vocabulary;
+    }
     for (const std::int32_t label : row.labels) isValid = isValid && label < vocabulary && (label >= 0 || label == kNoLabel);
     if (!isValid)
         throw Failure({"bad_row", where + " is not a row of token ids below " + std::to_string(vocabulary) + " (input_ids, labels of the same length) or of text.", "Correct or remove that line.", where});
@@ -98,9 +122,13 @@ at::Tensor scored(const Loaded& loaded, const Task& task, AdapterStack& stack, c
     const Model& model = *loaded.model;
     stack.beginPass({});
     if (what == "loss") {
-        const std::int64_t count = task.labelCount(example);
-        if (count == 0) throw Failure({"no_labels", "A row of the data has no label that carries loss.", "Give labels, or ask for logits.", "--data"});
-        return task.loss(model, {&example, 1}, 1.0 / static_cast<double>(count), stack.hooks(), Activations::Keep).to(at::kFloat);
+        const LossCounts counts = task.counts(example);
+        if (counts.labels == 0) throw Failure({"no_labels", "A row of the data has no label that carries loss.", "Give labels, or ask for logits.", "--data"});
+        return task.loss(model, {&example, 1}, counts, {stack.hooks()}).value.to(at::kFloat);
+    }
+    if (what == "choices") {
+        if (example.choices.empty()) throw Failure({"no_choices", "A row of the data has no choices.", "Give \"choices\" and \"answer\".", "--data"});
+        return choiceScores(model, stack, {&example, 1}).front();
     }
     const at::Tensor logits = task.logits(model, example, stack.hooks());
     if (what == "logits") return logits;
@@ -115,7 +143,7 @@ at::Tensor scored(const Loaded& loaded, const Task& task, AdapterStack& stack, c
 }
 
 /// Loss per label over all rows, and its gradients: of the adapter's parameters, or of all of the model's without one.
-void writeGradients(const Loaded& loaded, AdapterStack& stack, const std::vector<Row>& rows, const std::string& out) {
+void writeGradients(const Loaded& loaded, const Task& task, AdapterStack& stack, const std::vector<Row>& rows, const std::string& out) {
     std::vector<Example> examples;
     for (const Row& row : rows) examples.push_back(row.example());
     std::vector<std::pair<std::string, at::Tensor>> parameters;
@@ -127,15 +155,16 @@ void writeGradients(const Loaded& loaded, AdapterStack& stack, const std::vector
             parameters.emplace_back(name, loaded.model->weights().at(name));
         }
     }
-    const std::unique_ptr<Task> task = makeTask(*loaded.model);
-    std::int64_t labels = 0;
-    for (const Example& example : examples) labels += task->labelCount(example);
-    if (labels == 0) throw Failure({"no_labels", "The rows have no label that carries loss.", "Give labels.", "--data"});
+    LossCounts counts;
+    for (const Example& example : examples) counts += task.counts(example);
+    if (counts.labels == 0) throw Failure({"no_labels", "The rows have no label that carries loss.", "Give labels.", "--data"});
+    // No dropout acts; the key says training for label smoothing alone.
     stack.beginPass({});
-    const at::Tensor loss = task->loss(*loaded.model, examples, 1.0 / static_cast<double>(labels), stack.hooks(), Activations::Keep);
-    loss.backward();
+    const Loss loss = task.loss(*loaded.model, examples, counts, {stack.hooks(), Activations::Keep, {0, true}});
+    loss.value.backward();
     std::vector<at::Tensor> storage;
-    std::vector<TensorView> views{viewOf("loss", loss.detach().to(at::kFloat), storage)};
+    std::vector<TensorView> views{viewOf("loss", loss.value.detach().to(at::kFloat), storage)};
+    for (const auto& [name, value] : loss.terms) views.push_back(viewOf("terms." + name, at::tensor(value, at::kFloat), storage));
     for (const auto& [name, tensor] : parameters)
         if (tensor.grad().defined()) views.push_back(viewOf(name, tensor.grad().to(at::kFloat), storage));
     writeSafetensors(out, views, {{"format", "pt"}}).orThrow();
@@ -146,7 +175,13 @@ ExitCode run(const Options& options, const Context& context) {
     const at::AutoGradMode mode(wantsGradients);
     const Loaded loaded = loadModel(options.model, options.dtype, options.device, options.adapters);
     AdapterStack stack = loaded.stack(options.adapters);
-    const std::unique_ptr<Task> task = makeTask(*loaded.model);
+    TaskOptions wanted;
+    wanted.unlikelihood = options.unlikelihood;
+    wanted.lengthNormalized = options.lengthNormalized;
+    wanted.unlikelihoodForm = options.unlikelihoodForm == "code" ? UnlikelihoodForm::Code : UnlikelihoodForm::Paper;
+    wanted.hasChoices = wanted.unlikelihood > 0 || wanted.lengthNormalized > 0;
+    wanted.labelSmoothing = options.labelSmoothing;
+    const std::unique_ptr<Task> task = makeTask(*loaded.model, wanted);
     std::ifstream file(options.data);
     if (!file) throw Failure({"file_missing", options.data + " could not be opened.", "Check the path.", options.data});
     std::vector<at::Tensor> storage;
@@ -161,6 +196,8 @@ ExitCode run(const Options& options, const Context& context) {
         const std::string where = options.data + ":" + std::to_string(number);
         const Json json = parseJson(line, where).orThrow();
         const Row row = readRow(json, loaded, where);
+        if (wanted.hasChoices && row.choices.empty())
+            throw Failure({"no_choices", where + " has no choices, which the losses asked for compare.", "Give \"choices\" and \"answer\", or leave these losses out.", where});
         if (wantsGradients) {
             rows.push_back(row);
             ++index;
@@ -170,7 +207,7 @@ ExitCode run(const Options& options, const Context& context) {
     }
     if (wantsGradients) {
         if (rows.empty()) throw Failure({"no_rows", options.data + " has no rows.", "Give at least one row.", options.data});
-        writeGradients(loaded, stack, rows, options.out);
+        writeGradients(loaded, *task, stack, rows, options.out);
         report(context, Json{{"rows", index}, {"out", options.out}}, "The gradients over " + withThousands(index) + " rows written to " + options.out + "\n");
         return ExitCode::Done;
     }
@@ -188,9 +225,13 @@ void addScore(CLI::App& app, Context& context) {
     command->add_option("--data", options->data, "Rows, one JSON object a line")->required();
     command->add_option("--out", options->out, "File to write")->required();
     command->add_option("--adapter", options->adapters, "Adapter folder, optionally :WEIGHT; may be repeated");
-    command->add_option("--what", options->what)->check(CLI::IsMember({"logits", "logprobs", "loss", "gradients"}));
+    command->add_option("--what", options->what)->check(CLI::IsMember({"logits", "logprobs", "loss", "choices", "gradients"}));
     command->add_option("--dtype", options->dtype)->check(CLI::IsMember({"auto", "float32", "bfloat16"}));
     command->add_option("--device", options->device);
+    command->add_option("--unlikelihood", options->unlikelihood, "Weight of T-Few's L_UL in losses and gradients")->check(CLI::Range(0.0, 1e3));
+    command->add_option("--length-normalized", options->lengthNormalized, "Weight of T-Few's L_LN")->check(CLI::Range(0.0, 1e3));
+    command->add_option("--unlikelihood-form", options->unlikelihoodForm)->check(CLI::IsMember({"paper", "code"}));
+    command->add_option("--label-smoothing", options->labelSmoothing, "Label smoothing in gradients")->check(CLI::Range(0.0, 0.999));
     command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });
 }
 

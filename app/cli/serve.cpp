@@ -6,6 +6,7 @@
 #include "loaded.h"
 #include "playground.h"
 #include "survey.h"
+#include "worker_process.h"
 
 #include "contract/events.h"
 #include "contract/run_store.h"
@@ -106,6 +107,13 @@ private:
         if (command == "inspect") return inspectPath(request.at("path").get<std::string>());
         if (command == "models") return listModels(request.value("folders", std::vector<std::string>{}), Workspace::choose(m_workspace).root);
         if (command == "estimate") return estimateRun(configOf(request)).orThrow();
+        if (command == "measure") {
+            const Pace pace = measurePace(configOf(request).document, [&](const RunSnapshot& run) {
+                send(id, "phase", Json{{"name", run.phase.name}, {"done", run.lastStep()}, {"total", run.maxSteps}});
+                return !isCancelled(id);
+            }).orThrow();
+            return Json{{"step_seconds", pace.stepSeconds}, {"peak_bytes", pace.peakBytes}};
+        }
         if (command == "preview")
             return m_previews.page(configOf(request), request.value("first", std::int64_t{0}), request.value("count", std::int64_t{50}), request.value("filter", "all"), progress);
         if (command == "export")
@@ -119,7 +127,7 @@ private:
             return command == "generate" ? generateColumns(request, base, replyTo(id)) : scoreColumns(request, base, replyTo(id));
         }
         if (command == "tokenize") return tokenizePrompt(request, tokenizer(request.at("model").get<std::string>()));
-        throw Failure({"unknown_command", "\"" + command + "\" is not a request.", "inspect, models, methods, estimate, preview, generate, perplexity, tokenize, formats, export.", "command"});
+        throw Failure({"unknown_command", "\"" + command + "\" is not a request.", "inspect, models, methods, estimate, measure, preview, generate, perplexity, tokenize, formats, export.", "command"});
     }
 
     RunConfig configOf(const Json& request) {

@@ -19,6 +19,10 @@ Json step(const StepFacts& facts) {
     json["supervised_tokens"] = facts.supervisedTokens;
     setNumber(json, "tokens_per_second", facts.tokensPerSecond);
     setNumber(json, "step_seconds", facts.stepSeconds);
+    if (!facts.losses.empty()) {
+        json["losses"] = Json::object();
+        for (const auto& [name, value] : facts.losses) setNumber(json["losses"], name, value);
+    }
     json["memory"] = Json{{"device_bytes", facts.memory.deviceBytes},
                           {"device_peak_bytes", facts.memory.devicePeakBytes},
                           {"device_total_bytes", facts.memory.deviceTotalBytes},

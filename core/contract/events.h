@@ -9,6 +9,8 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace luthier {
 
@@ -32,6 +34,7 @@ struct StepFacts {
     std::int64_t supervisedTokens = 0;
     double tokensPerSecond = 0;
     double stepSeconds = 0;
+    std::vector<std::pair<std::string, double>> losses;  ///< the terms of `loss` before their weights: lm, unlikelihood, length_normalized
     MemoryReading memory;
 };
 

@@ -52,7 +52,7 @@ Setting rare(Setting setting) {
 
 constexpr std::array<const char*, 7> kTopLevel{"name", "group", "model", "method", "data", "train", "device"};
 
-const std::vector<std::string> kFormats{"auto", "tokenized", "text", "prompt_completion", "alpaca", "chat", "classification"};
+const std::vector<std::string> kFormats{"auto", "tokenized", "text", "prompt_completion", "alpaca", "chat", "classification", "choices"};
 
 void checkTopLevel(const Json& document, Problems& problems) {
     const std::vector<std::string> known(kTopLevel.begin(), kTopLevel.end());
@@ -116,6 +116,19 @@ Json resolvedMethod(const Json& method, const MethodSchemas& methods, Problems& 
     return problems.empty() ? withDefaults(method, *schema) : method;
 }
 
+/// Settings that do not go with each other.
+void checkTogether(const Json& resolved, Problems& problems) {
+    const Json& train = resolved["train"];
+    const auto isOn = [](const Json& value) { return value.is_boolean() ? value.get<bool>() : value.is_number() && value.get<double>() > 0; };
+    const bool hasChoiceLoss = isOn(*findDotted(train, "loss.unlikelihood")) || isOn(*findDotted(train, "loss.length_normalized"));
+    if (isOn(train["label_smoothing_factor"]) && hasChoiceLoss)
+        problems.push_back({"settings_exclude", "train.label_smoothing_factor and train.loss's weights do not go together.", "Set one of them to 0.",
+                            "train.label_smoothing_factor", ExitCode::BadUsage});
+    if (isOn(train["group_by_length"]) && isOn(resolved["data"]["packing"]))
+        problems.push_back({"settings_exclude", "train.group_by_length and data.packing do not go together: packed sequences are of like length already.",
+                            "Set one of them to false.", "train.group_by_length", ExitCode::BadUsage});
+}
+
 Result<Json> overridden(Json document, const std::vector<std::string>& overrides) {
     for (const std::string& text : overrides) {
         const std::size_t equals = text.find('=');
@@ -152,7 +165,7 @@ const Schema& modelSchema() {
 
 /// data.columns.KEY: the column that a user means by a key of the rows' formats (data/columns.h).
 Schema withColumns(Schema schema) {
-    for (const char* key : {"text", "text_pair", "prompt", "completion", "instruction", "input", "output", "messages", "question", "answer", "label"})
+    for (const char* key : {"text", "text_pair", "prompt", "completion", "instruction", "input", "output", "messages", "question", "answer", "label", "choices"})
         schema.settings.push_back(rare(nullable(simple(std::string("columns.") + key, SettingType::Text, nullptr, std::string("Column for ") + key,
                                                        "Name of the file's column. When one is named, only the named ones are read."))));
     return schema;
@@ -203,6 +216,13 @@ const Schema& trainSchema() {
             rare(when("optimizer", {"adafactor"}, nullable(real("adafactor.beta1", nullptr, "First moment", "Decay of a first moment; empty: none.", 0, 0.999999)))),
             rare(when("optimizer", {"adafactor"}, real("adafactor.clip_threshold", 1.0, "Update clip", "Largest root mean square of an update.", 1e-6, 1e6))),
             rare(when("optimizer", {"adafactor"}, real("adafactor.decay_rate", -0.8, "Decay rate", "Exponent of the second moment's decay.", -1, 0))),
+            rare(real("loss.unlikelihood", 0.0, "Unlikelihood", "Weight of T-Few's L_UL beside the usual loss, for rows with choices: wrong choices are made improbable. T-Few: 1.", 0, 1e3)),
+            rare(real("loss.length_normalized", 0.0, "Length-normalised", "Weight of T-Few's L_LN, for rows with choices: the right choice's mean log-probability above the others'. T-Few: 1.", 0, 1e3)),
+            rare(choice("loss.unlikelihood_form", "paper", "Unlikelihood form", "paper: log(1 - p) over the wrong choices' tokens; code: as T-Few's program has it, log(1 - p + 0.01) with padding counted.",
+                        {"paper", "code"})),
+            rare(real("label_smoothing_factor", 0.0, "Label smoothing", "Share of the loss taken over all tokens or classes alike, as transformers' LabelSmoother. Evaluations are measured without it.", 0, 0.999999)),
+            rare(nullable(real("neftune_noise_alpha", nullptr, "Embedding noise", "NEFTune: uniform noise of alpha / sqrt(tokens x width) on the input embeddings while training; 5 to 15 are usual. Empty: none.", 0, 1e6))),
+            rare(simple("group_by_length", SettingType::Boolean, false, "Group by length", "Rows of like length share a step; the order stays random otherwise.")),
             choice("lr_scheduler_type", "linear", "Schedule", "How the learning rate moves after warm-up.",
                    {"linear", "cosine", "cosine_with_restarts", "cosine_with_min_lr", "polynomial", "inverse_sqrt", "constant", "constant_with_warmup", "warmup_stable_decay"}),
             rare(when("lr_scheduler_type", {"cosine", "cosine_with_restarts", "cosine_with_min_lr", "warmup_stable_decay"},
@@ -265,6 +285,7 @@ Result<RunConfig> resolveRunConfig(const Json& document, const std::filesystem::
     resolved["device"] = device == document.end() ? Json("auto") : *device;
     if (!resolved["device"].is_string())
         problems.push_back({"wrong_type", "device must be a string.", "auto, cpu, cuda or cuda:N.", "device", ExitCode::BadUsage});
+    if (problems.empty()) checkTogether(resolved, problems);
     if (!problems.empty()) return problems;
 
     if (resolved["name"] == "") resolved["name"] = resolved["method"]["type"];

@@ -48,15 +48,15 @@ const Json& objectOr(const Json& object, const char* key) {
     return found != object.end() && found->is_object() ? *found : empty;
 }
 
-/// A step event as our workers write it, read without building a document: numbers, plain texts and nulls, and one object `memory`
-/// inside. scan() takes only what it is sure to understand; on escapes, other bytes than ASCII, true and false, other nesting, numbers
+/// A step event as our workers write it, read without building a document: numbers, plain texts and nulls, and the objects
+/// `memory` and `losses` inside, once each. scan() takes only what it is sure to understand; on escapes, other bytes than ASCII, true and false, other nesting, numbers
 /// that do not fit or anything malformed it declines, and the caller parses the line. Views point into the line.
 class FlatEvent final {
 public:
     FlatEvent() {}   // the pairs stay as they are until scan() fills them
     bool scan(std::string_view line) {
         const char* at = line.data();
-        return scanObject(at, at + line.size(), true) && at == line.data() + line.size();
+        return scanObject(at, at + line.size(), Place::Outer) && at == line.data() + line.size();
     }
 
     std::string text(std::string_view key) const {
@@ -67,21 +67,23 @@ public:
         const Pair* pair = find(key, Place::Outer);
         return pair != nullptr && pair->kind == Kind::Number;
     }
-    double number(const char* key, double fallback) const {
-        const Pair* pair = find(key, Place::Outer);
-        if (pair == nullptr) return fallback;
-        if (pair->kind == Kind::Number) return pair->number;
-        const Pair* state = find(std::string(key) + "_state", Place::Outer);
-        if (state == nullptr || state->kind != Kind::Text) return fallback;
-        if (state->text() == "nan") return kNaN;
-        return state->text() == "-inf" ? -kInfinity : kInfinity;
-    }
+    double number(const char* key, double fallback) const { return numberAt(key, fallback, Place::Outer); }
+    double loss(const char* key) const { return numberAt(key, kNaN, Place::Losses); }
     std::int64_t count(std::string_view key) const { return countOf(find(key, Place::Outer)); }
     std::int64_t memory(std::string_view key) const { return countOf(find(key, Place::Memory)); }
 
 private:
     enum class Kind { Number, Text, Null };
-    enum class Place { Outer, Memory };
+    enum class Place { Outer, Memory, Losses };
+    double numberAt(const char* key, double fallback, Place place) const {
+        const Pair* pair = find(key, place);
+        if (pair == nullptr) return fallback;
+        if (pair->kind == Kind::Number) return pair->number;
+        const Pair* state = find(std::string(key) + "_state", place);
+        if (state == nullptr || state->kind != Kind::Text) return fallback;
+        if (state->text() == "nan") return kNaN;
+        return state->text() == "-inf" ? -kInfinity : kInfinity;
+    }
     struct Pair {
         const char* keyData;
         const char* textData;
@@ -154,19 +156,22 @@ private:
         return std::from_chars(begin, at, pair.number).ec == std::errc{};
     }
 
-    bool scanObject(const char*& at, const char* end, bool isOuter) {
+    bool scanObject(const char*& at, const char* end, Place place) {
         if (!take(at, end, '{')) return false;
         if (take(at, end, '}')) return true;
         do {
             if (m_count == m_pairs.size()) return false;
             Pair& pair = m_pairs[m_count++];
-            pair.place = isOuter ? Place::Outer : Place::Memory;
+            pair.place = place;
             pair.kind = Kind::Null;
             if (!scanText(at, end, pair.keyData, pair.keySize) || !take(at, end, ':')) return false;
             while (at < end && *at == ' ') ++at;
             if (at >= end) return false;
             if (*at == '{') {
-                if (!isOuter || pair.key() != "memory" || std::exchange(m_hasMemory, true) || !scanObject(at, end, false)) return false;
+                const Place inside = pair.key() == "memory" ? Place::Memory : pair.key() == "losses" ? Place::Losses : Place::Outer;
+                if (place != Place::Outer || inside == Place::Outer) return false;
+                bool& isSeen = inside == Place::Memory ? m_hasMemory : m_hasLosses;
+                if (std::exchange(isSeen, true) || !scanObject(at, end, inside)) return false;
             } else if (*at == '"') {
                 pair.kind = Kind::Text;
                 if (!scanText(at, end, pair.textData, pair.textSize)) return false;
@@ -183,6 +188,7 @@ private:
     std::array<Pair, 40> m_pairs;
     std::size_t m_count = 0;
     bool m_hasMemory = false;
+    bool m_hasLosses = false;
 };
 
 /// A parsed event behind the same names: the plain reference of FlatEvent.
@@ -192,6 +198,7 @@ struct ParsedEvent {
     bool hasNumber(const char* key) const { return json.contains(key) && json[key].is_number(); }
     double number(const char* key, double fallback) const { return numberOr(json, key, fallback); }
     std::int64_t count(const char* key) const { return countOr(json, key); }
+    double loss(const char* key) const { return numberOr(objectOr(json, "losses"), key, kNaN); }
     std::int64_t memory(const char* key) const { return countOr(objectOr(json, "memory"), key); }
 };
 
@@ -208,6 +215,9 @@ void addStep(StepSeries& series, const Event& event, double seconds) {
     series.step.push_back(event.hasNumber("step") ? event.count("step") : next);
     series.epoch.push_back(event.number("epoch", kNaN));
     series.loss.push_back(event.number("loss", kNaN));
+    series.lmLoss.push_back(event.loss("lm"));
+    series.unlikelihoodLoss.push_back(event.loss("unlikelihood"));
+    series.lengthNormalizedLoss.push_back(event.loss("length_normalized"));
     series.learningRate.push_back(event.number("learning_rate", kNaN));
     series.gradNorm.push_back(event.number("grad_norm", kNaN));
     series.tokens.push_back(last(series.tokens) + event.count("tokens"));
@@ -284,7 +294,7 @@ RunStatus runStatusFromName(const std::string& text) {
 
 void StepSeries::truncate(std::size_t count) {
     const auto cut = [count](auto&... vectors) { (vectors.resize(std::min(count, vectors.size())), ...); };
-    cut(step, epoch, loss, learningRate, gradNorm, tokens, supervisedTokens, tokensPerSecond, stepSeconds, seconds, trainSeconds,
+    cut(step, epoch, loss, lmLoss, unlikelihoodLoss, lengthNormalizedLoss, learningRate, gradNorm, tokens, supervisedTokens, tokensPerSecond, stepSeconds, seconds, trainSeconds,
         deviceBytes, devicePeakBytes, hostBytes);
 }
 

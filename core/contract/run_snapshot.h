@@ -28,6 +28,9 @@ struct StepSeries {
     std::vector<std::int64_t> step;
     std::vector<double> epoch;
     std::vector<double> loss;
+    std::vector<double> lmLoss;                  ///< terms of the loss of rows with choices, before their weights; NaN without
+    std::vector<double> unlikelihoodLoss;
+    std::vector<double> lengthNormalizedLoss;
     std::vector<double> learningRate;
     std::vector<double> gradNorm;
     std::vector<std::int64_t> tokens;            ///< cumulative since the run began

@@ -322,7 +322,11 @@ Json toJson(const RunInfo& info) {
 
 RunInfo readRunInfo(const RunFolder& folder) {
     Result<RunSnapshot> snapshot = readRunSnapshot(folder.path);
-    RunInfo info = infoOf(folder, snapshot ? *snapshot : RunSnapshot{});
+    return readRunInfo(folder, snapshot ? *snapshot : RunSnapshot{});
+}
+
+RunInfo readRunInfo(const RunFolder& folder, const RunSnapshot& snapshot) {
+    RunInfo info = infoOf(folder, snapshot);
     info.status = livingStatus(info.status, folder);
     return info;
 }
@@ -593,8 +597,7 @@ Result<Json> RunStore::compare(const std::vector<std::string>& ids) {
         if (!folder) return folder.problems();
         Result<RunSnapshot> snapshot = readRunSnapshot(folder->path);
         if (!snapshot) return snapshot.problems();
-        RunInfo info = infoOf(*folder, *snapshot);
-        info.status = livingStatus(info.status, *folder);
+        const RunInfo info = readRunInfo(*folder, *snapshot);
         Json run = toJson(info);
         const StepSeries& steps = snapshot->steps;
         run["series"] = Json{{"step", steps.step}, {"epoch", numbers(steps.epoch)}, {"loss", numbers(steps.loss)},

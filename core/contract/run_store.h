@@ -99,6 +99,8 @@ struct RunInfo {
 Json toJson(const RunInfo& info);
 /// Derives the facts of one run from its folder, without the index.
 RunInfo readRunInfo(const RunFolder& folder);
+/// The same of a snapshot that was read from it already.
+RunInfo readRunInfo(const RunFolder& folder, const RunSnapshot& snapshot);
 
 /// One dotted key in which configurations differ; `values` has one entry a run, null where the key is absent.
 struct ConfigDifference {

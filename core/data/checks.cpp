@@ -61,6 +61,7 @@ constexpr Line kLines[] = {
     {Check::EvalSameFile, "eval_same_file", kWarning, 0, "are evaluated and trained on: both paths are the same file.", "Name another file, or set data.eval.split."},
     {Check::MostRowsTruncated, "most_rows_truncated", kWarning, 0, "are cut, which is most of them.", "Raise data.max_length."},
     {Check::ClassOnlyInEval, "class_only_in_eval", kWarning, 0, "are of a class that no training row has.", "Mix the rows before they are split."},
+    {Check::ChoicesCut, "choices_cut", kWarning, 0, "have a choice that does not fit into data.max_length and are skipped.", "Raise data.max_length."},
     {Check::AnswersCutAway, "answers_cut_away", kWarning, 0, "lose their whole answer to data.max_length and are skipped.", "Raise data.max_length."},
 };
 static_assert(std::size(kLines) == static_cast<std::size_t>(Check::Count));
@@ -68,12 +69,6 @@ static_assert(std::size(kLines) == static_cast<std::size_t>(Check::Count));
 bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 bool isBlankText(std::string_view text) { return text.find_first_not_of(" \t\r\n") == std::string_view::npos; }
 bool isWordByte(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; }
-
-std::string_view trimmed(std::string_view text) {
-    const std::size_t begin = text.find_first_not_of(" \t\r\n");
-    if (begin == std::string_view::npos) return {};
-    return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
-}
 
 /// "Ã" and "â€" with what follows them when UTF-8 was read as Latin-1 or Windows-1252.
 bool isMojibake(std::string_view text) {
@@ -118,6 +113,7 @@ void DataChecks::add(Check check, std::int64_t sourceRow) {
 }
 
 void DataChecks::text(std::string_view text, std::int64_t sourceRow) {
+    if (text.empty()) return;
     if (m_markers.empty()) findMarkers();  // rows of ids come without a tokenizer
     if (contains(text, "\xEF\xBF\xBD")) add(Check::ReplacementCharacters, sourceRow);
     if (contains(text, "\xEF\xBB\xBF")) add(Check::ByteOrderMark, sourceRow);
@@ -214,10 +210,10 @@ void DataChecks::row(const Json& value, RowFormat format, const MappedRow& mappe
     if (format == RowFormat::Text || format == RowFormat::Classification) {
         if (isBlankText(texts.whole)) add(Check::EmptyText, sourceRow);
         text(texts.whole, sourceRow);
-    } else if (format == RowFormat::PromptCompletion || format == RowFormat::Alpaca) {
+    } else if (format == RowFormat::PromptCompletion || format == RowFormat::Alpaca || format == RowFormat::Choices) {
         text(texts.prompt, sourceRow);
         text(texts.answer, sourceRow);
-        if (texts.messages.is_null()) pair(texts, sourceRow);
+        if (texts.messages.is_null() && format != RowFormat::Choices) pair(texts, sourceRow);
     }
     if (texts.messages.is_array()) {
         chat(texts.messages, sourceRow);

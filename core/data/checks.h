@@ -32,7 +32,7 @@ enum class Check {
     SpecialTokensInText, ForeignTemplate, TemplateTwice, PromptInAnswer, AnswerInPrompt, PlaceholderAnswers, ConstantAnswer, ConstantPrompt,
     GluedWords, PromptEndsWithSpace, RolesOutOfOrder, ChatUnanswered, UnknownRole, SystemNotFirst, DoubleBeginToken, DoubleEndToken,
     PaddingTrained, ShiftedLabels, LabelsNotIds, UnknownTokens, SingleClass, UnevenClasses, ContradictingLabels, UnshuffledClasses,
-    EvalSameFile, MostRowsTruncated, ClassOnlyInEval, AnswersCutAway, Count
+    EvalSameFile, MostRowsTruncated, ClassOnlyInEval, AnswersCutAway, ChoicesCut, Count
 };
 
 class DataChecks final {

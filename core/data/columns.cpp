@@ -4,7 +4,7 @@
 namespace luthier {
 
 const std::vector<std::string>& columnKeys() {
-    static const std::vector<std::string> keys{"text", "text_pair", "prompt", "completion", "instruction", "input", "output", "messages", "question", "answer", "label"};
+    static const std::vector<std::string> keys{"text", "text_pair", "prompt", "completion", "instruction", "input", "output", "messages", "question", "answer", "label", "choices"};
     return keys;
 }
 

@@ -97,6 +97,11 @@ struct Reader {
         if (mapped.isAnswerEmpty) findings.emptyAnswer.add(sourceRow);
         if (mapped.isMaskUncertain) findings.uncertainMask.add(sourceRow);
         const auto limit = static_cast<std::size_t>(maxLength);
+        if (isChoiceCut(mapped)) {
+            checks.add(Check::ChoicesCut, sourceRow);
+            ++dataset.facts.skippedRows;
+            return;
+        }
         const bool hadLabels = std::any_of(mapped.labels.begin(), mapped.labels.end(), [](std::int32_t label) { return label != kIgnoredLabel; });
         // A book has no rows: a long paragraph of plain text goes on in the next row instead of being cut.
         while (isPlainText && mapped.ids.size() > limit) {
@@ -131,6 +136,8 @@ struct Reader {
         row.labels = std::move(mapped.labels);
         row.types = std::move(mapped.types);
         row.targets = std::move(mapped.targets);
+        row.choices = std::move(mapped.choices);
+        row.answer = mapped.answer;
         if (mapped.className) {
             row.classIndex = classes.try_emplace(*mapped.className, static_cast<std::int32_t>(classes.size())).first->second;
         } else if (row.targets.empty() && row.supervisedTokens() == 0) {
@@ -147,6 +154,14 @@ struct Reader {
             return;
         }
         rows.push_back(std::move(row));
+    }
+
+    /// Choices are compared whole: a row of which one does not fit is left out. An encoder's input may be cut.
+    bool isChoiceCut(const MappedRow& mapped) const {
+        if (mapped.choices.empty()) return false;
+        const std::size_t right = mapped.choices[static_cast<std::size_t>(mapped.answer)].size();
+        const std::size_t before = mapping.task == RowTask::Seq2SeqLm ? 0 : mapped.ids.size() - right;
+        return std::any_of(mapped.choices.begin(), mapped.choices.end(), [&](const auto& choice) { return before + choice.size() > static_cast<std::size_t>(maxLength); });
     }
 
     Result<void> read(const std::vector<std::filesystem::path>& files, const std::string& formatName, std::vector<DataRow>& rows) {
@@ -214,7 +229,7 @@ struct Reader {
         return Problem{"data_format", "In " + path.string() + ", row " + std::to_string(row.row) + " has the keys " + keys +
                                           ", which fit no known format.",
                        "Use text; prompt and completion; question and answer; instruction and output; messages; text and label; sentence1, "
-                       "sentence2 and label; or input_ids and labels. Columns with other names: data.columns.",
+                       "sentence2 and label; question, choices and answer; or input_ids and labels. Columns with other names: data.columns.",
                        "data.train.format"};
     }
 
@@ -315,6 +330,13 @@ Json previewOf(const DataRow& row, bool isEval, RowTask task, const TextEncoder&
     Json json{{"row", row.sourceRow}, {"split", isEval ? "eval" : "train"}, {"truncated", row.isTruncated}, {"cut_tokens", row.cutTokens}};
     if (row.classIndex >= 0) json["label"] = row.classIndex;
     json["tokens"] = std::move(tokens);
+    if (row.choices.empty()) return json;
+    json["answer"] = row.answer;
+    for (const std::vector<std::int32_t>& choice : row.choices) {
+        Json texts = Json::array();
+        for (const std::int32_t id : choice) texts.push_back({{"id", id}, {"text", encoder.tokenText(id)}});
+        json["choices"].push_back(std::move(texts));
+    }
     return json;
 }
 
@@ -413,11 +435,12 @@ Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encod
                        "Check data.max_length, data.loss_on and the rows' answers.", "data.train.path"};
     sortClasses(dataset, reader.classes);
     const bool isTokenized = dataset.facts.format == "tokenized";
+    const bool isChoiceOfIds = dataset.facts.mapping.rfind("input_ids", 0) == 0;
     for (const DataRow& row : dataset.train) {
         dataset.facts.tokens += static_cast<std::int64_t>(row.ids.size());
         dataset.facts.supervisedTokens += row.supervisedTokens();
         const auto isOfTemplate = dataset.facts.format == "chat" || dataset.facts.format == "custom";  // they end answers with tokens of their own
-        const bool endsWell = row.isTruncated || isClassification || isTokenized || (encoder.end() && row.labels.back() == *encoder.end()) ||
+        const bool endsWell = row.isTruncated || isClassification || isTokenized || isChoiceOfIds || (encoder.end() && row.labels.back() == *encoder.end()) ||
                               (isOfTemplate && std::any_of(row.labels.begin(), row.labels.end(), [&](std::int32_t id) {
                                    return id != kIgnoredLabel && encoder.isSpecial(id);
                                })) ||

@@ -17,6 +17,21 @@ std::uint64_t mix(std::uint64_t x) {
     return x ^ (x >> 31);
 }
 
+/// transformers' get_length_grouped_indices over a given order: runs of up to 50 steps are sorted, longest first, and the longest row of all
+/// comes first, so that memory that is too small shows at once.
+void groupByLength(std::vector<std::uint32_t>& order, const std::vector<std::uint32_t>& lengths, std::int64_t rowsPerStep) {
+    const auto step = static_cast<std::size_t>(rowsPerStep);
+    const std::size_t run = step * std::max<std::size_t>(1, std::min<std::size_t>(order.size() / (step * 4), 50));
+    const auto isLonger = [&lengths](std::uint32_t a, std::uint32_t b) { return lengths[a] > lengths[b]; };
+    std::size_t longest = 0;
+    for (std::size_t first = 0; first < order.size(); first += run) {
+        const std::size_t end = std::min(first + run, order.size());
+        std::stable_sort(order.begin() + static_cast<std::ptrdiff_t>(first), order.begin() + static_cast<std::ptrdiff_t>(end), isLonger);
+        if (isLonger(order[first], order[longest])) longest = first;
+    }
+    if (!order.empty()) std::swap(order.front(), order[longest]);
+}
+
 }  // namespace
 
 std::uint64_t counterHash(std::uint64_t seed, std::string_view purpose, std::uint64_t stream, std::uint64_t index) {
@@ -66,6 +81,7 @@ std::vector<Sequence> BatchPlan::sequencesOf(std::int64_t epoch) const {
         order.resize(m_lengths.size());
         std::iota(order.begin(), order.end(), 0u);
     }
+    if (m_options.groupByLength) groupByLength(order, m_lengths, m_options.batchSize * m_options.accumulation);
     std::vector<Sequence> sequences;
     std::int64_t filled = 0;
     for (const std::uint32_t row : order) {

@@ -26,6 +26,7 @@ struct PlanOptions {
     bool shuffle = true;
     bool packing = false;
     std::int64_t maxLength = 512;
+    bool groupByLength = false;  ///< rows of like length share a step
 };
 
 using Sequence = std::vector<std::uint32_t>;  ///< rows in one sequence: one, or several when packed

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/row_format.h"
 
+#include "data/choices.h"
 #include "data/row_template.h"
 #include "data/sentence_pair.h"
 
@@ -13,13 +14,14 @@ namespace luthier {
 
 namespace {
 
-constexpr std::array<std::pair<RowFormat, const char*>, 7> kFormatNames{{
+constexpr std::array<std::pair<RowFormat, const char*>, 8> kFormatNames{{
     {RowFormat::Tokenized, "tokenized"},
     {RowFormat::Text, "text"},
     {RowFormat::PromptCompletion, "prompt_completion"},
     {RowFormat::Alpaca, "alpaca"},
     {RowFormat::Chat, "chat"},
     {RowFormat::Classification, "classification"},
+    {RowFormat::Choices, "choices"},
     {RowFormat::Custom, "custom"},
 }};
 
@@ -104,10 +106,6 @@ MappedRow encodeParts(const std::vector<Part>& parts, Ends ends, const MappingOp
         for (const std::int32_t id : encoder.encode(part.text, part.origin)) add(id, part.isLearned || lossOn == LossOn::All);
     if (ends == Ends::Added && encoder.end()) add(*encoder.end(), true);
     return row;
-}
-
-Problem badRow(const std::string& place, const std::string& what, const std::string& hint) {
-    return Problem{"bad_row", "In " + place + ", " + what + ".", hint, place};
 }
 
 Result<std::string> textOf(const Json& row, const char* key, const std::string& place) {
@@ -495,6 +493,16 @@ Result<MappedRow> mapClassification(const Json& row, const MappingOptions& optio
 
 }  // namespace
 
+Problem badRow(const std::string& place, const std::string& what, const std::string& hint) {
+    return Problem{"bad_row", "In " + place + ", " + what + ".", hint, place};
+}
+
+std::string_view trimmed(std::string_view text) {
+    const std::size_t begin = text.find_first_not_of(" \t\r\n");
+    if (begin == std::string_view::npos) return {};
+    return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
+}
+
 const char* rowFormatName(RowFormat format) {
     for (const auto& [value, text] : kFormatNames)
         if (value == format) return text;
@@ -516,6 +524,7 @@ LossOn lossOnFromName(const std::string& text) {
 }
 
 std::optional<RowFormat> recognise(const Json& row) {
+    if (looksLikeChoices(row)) return RowFormat::Choices;
     if (row.contains("input_ids")) return RowFormat::Tokenized;
     if (firstKey(row, kMessageKeys) != nullptr) return RowFormat::Chat;
     if (row.contains("instruction") && (row.contains("output") || row.contains("response"))) return RowFormat::Alpaca;
@@ -536,6 +545,7 @@ Result<MappedRow> mapRow(const Json& row, RowFormat format, const MappingOptions
         case RowFormat::Alpaca: mapped = mapAlpaca(row, options, encoder, place); break;
         case RowFormat::Custom: mapped = mapCustom(row, options, encoder, place); break;
         case RowFormat::Classification: mapped = mapClassification(row, options, encoder, place); break;
+        case RowFormat::Choices: mapped = mapChoices(row, options, encoder, place); break;
         case RowFormat::Chat: {
             const char* key = firstKey(row, kMessageKeys);
             if (key == nullptr) return badRow(place, "there are no messages", "Give \"messages\": [{\"role\": …, \"content\": …}, …].");
@@ -558,6 +568,7 @@ RowTexts textsOf(const Json& row, RowFormat format) {
     const auto chat = [&texts](const Json& list) {
         if (Result<Json> messages = messagesOf(list, "")) texts.messages = std::move(*messages);
     };
+    if (format == RowFormat::Choices) return choicesTexts(row);
     if (const SentencePairKeys* pair = sentencePairOf(row); pair != nullptr && format == RowFormat::Classification)
         texts.whole = text(pair->first) + "\n" + text(pair->second);
     else if (format == RowFormat::Text || format == RowFormat::Classification)
@@ -603,6 +614,7 @@ std::string mappingDescription(RowFormat format, const Json& row, RowTask task, 
         case RowFormat::Chat: return "messages in the chat template";
         case RowFormat::Classification: return classificationDescription(row, task, separatesPairs);
         case RowFormat::Custom: return "data.template_text + end token, where the template does not write one";
+        case RowFormat::Choices: return choicesDescription(row);
         case RowFormat::PromptCompletion: break;
     }
     const KeyPair* pair = pairOf(row);

@@ -11,6 +11,7 @@
 //   prompt_completion   prompt completion, question answer, …    completion + end token
 //   classification      text label, sentence1 sentence2 label, … the class (a list of 0 and 1: several classes; a fraction: a regression);
 //                                                                models that write: the label as text
+//   choices             question choices answer, …               every choice + end token (data/choices.h)
 //   text                text                                     everything + end token
 //   custom              what the user's template reads           its generation blocks + end token (data/row_template.h); set by data.template
 
@@ -20,14 +21,20 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace luthier {
 
 class RowTemplate;
 
-enum class RowFormat { Tokenized, Text, PromptCompletion, Alpaca, Chat, Classification, Custom };
+enum class RowFormat { Tokenized, Text, PromptCompletion, Alpaca, Chat, Classification, Choices, Custom };
 enum class LossOn { Completion, All, Assistant };
+
+/// A row that cannot be used: "In PLACE, WHAT." Code bad_row.
+Problem badRow(const std::string& place, const std::string& what, const std::string& hint);
+/// Without blanks and line ends around it.
+std::string_view trimmed(std::string_view text);
 
 const char* rowFormatName(RowFormat format);
 std::optional<RowFormat> rowFormatFromName(const std::string& text);
@@ -50,6 +57,8 @@ struct MappedRow {
     std::vector<std::int8_t> labelParts;  ///< Seq2SeqLm: those of what is to be written
     std::optional<std::string> className; ///< classification: the label as text
     std::vector<float> targets;           ///< classification: 0 or 1 for every class, or the values of a regression
+    std::vector<std::vector<std::int32_t>> choices;  ///< tokens of every answer to choose from
+    std::int32_t answer = -1;             ///< the right one, which stands in ids and labels
     bool isAnswerEmpty = false;
     bool isMaskUncertain = false;         ///< the chat template changes earlier turns; only the last answer is learned
 };

@@ -38,4 +38,24 @@ private:
     bool m_separatesPairs = false;
 };
 
+/// Stands for the tokenizer of a model folder that has none; rows of ids need no other.
+class MissingTokenizer final : public TextEncoder {
+public:
+    MissingTokenizer(Problem problem, std::int64_t vocabulary) : m_problem(std::move(problem)), m_vocabulary(vocabulary) {}
+    std::vector<std::int32_t> encode(std::string_view, TextOrigin) const override { throw Failure(m_problem); }
+    FramedText frame(std::string_view, std::optional<std::string_view>) const override { throw Failure(m_problem); }
+    std::optional<std::int32_t> begin() const override { return std::nullopt; }
+    std::optional<std::int32_t> end() const override { return std::nullopt; }
+    std::optional<std::int32_t> padding() const override { return std::nullopt; }
+    std::int64_t vocabularySize() const override { return m_vocabulary; }
+    std::string tokenText(std::int32_t id) const override { return std::to_string(id); }
+    bool isSpecial(std::int32_t) const override { return false; }
+    bool hasChatTemplate() const override { return false; }
+    Result<std::string> renderChat(const Json&, bool) const override { return m_problem; }
+
+private:
+    Problem m_problem;
+    std::int64_t m_vocabulary;
+};
+
 }  // namespace luthier

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/command_server.h"
 
+#include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <fcntl.h>
 #include <map>
 #include <poll.h>
 #include <sys/socket.h>
@@ -42,6 +45,31 @@ int listenAt(const std::string& path) {
     return -1;
 }
 
+/// Where the handler writes; -1 while nobody listens.
+std::atomic<int> signalPipe{-1};
+
+/// The second signal finds a process that does not stop in time, in a long phase say, and ends it.
+void tellOfSignal(int number) {
+    const int kept = errno;
+    std::signal(number, SIG_DFL);
+    const char byte = static_cast<char>(number);
+    [[maybe_unused]] const ssize_t written = ::write(signalPipe.load(), &byte, 1);
+    errno = kept;
+}
+
+/// nohup's and a background job's ignored signals stay ignored.
+void listenForSignals(int descriptor) {
+    signalPipe = descriptor;
+    for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+        struct sigaction current {};
+        if (::sigaction(number, nullptr, &current) != 0 || current.sa_handler == SIG_IGN) continue;
+        struct sigaction chosen {};
+        chosen.sa_handler = &tellOfSignal;
+        chosen.sa_flags = SA_RESTART;
+        ::sigaction(number, &chosen, nullptr);
+    }
+}
+
 }  // namespace
 
 void CommandQueue::push(Json command) {
@@ -75,15 +103,23 @@ CommandServer::CommandServer(CommandQueue& queue, bool readsStdin, const std::st
         m_listener = listenAt(m_socketPath);
         if (m_listener < 0) m_socketPath.clear();
     }
+    if (!runId.empty() && ::pipe2(m_signals, O_CLOEXEC | O_NONBLOCK) == 0) listenForSignals(m_signals[1]);
     if (::pipe(m_wake) == 0) m_thread = std::thread([this] { serve(); });
 }
 
 CommandServer::~CommandServer() {
+    if (m_signals[1] >= 0) {
+        for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+            struct sigaction current {};
+            if (::sigaction(number, nullptr, &current) == 0 && current.sa_handler == &tellOfSignal) std::signal(number, SIG_DFL);
+        }
+        signalPipe = -1;
+    }
     if (m_thread.joinable()) {
         [[maybe_unused]] const ssize_t woken = ::write(m_wake[1], "x", 1);
         m_thread.join();
     }
-    for (const int descriptor : {m_listener, m_wake[0], m_wake[1]})
+    for (const int descriptor : {m_listener, m_signals[0], m_signals[1], m_wake[0], m_wake[1]})
         if (descriptor >= 0) ::close(descriptor);
     if (!m_socketPath.empty()) ::unlink(m_socketPath.c_str());
 }
@@ -105,6 +141,7 @@ void CommandServer::serve() {
     while (true) {
         std::vector<pollfd> waiting{{m_wake[0], POLLIN, 0}};
         if (m_listener >= 0) waiting.push_back({m_listener, POLLIN, 0});
+        if (m_signals[0] >= 0) waiting.push_back({m_signals[0], POLLIN, 0});
         for (const auto& [descriptor, buffer] : readers) waiting.push_back({descriptor, POLLIN, 0});
         if (::poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR) return;
         for (const pollfd& entry : waiting) {
@@ -120,6 +157,10 @@ void CommandServer::serve() {
                 continue;
             }
             char bytes[4096];
+            if (entry.fd == m_signals[0]) {
+                if (::read(entry.fd, bytes, sizeof bytes) > 0) m_queue.push({{"command", "stop"}});
+                continue;
+            }
             const ssize_t count = ::read(entry.fd, bytes, sizeof bytes);
             if (count > 0) {
                 readers[entry.fd].append(bytes, static_cast<std::size_t>(count));

@@ -7,11 +7,14 @@
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/log_softmax.h>
+#include <ATen/ops/logsumexp.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/native_layer_norm.h>
 #include <ATen/ops/native_layer_norm_backward.h>
 #include <ATen/ops/nll_loss.h>
+#include <ATen/ops/softmax.h>
 #include <ATen/ops/tanh.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
@@ -236,10 +239,29 @@ private:
     at::ScalarType m_type;
 };
 
+/// Calls body(first row, rows, x [rows, C], logits [rows, V], slope of the cap or undefined) for `h` chunk by chunk, so that no more logits are alive.
+/// Capped logits are f32, others of the product's type.
+template <class Body>
+void forEachChunkOfLogits(const at::Tensor& h, const HeadWeight& head, const at::Tensor& bias, double softCap, Body body) {
+    const at::ScalarType type = productType(h);
+    for (std::int64_t first = 0; first < h.size(0); first += kChunkRows) {
+        const std::int64_t rows = std::min(kChunkRows, h.size(0) - first);
+        const at::Tensor x = h.narrow(0, first, rows).to(type);
+        at::Tensor logits = head.logits(x, bias);
+        at::Tensor slope;
+        if (softCap > 0) {
+            const at::Tensor squashed = at::tanh(logits.to(at::kFloat) / softCap);
+            slope = 1 - squashed.square();
+            logits = squashed * softCap;
+        }
+        body(first, rows, x, logits, slope);
+    }
+}
+
 class HeadLossFunction final : public Function<HeadLossFunction> {
 public:
     static Variable forward(AutogradContext* context, const at::Tensor& h, const at::Tensor& weight, const Maybe& maybeBias,
-                            const at::Tensor& labels, double scale, double softCap) {
+                            const at::Tensor& labels, double scale, double softCap, double smoothing) {
         const at::Tensor bias = orUndefined(maybeBias);
         const at::ScalarType type = productType(h);
         const HeadWeight head(weight, type);
@@ -249,17 +271,15 @@ public:
         const at::Tensor dW = needsWeight ? at::zeros(weight.sizes(), weight.options().dtype(at::kFloat)) : at::Tensor();
         const at::Tensor dBias = bias.defined() && bias.requires_grad() ? at::zeros_like(bias, at::kFloat) : at::Tensor();
         double loss = 0;
-        for (std::int64_t first = 0; first < h.size(0); first += kChunkRows) {
-            const std::int64_t rows = std::min(kChunkRows, h.size(0) - first);
-            const at::Tensor x = h.narrow(0, first, rows).to(type);
-            at::Tensor logits = head.logits(x, bias);  // [rows, V]
-            at::Tensor slope;
-            if (softCap > 0) {
-                const at::Tensor squashed = at::tanh(logits.to(at::kFloat) / softCap);
-                slope = 1 - squashed.square();
-                logits = squashed * softCap;
+        forEachChunkOfLogits(h, head, bias, softCap, [&](std::int64_t first, std::int64_t rows, const at::Tensor& x, at::Tensor& logits, const at::Tensor& slope) {
+            const at::Tensor targets = labels.narrow(0, first, rows);
+            // (1 - e) (lse - x_y) + e (lse - mean x) = (lse - x_y) + e (x_y - mean x)
+            if (smoothing > 0) loss += smoothing * (logits.gather(1, targets.unsqueeze(1)).squeeze(1) - logits.mean(1)).sum().item<double>();
+            loss += kernels::crossEntropyInPlace(logits, targets, scale);
+            if (smoothing > 0) {
+                logits.sub_(scale * smoothing / static_cast<double>(logits.size(1)));
+                logits.scatter_add_(1, targets.unsqueeze(1), at::full({rows, 1}, scale * smoothing, logits.options()));
             }
-            loss += kernels::crossEntropyInPlace(logits, labels.narrow(0, first, rows), scale);
             if (slope.defined()) logits.mul_(slope);
             const at::Tensor gradient = logits.to(type);
             if (needsInput) {
@@ -268,7 +288,7 @@ public:
             }
             if (needsWeight) dW.add_(at::mm(gradient.t(), x));
             if (dBias.defined()) dBias.add_(gradient.sum(0));
-        }
+        });
         context->save_for_backward({dH, dW, dBias});
         return at::full({}, loss * scale, h.options().dtype(at::kFloat));
     }
@@ -279,7 +299,54 @@ public:
         const auto scaled = [upstream](const at::Tensor& gradient) {
             return !gradient.defined() || upstream == 1.0 ? gradient : gradient * upstream;
         };
-        return {scaled(saved[0]), scaled(saved[1]), scaled(saved[2]), at::Tensor(), at::Tensor(), at::Tensor()};
+        return {scaled(saved[0]), scaled(saved[1]), scaled(saved[2]), at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
+    }
+};
+
+class TokenLossFunction final : public Function<TokenLossFunction> {
+public:
+    static variable_list forward(AutogradContext* context, const at::Tensor& h, const at::Tensor& weight, const Maybe& maybeBias, const at::Tensor& labels,
+                                 double softCap) {
+        const at::Tensor bias = orUndefined(maybeBias);
+        const at::Tensor losses = at::empty({h.size(0)}, h.options().dtype(at::kFloat));
+        const at::Tensor isBest = at::empty({h.size(0)}, h.options().dtype(at::kBool));
+        const HeadWeight head(weight, productType(h));
+        forEachChunkOfLogits(h, head, bias, softCap, [&](std::int64_t first, std::int64_t rows, const at::Tensor&, const at::Tensor& products, const at::Tensor&) {
+            const at::Tensor logits = products.to(at::kFloat);
+            const at::Tensor targets = labels.narrow(0, first, rows);
+            losses.narrow(0, first, rows).copy_(at::logsumexp(logits, 1) - logits.gather(1, targets.unsqueeze(1)).squeeze(1));
+            isBest.narrow(0, first, rows).copy_(logits.argmax(1).eq(targets));
+        });
+        context->save_for_backward({h, weight, bias, labels});
+        context->saved_data["softCap"] = softCap;
+        context->mark_non_differentiable({isBest});
+        return {losses, isBest};
+    }
+
+    static variable_list backward(AutogradContext* context, variable_list gradients) {
+        const variable_list saved = context->get_saved_variables();
+        const at::Tensor &h = saved[0], &weight = saved[1], &bias = saved[2], &labels = saved[3];
+        const double softCap = context->saved_data["softCap"].toDouble();
+        const at::ScalarType type = productType(h);
+        const at::Tensor dH = h.requires_grad() ? at::empty_like(h) : at::Tensor();
+        const at::Tensor dW = weight.requires_grad() ? at::zeros(weight.sizes(), weight.options().dtype(at::kFloat)) : at::Tensor();
+        const at::Tensor dBias = bias.defined() && bias.requires_grad() ? at::zeros_like(bias, at::kFloat) : at::Tensor();
+        const at::NoGradGuard guard;
+        const HeadWeight head(weight, type);
+        forEachChunkOfLogits(h, head, bias, softCap, [&](std::int64_t first, std::int64_t rows, const at::Tensor& x, const at::Tensor& logits, const at::Tensor& slope) {
+            const at::Tensor upstream = gradients[0].narrow(0, first, rows).unsqueeze(1);  // [rows, 1]
+            at::Tensor gradient = at::softmax(logits.to(at::kFloat), 1).mul_(upstream);
+            gradient.scatter_add_(1, labels.narrow(0, first, rows).unsqueeze(1), -upstream);
+            if (slope.defined()) gradient.mul_(slope);
+            gradient = gradient.to(type);
+            if (dH.defined()) {
+                at::Tensor part = dH.narrow(0, first, rows);
+                head.backward(gradient, part);
+            }
+            if (dW.defined()) dW.add_(at::mm(gradient.t(), x));
+            if (dBias.defined()) dBias.add_(gradient.sum(0));
+        });
+        return {dH, dW, dBias, at::Tensor(), at::Tensor()};
     }
 };
 
@@ -373,8 +440,13 @@ at::Tensor gatedActivation(const at::Tensor& gate, const at::Tensor& up, kernels
 }
 
 at::Tensor headLoss(const at::Tensor& h, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& labels, double scale,
-                    double softCap) {
-    return HeadLossFunction::apply(h, weight, maybe(bias), labels, scale, softCap);
+                    double softCap, double smoothing) {
+    return HeadLossFunction::apply(h, weight, maybe(bias), labels, scale, softCap, smoothing);
+}
+
+TokenLosses headTokenLosses(const at::Tensor& h, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& labels, double softCap) {
+    const variable_list results = TokenLossFunction::apply(h, weight, maybe(bias), labels, softCap);
+    return {results[0], results[1]};
 }
 
 std::pair<at::Tensor, at::Tensor> recomputed(const BlockFunction& block, const BlockInputs& inputs) {
@@ -385,9 +457,15 @@ std::pair<at::Tensor, at::Tensor> recomputed(const BlockFunction& block, const B
     return {results[0], results[1]};
 }
 
-at::Tensor logitsLoss(const at::Tensor& logits, const at::Tensor& labels, double scale) {
+at::Tensor logitsLoss(const at::Tensor& logits, const at::Tensor& labels, double scale, double smoothing) {
     const at::Tensor logProbabilities = at::log_softmax(logits.to(at::kFloat), -1);
-    return at::nll_loss(logProbabilities, labels, {}, at::Reduction::Sum) * scale;
+    const at::Tensor plain = at::nll_loss(logProbabilities, labels, {}, at::Reduction::Sum) * scale;
+    return smoothing > 0 ? plain * (1 - smoothing) - logProbabilities.mean(-1).sum() * (scale * smoothing) : plain;
+}
+
+TokenLosses logitsTokenLosses(const at::Tensor& logits, const at::Tensor& labels) {
+    const at::Tensor logProbabilities = at::log_softmax(logits.to(at::kFloat), -1);
+    return {at::nll_loss(logProbabilities, labels, {}, at::Reduction::None), logits.argmax(-1).eq(labels)};
 }
 
 }  // namespace luthier::nn

@@ -78,9 +78,20 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
 
 /// scale * sum over rows of cross entropy(h W^T + b, labels), logits made and used `chunkRows` rows at a time: the gradient is
 /// taken on the way forward, so no logits outlive their chunk. h [M, C], W [V, C], labels [M] i64 without -100.
-/// `softCap` > 0 caps logits as cap * tanh(x / cap). @returns [] f32
+/// `softCap` > 0 caps logits as cap * tanh(x / cap). `smoothing` e as transformers' LabelSmoother: (1 - e) of the cross entropy and e of
+/// its mean over all V tokens as labels. @returns [] f32
 at::Tensor headLoss(const at::Tensor& h, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& labels, double scale,
-                    double softCap);
+                    double softCap, double smoothing = 0);
+
+/// Losses that are no plain sum need each token's own.
+struct TokenLosses {
+    at::Tensor losses;  ///< cross entropies [M] f32
+    at::Tensor isBest;  ///< [M] bool: the label is the most probable token; no gradient
+};
+
+/// The rows' cross entropies, logits made `chunkRows` rows at a time and made again on the way back, so that none are kept.
+/// h [M, C], W [V, C], labels [M] i64
+TokenLosses headTokenLosses(const at::Tensor& h, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& labels, double softCap);
 
 /// What a block of a model reads besides its parameters; any of them may be undefined.
 struct BlockInputs {
@@ -99,6 +110,7 @@ using BlockFunction = std::function<std::pair<at::Tensor, at::Tensor>(const Bloc
 std::pair<at::Tensor, at::Tensor> recomputed(const BlockFunction& block, const BlockInputs& inputs);
 
 /// As headLoss for logits that a hook has produced. logits [M, V], any float dtype. @returns [] f32
-at::Tensor logitsLoss(const at::Tensor& logits, const at::Tensor& labels, double scale);
+at::Tensor logitsLoss(const at::Tensor& logits, const at::Tensor& labels, double scale, double smoothing = 0);
+TokenLosses logitsTokenLosses(const at::Tensor& logits, const at::Tensor& labels);
 
 }  // namespace luthier::nn

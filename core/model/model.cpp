@@ -48,12 +48,17 @@ at::Tensor Model::embed(const at::Tensor& ids, double scale) const {
 }
 
 Stack::Input Model::entering(const TokenRows& input, const ModelDescription& stack) const {
-    return {embed(input.ids, stack.embeddingScale), input.positions, input.types, input.segments};
+    at::Tensor embedded = embed(input.ids, stack.embeddingScale);
+    if (input.noise.defined()) embedded = embedded + input.noise.to(embedded.scalar_type());
+    return {embedded, input.positions, input.types, input.segments};
 }
 
 at::Tensor Model::hidden(const TokenRows& input, const at::Tensor& rows, RowsOf rowsOf, const SiteHooks& hooks, Activations activations) const {
     std::optional<StackRows> memory;
-    if (m_encoder) memory = m_encoder->pass(entering(*input.source, *m_description.encoder), {}, RowsOf::Text, nullptr, Prompts::Taken, hooks, activations);
+    if (m_encoder) {
+        memory = m_encoder->pass(entering(*input.source, *m_description.encoder), {}, RowsOf::Text, nullptr, Prompts::Taken, hooks, activations);
+        memory->readers = input.readers;
+    }
     return m_decoder.pass(entering(input, m_description), rows, rowsOf, memory ? &*memory : nullptr, promptsOfDecoder(), hooks, activations).x;
 }
 
@@ -85,11 +90,19 @@ at::Tensor Model::logits(const at::Tensor& hidden, const SiteHooks& hooks) const
 }
 
 at::Tensor Model::loss(const TokenRows& input, const at::Tensor& rows, const at::Tensor& labels, double scale,
-                       const SiteHooks& hooks, Activations activations) const {
+                       const SiteHooks& hooks, Activations activations, double smoothing) const {
     const at::Tensor h = hidden(input, rows, hooks, activations);
-    if (hasHeadHooks(hooks)) return nn::logitsLoss(logits(h, hooks), labels, scale);
+    if (hasHeadHooks(hooks)) return nn::logitsLoss(logits(h, hooks), labels, scale, smoothing);
     const std::size_t head = m_sites.linears.size() - 1;
-    return nn::headLoss(h, m_linears.weight(head), hooks.current(m_linears.bias(head)), labels, scale, m_description.logitSoftCap);
+    return nn::headLoss(h, m_linears.weight(head), hooks.current(m_linears.bias(head)), labels, scale, m_description.logitSoftCap, smoothing);
+}
+
+nn::TokenLosses Model::tokenLosses(const TokenRows& input, const at::Tensor& rows, const at::Tensor& labels, const SiteHooks& hooks,
+                                   Activations activations) const {
+    const at::Tensor h = hidden(input, rows, hooks, activations);
+    if (hasHeadHooks(hooks)) return nn::logitsTokenLosses(logits(h, hooks), labels);
+    const std::size_t head = m_sites.linears.size() - 1;
+    return nn::headTokenLosses(h, m_linears.weight(head), hooks.current(m_linears.bias(head)), labels, m_description.logitSoftCap);
 }
 
 void Model::readSource(const std::vector<std::int64_t>& source, KeyValueCache& cache, const SiteHooks& hooks) const {

@@ -25,7 +25,9 @@ struct TokenRows {
     at::Tensor positions;                ///< [N] i64, from 0 in each segment
     std::vector<std::int64_t> segments;  ///< lengths, sum N
     at::Tensor types = {};               ///< [N] i64 token types, or undefined: all 0
-    std::shared_ptr<const TokenRows> source = {};  ///< what the encoder reads, as many segments; null for models without one
+    std::shared_ptr<const TokenRows> source = {};  ///< what the encoder reads; null for models without one
+    std::vector<std::int64_t> readers = {};  ///< how many segments, one after another, read each segment of `source`; empty: one each
+    at::Tensor noise = {};               ///< added to the token embeddings, [N, width] f32, or undefined
 
     /// One segment of consecutive positions.
     static TokenRows single(const std::vector<std::int64_t>& ids, const at::Device& device);
@@ -59,9 +61,13 @@ public:
     /// [M, C] → [M, V] f32, or a classifier's [M, classes]
     at::Tensor logits(const at::Tensor& hidden, const SiteHooks& hooks) const;
 
-    /// scale * sum of cross entropies of the rows' next tokens: rows [M], labels [M] i64. @returns [] f32
+    /// scale * sum of cross entropies of the rows' next tokens: rows [M], labels [M] i64. `smoothing` as in nn::headLoss. @returns [] f32
     at::Tensor loss(const TokenRows& input, const at::Tensor& rows, const at::Tensor& labels, double scale,
-                    const SiteHooks& hooks, Activations activations = Activations::Keep) const;
+                    const SiteHooks& hooks, Activations activations = Activations::Keep, double smoothing = 0) const;
+
+    /// The cross entropy of each of the rows' next tokens, and whether it is the most probable one. Logits live a chunk at a time.
+    nn::TokenLosses tokenLosses(const TokenRows& input, const at::Tensor& rows, const at::Tensor& labels, const SiteHooks& hooks,
+                                Activations activations = Activations::Keep) const;
 
     /// What the encoder makes of `source`, kept in an empty cache for next(). No gradients.
     void readSource(const std::vector<std::int64_t>& source, KeyValueCache& cache, const SiteHooks& hooks) const;

@@ -29,6 +29,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace luthier {
 
@@ -59,6 +60,18 @@ std::pair<at::Tensor, at::Tensor> prefixOf(const SiteHooks& hooks, int layer) {
     }
     if (keys.empty()) return {};
     return {keys.size() == 1 ? keys[0] : at::cat(keys, 1), values.size() == 1 ? values[0] : at::cat(values, 1)};
+}
+
+/// Segments that read the same rows of an encoder as one: attention over these rows knows no order among its queries.
+std::vector<std::int64_t> joined(const std::vector<std::int64_t>& segments, const std::vector<std::int64_t>& readers) {
+    if (readers.empty()) return segments;
+    std::vector<std::int64_t> sums;
+    auto next = segments.begin();
+    for (const std::int64_t count : readers) {
+        sums.push_back(std::accumulate(next, next + count, std::int64_t{0}));
+        next += count;
+    }
+    return sums;
 }
 
 }  // namespace
@@ -510,7 +523,8 @@ StackRows Stack::pass(const Input& input, const at::Tensor& rows, RowsOf rowsOf,
         Stream standing = stream;
         standing.x = standing.delta = standing.bias = at::Tensor();
         const std::vector<std::int64_t> memorySegments = memory != nullptr ? memory->segments : std::vector<std::int64_t>{};
-        const auto run = [this, layer, kept, isRecomputed, &hooks, standing, memorySegments](const nn::BlockInputs& in) {
+        const std::vector<std::int64_t> reading = memory != nullptr ? joined(standing.segments, memory->readers) : std::vector<std::int64_t>{};
+        const auto run = [this, layer, kept, isRecomputed, &hooks, standing, memorySegments, reading](const nn::BlockInputs& in) {
             Stream passing = standing;
             passing.x = in.x;
             passing.delta = in.delta;
@@ -518,7 +532,7 @@ StackRows Stack::pass(const Input& input, const at::Tensor& rows, RowsOf rowsOf,
                                 [&](std::size_t, const at::Tensor& x) {
                                     const Block& block = m_blocks[layer];
                                     return attendMemory(x, layer, m_linears.project(block.crossKey, in.memory, hooks), m_linears.project(block.crossValue, in.memory, hooks),
-                                                        standing.segments, memorySegments, hooks);
+                                                        reading, memorySegments, hooks);
                                 }};
             runBlock(layer, passing, kept, hooks, attend);
             // A node's outputs must all be there; PostNorm leaves no delta.

@@ -39,6 +39,7 @@ enum class RowsOf {
 struct StackRows {
     at::Tensor x;                        ///< [N, C]
     std::vector<std::int64_t> segments;  ///< lengths, sum N; virtual rows included
+    std::vector<std::int64_t> readers = {};  ///< of an encoder's rows: how many of the decoder's segments read each segment; empty: one each
 };
 
 class Stack final {
@@ -54,7 +55,7 @@ public:
     };
 
     /// Final hidden states of `rows` [M] i64 (see RowsOf), or of all rows of the stream (virtual ones included) when undefined.
-    /// `memory`: what the encoder left, as many segments; nullptr without an encoder. @returns x [M, C]
+    /// `memory`: what the encoder left; nullptr without an encoder. @returns x [M, C]
     StackRows pass(const Input& input, const at::Tensor& rows, RowsOf rowsOf, const StackRows* memory, Prompts prompts, const SiteHooks& hooks,
                    Activations activations) const;
 

@@ -3,6 +3,7 @@
 
 #include "peft/help.h"
 #include "peft/saved_head.h"
+#include "peft/usual_rates.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
@@ -56,6 +57,8 @@ Json describeMethods() {
                         {"summary", method.summary},
                         {"peft_type", method.peftType.empty() ? Json() : Json(method.peftType)},
                         {"mergeable", method.isMergeable},
+                        {"usual_learning_rate", usualRate(method.type).rate},
+                        {"rate_source", usualRate(method.type).source},
                         {"help", methodHelp(method.type)},
                         {"schema", toJson(method.schema)}});
     return Json{{"methods", std::move(list)},

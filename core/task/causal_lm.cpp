@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Causal language modelling: cross entropy of each supervised next token, as transformers' ForCausalLMLoss.
+// Causal language modelling: cross entropy of each supervised next token, as transformers' ForCausalLMLoss, and its LabelSmoother.
 #include "task/task.h"
 
 #include <ATen/ops/tensor.h>
@@ -10,13 +10,28 @@ namespace {
 
 class CausalLm final : public Task {
 public:
+    explicit CausalLm(const TaskOptions& options) : m_options(options) {}
+
     std::int64_t labelCount(const Example& row) const override {
         std::int64_t count = 0;
         for (std::size_t i = 1; i < row.labels.size(); ++i) count += row.labels[i] != kNoLabel ? 1 : 0;
         return count;
     }
 
-    at::Tensor loss(const Model& model, std::span<const Example> rows, double scale, const SiteHooks& hooks, Activations activations) const override {
+    Loss loss(const Model& model, std::span<const Example> rows, const LossCounts& step, const Pass& pass) const override {
+        return languageLoss(predictedOf(rows, model.device()), model, m_options, step, pass);
+    }
+
+    at::Tensor logits(const Model& model, const Example& row, const SiteHooks& hooks) const override {
+        return model.logits(model.hidden(textOf({&row, 1}, model.device()), {}, hooks), hooks);
+    }
+
+    Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch) const override {
+        return measureLanguage([&model](std::span<const Example> part) { return predictedOf(part, model.device()); }, model, stack, rows, batch);
+    }
+
+private:
+    static Predicted predictedOf(std::span<const Example> rows, const at::Device& device) {
         std::vector<std::int64_t> places, labels;
         std::int64_t first = 0;
         for (const Example& row : rows) {
@@ -27,21 +42,14 @@ public:
                 }
             first += static_cast<std::int64_t>(row.ids.size());
         }
-        const at::Device& device = model.device();
-        return model.loss(textOf(rows, device), at::tensor(places, at::kLong).to(device), at::tensor(labels, at::kLong).to(device), scale, hooks, activations);
+        return {textOf(rows, device), at::tensor(places, at::kLong).to(device), at::tensor(labels, at::kLong).to(device)};
     }
 
-    at::Tensor logits(const Model& model, const Example& row, const SiteHooks& hooks) const override {
-        return model.logits(model.hidden(textOf({&row, 1}, model.device()), {}, hooks), hooks);
-    }
-
-    Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch) const override {
-        return measureLanguage(*this, model, stack, rows, batch);
-    }
+    TaskOptions m_options;
 };
 
 }  // namespace
 
-std::unique_ptr<Task> causalLmTask() { return std::make_unique<CausalLm>(); }
+std::unique_ptr<Task> causalLmTask(const TaskOptions& options) { return std::make_unique<CausalLm>(options); }
 
 }  // namespace luthier

@@ -1,11 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sequence classification with transformers' three losses, each a mean over a row's outputs: one class of several (cross entropy), several
 // classes at once (binary cross entropy with logits), regression (squared error). A row counts as one label.
+//
+//   measured of        metrics
+//   one class          accuracy, f1 (of class 1 where there are two, else macro), f1_macro, matthews
+//   several classes    accuracy (rows with all classes right), label_accuracy, f1 (micro); a class is predicted where its logit is above 0
+//   a regression       mse, pearson, spearman; the mean over outputs where there are several
 #include "task/task.h"
+
+#include "task/metrics.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/binary_cross_entropy_with_logits.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/mse_loss.h>
 #include <ATen/ops/tensor.h>
 
@@ -17,36 +25,41 @@ namespace {
 
 class Classification final : public Task {
 public:
-    explicit Classification(const ModelDescription& description)
-        : m_pooling(description.classifier.pooling), m_classes(description.classifier.classes), m_padding(description.paddingId), m_end(description.endId),
+    Classification(const ModelDescription& description, const TaskOptions& options)
+        : m_options(options), m_pooling(description.classifier.pooling), m_classes(description.classifier.classes), m_padding(description.paddingId), m_end(description.endId),
           m_isRegression(description.classifier.problem == "regression" || description.classifier.classes == 1) {}
 
     std::int64_t labelCount(const Example& row) const override { return row.classIndex >= 0 || !row.targets.empty() ? 1 : 0; }
 
-    at::Tensor loss(const Model& model, std::span<const Example> rows, double scale, const SiteHooks& hooks, Activations activations) const override {
-        return lossOf(classLogits(model, rows, hooks, activations), rows) * scale;
+    Loss loss(const Model& model, std::span<const Example> rows, const LossCounts& step, const Pass& pass) const override {
+        const double smoothing = pass.key.isTraining ? m_options.labelSmoothing : 0;
+        return {lossOf(classLogits(model, rows, pass), rows, smoothing) / static_cast<double>(step.labels)};
     }
 
     at::Tensor logits(const Model& model, const Example& row, const SiteHooks& hooks) const override {
-        return classLogits(model, {&row, 1}, hooks, Activations::Keep).squeeze(0);
+        return classLogits(model, {&row, 1}, {hooks}).squeeze(0);
     }
 
     Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch) const override {
         const at::NoGradGuard guard;
         Measured measured;
-        std::int64_t right = 0;
-        std::int64_t judged = 0;
+        std::vector<at::Tensor> all;
         for (std::size_t first = 0; first < rows.size(); first += batch) {
             const std::span<const Example> part = rows.subspan(first, std::min(batch, rows.size() - first));
             stack.beginPass({});
-            const at::Tensor logits = classLogits(model, part, stack.hooks(), Activations::Keep);
-            measured.lossSum += lossOf(logits, part).item<double>();
+            const at::Tensor logits = classLogits(model, part, {stack.hooks()});
+            measured.lossSum += lossOf(logits, part, 0).item<double>();
             measured.labels += static_cast<std::int64_t>(part.size());
-            if (part.front().classIndex < 0) continue;
-            right += logits.argmax(1).eq(classesOf(part, logits.device())).sum().item<std::int64_t>();
-            judged += static_cast<std::int64_t>(part.size());
+            all.push_back(logits.to(at::kCPU));
         }
-        if (judged > 0) measured.metrics["accuracy"] = static_cast<double>(right) / static_cast<double>(judged);
+        if (all.empty()) return measured;
+        const at::Tensor logits = at::cat(all).contiguous();
+        if (rows.front().classIndex >= 0)
+            judgeClasses(logits, rows, measured.metrics);
+        else if (m_isRegression)
+            judgeValues(logits, rows, measured.metrics);
+        else
+            judgeSets(logits, rows, measured.metrics);
         return measured;
     }
 
@@ -66,8 +79,57 @@ private:
         return place;
     }
 
-    TokenRows input(std::span<const Example> rows, const Model& model) const {
+    /// logits [rows, classes]
+    void judgeClasses(const at::Tensor& logits, std::span<const Example> rows, Json& metrics) const {
+        Confusion confusion(m_classes);
+        const at::Tensor best = logits.argmax(1);
+        for (std::size_t i = 0; i < rows.size(); ++i) confusion.add(rows[i].classIndex, best.const_data_ptr<std::int64_t>()[i]);
+        metrics["accuracy"] = confusion.accuracy();
+        metrics["f1"] = m_classes == 2 ? confusion.f1(1) : confusion.macroF1();
+        metrics["f1_macro"] = confusion.macroF1();
+        metrics["matthews"] = confusion.matthews();
+    }
+
+    void judgeSets(const at::Tensor& logits, std::span<const Example> rows, Json& metrics) const {
+        const float* value = logits.const_data_ptr<float>();
+        std::int64_t both = 0, named = 0, rightLabels = 0, rightRows = 0;
+        for (const Example& row : rows) {
+            std::int64_t right = 0;
+            for (const float target : row.targets) {
+                const bool isPredicted = *value++ > 0;
+                const bool isTrue = target > 0.5F;
+                both += isPredicted && isTrue ? 1 : 0;
+                named += (isPredicted ? 1 : 0) + (isTrue ? 1 : 0);
+                right += isPredicted == isTrue ? 1 : 0;
+            }
+            rightLabels += right;
+            rightRows += right == m_classes ? 1 : 0;
+        }
+        metrics["accuracy"] = static_cast<double>(rightRows) / static_cast<double>(rows.size());
+        metrics["label_accuracy"] = static_cast<double>(rightLabels) / static_cast<double>(logits.numel());
+        metrics["f1"] = named == 0 ? 0.0 : 2.0 * static_cast<double>(both) / static_cast<double>(named);
+    }
+
+    void judgeValues(const at::Tensor& logits, std::span<const Example> rows, Json& metrics) const {
+        double squares = 0, linear = 0, ranked = 0;
+        for (std::int64_t output = 0; output < m_classes; ++output) {
+            std::vector<double> predicted, right;
+            for (std::size_t i = 0; i < rows.size(); ++i) {
+                predicted.push_back(logits.const_data_ptr<float>()[static_cast<std::int64_t>(i) * m_classes + output]);
+                right.push_back(rows[i].targets[static_cast<std::size_t>(output)]);
+                squares += (predicted.back() - right.back()) * (predicted.back() - right.back());
+            }
+            linear += pearson(predicted, right);
+            ranked += spearman(predicted, right);
+        }
+        setNumber(metrics, "mse", squares / static_cast<double>(logits.numel()));
+        setNumber(metrics, "pearson", linear / static_cast<double>(m_classes));
+        setNumber(metrics, "spearman", ranked / static_cast<double>(m_classes));
+    }
+
+    TokenRows input(std::span<const Example> rows, const Model& model, const RandomKey& key) const {
         TokenRows text = textOf(rows, model.device());
+        addEmbeddingNoise(text, model, m_options.noiseAlpha, key);
         if (!model.description().encoder) return text;
         // The decoder reads the same text, one place to the right behind its start token.
         std::vector<std::vector<std::int64_t>> shifted;
@@ -78,16 +140,16 @@ private:
     }
 
     /// [B, classes] f32
-    at::Tensor classLogits(const Model& model, std::span<const Example> rows, const SiteHooks& hooks, Activations activations) const {
-        if (m_pooling == Pooling::FirstToken) return model.logits(model.firstHidden(input(rows, model), hooks, activations), hooks);
+    at::Tensor classLogits(const Model& model, std::span<const Example> rows, const Pass& pass) const {
+        if (m_pooling == Pooling::FirstToken) return model.logits(model.firstHidden(input(rows, model, pass.key), pass.hooks, pass.activations), pass.hooks);
         std::vector<std::int64_t> places;
         std::int64_t first = 0;
         for (const Example& row : rows) {
             places.push_back(first + pooled(row));
             first += static_cast<std::int64_t>(row.ids.size());
         }
-        const at::Tensor hidden = model.hidden(input(rows, model), at::tensor(places, at::kLong).to(model.device()), hooks, activations);
-        return model.logits(hidden, hooks);
+        const at::Tensor hidden = model.hidden(input(rows, model, pass.key), at::tensor(places, at::kLong).to(model.device()), pass.hooks, pass.activations);
+        return model.logits(hidden, pass.hooks);
     }
 
     static at::Tensor classesOf(std::span<const Example> rows, const at::Device& device) {
@@ -97,8 +159,8 @@ private:
     }
 
     /// Sum over rows. [] f32
-    at::Tensor lossOf(const at::Tensor& logits, std::span<const Example> rows) const {
-        if (rows.front().targets.empty()) return nn::logitsLoss(logits, classesOf(rows, logits.device()), 1.0);
+    at::Tensor lossOf(const at::Tensor& logits, std::span<const Example> rows, double smoothing) const {
+        if (rows.front().targets.empty()) return nn::logitsLoss(logits, classesOf(rows, logits.device()), 1.0, smoothing);
         std::vector<float> values;
         for (const Example& row : rows) values.insert(values.end(), row.targets.begin(), row.targets.end());
         const at::Tensor targets = at::tensor(values).view(logits.sizes()).to(logits.device());
@@ -107,6 +169,7 @@ private:
         return total / m_classes;
     }
 
+    TaskOptions m_options;
     Pooling m_pooling;
     std::int64_t m_classes;
     std::int64_t m_padding;
@@ -116,6 +179,8 @@ private:
 
 }  // namespace
 
-std::unique_ptr<Task> classificationTask(const ModelDescription& description) { return std::make_unique<Classification>(description); }
+std::unique_ptr<Task> classificationTask(const ModelDescription& description, const TaskOptions& options) {
+    return std::make_unique<Classification>(description, options);
+}
 
 }  // namespace luthier

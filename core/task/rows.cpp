@@ -29,7 +29,7 @@ Result<void> classesAsValues(Dataset& data) {
 
 }  // namespace
 
-Example exampleOf(const DataRow& row) { return {row.ids, row.labels, row.types, row.classIndex, row.targets}; }
+Example exampleOf(const DataRow& row) { return {row.ids, row.labels, row.types, row.classIndex, row.targets, row.choices, row.answer}; }
 
 Result<void> fitLabels(Dataset& data, const ModelDescription& description) {
     const std::int64_t classes = description.classifier.classes;
@@ -49,6 +49,33 @@ Result<void> fitLabels(Dataset& data, const ModelDescription& description) {
                                "Give one value an output, or set model.num_labels.", "model.num_labels"};
         }
     return {};
+}
+
+bool haveChoices(const Dataset& data) {
+    if (data.train.empty()) return false;
+    for (const std::vector<DataRow>* rows : {&data.train, &data.eval})
+        for (const DataRow& row : *rows)
+            if (row.choices.empty()) return false;
+    return true;
+}
+
+Result<TaskOptions> taskOptions(const RunConfig& config, const Dataset& data, const ModelDescription& description) {
+    TaskOptions options;
+    options.unlikelihood = config.get<double>("train.loss.unlikelihood");
+    options.lengthNormalized = config.get<double>("train.loss.length_normalized");
+    options.unlikelihoodForm = config.get<std::string>("train.loss.unlikelihood_form") == "code" ? UnlikelihoodForm::Code : UnlikelihoodForm::Paper;
+    options.hasChoices = !description.isClassifier() && haveChoices(data);
+    options.labelSmoothing = config.get<double>("train.label_smoothing_factor");
+    options.noiseAlpha = config.optional<double>("train.neftune_noise_alpha").value_or(0);
+    if (!options.hasChoices && (options.unlikelihood > 0 || options.lengthNormalized > 0)) {
+        const std::string key = options.unlikelihood > 0 ? "train.loss.unlikelihood" : "train.loss.length_normalized";
+        return Problem{"no_choices", key + " compares a right answer with wrong ones, but not every row of the data has choices (its format is " + data.facts.format + ").",
+                       "Give rows with a question, \"choices\" and \"answer\", or set " + key + " to 0.", key};
+    }
+    if (options.labelSmoothing > 0 && description.isClassifier() && data.classNames.empty())
+        return Problem{"label_smoothing_values", "train.label_smoothing_factor spreads a label over classes; these rows are labelled with values.",
+                       "Set train.label_smoothing_factor to 0.", "train.label_smoothing_factor"};
+    return options;
 }
 
 }  // namespace luthier

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sequence to sequence: the encoder reads `ids`, the decoder is to write `labels` and sees them one place to the right behind its start
-// token (transformers' `shift_tokens_right`). Cross entropy of every label that is not ignored.
+// token (transformers' `shift_tokens_right`). Cross entropy of every label that is not ignored, smoothed as by transformers' LabelSmoother.
 #include "task/task.h"
 
 #include <ATen/ops/tensor.h>
@@ -11,7 +11,7 @@ namespace {
 
 class Seq2SeqLm final : public Task {
 public:
-    explicit Seq2SeqLm(const ModelDescription& description) : m_description(description) {}
+    Seq2SeqLm(const ModelDescription& description, const TaskOptions& options) : m_description(description), m_options(options) {}
 
     std::int64_t labelCount(const Example& row) const override {
         std::int64_t count = 0;
@@ -20,7 +20,20 @@ public:
     }
     std::int64_t tokenCount(const Example& row) const override { return static_cast<std::int64_t>(row.ids.size() + row.labels.size()); }
 
-    at::Tensor loss(const Model& model, std::span<const Example> rows, double scale, const SiteHooks& hooks, Activations activations) const override {
+    Loss loss(const Model& model, std::span<const Example> rows, const LossCounts& step, const Pass& pass) const override {
+        return languageLoss(predictedOf(rows, model.device()), model, m_options, step, pass);
+    }
+
+    at::Tensor logits(const Model& model, const Example& row, const SiteHooks& hooks) const override {
+        return model.logits(model.hidden(input({&row, 1}, model.device()), {}, hooks), hooks);
+    }
+
+    Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch) const override {
+        return measureLanguage([&](std::span<const Example> part) { return predictedOf(part, model.device()); }, model, stack, rows, batch);
+    }
+
+private:
+    Predicted predictedOf(std::span<const Example> rows, const at::Device& device) const {
         std::vector<std::int64_t> places, labels;
         std::int64_t first = 0;
         for (const Example& row : rows)
@@ -31,19 +44,9 @@ public:
                 }
                 ++first;
             }
-        const at::Device& device = model.device();
-        return model.loss(input(rows, device), at::tensor(places, at::kLong).to(device), at::tensor(labels, at::kLong).to(device), scale, hooks, activations);
+        return {input(rows, device), at::tensor(places, at::kLong).to(device), at::tensor(labels, at::kLong).to(device)};
     }
 
-    at::Tensor logits(const Model& model, const Example& row, const SiteHooks& hooks) const override {
-        return model.logits(model.hidden(input({&row, 1}, model.device()), {}, hooks), hooks);
-    }
-
-    Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch) const override {
-        return measureLanguage(*this, model, stack, rows, batch);
-    }
-
-private:
     TokenRows input(std::span<const Example> rows, const at::Device& device) const {
         std::vector<std::vector<std::int64_t>> shifted;
         for (const Example& row : rows) shifted.push_back(shiftedRight(row.labels, m_description));
@@ -53,10 +56,13 @@ private:
     }
 
     const ModelDescription& m_description;
+    TaskOptions m_options;
 };
 
 }  // namespace
 
-std::unique_ptr<Task> seq2seqLmTask(const ModelDescription& description) { return std::make_unique<Seq2SeqLm>(description); }
+std::unique_ptr<Task> seq2seqLmTask(const ModelDescription& description, const TaskOptions& options) {
+    return std::make_unique<Seq2SeqLm>(description, options);
+}
 
 }  // namespace luthier

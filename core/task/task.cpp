@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "task/task.h"
 
+#include "peft/method.h"
+
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/tensor.h>
 
@@ -9,10 +12,11 @@
 
 namespace luthier {
 
-std::unique_ptr<Task> makeTask(const Model& model) {
+std::unique_ptr<Task> makeTask(const Model& model, const TaskOptions& options) {
     const ModelDescription& description = model.description();
-    if (description.isClassifier()) return classificationTask(description);
-    return description.encoder ? seq2seqLmTask(description) : causalLmTask();
+    if (description.isClassifier()) return classificationTask(description, options);
+    if (options.hasChoices) return choicesTask(description, options);
+    return description.encoder ? seq2seqLmTask(description, options) : causalLmTask(options);
 }
 
 TokenRows textOf(std::span<const Example> rows, const at::Device& device) {
@@ -32,6 +36,22 @@ TokenRows textOf(std::span<const Example> rows, const at::Device& device) {
     return text;
 }
 
+void addEmbeddingNoise(TokenRows& read, const Model& model, double alpha, const RandomKey& key) {
+    if (alpha <= 0 || !key.isTraining) return;
+    if (read.source) {
+        TokenRows source = *read.source;
+        addEmbeddingNoise(source, model, alpha, key);
+        read.source = std::make_shared<const TokenRows>(std::move(source));
+        return;
+    }
+    const std::int64_t width = model.sites().embeddingWidth;
+    std::vector<float> bounds;  // [N]
+    for (const std::int64_t length : read.segments)
+        bounds.insert(bounds.end(), static_cast<std::size_t>(length), static_cast<float>(alpha / std::sqrt(static_cast<double>(length * width))));
+    const at::Tensor noise = uniformTensor({read.ids.size(0), width}, 1.0, tensorSeed(key.key, "embedding_noise"), at::kCPU);
+    read.noise = (noise * at::tensor(bounds).unsqueeze(1)).to(read.ids.device());
+}
+
 std::vector<std::int64_t> shiftedRight(std::span<const std::int32_t> text, const ModelDescription& description) {
     const std::int64_t padding = description.paddingId >= 0 ? description.paddingId : description.decoderStart;
     std::int64_t start = description.decoderStart;
@@ -46,19 +66,27 @@ std::vector<std::int64_t> shiftedRight(std::span<const std::int32_t> text, const
     return ids;
 }
 
-Measured measureLanguage(const Task& task, const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch) {
+Loss languageLoss(Predicted predicted, const Model& model, const TaskOptions& options, const LossCounts& step, const Pass& pass) {
+    addEmbeddingNoise(predicted.input, model, options.noiseAlpha, pass.key);
+    const double smoothing = pass.key.isTraining ? options.labelSmoothing : 0;
+    return {model.loss(predicted.input, predicted.places, predicted.labels, 1.0 / static_cast<double>(step.labels), pass.hooks, pass.activations, smoothing)};
+}
+
+Measured measureLanguage(const PredictedOf& predictedOf, const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch) {
     const at::NoGradGuard guard;
     Measured measured;
+    std::int64_t right = 0;
     for (std::size_t first = 0; first < rows.size(); first += batch) {
-        const std::span<const Example> part = rows.subspan(first, std::min(batch, rows.size() - first));
-        std::int64_t labels = 0;
-        for (const Example& row : part) labels += task.labelCount(row);
-        if (labels == 0) continue;
+        const Predicted predicted = predictedOf(rows.subspan(first, std::min(batch, rows.size() - first)));
+        if (predicted.labels.size(0) == 0) continue;
         stack.beginPass({});
-        measured.lossSum += task.loss(model, part, 1.0, stack.hooks(), Activations::Keep).item<double>();
-        measured.labels += labels;
+        const nn::TokenLosses tokens = model.tokenLosses(predicted.input, predicted.places, predicted.labels, stack.hooks());
+        measured.lossSum += tokens.losses.sum(at::kDouble).item<double>();
+        measured.labels += predicted.labels.size(0);
+        right += tokens.isBest.sum().item<std::int64_t>();
     }
     setNumber(measured.metrics, "perplexity", std::exp(measured.loss()));
+    setNumber(measured.metrics, "accuracy", static_cast<double>(right) / static_cast<double>(std::max<std::int64_t>(1, measured.labels)));
     return measured;
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // What a model is trained to do: how rows become its input, what their loss is and what is measured. A task is one file and one line in
-// task.cpp. Losses are sums over rows that the caller scales, so that every label of an optimiser step weighs the same however the step is
-// cut into micro-batches (interface.md).
+// task.cpp. Losses are sums over rows divided by what the whole optimiser step holds, so that every label weighs the same however the step
+// is cut into micro-batches (interface.md).
 
 #include "contract/json.h"
 #include "model/model.h"
@@ -11,8 +11,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 namespace luthier {
@@ -27,12 +30,54 @@ struct Example {
     std::span<const std::int32_t> types = {};   ///< token types, as many as ids, or none: all 0
     std::int32_t classIndex = -1;          ///< classification into one of several classes
     std::span<const float> targets = {};   ///< one value a class: 0 or 1 (several classes at once), or any (regression)
+    std::span<const std::vector<std::int32_t>> choices = {};  ///< answers to choose from; a decoder alone reads each behind ids without its last answer
+    std::int32_t answer = -1;              ///< the right one of choices, which ends ids (encoder-decoder: which labels are)
+};
+
+/// What the losses of an optimiser step are divided by: sums over all rows of all its micro-batches.
+struct LossCounts {
+    std::int64_t labels = 0;
+    std::int64_t rows = 0;
+    std::int64_t wrongTokens = 0;  ///< of the choices that are not the answer
+
+    LossCounts& operator+=(const LossCounts& other) {
+        labels += other.labels;
+        rows += other.rows;
+        wrongTokens += other.wrongTokens;
+        return *this;
+    }
+};
+
+/// One run of the model over rows: what is installed, what the backward pass finds, and the randomness of training.
+struct Pass {
+    const SiteHooks& hooks;
+    Activations activations = Activations::Keep;
+    RandomKey key = {};  ///< label smoothing and noise act only while it says training
+};
+
+using LossTerms = std::vector<std::pair<std::string, double>>;
+
+struct Loss {
+    at::Tensor value;      ///< [] f32
+    LossTerms terms = {};  ///< what it is made of before the terms' weights, where there are several
+};
+
+enum class UnlikelihoodForm { Paper, Code };
+
+/// Settings of training that a task answers for.
+struct TaskOptions {
+    double unlikelihood = 0;        ///< weights of T-Few's L_UL and L_LN beside L_LM
+    double lengthNormalized = 0;
+    UnlikelihoodForm unlikelihoodForm = UnlikelihoodForm::Paper;
+    bool hasChoices = false;        ///< all rows have choices: they are ranked when measured
+    double labelSmoothing = 0;
+    double noiseAlpha = 0;          ///< NEFTune; 0: none
 };
 
 /// What a pass over evaluation rows found.
 struct Measured {
     double lossSum = 0;
-    std::int64_t labels = 0;         ///< that the sum is over
+    std::int64_t labels = 0;         ///< that the sum is over (choices: their weighted loss times these)
     Json metrics = Json::object();   ///< "perplexity", "accuracy", …
 
     double loss() const { return lossSum / static_cast<double>(labels > 0 ? labels : 1); }
@@ -46,8 +91,10 @@ public:
     virtual std::int64_t labelCount(const Example& row) const = 0;
     /// Tokens that the model reads for a row.
     virtual std::int64_t tokenCount(const Example& row) const { return static_cast<std::int64_t>(row.ids.size()); }
-    /// scale * sum of the losses of all labels of the rows, which have at least one. @returns [] f32
-    virtual at::Tensor loss(const Model& model, std::span<const Example> rows, double scale, const SiteHooks& hooks, Activations activations) const = 0;
+    /// What the row adds to the counts of its step.
+    virtual LossCounts counts(const Example& row) const { return {labelCount(row), 1, 0}; }
+    /// The rows' share in the loss of a step with these counts; the rows have at least one label.
+    virtual Loss loss(const Model& model, std::span<const Example> rows, const LossCounts& step, const Pass& pass) const = 0;
     /// What `score --what logits` gives of one row: [T, V], or [classes]. f32
     virtual at::Tensor logits(const Model& model, const Example& row, const SiteHooks& hooks) const = 0;
     /// Loss and metrics over rows, `batch` at a time, without gradients.
@@ -55,18 +102,30 @@ public:
 };
 
 /// The task that `model` was opened for.
-std::unique_ptr<Task> makeTask(const Model& model);
+std::unique_ptr<Task> makeTask(const Model& model, const TaskOptions& options = {});
 
-std::unique_ptr<Task> causalLmTask();
-std::unique_ptr<Task> seq2seqLmTask(const ModelDescription& description);
-std::unique_ptr<Task> classificationTask(const ModelDescription& description);
+std::unique_ptr<Task> causalLmTask(const TaskOptions& options);
+std::unique_ptr<Task> seq2seqLmTask(const ModelDescription& description, const TaskOptions& options);
+std::unique_ptr<Task> classificationTask(const ModelDescription& description, const TaskOptions& options);
+std::unique_ptr<Task> choicesTask(const ModelDescription& description, const TaskOptions& options);
 
 /// The rows' ids as one padding-free input.
 TokenRows textOf(std::span<const Example> rows, const at::Device& device);
+/// NEFTune (Jain et al. 2023, arXiv 2310.05914): noise on the embeddings of what is read first, the encoder's input where there is one. Uniform in
+/// +-alpha / sqrt(T C) for a segment of T tokens and a model of width C, by `key` alone; none outside of training or where alpha is 0.
+void addEmbeddingNoise(TokenRows& read, const Model& model, double alpha, const RandomKey& key);
 /// What a decoder reads while it writes `text`: its start token and the text but the last token, ignored labels as padding
 /// (transformers' `shift_tokens_right`).
 std::vector<std::int64_t> shiftedRight(std::span<const std::int32_t> text, const ModelDescription& description);
-/// Loss over rows by the task's own loss(), and perplexity: what every language model measures.
-Measured measureLanguage(const Task& task, const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch);
+/// Places of a language model's input that predict labels, and these.
+struct Predicted {
+    TokenRows input;
+    at::Tensor places, labels;  ///< [M] i64
+};
+/// The step's share of a language model's loss, with noise and smoothing while the pass is one of training.
+Loss languageLoss(Predicted predicted, const Model& model, const TaskOptions& options, const LossCounts& step, const Pass& pass);
+using PredictedOf = std::function<Predicted(std::span<const Example> rows)>;
+/// Loss, perplexity and accuracy over the rows' labels: what every language model measures.
+Measured measureLanguage(const PredictedOf& predictedOf, const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch);
 
 }  // namespace luthier

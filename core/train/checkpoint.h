@@ -21,8 +21,8 @@ struct TrainState {
     std::int64_t tokens = 0;             ///< seen since the run began
     std::int64_t supervisedTokens = 0;
     double seconds = 0;                  ///< spent training
-    double bestEvalLoss = 0;             ///< 0 when none was taken
-    std::int64_t bestEvalStep = 0;
+    double bestEvalLoss = 0;
+    std::int64_t bestEvalStep = -1;      ///< -1 when none was finite yet
     std::int64_t evalsWithoutGain = 0;   ///< since the evaluation loss last fell
     int threads = 0;                     ///< results are bit-equal only with as many
 };

@@ -33,26 +33,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Stands for the tokenizer of a model folder that has none; rows of ids need no other.
-class MissingTokenizer final : public TextEncoder {
-public:
-    MissingTokenizer(Problem problem, std::int64_t vocabulary) : m_problem(std::move(problem)), m_vocabulary(vocabulary) {}
-    std::vector<std::int32_t> encode(std::string_view, TextOrigin) const override { throw Failure(m_problem); }
-    FramedText frame(std::string_view, std::optional<std::string_view>) const override { throw Failure(m_problem); }
-    std::optional<std::int32_t> begin() const override { return std::nullopt; }
-    std::optional<std::int32_t> end() const override { return std::nullopt; }
-    std::optional<std::int32_t> padding() const override { return std::nullopt; }
-    std::int64_t vocabularySize() const override { return m_vocabulary; }
-    std::string tokenText(std::int32_t id) const override { return std::to_string(id); }
-    bool isSpecial(std::int32_t) const override { return false; }
-    bool hasChatTemplate() const override { return false; }
-    Result<std::string> renderChat(const Json&, bool) const override { return m_problem; }
-
-private:
-    Problem m_problem;
-    std::int64_t m_vocabulary;
-};
-
 std::vector<Example> examplesOf(const std::vector<DataRow>& rows) {
     std::vector<Example> examples;
     for (const DataRow& row : rows) examples.push_back(exampleOf(row));
@@ -143,6 +123,7 @@ private:
                  }).orThrow();
         checkVocabulary();
         fitLabels(m_data, m_model->description()).orThrow();
+        m_taskOptions = taskOptions(m_config, m_data, m_model->description()).orThrow();
         if (m_model->description().isClassifier()) m_model->setClassNames(m_data.classNames);
         emit({{"type", "data"}, {"rows", m_data.facts.rows}, {"train_rows", m_data.train.size()}, {"eval_rows", m_data.eval.size()},
               {"tokens", m_data.facts.tokens}, {"supervised_tokens", m_data.facts.supervisedTokens},
@@ -159,6 +140,8 @@ private:
                 std::int32_t worst = 0;
                 for (const std::int32_t id : row.ids) worst = id < 0 ? std::numeric_limits<std::int32_t>::max() : std::max(worst, id);
                 for (const std::int32_t label : row.labels) worst = std::max(worst, label);
+                for (const std::vector<std::int32_t>& choice : row.choices)
+                    for (const std::int32_t id : choice) worst = std::max(worst, id);
                 if (worst >= vocabulary)
                     throw Failure({"id_out_of_range", "Row " + std::to_string(row.sourceRow) + " of the data holds the token id " + std::to_string(worst) +
                                                           "; the model knows ids below " + std::to_string(vocabulary) + ".",
@@ -199,6 +182,7 @@ private:
         options.shuffle = m_config.get<bool>("data.shuffle");
         options.packing = m_config.get<bool>("data.packing");
         options.maxLength = m_config.get<std::int64_t>("data.max_length");
+        options.groupByLength = m_config.get<bool>("train.group_by_length");
         return options;
     }
 
@@ -216,6 +200,7 @@ private:
         settings.evalEvery = m_config.get<std::int64_t>("train.eval_every");
         settings.saveEvery = m_config.get<std::int64_t>("train.save_every");
         settings.activations = m_activations;
+        settings.task = m_taskOptions;
         settings.evalBatch = static_cast<std::size_t>(m_config.get<std::int64_t>("train.batch_size"));
         return settings;
     }
@@ -288,7 +273,7 @@ private:
     ExitCode finish(Trainer& trainer, TrainEnd end) {
         const TrainState& state = trainer.state();
         const RunFolder& folder = m_request.folder;
-        const bool isBestUsed = m_config.get<bool>("train.load_best_model_at_end") && state.bestEvalStep > 0 && state.bestEvalStep < state.step;
+        const bool isBestUsed = m_config.get<bool>("train.load_best_model_at_end") && state.bestEvalStep >= 0 && state.bestEvalStep < state.step;
         if (isBestUsed) (void)readCheckpoint(folder.checkpoint(state.bestEvalStep), *m_adapter, *m_optimizer).orThrow();
         const fs::path target = m_adapter->trainsBase() ? folder.model() : folder.adapter();
         AtomicDir result = AtomicDir::begin(target).orThrow();
@@ -300,8 +285,10 @@ private:
         setNumber(summary, "loss", trainer.lastLoss());
         if (!m_data.eval.empty()) {
             setNumber(summary, "eval_loss", trainer.lastEvalLoss());
-            setNumber(summary, "best_eval_loss", state.bestEvalLoss);
-            summary["best_eval_step"] = state.bestEvalStep;
+            if (state.bestEvalStep >= 0) {
+                setNumber(summary, "best_eval_loss", state.bestEvalLoss);
+                summary["best_eval_step"] = state.bestEvalStep;
+            }
         }
         if (trainer.isPatienceOver()) summary["early_stopped"] = true;
         if (m_config.get<bool>("train.load_best_model_at_end")) summary["result_step"] = isBestUsed ? state.bestEvalStep : state.step;
@@ -324,6 +311,7 @@ private:
     std::unique_ptr<Tokenizer> m_tokenizer;
     std::unique_ptr<TextEncoder> m_encoder;
     Dataset m_data;
+    TaskOptions m_taskOptions;
     std::shared_ptr<Adapter> m_adapter;
     Optimizer* m_optimizer = nullptr;  // the trainer's; checkpoints hold its moments
     PlannedStep m_planned;

@@ -39,7 +39,7 @@ std::string notFiniteWeight(const Weights& weights) {
 }  // namespace
 
 Trainer::Trainer(Model& model, std::shared_ptr<Adapter> adapter, std::unique_ptr<Optimizer> optimizer, TrainerSettings settings, TrainerPorts ports)
-    : m_model(model), m_task(makeTask(model)), m_adapter(std::move(adapter)), m_stack(model), m_optimizer(std::move(optimizer)),
+    : m_model(model), m_task(makeTask(model, settings.task)), m_adapter(std::move(adapter)), m_stack(model), m_optimizer(std::move(optimizer)),
       m_settings(std::move(settings)), m_ports(std::move(ports)) {
     m_stack.add(m_adapter);
     m_state.learningRate = m_settings.learningRate;
@@ -72,18 +72,18 @@ TrainEnd Trainer::run() {
 void Trainer::step() {
     const Clock::time_point start = Clock::now();
     std::vector<std::vector<Example>> batches;
-    std::int64_t supervised = 0;
+    LossCounts counts;
     for (std::int64_t micro = 0; micro < m_settings.microBatches; ++micro) {
         std::vector<Example> rows = m_ports.batch(m_state.step, micro);
-        for (const Example& row : rows) supervised += m_task->labelCount(row);
+        for (const Example& row : rows) counts += m_task->counts(row);
         if (!rows.empty()) batches.push_back(std::move(rows));
     }
-    if (supervised == 0)
+    if (counts.labels == 0)
         throw Failure({"no_labels", "Step " + std::to_string(m_state.step + 1) + " has no label that carries loss.", "Check data.loss_on and data.max_length.", "data"});
 
     // Every token weighs the same: the sum over all micro-batches is divided by their labels' count (interface.md).
-    const double scale = 1.0 / static_cast<double>(supervised);
     double loss = 0;
+    LossTerms terms;
     std::int64_t tokens = 0;
     for (std::size_t micro = 0; micro < batches.size(); ++micro) {
         std::int64_t labels = 0;
@@ -92,10 +92,16 @@ void Trainer::step() {
             labels += m_task->labelCount(row);
         }
         if (labels == 0) continue;
-        m_stack.beginPass(passKey(m_settings.seed, m_state.step, static_cast<std::int64_t>(micro)));
-        const at::Tensor part = m_task->loss(m_model, batches[micro], scale, m_stack.hooks(), m_settings.activations);
-        loss += part.item<double>();
-        part.backward();
+        const RandomKey key = passKey(m_settings.seed, m_state.step, static_cast<std::int64_t>(micro));
+        m_stack.beginPass(key);
+        const Loss part = m_task->loss(m_model, batches[micro], counts, {m_stack.hooks(), m_settings.activations, key});
+        loss += part.value.item<double>();
+        part.value.backward();
+        if (terms.empty()) {
+            terms = part.terms;
+        } else {
+            for (std::size_t i = 0; i < terms.size(); ++i) terms[i].second += part.terms[i].second;
+        }
     }
     auto* const hooks = dynamic_cast<TrainingHooks*>(m_adapter.get());
     if (const at::Tensor extra = hooks != nullptr ? hooks->regularisation() : at::Tensor(); extra.defined()) {
@@ -116,14 +122,15 @@ void Trainer::step() {
     const double seconds = secondsSince(start);
     ++m_state.step;
     m_state.tokens += tokens;
-    m_state.supervisedTokens += supervised;
+    m_state.supervisedTokens += counts.labels;
     m_state.seconds += seconds;
     m_lastLoss = loss;
     facts.step = m_state.step;
     facts.epoch = m_ports.epochAt(m_state.step);
     facts.loss = loss;
     facts.tokens = tokens;
-    facts.supervisedTokens = supervised;
+    facts.supervisedTokens = counts.labels;
+    facts.losses = std::move(terms);
     facts.stepSeconds = seconds;
     facts.tokensPerSecond = static_cast<double>(tokens) / std::max(seconds, 1e-9);
     facts.memory = readMemory();
@@ -146,14 +153,15 @@ void Trainer::evaluate() {
         m_lastEvalLoss = loss;
         judge(loss);
         m_ports.emit(event::eval(m_state.step, loss, measured.metrics));
-        if (m_settings.keepsBest && m_state.bestEvalStep == m_state.step && m_state.step > 0) save();
+        if (m_settings.keepsBest && m_state.bestEvalStep == m_state.step) save();
     }
     if (m_ports.sample) m_ports.sample(m_state.step);
 }
 
-/// Keeps count of the best loss and of evaluations since it fell, as transformers' EarlyStoppingCallback does.
+/// Keeps count of the best loss and of evaluations since it fell, as transformers' EarlyStoppingCallback does. The evaluation before the
+/// first step counts: training that never gets better than what it began with is stopped, and gives back what it began with.
 void Trainer::judge(double loss) {
-    const bool isFirst = m_state.bestEvalLoss == 0;
+    const bool isFirst = m_state.bestEvalStep < 0;
     const bool isLower = std::isfinite(loss) && (isFirst || loss < m_state.bestEvalLoss);
     m_state.evalsWithoutGain = isLower && (isFirst || m_state.bestEvalLoss - loss > m_settings.smallestGain) ? 0 : m_state.evalsWithoutGain + 1;
     if (!isLower) return;

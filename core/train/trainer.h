@@ -35,6 +35,7 @@ struct TrainerSettings {
     double smallestGain = 0;             ///< what counts as lower, for the patience
     bool keepsBest = false;              ///< a checkpoint at every evaluation that is the best so far
     Activations activations = Activations::Keep;
+    TaskOptions task;
 };
 
 /// What the loop needs from outside.

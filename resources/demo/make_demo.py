@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the demo's texts, the same on every machine:
 
-    python3 make_demo.py              poems.jsonl, questions.jsonl, reviews.jsonl (small, committed)
+    python3 make_demo.py              poems.jsonl, questions.jsonl, reviews.jsonl, choices.jsonl (small, committed)
     python3 make_demo.py --stories    also stories.jsonl (about 5 MB, not committed: the pre-training text of story-2m)
     python3 make_demo.py --tokenizer  also story-2m/tokenizer.json (needs the `tokenizers` package)
 
@@ -206,7 +206,8 @@ def make_question(r):
     while not any("ound" in s for s in parts):
         parts, p, q, place = make_story(r)
     short = " ".join(parts[:1] + [s for s in parts[1:] if "ound" in s or "gone" in s or "lost" in s][:2])
-    thing = next(t for t, _, _ in TOYS if t in " ".join(parts)) if any(t in " ".join(parts) for t, _, _ in TOYS) else None
+    whole = " ".join(parts)
+    thing = next((t for t, _, _ in TOYS if f"the {t}" in whole or f"{p.his} {t}" in whole), None)
     choices = []
     if thing:
         choices.append((f"What did {p.short} lose?", f"{p.Short} lost the {thing}."))
@@ -215,6 +216,26 @@ def make_question(r):
     question, answer = r.choice(choices)
     text = short if q.short in short else short + f" {q.Short} helped."
     return {"question": text + " " + question, "answer": answer}
+
+
+def make_choice(r):
+    """A question of make_question's kind with four answers of one kind, so that only the story tells the right one."""
+    row = make_question(r)
+    while not row["question"].split(". ")[-1].startswith(("What did", "Who helped")):
+        row = make_question(r)
+    words = row["answer"].rstrip(".").split(" ")
+    if "lost" in words:
+        right = " ".join(words[words.index("the", 1) + 1:])
+        others = [thing for thing, _, _ in TOYS if thing != right]
+        before, behind = " ".join(words[:words.index("the", 1) + 1]) + " ", "."
+    else:
+        at = words.index("helped")
+        right, before, behind = " ".join(words[:at]), "", " " + " ".join(words[at:]) + "."
+        others = [name for name in GIRLS + BOYS + ["The " + animal for animal in ANIMALS] if name != right and name.lower() != " ".join(words[at + 1:]).lower()]
+    answers = r.sample(others, 3)
+    place = r.randrange(4)
+    answers.insert(place, right)
+    return {"question": row["question"], "choices": [before + answer + behind for answer in answers], "answer": place}
 
 
 GOOD = ["I loved this {k}.", "What a lovely {k}!", "This {k} made me smile.", "The best {k} I have read this year.", "A warm and funny {k}.",
@@ -280,6 +301,7 @@ if __name__ == "__main__":
     write_rows("poems.jsonl", make_poem, 480, 1)
     write_rows("questions.jsonl", make_question, 400, 2)
     write_rows("reviews.jsonl", make_review, 400, 3)
+    write_rows("choices.jsonl", make_choice, 240, 5)
     if "--stories" in sys.argv or "--tokenizer" in sys.argv:
         write_rows("stories.jsonl", story_row, 11000, 4)
     if "--tokenizer" in sys.argv:

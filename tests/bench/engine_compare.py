@@ -8,7 +8,8 @@ steps of theirs / ours. No figure counts without a loss: every step's losses are
 ready   wall time from exec to a model ready to step. Theirs: Python started, imports, from_pretrained, peft, rows read, Trainer built. Ours:
         the `paused` event that answers a pause sent at exec, which comes where step 1 would begin. Page cache warm for both.
 peak    resident high-water mark of the whole process, mapped weights included; "above libraries" subtracts what the process holds with its
-        libraries loaded and nothing done (theirs: after the imports; ours: `luthier-cli --version`).
+        libraries loaded and nothing done (theirs: after the imports; ours: `luthier-cli --version`). With --device cuda: what either's allocator
+        held of the device at most.
 """
 import argparse
 import json
@@ -28,11 +29,14 @@ PYTHON = os.environ["LUTHIER_INTEROP_PYTHON"]
 
 SHAPE = dict(vocab_size=32000, hidden_size=512, intermediate_size=1376, num_hidden_layers=8, num_attention_heads=8, num_key_value_heads=8,
              max_position_embeddings=512, tie_word_embeddings=False)
+SHAPES = {"small": SHAPE, "1b": dict(vocab_size=32000, hidden_size=2048, intermediate_size=5632, num_hidden_layers=22, num_attention_heads=32, num_key_value_heads=4,
+                                     max_position_embeddings=2048, tie_word_embeddings=False)}
 EVERY_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 METHODS = {"all-linear": EVERY_LINEAR, "q,v": ["q_proj", "v_proj"]}
 BATCH, LENGTH = 4, 256
 WARM_UP = 3
 LEARNING_RATE = 2e-3
+DEVICE, SHAPE_NAME = "cpu", "small"
 # float32: sums in another order. bfloat16: its resolution at a loss of 10 is 0.03; both sides average over 1,020 tokens.
 LOSS_LIMITS = {"float32": 1e-3, "bfloat16": 2e-2}
 SPEED_TARGETS = {"float32": 1.15, "bfloat16": 1.35}
@@ -49,6 +53,7 @@ class Side:
 
     def __init__(self, command, threads, first=None):
         self.log = tempfile.TemporaryFile("w+")
+        self.device_peak = 0
         self.start = time.time()
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True, bufsize=1,
                                         env=environment(threads))
@@ -70,8 +75,8 @@ class Side:
     def finish(self):
         """Peak resident bytes, by the kernel's accounting of the finished process."""
         self.process.stdin.close()
-        for _ in self.process.stdout:
-            pass
+        for line in self.process.stdout:
+            self.device_peak = max(self.device_peak, json.loads(line).get("device_peak", 0))
         _, status, usage = os.wait4(self.process.pid, 0)
         self.process.returncode = os.waitstatus_to_exitcode(status)
         if self.process.returncode != 0:
@@ -82,7 +87,7 @@ class Side:
 
 class Theirs(Side):
     def __init__(self, case, steps, threads):
-        super().__init__([PYTHON, str(HERE / "engine_trainer.py"), "train", json.dumps([str(case.folder), case.dtype, steps, BATCH, LEARNING_RATE])], threads)
+        super().__init__([PYTHON, str(HERE / "engine_trainer.py"), "train", json.dumps([str(case.folder), case.dtype, steps, BATCH, LEARNING_RATE, DEVICE])], threads)
         ready = self.wait_for("ready")
         self.ready, self.libraries, self.threads = ready["time"] - self.start, ready["imported"], ready["threads"]
 
@@ -95,7 +100,7 @@ class Theirs(Side):
 class Ours(Side):
     def __init__(self, case, steps, threads):
         config = case.folder / "run.json"
-        run = dict(name="bench", model=dict(path="model", dtype=case.dtype),
+        run = dict(name="bench", device=DEVICE, model=dict(path="model", dtype=case.dtype),
                    method=dict(type="lora", target_modules=case.targets, init_from="start", **case.lora),
                    data=dict(train=dict(path="rows.jsonl", format="tokenized"), eval=dict(split=0), shuffle=False, max_length=LENGTH),
                    train=dict(max_steps=steps, batch_size=BATCH, learning_rate=LEARNING_RATE, lr_scheduler_type="linear", weight_decay=0.0,
@@ -106,6 +111,10 @@ class Ours(Side):
         self.is_paused = True
 
     def step(self):
+        event = self.next_step()
+        return event["step_seconds"], event["loss"]
+
+    def next_step(self):
         """One step: let go, ask for the next pause as soon as it runs. A pause that comes before the step is let go again."""
         while True:
             if self.is_paused:
@@ -119,9 +128,10 @@ class Ours(Side):
                     self.is_paused = True
                     break
                 if event["type"] == "step":
+                    self.device_peak = event["memory"].get("device_peak_bytes", 0)
                     self.wait_for("paused" if event["step"] < self.steps else "finished")
                     self.is_paused = True
-                    return event["step_seconds"], event["loss"]
+                    return event
 
     steps = 0
 
@@ -139,7 +149,7 @@ class Case:
         if not made.exists():
             made.mkdir()
             subprocess.run([PYTHON, str(HERE / "engine_trainer.py"), "make",
-                            json.dumps([str(made), SHAPE, dict(target_modules=self.targets, **self.lora), dtype, 0])], check=True)
+                            json.dumps([str(made), SHAPES[SHAPE_NAME], dict(target_modules=self.targets, **self.lora), dtype, 0])], check=True)
         for part in ("model", "start"):
             (self.folder / part).symlink_to(made / part)
         write_rows(self.folder / "rows.jsonl", steps * BATCH, masked)
@@ -193,6 +203,8 @@ def compare(case, steps, threads, table, raw):
     theirs, ours = Theirs(case, steps, threads), Ours(case, steps, threads)
     pairs = [(theirs.step(), ours.step()) for _ in range(steps)]
     peaks = theirs.finish(), ours.finish()
+    if DEVICE == "cuda":
+        peaks = theirs.device_peak, ours.device_peak
     label = f"{case.dtype} {'half' if case.masked else 'all'} labels"
     timed = pairs[WARM_UP:]
     ratios = [a[0] / b[0] for a, b in timed]
@@ -209,9 +221,12 @@ def compare(case, steps, threads, table, raw):
     target = MEMORY_TARGETS[case.dtype]
     table.add(f"peak memory MB, {label}", f"{peaks[0] / 1e6:.0f}", f"{peaks[1] / 1e6:.0f}", f"{peaks[1] / peaks[0]:.2f}", f"<= {target}",
               peaks[1] / peaks[0] <= target)
+    raw[label] = dict(pairs=pairs, peaks=peaks, threads=[theirs.threads, threads], median_ratio=median)
+    if DEVICE == "cuda":
+        return median
     above = peaks[0] - theirs.libraries, peaks[1] - libraries_of_ours(threads)
     table.add(f"  above libraries, {label}", f"{above[0] / 1e6:.0f}", f"{above[1] / 1e6:.0f}", f"{above[1] / above[0]:.2f}", "", None)
-    raw[label] = dict(pairs=pairs, peaks=peaks, above_libraries=above, threads=[theirs.threads, threads], median_ratio=median)
+    raw[label]["above_libraries"] = above
     return median
 
 
@@ -246,15 +261,21 @@ def processor():
 
 
 def main():
+    global DEVICE, SHAPE_NAME, BATCH, LENGTH
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=15, help="steps a case, the first three not timed")
     parser.add_argument("--starts", type=int, default=5, help="start-ups a side and dtype; 0: none")
     parser.add_argument("--dtypes", nargs="*", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
     parser.add_argument("--labels", nargs="*", default=["all", "half"], choices=["all", "half"])
     parser.add_argument("--targets", default="all-linear", choices=list(METHODS), help="projections with an adapter")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="cuda: needs a build of the preset cuda; the targets are those of a CPU")
+    parser.add_argument("--model", default="small", choices=list(SHAPES), help="1b: TinyLlama's shape")
+    parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--length", type=int, default=LENGTH, help="tokens a row")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--raw", help="file for every single measurement, as JSON")
     options = parser.parse_args()
+    DEVICE, SHAPE_NAME, BATCH, LENGTH = options.device, options.model, options.batch, options.length
     if options.steps <= WARM_UP:
         parser.error(f"--steps: more than {WARM_UP}")
 
@@ -270,8 +291,9 @@ def main():
                 table.add(f"half labels gain more, {dtype}", "", "", f"{gains['half']:.2f} / {gains['all']:.2f}", "> 1", gains["half"] > gains["all"])
     finally:
         shutil.rmtree(base, ignore_errors=True)
-    print(f"\n{raw['processor']}, {options.threads} threads; LLaMA of hidden {SHAPE['hidden_size']}, {SHAPE['num_hidden_layers']} layers, {SHAPE['num_attention_heads']} heads, "
-          f"feed-forward {SHAPE['intermediate_size']}, vocabulary {SHAPE['vocab_size']}, untied; {BATCH} x {LENGTH} tokens;\n"
+    shape = SHAPES[SHAPE_NAME]
+    print(f"\n{raw['processor']}, {options.threads} threads; LLaMA of hidden {shape['hidden_size']}, {shape['num_hidden_layers']} layers, {shape['num_attention_heads']} heads, "
+          f"feed-forward {shape['intermediate_size']}, vocabulary {shape['vocab_size']}, untied, on {DEVICE}; {BATCH} x {LENGTH} tokens;\n"
           f"LoRA r {Case.lora['r']} on {options.targets}; theirs = transformers Trainer + peft; speed ratio = theirs' step time / ours, the others = ours / theirs\n")
     table.print()
     if options.raw:

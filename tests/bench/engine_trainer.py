@@ -28,7 +28,7 @@ def make(folder, shape, method, dtype, seed):
     get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **method)).save_pretrained(os.path.join(folder, "start"))
 
 
-def train(folder, dtype, steps, batch, learning_rate):
+def train(folder, dtype, steps, batch, learning_rate, device):
     import torch
     from peft import PeftModel
     from transformers import LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
@@ -60,15 +60,17 @@ def train(folder, dtype, steps, batch, learning_rate):
             self.start = time.perf_counter()
 
         def on_step_end(self, args, state, control, **_):
+            if device == "cuda":
+                torch.cuda.synchronize()
             say(type="step", step=state.global_step, seconds=time.perf_counter() - self.start, loss=trainer.last_loss)
 
     arguments = TrainingArguments(output_dir=os.path.join(folder, "theirs"), max_steps=steps, per_device_train_batch_size=batch,
                                   learning_rate=learning_rate, lr_scheduler_type="linear", weight_decay=0.0, max_grad_norm=1.0,
-                                  save_strategy="no", logging_strategy="no", report_to=[], use_cpu=True, disable_tqdm=True)
+                                  save_strategy="no", logging_strategy="no", report_to=[], use_cpu=device == "cpu", disable_tqdm=True)
     trainer = InOrder(model=model, args=arguments, train_dataset=rows, callbacks=[Turns()])
     say(type="ready", imported=imported, threads=torch.get_num_threads())
     trainer.train()
-    say(type="end", peak=status("VmHWM"))
+    say(type="end", device_peak=torch.cuda.max_memory_reserved() if device == "cuda" else 0)
 
 
 if __name__ == "__main__":

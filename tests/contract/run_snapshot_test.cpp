@@ -81,6 +81,32 @@ TEST_CASE("a loss that is not a number stays one") {
     CHECK(run.steps.loss[1] == -INFINITY);
 }
 
+TEST_CASE("the terms of a loss are series of their own, empty where a step has none") {
+    StepFacts facts;
+    facts.step = 1;
+    facts.losses = {{"lm", 2.5}, {"unlikelihood", std::nan("")}, {"length_normalized", 0.25}};
+    const std::string line = eventLine(event::step(facts), "r", 1);
+    CHECK(Json::parse(line)["losses"]["lm"] == 2.5);
+    CHECK(Json::parse(line)["losses"]["unlikelihood_state"] == "nan");
+    RunSnapshot run;
+    run.applyLine(line);
+    run.applyLine(stepLine(2, 1, 2));
+    CHECK(run.steps.lmLoss[0] == 2.5);
+    CHECK(std::isnan(run.steps.unlikelihoodLoss[0]));
+    CHECK(run.steps.lengthNormalizedLoss[0] == 0.25);
+    CHECK(std::isnan(run.steps.lmLoss[1]));
+    run.applyLine(R"({"type":"resumed","time":9,"step":0})");
+    CHECK(run.steps.lmLoss.empty());
+}
+
+TEST_CASE("the best evaluation may be the one before the first step") {
+    RunSnapshot run;
+    run.applyLine(eventLine(event::eval(0, 1.0, {}), "r", 1));
+    run.applyLine(eventLine(event::eval(5, 1.5, {}), "r", 2));
+    REQUIRE(run.bestEval());
+    CHECK(run.evals[*run.bestEval()].step == 0);
+}
+
 TEST_CASE("a scanned step folds into the same as a parsed one") {
     StepFacts facts;
     facts.step = 7;
@@ -92,9 +118,12 @@ TEST_CASE("a scanned step folds into the same as a parsed one") {
     facts.loss = std::nan("");
     facts.gradNorm = -INFINITY;
     lines.push_back(eventLine(event::step(facts), "r", 2));
+    facts.losses = {{"lm", 1.25}, {"unlikelihood", INFINITY}, {"length_normalized", 1e-9}};
+    lines.push_back(eventLine(event::step(facts), "r", 3));
     for (const char* body : {R"("step": 3, "loss": 1.5, "memory": {"host_bytes": 12})", R"("loss":null)", R"("loss":null,"loss_state":"inf")", R"("loss":"x","loss_state":"-inf")",
                              R"("loss_state":"nan")", R"("step":2.9,"tokens":1e2,"loss":-0.0)", R"("step":"2","tokens":"5","step_seconds":0)", R"("loss":1,"loss":2)", R"("run":"other")",
-                             R"("run":"a\"b")", R"("memory":{"device_bytes":1,"x":[1]})", R"("memory":{},"memory":{"host_bytes":3})", R"("memory":3)", R"("x":true)", R"("x":{"y":1})",
+                             R"("run":"a\"b")", R"("memory":{"device_bytes":1,"x":[1]})", R"("memory":{},"memory":{"host_bytes":3})", R"("memory":3)", R"("x":true)", R"("losses":{"lm":1,"lm_state":"nan"},"memory":{"lm":3})", R"("losses":{"lm":null,"lm_state":"inf"})", R"("losses":{},"losses":{"lm":3})",
+                             R"("losses":{"memory":{"host_bytes":3}})", R"("losses":[1])", R"("lm":5)", R"("x":{"y":1})",
                              R"("loss":01)", R"("loss":1.)", R"("loss":.5)", R"("loss":+1)", R"("loss":1e999)", R"("loss":Infinity)", R"("loss":1,)", R"("loss":nul)", R"("type":"eval","step":4)",
                              R"("tokens":123456789012345678901234567890)", R"("loss":1)" "\t", R"("note":"Grüße")"})
         for (const char* head : {"{\"type\":\"step\",", "{\"type\": \"step\", "}) lines.push_back(head + std::string(body) + "}");
@@ -121,6 +150,9 @@ TEST_CASE("a scanned step folds into the same as a parsed one") {
             return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](double x, double y) { return x == y || (std::isnan(x) && std::isnan(y)); });
         };
         CHECK(same(scanned.steps.loss, parsed.steps.loss));
+        CHECK(same(scanned.steps.lmLoss, parsed.steps.lmLoss));
+        CHECK(same(scanned.steps.unlikelihoodLoss, parsed.steps.unlikelihoodLoss));
+        CHECK(same(scanned.steps.lengthNormalizedLoss, parsed.steps.lengthNormalizedLoss));
         CHECK(same(scanned.steps.gradNorm, parsed.steps.gradNorm));
         CHECK(same(scanned.steps.learningRate, parsed.steps.learningRate));
         CHECK(same(scanned.steps.stepSeconds, parsed.steps.stepSeconds));

@@ -72,3 +72,30 @@ TEST_CASE("parts of an epoch round up to whole steps") {
     CHECK(BatchPlan(std::vector<std::uint32_t>(10, 1), {.batchSize = 3, .epochs = 0.5}).totalSteps() == 2);
     CHECK(BatchPlan({}, {}).totalSteps() == 0);
 }
+
+TEST_CASE("rows grouped by length come in transformers' order") {
+    // get_length_grouped_indices(lengths, 4) of transformers 5.23 over rows in file order.
+    std::vector<std::uint32_t> lengths;
+    for (std::uint32_t i = 0; i < 70; ++i) lengths.push_back(i * 7919 % 101 + 1);
+    const std::vector<std::uint32_t> expected{32, 7,  2,  14, 9,  4,  11, 6,  1,  13, 8,  3,  15, 10, 5,  0,  27, 22, 17, 29, 24, 19, 31, 26, 21, 16, 28, 23, 18, 30, 25, 20, 12, 44, 39,
+                                              34, 46, 41, 36, 43, 38, 33, 45, 40, 35, 47, 42, 37, 59, 54, 49, 61, 56, 51, 63, 58, 53, 48, 60, 55, 50, 62, 57, 52, 64, 66, 68, 65, 67, 69};
+    BatchPlan plan(lengths, {.batchSize = 2, .accumulation = 2, .epochs = 1, .shuffle = false, .groupByLength = true});
+    std::vector<std::uint32_t> order;
+    for (std::int64_t step = 1; step <= plan.totalSteps(); ++step)
+        for (const auto& micro : plan.step(step).microBatches)
+            for (const auto& sequence : micro) order.insert(order.end(), sequence.begin(), sequence.end());
+    CHECK(order == expected);
+}
+
+TEST_CASE("grouping by length keeps every row once an epoch and another order each epoch") {
+    std::vector<std::uint32_t> lengths;
+    for (std::uint32_t i = 0; i < 203; ++i) lengths.push_back(i * 31 % 17 + 1);
+    BatchPlan plan(lengths, {.batchSize = 4, .epochs = 2, .groupByLength = true});
+    std::vector<std::vector<std::uint32_t>> epochs(2);
+    for (std::int64_t step = 1; step <= plan.totalSteps(); ++step)
+        for (const auto& micro : plan.step(step).microBatches)
+            for (const auto& sequence : micro) epochs[step > plan.totalSteps() / 2 ? 1 : 0].push_back(sequence.front());
+    CHECK(epochs[0] != epochs[1]);
+    CHECK(std::set<std::uint32_t>(epochs[0].begin(), epochs[0].end()).size() == 203);
+    CHECK(epochs[0].size() == 203);
+}

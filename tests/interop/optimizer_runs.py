@@ -8,9 +8,10 @@ import subprocess
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from transformers import Adafactor
 
-from common import CLI, check, engine, finish, llama, random_rows, reference_losses, temporary, train, worst
+from common import CLI, check, engine, finish, llama, random_rows, reference_losses, temporary, train, worst, write_rows
 
 STEPS = 20
 RULES = {
@@ -70,6 +71,18 @@ with temporary() as base:
     check("three evaluations without gain end the run", len(stopped) == 1 and stopped[0]["step"] == best["step"] + 12 and len(events(run, "step")) == stopped[0]["step"],
           f"best at {best['step']}, stopped at {stopped[0]['step'] if stopped else None}")
     check("the best checkpoint is kept and is the result", best["step"] > 0 and summary["result_step"] == best["step"] and (run / "checkpoints" / f"step-{best['step']:06d}").exists(), str(summary.get("result_step")))
+
+    # The model already gives what is evaluated; training on anything else only spoils it, and what was there before the first step stays the best.
+    own = [row["input_ids"] for row in rows[:8]]
+    with torch.no_grad():
+        best = [llama()(input_ids=torch.tensor([ids])).logits[0].argmax(-1).tolist() for ids in own]
+    write_rows(base / "own.jsonl", [{"input_ids": ids, "labels": [-100, *labels[:-1]]} for ids, labels in zip(own, best)])
+    _, run = train(base / "spoilt", base / "model", dict(type="lora", r=4), rows[8:], 40, lr=0.02, lr_scheduler_type="constant", eval_every=2, early_stopping_patience=2, load_best_model_at_end=True,
+                   keep_checkpoints=1, extra=("--set", f'data.eval.path="{base}/own.jsonl"'))
+    summary = json.loads((run / "summary.json").read_text())
+    check("the evaluation before the first step is the first best one", summary["best_eval_step"] == 0 and summary["steps"] == 4 and summary["result_step"] == 0, str(summary))
+    untrained = load_file(run / "adapter" / "adapter_model.safetensors")
+    check("and the adapter of that moment is the result", all((tensor == 0).all() for name, tensor in untrained.items() if "lora_B" in name) and len(untrained) > 0)
 
     four, _ = train(base / "four", base / "model", dict(type="lora"), rows, 6, batch=2, accumulation=4)
     eight, _ = train(base / "eight", base / "model", dict(type="lora"), rows, 6, batch=8)

@@ -56,7 +56,7 @@ Result passes(const Json& config, const Method& method, const Json& changes, at:
     Result result;
     for (std::uint64_t pass = 0; pass < 2; ++pass) {
         stack.beginPass({pass + 17, true});
-        const at::Tensor loss = task->loss(model, examples, 0.1, stack.hooks(), activations);
+        const at::Tensor loss = task->loss(model, examples, {.labels = 10}, {stack.hooks(), activations, {pass + 17, true}}).value;
         result.loss += loss.item<double>();
         loss.backward();
     }

@@ -107,8 +107,12 @@ private slots:
             return static_cast<QCheckBox*>(nullptr);
         };
         box("IA³")->setChecked(true);
-        auto* seeds = dialog.findChild<SegmentedControl*>();
-        QTest::keyClick(seeds, Qt::Key_Right);
+        const auto choice = [&](const QString& name) {
+            for (SegmentedControl* control : dialog.findChildren<SegmentedControl*>())
+                if (control->accessibleName() == name) return control;
+            return static_cast<SegmentedControl*>(nullptr);
+        };
+        QTest::keyClick(choice("Seeds"), Qt::Key_Right);
         const auto configs = dialog.configs();
         QCOMPARE(configs.size(), std::size_t(6));
         QSet<QString> names;
@@ -135,6 +139,23 @@ private slots:
         QVERIFY(queue && !queue->isEnabled());
         rate->setText("1e-3");
         QVERIFY(queue->isEnabled());
+
+        QTest::keyClick(choice("Learning rates"), Qt::Key_Right);   // a third, itself and three times
+        const auto tried = dialog.configs();
+        QCOMPARE(tried.size(), std::size_t(18));
+        QSet<double> rates;
+        for (const QJsonObject& config : tried)
+            if (config["method"].toObject()["type"] == "ia3") rates << config["train"].toObject()["learning_rate"].toDouble();
+        QCOMPARE(rates, (QSet<double>{3.3e-4, 1e-3, 3e-3}));
+
+        QTest::keyClick(choice("Same for every run"), Qt::Key_Right);   // the same time: steps follow from a pace that is measured first
+        QVERIFY(!queue->isEnabled());
+        for (QPushButton* button : dialog.findChildren<QPushButton*>())
+            if (button->text() == "Measure times") button->click();
+        QTRY_VERIFY_WITH_TIMEOUT(queue->isEnabled(), 20000);
+        const auto timed = dialog.configs();
+        QCOMPARE(timed.front()["train"].toObject()["max_steps"].toInt(), 60 * 2);   // LoRA's half second a step was known
+        QCOMPARE(timed.back()["train"].toObject()["max_steps"].toInt(), 60 * 4);
     }
 
     void theQueueSurvivesARestartOfTheWindow() {

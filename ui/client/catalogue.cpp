@@ -28,7 +28,8 @@ void Catalogue::refreshMethods() {
         m_problem = {};
         for (const QJsonValue& entry : value["methods"].toArray())
             m_methods.push_back({entry["name"].toString(), entry["title"].toString(), entry["group"].toString(), entry["summary"].toString(),
-                                 entry["peft_type"].toString(), entry["mergeable"].toBool(), entry["schema"]["fields"].toArray()});
+                                 entry["peft_type"].toString(), entry["mergeable"].toBool(), entry["schema"]["fields"].toArray(),
+                                 entry["help"].toString(), entry["usual_learning_rate"].toDouble(), entry["rate_source"].toString()});
         m_sections = value["sections"].toObject();
         emit methodsChanged();
     }, [this](const ServeProblem& problem) {

@@ -18,6 +18,9 @@ struct MethodInfo {
     QString name, title, group, summary, peftType;
     bool mergeable = false;
     QJsonArray fields;
+    QString help;              ///< Markdown
+    double usualRate = 0;      ///< learning rate this method is usually trained with
+    QString rateSource;        ///< who says so
 };
 
 class Catalogue final : public QObject {

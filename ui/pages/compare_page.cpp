@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "pages/compare_page.h"
 
+#include "contract/run_report.h"
 #include "settings/settings.h"
 #include "theme/format.h"
 #include "theme/theme.h"
@@ -15,6 +16,7 @@
 #include <QJsonDocument>
 #include <QLineEdit>
 #include <QRegularExpression>
+#include <QSaveFile>
 #include <QScrollArea>
 #include <QSlider>
 #include <QSplitter>
@@ -59,6 +61,10 @@ ComparePage::ComparePage(Workbench& bench) : Page(bench) {
         connect(button, &QPushButton::clicked, this, [this, suffix] { exportAs(QLatin1String(suffix)); });
         bar->addWidget(button);
     }
+    auto* report = makeButton(tr("Report…"), "plain", 28);
+    report->setToolTip(tr("Table and picture of the runs shown, with what each cost, as one page"));
+    connect(report, &QPushButton::clicked, this, &ComparePage::saveReport);
+    bar->addWidget(report);
     column->addLayout(bar);
     column->addWidget(makeRule());
     auto* vertical = new QSplitter(Qt::Vertical);
@@ -97,7 +103,8 @@ ComparePage::ComparePage(Workbench& bench) : Page(bench) {
     auto* quality = new QWidget;
     auto* middle = makeColumn(0);
     auto* qualityHeader = new PaneHeader(tr("Quality and cost"));
-    m_cost = new SegmentedControl({tr("Parameters"), tr("Memory"), tr("Time")}, 24);
+    m_cost = new QComboBox;   // four words would not leave the curves their own controls at 1280 px
+    m_cost->addItems({tr("Parameters"), tr("Memory"), tr("Time"), tr("File size")});
     qualityHeader->addRight(m_cost);
     m_cost->setAccessibleName(tr("Cost shown"));
     m_scatter = new ScatterPlot;
@@ -168,7 +175,7 @@ ComparePage::ComparePage(Workbench& bench) : Page(bench) {
     connect(&m_plotGroup, &PlotGroup::unitKeyPressed, this, [this] { m_plotGroup.setUnit(static_cast<XUnit>((static_cast<int>(m_plotGroup.unit()) + 1) % 3)); });
     connect(&m_plotGroup, &PlotGroup::logKeyPressed, log, &QPushButton::click);
     connect(log, &QPushButton::toggled, m_plot, &Plot::setLog);
-    connect(m_cost, &SegmentedControl::changed, this, &ComparePage::fillScatter);
+    connect(m_cost, &QComboBox::currentIndexChanged, this, &ComparePage::fillScatter);
     connect(m_onlyDifferent, &QAbstractButton::toggled, this, &ComparePage::fillDifferences);
     const auto choose = [this](const QString& id) {
         m_selected = id;
@@ -396,14 +403,16 @@ std::vector<TipRow> ComparePage::tip(double x) const {
 
 void ComparePage::fillScatter() {
     std::vector<ScatterPlot::Point> points;
-    const int cost = m_cost->current();
+    const int cost = m_cost->currentIndex();
     for (const RunInfo* run : visibleRuns()) {
-        const double x = cost == 0 ? static_cast<double>(run->trainable) : cost == 1 ? run->peakBytes : run->seconds;
+        const double costs[] = {static_cast<double>(run->trainable), run->peakBytes, run->seconds, run->adapterBytes};
+        const double x = costs[cost];
         if (!(x > 0) || std::isnan(run->bestEval)) continue;
         points.push_back({run->id, run->name, x, run->bestEval, Theme::instance().runColor(run->color)});
     }
-    const auto text = [cost](double v) { return cost == 0 ? format::shortCount(v).replace(".0 ", " ") : cost == 1 ? format::bytes(v) : format::duration(v); };
-    m_scatter->set(std::move(points), cost == 0 ? tr("trainable parameters, log") : cost == 1 ? tr("peak memory, log") : tr("duration, log"), text, m_selected);
+    const auto text = [cost](double v) { return cost == 0 ? format::shortCount(v).replace(".0 ", " ") : cost == 2 ? format::duration(v) : format::bytes(v); };
+    const QString titles[] = {tr("trainable parameters, log"), tr("peak memory, log"), tr("duration, log"), tr("file size, log")};
+    m_scatter->set(std::move(points), titles[cost], cost % 2 == 1 ? ScatterPlot::Ticks::OfTwo : ScatterPlot::Ticks::OfTen, text, m_selected);
 }
 
 void ComparePage::fillDifferences() {
@@ -489,6 +498,33 @@ void ComparePage::exportAs(const QString& suffix) {
         ok = m_plot->exportTo(file.endsWith("." + suffix) ? file : file + "." + suffix, {1000, 560});
     }
     m_bench.say(ok ? tr("Saved %1.").arg(QFileInfo(file).fileName()) : tr("%1 could not be written.").arg(file), {}, {}, ok ? "ok" : "err");
+}
+
+void ComparePage::saveReport() {
+    std::vector<std::string> ids;
+    for (const RunInfo* run : visibleRuns())
+        if (!m_hidden.contains(run->id) && !run->isActive()) ids.push_back(run->id.toStdString());
+    if (ids.empty()) return m_bench.say(tr("No run that has ended is shown."), {}, {}, "warn");
+    const QString file = QFileDialog::getSaveFileName(window(), tr("Save the report"), "report.html", tr("Page with table and picture (*.html);;Markdown (*.md);;Table (*.csv);;Picture (*.svg)"));
+    if (file.isEmpty()) return;
+    const QString group = m_group->currentData().toString();
+    const QString path = QFileInfo(file).suffix().isEmpty() ? file + ".html" : file;
+    auto* watcher = new QFutureWatcher<QString>(this);
+    connect(watcher, &QFutureWatcherBase::finished, this, [this, watcher, path] {
+        watcher->deleteLater();
+        const QString problem = watcher->result();
+        m_bench.say(problem.isEmpty() ? tr("Saved %1.").arg(QFileInfo(path).fileName()) : problem, {}, {}, problem.isEmpty() ? "ok" : "err");
+    });
+    const QString title = group.isEmpty() ? tr("Runs compared") : tr("Runs of %1").arg(group);
+    watcher->setFuture(QtConcurrent::run([ids, path, title, workspace = m_bench.workspace()]() -> QString {
+        RunStore store(Workspace{QFile::encodeName(workspace).toStdString()});
+        const Result<RunReport> report = makeReport(store, ids, title.toStdString());
+        const Result<std::string> text = report ? reportText(*report, "." + QFileInfo(path).suffix().toStdString()) : Result<std::string>(report.problems());
+        if (!text) return QString::fromStdString(text.problem().message + " " + text.problem().hint);
+        QSaveFile out(path);
+        const bool isWritten = out.open(QIODevice::WriteOnly) && out.write(QByteArray::fromStdString(*text)) >= 0 && out.commit();
+        return isWritten ? QString() : tr("%1 could not be written.").arg(path);
+    }));
 }
 
 bool ComparePage::perform(PageCommand command) {

@@ -54,6 +54,7 @@ private:
     void toggleShown(const QString& id);
     void setBaseline(const QString& id);
     void exportAs(const QString& suffix);
+    void saveReport();
     std::vector<const RunInfo*> visibleRuns() const;
     const std::vector<float>* xsOf(const RunRecord& record) const;
     std::vector<TipRow> tip(double x) const;
@@ -76,7 +77,8 @@ private:
     Plot* m_plot;
     QSlider* m_slider;
     ScatterPlot* m_scatter;
-    SegmentedControl *m_unit, *m_cost, *m_what;
+    SegmentedControl *m_unit, *m_what;
+    QComboBox* m_cost;
     QGridLayout* m_differences;
     QLabel* m_differenceNote;
     Toggle* m_onlyDifferent;
@@ -86,9 +88,10 @@ private:
 class ScatterPlot final : public QWidget {
     Q_OBJECT
 public:
+    enum class Ticks { OfTen, OfTwo };   ///< bytes are read in powers of two
     struct Point { QString id, label; double x, y; QColor color; };
     ScatterPlot() { setMouseTracking(true); setAccessibleName(tr("Quality and cost")); }
-    void set(std::vector<Point> points, const QString& xLabel, std::function<QString(double)> xText, const QString& selected);
+    void set(std::vector<Point> points, const QString& xLabel, Ticks ticks, std::function<QString(double)> xText, const QString& selected);
 
 signals:
     void clicked(const QString& id);
@@ -105,6 +108,7 @@ private:
     std::vector<Point> m_points;
     std::vector<QPointF> m_at;
     QString m_xLabel, m_selected;
+    Ticks m_ticks = Ticks::OfTen;
     std::function<QString(double)> m_xText;
 };
 

@@ -3,6 +3,7 @@
 
 #include "client/cli_locator.h"
 #include "pages/compare_methods.h"
+#include "pages/method_help.h"
 #include "pages/estimate_pane.h"
 #include "pages/method_picker.h"
 #include "settings/settings.h"
@@ -192,6 +193,12 @@ QWidget* NewRunPage::buildCentre() {
     help->addWidget(m_helpName);
     help->addWidget(m_helpKey);
     help->addWidget(m_help, 1);
+    auto* about = makeButton(tr("About the method"), "ghost", 28, "info");
+    about->setToolTip(tr("Idea, formula, when to use it, knobs and papers"));
+    connect(about, &QPushButton::clicked, this, [this] {
+        if (const MethodInfo* info = m_bench.catalogue.method(m_method)) MethodHelp(*info, window()).exec();
+    });
+    help->addWidget(about);
     help->addWidget(runJson);
     helpBar->setLayout(help);
     left->addWidget(helpBar);

@@ -13,9 +13,41 @@
 
 namespace luthier::ui {
 
-void ScatterPlot::set(std::vector<Point> points, const QString& xLabel, std::function<QString(double)> xText, const QString& selected) {
+namespace {
+
+/// Powers of ten from 10^a to 10^b, and 2 and 5 times them where fewer than two of them are in view.
+std::vector<double> ticksOfTen(double a, double b) {
+    std::vector<double> ticks;
+    const auto collect = [&](std::initializer_list<double> factors) {
+        ticks.clear();
+        for (int e = static_cast<int>(std::floor(a)); e <= b; ++e)
+            for (double factor : factors)
+                if (const double value = factor * std::pow(10, e); std::log10(value) >= a && std::log10(value) <= b) ticks.push_back(value);
+    };
+    collect({1});
+    if (ticks.size() < 2) collect({1, 2, 5});
+    return ticks;
+}
+
+/// Powers of two, every second, fourth or tenth of them where there are many; a few of their eighths on a short axis.
+std::vector<double> ticksOfTwo(double a, double b) {
+    const double low = a / std::log10(2.0), high = b / std::log10(2.0);
+    const int stride = high - low > 16 ? 4 : high - low > 8 ? 2 : 1;
+    std::vector<double> ticks;
+    for (int e = static_cast<int>(std::floor(low)); e <= high; ++e)
+        for (int part = 8; part < (high - low < 2 ? 16 : 9); ++part) {
+            const double value = std::pow(2, e) * part / 8;
+            if (e % stride == 0 && std::log10(value) >= a && std::log10(value) <= b) ticks.push_back(value);
+        }
+    return ticks;
+}
+
+}  // namespace
+
+void ScatterPlot::set(std::vector<Point> points, const QString& xLabel, Ticks ticks, std::function<QString(double)> xText, const QString& selected) {
     m_points = std::move(points);
     m_xLabel = xLabel;
+    m_ticks = ticks;
     m_xText = std::move(xText);
     m_selected = selected;
     QStringList rows;
@@ -59,16 +91,7 @@ void ScatterPlot::paintEvent(QPaintEvent*) {
         p.setPen(t.t3);
         p.drawText(QRectF(0, toY(y) - 8, area.left() - 8, 16), Qt::AlignRight | Qt::AlignVCenter, QString::number(y, 'f', step < 0.1 ? 2 : 1));
     }
-    // Powers of ten, and 2 and 5 times them where fewer than two of them are in view.
-    std::vector<double> ticks;
-    const auto collect = [&](std::initializer_list<double> factors) {
-        ticks.clear();
-        for (int e = static_cast<int>(std::floor(a)); e <= b; ++e)
-            for (double factor : factors)
-                if (const double value = factor * std::pow(10, e); std::log10(value) >= a && std::log10(value) <= b) ticks.push_back(value);
-    };
-    collect({1});
-    if (ticks.size() < 2) collect({1, 2, 5});
+    const std::vector<double> ticks = m_ticks == Ticks::OfTwo ? ticksOfTwo(a, b) : ticksOfTen(a, b);
     double labelled = -1e9;
     for (double tick : ticks) {
         const double x = toX(tick);

@@ -5,10 +5,44 @@
 #include "theme/theme.h"
 
 #include <QEvent>
+#include <QPainter>
 #include <QScrollArea>
 #include <QStyle>
 
 namespace luthier::ui {
+
+namespace {
+
+class Scrim final : public QWidget {
+public:
+    explicit Scrim(QWidget* window) : QWidget(window) {
+        setAttribute(Qt::WA_TransparentForMouseEvents);
+        setGeometry(window->rect());
+        raise();
+        show();
+    }
+
+protected:
+    void paintEvent(QPaintEvent*) override { QPainter(this).fillRect(rect(), QColor(0, 0, 0, 140)); }
+};
+
+}  // namespace
+
+FramedDialog::FramedDialog(const QString& title, QSize size, QWidget* parent) : QDialog(parent) {
+    setWindowTitle(title);
+    setModal(true);
+    resize(size);
+    if (parent != nullptr) m_scrim = new Scrim(parent->window());
+}
+
+FramedDialog::~FramedDialog() { delete m_scrim; }
+
+void FramedDialog::paintEvent(QPaintEvent* event) {
+    QDialog::paintEvent(event);
+    QPainter p(this);
+    p.setPen(Theme::tokens().line2);
+    p.drawRect(rect().adjusted(0, 0, -1, -1));
+}
 
 QLabel* makeLabel(const QString& text, const char* type, const char* tone, QWidget* parent) {
     auto* label = new QLabel(text, parent);

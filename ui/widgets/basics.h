@@ -4,8 +4,10 @@
 // Looks come from the style sheet through dynamic properties, so a theme change needs no code here.
 
 #include <QBoxLayout>
+#include <QDialog>
 #include <QFrame>
 #include <QLabel>
+#include <QPointer>
 #include <QPushButton>
 
 class QScrollArea;
@@ -61,6 +63,20 @@ private:
     ElidedLabel* m_note;
     QHBoxLayout* m_left;
     QHBoxLayout* m_right;
+};
+
+/// A modal window with a 1 px border over a scrim on its parent's window.
+class FramedDialog : public QDialog {
+    Q_OBJECT
+public:
+    FramedDialog(const QString& title, QSize size, QWidget* parent);
+    ~FramedDialog() override;
+
+protected:
+    void paintEvent(QPaintEvent*) override;
+
+private:
+    QPointer<QWidget> m_scrim;
 };
 
 /// Icon, message, one action: what an empty or failed pane shows instead of nothing.
