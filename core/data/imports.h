@@ -6,6 +6,7 @@
 
 #include "contract/run_config.h"
 
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,6 +20,12 @@ const char* settingsKindName(SettingsKind kind);
 std::optional<SettingsKind> settingsKindFromName(const std::string& name);
 /// By the keys that only one of them has; nullopt when none is there.
 std::optional<SettingsKind> settingsKindOf(const Json& document);
+
+struct TakenSetting {
+    std::string key;      ///< in the other file
+    std::string setting;  ///< dotted, in RUN.json
+    Json value;           ///< there
+};
 
 struct IgnoredSetting {
     std::string key;
@@ -34,11 +41,15 @@ struct MissingSetting {
 
 struct ImportedSettings {
     Json run;
+    std::vector<TakenSetting> taken;
     std::vector<IgnoredSetting> ignored;
     std::vector<MissingSetting> missing;
 
     Json toJson() const;
 };
+
+/// The document in a .json file, or in a file of YAML. Problem codes: file_missing, file_too_large, import_damaged.
+Result<Json> readSettingsFile(const std::filesystem::path& path);
 
 /// Problem codes: import_kind (a training stage or method that Luthier does not have at all).
 Result<ImportedSettings> importSettings(const Json& document, SettingsKind kind, const MethodSchemas& methods);

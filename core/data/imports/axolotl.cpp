@@ -57,10 +57,11 @@ Result<void> fromAxolotl(Draft& draft) {
     else if (!name.empty()) draft.ignore("chat_template", "the model's own chat template is used");
     draft.same("micro_batch_size", "train.batch_size");
     draft.same("num_epochs", "train.epochs");
-    for (const char* key : {"max_steps", "gradient_accumulation_steps", "learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "seed", "early_stopping_patience"})
+    if (const Json* steps = draft.take("max_steps"); steps != nullptr && steps->is_number() && steps->get<double>() > 0) draft.put("train.max_steps", *steps, "max_steps");
+    for (const char* key : {"gradient_accumulation_steps", "learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "seed", "early_stopping_patience"})
         draft.same(key, std::string("train.") + key);
     draft.same("neftune_noise_alpha", "train.neftune_noise_alpha");
-    draft.same("group_by_length", "data.group_by_length");
+    draft.same("group_by_length", "train.group_by_length");
     draft.same("save_total_limit", "train.keep_checkpoints");
     if (const Json* flag = draft.take("gradient_checkpointing")) draft.put("train.gradient_checkpointing", *flag == false ? "off" : "on", "gradient_checkpointing");
     takeOptimizer(draft, "optimizer");

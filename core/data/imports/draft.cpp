@@ -149,7 +149,10 @@ ImportedSettings Draft::finish() {
     Json run = Json::object();  // in the order people read it
     for (const char* section : {"name", "model", "method", "data", "train"})
         if (m_run.contains(section)) run[section] = m_run[section];
-    return {std::move(run), std::move(m_ignored), std::move(m_missing)};
+    std::vector<TakenSetting> taken;
+    for (const auto& [dotted, key] : m_origin)
+        if (const Json* kept = value(dotted); kept != nullptr && m_source.contains(key.substr(0, key.find_first_of(".[")))) taken.push_back({key, dotted, *kept});
+    return {std::move(run), std::move(taken), std::move(m_ignored), std::move(m_missing)};
 }
 
 }  // namespace luthier::imports

@@ -34,6 +34,7 @@ public:
     /// method.NAME from the source's key of that name, when the method has it; what it has not stays to be named.
     void methodField(const std::string& name);
     void miss(const std::string& dotted, const std::string& why) { m_missing.push_back({dotted, why}); }
+    const Json& source() const { return m_source; }
     /// Keys that are in the source and were not taken.
     std::vector<std::string> leftOver() const;
 

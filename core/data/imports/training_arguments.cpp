@@ -69,9 +69,9 @@ void takeTrainingArguments(Draft& draft) {
         draft.same(key, std::string("train.") + key);
     if (const Json* steps = draft.take("max_steps"); steps != nullptr && steps->is_number() && steps->get<double>() > 0) draft.put("train.max_steps", *steps, "max_steps");
     draft.same("save_total_limit", "train.keep_checkpoints");
-    draft.same("label_smoothing_factor", "train.label_smoothing");
+    draft.same("label_smoothing_factor", "train.label_smoothing_factor");
     draft.same("neftune_noise_alpha", "train.neftune_noise_alpha");
-    draft.same("group_by_length", "data.group_by_length");
+    draft.same("group_by_length", "train.group_by_length");
     if (const Json* flag = draft.take("gradient_checkpointing")) draft.put("train.gradient_checkpointing", *flag == true ? "on" : "off", "gradient_checkpointing");
     takeOptimizer(draft, "optim");
     takeSchedule(draft, "lr_scheduler_type");

@@ -8,10 +8,12 @@
 //! The messages are walked once before anything is read, which gives the count of rows, lets rows be passed over unread, and finds where a
 //! file was cut off: no size that a damaged file claims is ever allocated.
 
+use crate::arrow_values::{unreadable, value};
 use crate::{error, Fault, RowFile};
+use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::{root_as_message, MessageHeader};
-use arrow_json::writer::{LineDelimited, WriterBuilder};
+use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom, Take};
 
@@ -20,6 +22,12 @@ const CONTINUATION: u32 = u32::MAX;
 
 pub struct Rows {
     batches: StreamReader<Take<BufReader<File>>>,
+    /// The one that is being read, and its next row.
+    batch: Option<RecordBatch>,
+    row: usize,
+    /// Where each batch begins, and the number of the next.
+    begins: Vec<u64>,
+    next_batch: usize,
     /// What ends the rows early.
     failure: Option<String>,
 }
@@ -29,6 +37,7 @@ pub struct Rows {
 struct Extent {
     end: u64,
     rows: i64,
+    batches: Vec<u64>,
     cut: Option<String>,
 }
 
@@ -73,6 +82,7 @@ fn walk(file: &mut BufReader<File>, begin: u64, size: u64) -> Result<Extent, Fau
         }
         if message.header_type() == MessageHeader::RecordBatch {
             extent.rows += message.header_as_record_batch().map_or(0, |batch| batch.length());
+            extent.batches.push(extent.end);
         }
         extent.end = begin_of_body + body;
     }
@@ -89,25 +99,42 @@ impl Rows {
         let extent = walk(&mut file, begin, size)?;
         file.seek(SeekFrom::Start(begin)).map_err(error)?;
         let batches = StreamReader::try_new(file.take(extent.end - begin), None).map_err(|problem| error(extent.cut.clone().unwrap_or(problem.to_string())))?;
-        let columns: Vec<String> = batches.schema().fields().iter().map(|field| field.name().clone()).collect();
+        let schema = batches.schema();
+        if let Some(words) = schema.fields().iter().find_map(|field| unreadable(field)) {
+            return Err(error(words));
+        }
+        let columns: Vec<&String> = schema.fields().iter().map(|field| field.name()).collect();
         let described = serde_json::json!({ "rows": extent.rows, "columns": columns }).to_string().into_bytes();
-        Ok((Self { batches, failure: extent.cut }, described))
+        Ok((Self { batches, batch: None, row: 0, begins: extent.batches, next_batch: 0, failure: extent.cut }, described))
+    }
+
+    /// Moves on to a batch with rows that are not read yet; false behind the last.
+    fn advance(&mut self) -> Result<bool, Fault> {
+        while self.batch.as_ref().is_none_or(|batch| self.row == batch.num_rows()) {
+            let Some(batch) = self.batches.next() else { return self.failure.take().map_or(Ok(false), |words| Err(error(words))) };
+            let begin = self.begins.get(self.next_batch).copied().unwrap_or_default();
+            self.batch = Some(batch.map_err(|problem| error(format!("the rows that begin at byte {begin} are damaged ({problem})")))?);
+            self.row = 0;
+            self.next_batch += 1;
+        }
+        Ok(true)
     }
 }
 
 impl RowFile for Rows {
-    /// The rows of the next batch. Batches of the `datasets` library have a thousand rows.
-    fn next(&mut self, _count: usize) -> Result<Vec<u8>, Fault> {
-        loop {
-            let Some(batch) = self.batches.next() else { return self.failure.take().map_or(Ok(Vec::new()), |words| Err(error(words))) };
-            let batch = batch.map_err(error)?;
-            if batch.num_rows() == 0 {
-                continue;
-            }
-            let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(Vec::new());
-            writer.write(&batch).map_err(error)?;
-            writer.finish().map_err(error)?;
-            return Ok(writer.into_inner());
+    fn next(&mut self, count: usize) -> Result<Vec<u8>, Fault> {
+        let mut lines = Vec::new();
+        if !self.advance()? {
+            return Ok(lines);
         }
+        let Some(batch) = &self.batch else { return Ok(lines) };
+        let end = batch.num_rows().min(self.row + count);
+        for row in self.row..end {
+            let cells: Map<String, Value> = batch.schema_ref().fields().iter().zip(batch.columns()).map(|(field, column)| (field.name().clone(), value(column, row))).collect();
+            serde_json::to_writer(&mut lines, &cells).map_err(error)?;
+            lines.push(b'\n');
+        }
+        self.row = end;
+        Ok(lines)
     }
 }

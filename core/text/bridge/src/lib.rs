@@ -2,6 +2,7 @@
 //! The C side of luthier_text.h. Nothing here but pointers, `catch_unwind` and buffers; the work is in `tokenizer` and `template`.
 
 mod arrow_rows;
+mod arrow_values;
 mod parquet_rows;
 mod python;
 mod template;
