@@ -98,7 +98,10 @@ pub unsafe extern "C" fn luthier_tokenizer_add_special(tokenizer: *mut tokenizer
 
 #[no_mangle]
 pub unsafe extern "C" fn luthier_tokenizer_encode(tokenizer: *const tokenizer::Tokenizer, words: *const u8, size: usize, flags: i32) -> LuthierBuffer {
-    guarded(|| (*tokenizer).encode(text(words, size)?, flags & 1 != 0, flags & 2 != 0))
+    guarded(|| {
+        let words = text(words, size)?;
+        if flags & 4 != 0 { (*tokenizer).ids(words, flags & 1 != 0, flags & 2 != 0) } else { (*tokenizer).encode(words, flags & 1 != 0, flags & 2 != 0) }
+    })
 }
 
 #[no_mangle]
