@@ -126,7 +126,7 @@ group_by_length: true
 neftune_noise_alpha: 5
 )", SettingsKind::LlamaFactory);
     const Json& run = settings.run;
-    CHECK(run["method"] == Json{{"type", "lora"}, {"r", 4}, {"lora_alpha", 8}, {"lora_dropout", 0.0}, {"target_modules", {"q_proj", "v_proj"}}});
+    CHECK(run["method"] == Json{{"type", "lora"}, {"r", 4}, {"target_modules", {"q_proj", "v_proj"}}, {"lora_alpha", 8}, {"lora_dropout", 0.0}});
     CHECK(run["model"]["path"] == "/models/llama");
     CHECK(run["data"]["train"]["path"] == "data/identity.json");
     CHECK(run["data"]["loss_on"] == "assistant");

@@ -246,7 +246,7 @@ TEST_CASE("an Arrow file cut anywhere gives the rows before the cut and names it
         counts.insert(outcome.rows.size());
         if (outcome.rows.size() == 3) continue;  // only the index at the end is lost
         REQUIRE(outcome.problems.size() == 1);
-        CHECK(has(outcome.problems[0], "byte"));
+        CHECK_MESSAGE(has(outcome.problems[0], "byte"), outcome.problems[0]);
         if (!outcome.rows.empty()) CHECK(has(outcome.problems[0], "row 3 and those behind it cannot be read: the file is cut off or damaged at byte "));
     }
     CHECK(counts == std::set<std::size_t>{0, 2, 3});

@@ -28,7 +28,7 @@ void takeData(Draft& draft) {
     }
     draft.same("dataset_name", "data.train.path");
     if (const Json* path = draft.value("data.train.path"); path != nullptr && path->is_string() && path->get<std::string>().find('.') == std::string::npos && path->get<std::string>()[0] != '/')
-        draft.miss("data.train.path", "\"" + path->get<std::string>() + "\" looks like a name on the Hugging Face hub; give the file or folder it was downloaded to");
+        draft.miss("data.train.path", std::string("\"") + path->get<std::string>() + "\" looks like a name on the Hugging Face hub; give the file or folder it was downloaded to");
     if (const std::string field = draft.takeText("dataset_text_field"); !field.empty() && field != "text") draft.put("data.columns.text", field, "dataset_text_field");
     draft.same("max_seq_length", "data.max_length");
     draft.same("max_length", "data.max_length");

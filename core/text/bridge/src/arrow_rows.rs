@@ -50,13 +50,11 @@ fn walk(file: &mut BufReader<File>, begin: u64, size: u64) -> Result<Extent, Fau
     let mut extent = Extent { end: begin, ..Extent::default() };
     loop {
         file.seek(SeekFrom::Start(extent.end)).map_err(error)?;
-        if extent.end == size {
-            return Ok(extent);
-        }
         let cut = |extent: Extent| {
             let words = format!("the file is cut off or damaged at byte {}", extent.end);
             Ok(Extent { cut: Some(words), ..extent })
         };
+        // The writers of both formats end with a mark: a file that ends between two messages is cut off as well.
         let Some(mut header) = read_u32(file) else { return cut(extent) };
         let mut head = 4;
         if header == CONTINUATION {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Cells of Arrow arrays as JSON. Not by the `arrow-json` crate: it would bring Arrow's casts and comparisons, four minutes of one core to
-//! rest of this crate.
+//! Cells of Arrow arrays as JSON. Not by the `arrow-json` crate: it would bring Arrow's casts and comparisons, which take four
+//! minutes of one core to build.
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
