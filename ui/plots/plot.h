@@ -35,6 +35,7 @@ struct PlotCurve {
     bool isVisible = true;
     bool isFilled = false;                   ///< to the axis, for memory
     QString label;                           ///< at the right end, when shown
+    QString meaning;                         ///< the label's words in the sentence, the table and the crosshair's table
     bool isStrong = false;
     MinMaxPyramid pyramid;                   ///< of y
 };

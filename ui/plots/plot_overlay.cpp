@@ -82,9 +82,10 @@ void Plot::paintTip(QPainter& p, double atX) {
             p.drawPolygon(QPolygonF(QList<QPointF>{c + QPointF(0, -4), c + QPointF(4, 0), c + QPointF(0, 4), c + QPointF(-4, 0)}));
         } else if (row.shape == TipRow::Line) {
             QPen pen(row.color, 2);
-            if (!row.dash.isEmpty()) pen.setDashPattern({1.5, 1});
+            pen.setCapStyle(Qt::FlatCap);
+            if (!row.dash.isEmpty()) pen.setDashPattern({row.dash[0] / 2, row.dash[1] / 2});
             p.setPen(pen);
-            p.drawLine(QPointF(line.left(), cy), QPointF(line.left() + 9, cy));
+            p.drawLine(QPointF(line.left(), cy), QPointF(line.left() + 13, cy));
         }
         p.setFont(row.isStrong ? themeFont(Type::CaptionStrong) : font);
         p.setPen(row.isStrong ? t.t1 : t.t2);

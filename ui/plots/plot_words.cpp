@@ -23,7 +23,8 @@ QString Plot::summary() const {
         if (curve->isRaw || !curve->isVisible || !curve->y || curve->y->empty()) continue;
         if (++shown > kNamed) continue;
         const QString values = tr("%1 at the start, %2 at the end, %3 points").arg(text(curve->y->front()), text(curve->y->back()), format::count(static_cast<std::int64_t>(curve->y->size())));
-        parts << (curve->label.isEmpty() ? values : tr("%1 %2").arg(curve->label, values));
+        const QString name = curve->meaning.isEmpty() ? curve->label : curve->meaning;
+        parts << (name.isEmpty() ? values : tr("%1 %2").arg(name, values));
     }
     if (shown > kNamed) parts << tr("and %1 more curves").arg(shown - kNamed);
     if (!pointLabel.isEmpty()) parts << pointLabel;
@@ -42,7 +43,7 @@ PlotNumbers Plot::numbers() const {
     }
     if (!longest) return numbers;
     numbers.columns << (m_group.unit() == XUnit::Step ? tr("step") : m_group.unit() == XUnit::Tokens ? tr("tokens") : tr("time"));
-    for (const PlotCurve* curve : shown) numbers.columns << (!curve->label.isEmpty() ? curve->label : curve->isRaw ? tr("raw") : accessibleName());
+    for (const PlotCurve* curve : shown) numbers.columns << (!curve->meaning.isEmpty() ? curve->meaning : !curve->label.isEmpty() ? curve->label : curve->isRaw ? tr("raw") : accessibleName());
     const auto& x = *longest->x;
     const auto first = std::lower_bound(x.begin(), x.end(), static_cast<float>(m_group.low())) - x.begin();
     const auto last = std::upper_bound(x.begin(), x.end(), static_cast<float>(m_group.high())) - x.begin();
