@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`luthier-cli import`: what PEFT itself writes gives a run whose adapter says the same again, and YAML files give what transformers'
+"""`luthier-cli import`: what PEFT itself writes gives a run with the same settings, and YAML files give what transformers'
 own parser makes of them; every imported RUN.json is trained for real."""
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from common import check, engine, finish, llama, random_rows, temporary, write_r
 
 CONFIGS = {
     "lora": LoraConfig(r=3, lora_alpha=7, lora_dropout=0.1, target_modules=["q_proj", "down_proj"], use_rslora=True, rank_pattern={"down_proj": 2}, task_type="CAUSAL_LM"),
-    "pissa": LoraConfig(r=2, lora_alpha=2, target_modules="all-linear", init_lora_weights="pissa", layers_to_transform=[1], task_type="CAUSAL_LM"),
+    "pissa": LoraConfig(r=2, lora_alpha=2, target_modules="all-linear", init_lora_weights="pissa", task_type="CAUSAL_LM"),
     "ia3": IA3Config(target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"], task_type="CAUSAL_LM"),
     "loha": LoHaConfig(r=4, alpha=2, target_modules=["v_proj"], task_type="CAUSAL_LM"),
     "adalora": AdaLoraConfig(init_r=5, target_r=2, tinit=1, tfinal=1, deltaT=1, total_step=4, target_modules=["q_proj"], task_type="CAUSAL_LM"),
@@ -45,13 +45,15 @@ def peft_files(base, rows):
         config.base_model_name_or_path = str(base / "model")
         config.save_pretrained(folder)
         document = imported(folder / "adapter_config.json", folder / "run.json", data__train__path=str(rows), data__max_length=64, train__max_steps=4, train__learning_rate=1e-3)
-        written = json.loads((trained(folder / "run.json", folder / "ws") / "adapter" / "adapter_config.json").read_text())
+        result = trained(folder / "run.json", folder / "ws")
+        method = json.loads((result / "run.json").read_text())["method"]
         asked = json.loads((folder / "adapter_config.json").read_text())
-        same = set(setting["key"] for setting in document["taken"]) - {"base_model_name_or_path"}
-        # all-linear is written as the modules that it became, and a PiSSA adapter as plain LoRA
-        wrong = [key for key in same if isinstance(asked[key], (int, float, str, list)) and written.get(key) != asked[key]
-                 and (sorted(written[key]) != sorted(asked[key]) if isinstance(asked[key], list) else asked[key] not in ("all-linear", "pissa"))]
-        check(f"{name}: trained from PEFT's adapter_config.json, the result says the same", not wrong and len(same) >= 3, f"{len(same)} settings {wrong}")
+        same = set(setting["key"] for setting in document["taken"]) - {"base_model_name_or_path", "peft_type", "task_type"}
+        wrong = [key for key in same if method[key] != asked[key]]
+        told = {entry["key"] for entry in document["ignored"]}
+        lost = [key for key in config.to_dict() if key in method and key not in same and key not in told and asked.get(key) not in (None, method[key])]
+        check(f"{name}: trained with every setting of PEFT's adapter_config.json", not wrong and not lost and len(same) >= 2, f"{len(same)} settings {wrong} {lost}")
+        check(f"{name}: the adapter is of the same kind", json.loads((result / "adapter" / "adapter_config.json").read_text())["peft_type"] == asked["peft_type"])
         check(f"{name}: only the missing data is named as missing", [entry["key"] for entry in document["missing"]] == ["data.train.path"], str(document["missing"]))
 
 
@@ -74,7 +76,7 @@ def yaml_files(base, rows):
                   "max_steps": arguments.max_steps, "label_smoothing_factor": arguments.label_smoothing_factor, "optimizer": arguments.optim.value if hasattr(arguments.optim, "value") else arguments.optim}
         wrong = {key: (train[key], value) for key, value in theirs.items() if train[key] != value}
         check(f"{name}: the run trains with what transformers' parser reads", not wrong, str(wrong))
-        check(f"{name}: each key is taken or named", all(any(key == entry["key"].split("[")[0].split(".")[0] for entry in document["taken"] + document["ignored"]) for key in settings),
+        check(f"{name}: each key is taken or named", all(any(key == entry["key"].split("[")[0].split(".")[0] for entry in document["taken"] + document["ignored"]) for key in settings if key != "stage"),  # sft is what a run does
               str([key for key in settings if not any(key == entry["key"].split("[")[0] for entry in document["taken"] + document["ignored"])]))
 
 
