@@ -122,9 +122,8 @@ std::vector<TokenSpan> Tokenizer::encodeWithOffsets(std::string_view text, Speci
 }
 
 std::vector<int> Tokenizer::encode(std::string_view text, SpecialTokens special, TextKind kind) const {
-    std::vector<int> ids;
-    for (const TokenSpan& token : encodeWithOffsets(text, special, kind)) ids.push_back(token.id);
-    return ids;
+    if (!isUtf8(text)) return m_parts->backend->encodeIds(toUtf8(text), special, kind);
+    return m_parts->backend->encodeIds(text, special, kind);
 }
 
 std::vector<std::vector<int>> Tokenizer::encodeBatch(std::span<const std::string> texts, SpecialTokens special, TextKind kind) const {

@@ -68,7 +68,9 @@ def family(name, base):
     engine("score", base / "model", "--data", base / "mixed.jsonl", "--out", base / "mixed.safetensors", *given)
     mixed = load_file(base / "mixed.safetensors")
     alone = {adapter: score(base / "model", rows, base, *([trained[adapter]] if adapter else [])) for adapter in names}
-    figures = {adapter: max(((mixed[f"logits.{i}"] - alone[adapter][i]).abs().max() / alone[adapter][i].std()).item() for i in range(len(rows)) if chosen[i] == adapter) for adapter in names}
+    # The deviation of all rows of an adapter: three classes of one row may lie close together.
+    figures = {adapter: max(((mixed[f"logits.{i}"] - alone[adapter][i]).abs().max() / torch.cat([row.flatten() for row in alone[adapter]]).std()).item()
+                            for i in range(len(rows)) if chosen[i] == adapter) for adapter in names}
     for adapter, figure in figures.items():
         check(f"rows of {adapter or 'the base'} in a mixed batch = a run of their own ({name})", figure < 1e-5, f"{figure:.1e} of their deviation")
     apart = min((alone[a][0] - alone[b][0]).abs().max().item() for a in names for b in names if a != b)

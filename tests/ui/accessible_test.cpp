@@ -57,6 +57,35 @@ private slots:
         QVERIFY(!reader->child(32)->text(QAccessible::Name).isEmpty());
     }
 
+    void theTermsOfALossAreLinesOfTheirOwnWhereARunTellsThem() {
+        Fixture f;
+        QJsonObject config = Fixture::config("terms", 40);
+        QJsonObject train = config["train"].toObject();
+        train["loss"] = QJsonObject{{"unlikelihood", 1.0}};
+        config["train"] = train;
+        const QString with = f.bench->queue.add(config, false, nullptr), without = f.start("plain", 40);
+        QTRY_COMPARE_WITH_TIMEOUT(f.bench->feed(without)->record().status(), QString("finished"), 40000);
+        const auto lossPlot = [&](const QString& id) -> Plot* {
+            f.bench->openRun(id);
+            QTest::qWait(300);
+            for (Plot* plot : f.window->findChildren<Plot*>())
+                if (plot->isVisible() && plot->accessibleName() == "Loss" && plot->numbers().rows.size() == 40) return plot;
+            return nullptr;
+        };
+        Plot* plot = nullptr;
+        QTRY_VERIFY_WITH_TIMEOUT(plot = lossPlot(with), 20000);
+        QCOMPARE(plot->numbers().columns, (QStringList{"step", "raw", "Loss", "L_LM, right answer", "L_UL, wrong answers", "L_LN, right above wrong"}));
+        QCOMPARE(plot->numbers().rows[39][4], QString("0.300"));   // smoothing a constant leaves it
+        QVERIFY2(plot->summary().contains("L_UL, wrong answers 0.300 at the start, 0.300 at the end, 40 points"), qPrintable(plot->summary()));
+        QVERIFY(plot->showEndLabels);
+        bool isTold = false;
+        for (const LogLine& line : f.bench->feed(with)->record().log) isTold = isTold || line.words().contains("rank accuracy 62.5 %");
+        QVERIFY(isTold);
+        QTRY_VERIFY_WITH_TIMEOUT(plot = lossPlot(without), 20000);
+        QCOMPARE(plot->numbers().columns, (QStringList{"step", "raw", "Loss"}));
+        QVERIFY(!plot->showEndLabels);
+    }
+
     void theMapHasACheckBoxForEachPart() {
         Fixture f;
         bool isThere = false;

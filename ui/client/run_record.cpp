@@ -15,10 +15,42 @@ namespace {
 
 QString tr(const char* text) { return QCoreApplication::translate("RunRecord", text); }
 
+QString metricName(const std::string& key, bool isLanguageModel) {
+    if (key == "accuracy") return isLanguageModel ? tr("Token accuracy") : tr("Accuracy");
+    if (key == "f1") return tr("F1");
+    if (key == "f1_macro") return tr("F1, macro");
+    QString name = QString::fromStdString(key).replace('_', ' ');
+    if (!name.isEmpty()) name[0] = name[0].toUpper();
+    return name;
+}
+
+bool isShare(const std::string& key) {
+    for (const char* share : {"exact_match", "rank_accuracy", "accuracy", "label_accuracy", "f1", "f1_macro", "rouge"})
+        if (key == share) return true;
+    return false;
+}
+
 }  // namespace
 
+std::vector<Metric> metricsOf(const EvalPoint& point) {
+    std::vector<Metric> metrics;
+    if (!point.metrics.is_object()) return metrics;
+    const bool isLanguageModel = point.metrics.contains("perplexity");
+    const auto add = [&](const std::string& key) {
+        const double value = point.metrics[key].get<double>();
+        metrics.push_back({metricName(key, isLanguageModel), isShare(key) ? format::percent(value) : format::loss(value)});
+    };
+    const auto isNumber = [&](const std::string& key) { return point.metrics.contains(key) && point.metrics[key].is_number(); };
+    const std::vector<std::string> first{"exact_match", "rank_accuracy", "accuracy", "f1"};
+    for (const std::string& key : first)
+        if (isNumber(key)) add(key);
+    for (const auto& [key, value] : point.metrics.items())
+        if (value.is_number() && !key.ends_with("_loss") && std::find(first.begin(), first.end(), key) == first.end()) add(key);
+    return metrics;
+}
+
 void RunCurves::truncate(std::size_t count) {
-    for (auto* values : {&step, &tokens, &seconds, &loss, &learningRate, &gradNorm, &tokensPerSecond, &memoryBytes})
+    for (auto* values : {&step, &tokens, &seconds, &loss, &learningRate, &gradNorm, &tokensPerSecond, &memoryBytes, &lmLoss, &unlikelihoodLoss, &lengthNormalizedLoss})
         if (values->size() > count) values->resize(count);
 }
 
@@ -35,6 +67,10 @@ void RunCurves::take(const StepSeries& steps, std::size_t from, bool memoryIsDev
     append(gradNorm, steps.gradNorm);
     append(tokensPerSecond, steps.tokensPerSecond);
     append(memoryBytes, memoryIsDevice ? steps.deviceBytes : steps.hostBytes);
+    append(lmLoss, steps.lmLoss);
+    append(unlikelihoodLoss, steps.unlikelihoodLoss);
+    append(lengthNormalizedLoss, steps.lengthNormalizedLoss);
+    hasTerms = hasTerms || std::any_of(steps.lmLoss.begin() + static_cast<std::ptrdiff_t>(from), steps.lmLoss.end(), [](double value) { return std::isfinite(value); });
 }
 
 QString LogLine::stepWords() const {
@@ -83,7 +119,9 @@ void RunRecord::noteChanges() {
     for (; m_told.evals < s.evals.size(); ++m_told.evals) {
         const EvalPoint& point = s.evals[m_told.evals];
         const bool isBest = bestEval() == &point;
-        note((isBest ? tr("evaluation at %1: loss %2 (best)") : tr("evaluation at %1: loss %2")).arg(point.step).arg(format::loss(point.loss)));
+        QString words = (isBest ? tr("evaluation at %1: loss %2 (best)") : tr("evaluation at %1: loss %2")).arg(point.step).arg(format::loss(point.loss));
+        for (const Metric& metric : metricsOf(point)) words += tr(", %1 %2").arg(metric.name.toLower(), metric.value);
+        note(words);
     }
     for (; m_told.checkpoints < s.checkpoints.size(); ++m_told.checkpoints)
         note(tr("checkpoint at step %1, %2").arg(s.checkpoints[m_told.checkpoints].step).arg(format::bytes(static_cast<double>(s.checkpoints[m_told.checkpoints].bytes))));

@@ -19,11 +19,13 @@ namespace luthier::ui {
 constexpr double kNoNumber = std::numeric_limits<double>::quiet_NaN();
 
 /// One entry per logged step. Floats, because 100 runs of 100,000 points have to fit. All vectors are equally long, but with
-/// Detail::Loss the last four stay empty.
+/// Detail::Loss all after the loss stay empty.
 struct RunCurves {
     enum class Detail { Everything, Loss };
     std::vector<float> step, tokens, seconds, loss;   ///< tokens cumulative; seconds of training, without loading and pauses
     std::vector<float> learningRate, gradNorm, tokensPerSecond, memoryBytes;
+    std::vector<float> lmLoss, unlikelihoodLoss, lengthNormalizedLoss;   ///< terms of the loss before their weights; not a number without
+    bool hasTerms = false;                                               ///< some step told the terms of its loss
     std::size_t size() const { return step.size(); }
     void truncate(std::size_t count);
     void take(const StepSeries& steps, std::size_t from, bool memoryIsDevice, Detail detail);
@@ -41,6 +43,12 @@ struct LogLine {
 private:
     QString stepWords() const;
 };
+
+struct Metric {
+    QString name, value;
+};
+/// What an evaluation measured beside its loss, the most telling first; the terms of the loss are left out.
+std::vector<Metric> metricsOf(const EvalPoint& point);
 
 struct RunRecord {
     RunSnapshot snapshot;

@@ -53,8 +53,9 @@ RunHeader::RunHeader() {
     m_elapsed = new StatTile(tr("Elapsed"));
     m_left = new StatTile(tr("Left"));
     m_best = new StatTile(tr("Best evaluation"));
+    m_metric = new StatTile({});
     m_speed = new StatTile(tr("Speed"));
-    for (StatTile* tile : {m_step, m_epoch, m_elapsed, m_left, m_best, m_speed}) row->addWidget(tile);
+    for (StatTile* tile : {m_step, m_epoch, m_elapsed, m_left, m_best, m_metric, m_speed}) row->addWidget(tile);
     row->addStretch(1);
     auto* buttons = makeRow(8);
     m_pause = makeButton(tr("Pause"), "plain", 32, "pause");
@@ -94,6 +95,7 @@ RunHeader::RunHeader() {
 void RunHeader::resizeEvent(QResizeEvent*) {
     m_speed->setVisible(width() > px(1240));
     m_left->setVisible(width() > px(980) && m_left->property("wanted").toBool());
+    m_metric->setVisible(width() > px(1100) && m_metric->property("wanted").toBool());
 }
 
 void RunHeader::show(const RunInfo& info, const RunFeed& feed, const QString& status) {
@@ -123,6 +125,13 @@ void RunHeader::show(const RunInfo& info, const RunFeed& feed, const QString& st
     }
     const EvalPoint* best = r.bestEval();
     m_best->set(best ? format::loss(best->loss) : QStringLiteral("–"), best ? tr("step %1").arg(format::count(best->step)) : QString());
+    const std::vector<Metric> metrics = r.snapshot.evals.empty() ? std::vector<Metric>() : metricsOf(r.snapshot.evals.back());
+    m_metric->setProperty("wanted", !metrics.empty());
+    m_metric->setVisible(!metrics.empty() && width() > px(1100));
+    if (!metrics.empty()) {
+        m_metric->setCaption(metrics.front().name);
+        m_metric->set(metrics.front().value, {});
+    }
     const double speed = r.snapshot.recentTokensPerSecond();
     m_speed->set(speed > 0 ? format::count(static_cast<std::int64_t>(speed)) : QStringLiteral("–"), speed > 0 ? tr("tokens/s") : QString());
     std::vector<double> ticks;

@@ -54,7 +54,7 @@ protected:
 private:
     Chip* m_chip;
     ElidedLabel *m_name, *m_words;
-    StatTile *m_step, *m_epoch, *m_elapsed, *m_left, *m_best, *m_speed;
+    StatTile *m_step, *m_epoch, *m_elapsed, *m_left, *m_best, *m_metric, *m_speed;
     RunProgress* m_progress;
     QPushButton *m_pause, *m_checkpoint, *m_stop, *m_resume, *m_edit, *m_try, *m_export, *m_folder, *m_curves;
     QString m_id;

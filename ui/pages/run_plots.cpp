@@ -102,6 +102,7 @@ RunPlots::RunPlots() {
     m_raw->width = 1;
     m_smooth = m_loss->addCurve();
     m_smooth->width = 2;
+    addTerms();
     lossColumn->addWidget(header);
     lossColumn->addWidget(m_loss, 1);
     lossPane->setLayout(lossColumn);
@@ -156,10 +157,14 @@ RunPlots::RunPlots() {
 
     const int smoothing = Settings::value("plots/smoothing", 90).toInt();
     m_slider->setValue(smoothing);
-    m_smoother.setWeight(smoothing / 100.0);
+    const auto setWeight = [this](double share) {
+        m_smoother.setWeight(share);
+        for (Term& term : m_terms) term.smoother.setWeight(share);
+    };
+    setWeight(smoothing / 100.0);
     weight->setText(QString::number(smoothing / 100.0, 'f', 2));
-    connect(m_slider, &QSlider::valueChanged, this, [this, weight](int value) {
-        m_smoother.setWeight(value / 100.0);
+    connect(m_slider, &QSlider::valueChanged, this, [this, weight, setWeight](int value) {
+        setWeight(value / 100.0);
         weight->setText(QString::number(value / 100.0, 'f', 2));
         Settings::set("plots/smoothing", value);
         smooth();
@@ -176,6 +181,34 @@ RunPlots::RunPlots() {
     connect(&m_group, &PlotGroup::logKeyPressed, m_log, &QPushButton::click);
     connect(m_log, &QPushButton::toggled, m_loss, &Plot::setLog);
     connect(image, &QPushButton::clicked, this, &RunPlots::exportLoss);
+}
+
+/// Dashes tell the terms apart; colour stays with the run.
+void RunPlots::addTerms() {
+    m_terms = {Term{&RunCurves::lmLoss, nullptr}, Term{&RunCurves::unlikelihoodLoss, nullptr}, Term{&RunCurves::lengthNormalizedLoss, nullptr}};
+    const QString meanings[] = {tr("L_LM, right answer"), tr("L_UL, wrong answers"), tr("L_LN, right above wrong")};
+    const QString names[] = {QStringLiteral("L_LM"), QStringLiteral("L_UL"), QStringLiteral("L_LN")};
+    const QList<qreal> dashes[] = {{}, {6, 3}, {2, 3}};
+    for (std::size_t i = 0; i < m_terms.size(); ++i) {
+        m_terms[i].curve = m_loss->addCurve();
+        m_terms[i].curve->label = names[i];
+        m_terms[i].curve->meaning = meanings[i];
+        m_terms[i].curve->dash = dashes[i];
+        m_terms[i].curve->width = 1.5;
+        m_terms[i].curve->isVisible = false;
+    }
+}
+
+void RunPlots::showTerms(const RunRecord& record, const std::vector<float>& x) {
+    m_loss->showEndLabels = record.curves.hasTerms;
+    for (Term& term : m_terms) {
+        term.curve->isVisible = record.curves.hasTerms;
+        if (!record.curves.hasTerms) continue;
+        term.smoother.extend(record.curves.*term.values, term.smoothed);
+        term.curve->x = &x;
+        term.curve->y = &term.smoothed;
+        term.curve->color = Theme::tokens().t2;
+    }
 }
 
 RunPlots::Small RunPlots::makeSmall(const QString& title, Plot::YRule rule) {
@@ -195,6 +228,7 @@ void RunPlots::setRun(int colorIndex, const QJsonObject& config, std::int64_t ma
     m_maxSteps = maxSteps;
     m_clip = config.value("train")["max_grad_norm"].toDouble(1.0);
     m_smoothed.clear();
+    for (Term& term : m_terms) term.smoothed.clear();
     m_record = nullptr;
     m_group.resetZoom();
 }
@@ -207,11 +241,14 @@ void RunPlots::smooth() {
     if (!m_record) return;
     m_smoother.extend(m_record->curves.loss, m_smoothed);
     m_smooth->pyramid.clear();
+    for (Term& term : m_terms) term.curve->pyramid.clear();
+    showTerms(*m_record, xs(*m_record));
 }
 
 void RunPlots::show(const RunRecord& record, bool isLive) {
     if (m_record != &record) {
         m_smoothed.clear();
+        for (Term& term : m_terms) term.smoothed.clear();
         for (Plot* plot : {m_loss, m_rate.plot, m_norm.plot, m_speed.plot, m_memory.plot})
             for (const auto& curve : plot->curves) curve->pyramid.clear();
     }
@@ -227,6 +264,7 @@ void RunPlots::show(const RunRecord& record, bool isLive) {
     m_raw->color = withAlpha(color, 0.34);
     m_smooth->y = &m_smoothed;
     m_smooth->color = color;
+    showTerms(record, x);
     const auto bind = [&](const Small& small, const std::vector<float>& y) {
         small.curve->x = &x;
         small.curve->y = &y;
@@ -285,10 +323,15 @@ std::vector<TipRow> RunPlots::lossTip(double x) const {
     std::vector<TipRow> rows;
     rows.push_back({color, {}, tr("Smoothed"), QString::number(m_smoothed[at], 'f', 4), {}, false, TipRow::Line});
     rows.push_back({withAlpha(color, 0.4), {}, tr("Raw"), format::loss(m_record->curves.loss[at]) == QStringLiteral("–") ? tr("not a number") : QString::number(m_record->curves.loss[at], 'f', 4), {}, false, TipRow::Line});
+    if (m_record->curves.hasTerms)
+        for (const Term& term : m_terms) rows.push_back({term.curve->color, term.curve->dash, term.curve->meaning, QString::number(term.smoothed[at], 'f', 4), {}, false, TipRow::Line});
     const EvalPoint* near = nullptr;
     for (const EvalPoint& e : m_record->snapshot.evals)
         if (static_cast<float>(e.step) <= m_record->curves.step[at]) near = &e;
-    if (near) rows.push_back({{}, {}, tr("Evaluation (%1)").arg(near->step), QString::number(near->loss, 'f', 4), {}, false, TipRow::Diamond});
+    if (near) {
+        rows.push_back({{}, {}, tr("Evaluation (%1)").arg(near->step), QString::number(near->loss, 'f', 4), {}, false, TipRow::Diamond});
+        for (const Metric& metric : metricsOf(*near)) rows.push_back({{}, {}, metric.name, metric.value, {}, false, TipRow::None});
+    }
     rows.push_back({{}, {}, tr("Tokens seen"), format::shortCount(m_record->curves.tokens[at]), {}, false, TipRow::None});
     return rows;
 }

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// The five plots of a run: loss over learning rate, gradient norm, throughput, memory. They read the record's vectors in place.
+// The five plots of a run: loss over learning rate, gradient norm, throughput, memory. They read the record's vectors in place. A loss
+// that is a sum (T-Few's) has its terms as lines of their own beside it.
 
 #include "client/run_record.h"
 #include "plots/plot.h"
 #include "plots/smoothing.h"
 
 #include <QWidget>
+
+#include <array>
 
 class QLabel;
 class QPushButton;
@@ -35,6 +38,14 @@ private:
         Plot* plot;
         PlotCurve* curve;
     };
+    struct Term {
+        std::vector<float> RunCurves::*values;
+        PlotCurve* curve;
+        Smoother smoother{0.9};
+        std::vector<float> smoothed;
+    };
+    void addTerms();
+    void showTerms(const RunRecord& record, const std::vector<float>& x);
     Small makeSmall(const QString& title, Plot::YRule rule);
     const std::vector<float>& xs(const RunRecord& record) const;
     std::vector<TipRow> lossTip(double x) const;
@@ -50,6 +61,7 @@ private:
     Small m_rate, m_norm, m_speed, m_memory;
     Smoother m_smoother{0.9};
     std::vector<float> m_smoothed;
+    std::array<Term, 3> m_terms;
     const RunRecord* m_record = nullptr;
     std::int64_t m_maxSteps = 0;
     double m_clip = 0;

@@ -211,7 +211,7 @@ LogPane::LogPane() {
     m_text->setProperty("bare", "true");
     m_text->setStyleSheet("QPlainTextEdit { background: transparent; border: none; padding: 0; font-size: 11px; }");
     m_text->document()->setDocumentMargin(0);
-    m_text->setLineWrapMode(QPlainTextEdit::NoWrap);
+    m_text->setLineWrapMode(QPlainTextEdit::WidgetWidth);
     m_text->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
     m_text->setMaximumBlockCount(3000);
     m_text->setAccessibleName(tr("Log"));

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
 // One plot of DESIGN.md section 4 over QCustomPlot: axes, grid and export are its own; curves are drawn here from min/max
-// pyramids, one vertical stroke a pixel column, so a million points cost what the screen shows. Plots of a page share a
-// PlotGroup: one x range, one crosshair, one x unit.
+// pyramids, one vertical stroke a pixel column, so a million points cost what the screen shows. Its parts are in files of their
+// own: plot_axes, plot_curves, plot_marks, plot_overlay, plot_input, plot_words.
 
 #include "plots/minmax_pyramid.h"
+#include "plots/plot_group.h"
 #include "plots/strip_canvas.h"
 
 #include <QColor>
@@ -21,7 +22,7 @@ class QPainter;
 
 namespace luthier::ui {
 
-enum class XUnit { Step, Tokens, Time };
+struct Tokens;
 
 struct PlotCurve {
     const std::vector<float>* x = nullptr;
@@ -34,6 +35,7 @@ struct PlotCurve {
     bool isVisible = true;
     bool isFilled = false;                   ///< to the axis, for memory
     QString label;                           ///< at the right end, when shown
+    QString meaning;                         ///< the label's words in the sentence, the table and the crosshair's table
     bool isStrong = false;
     MinMaxPyramid pyramid;                   ///< of y
 };
@@ -47,40 +49,6 @@ struct TipRow { QColor color; QList<qreal> dash; QString name, value, difference
 struct PlotNumbers {
     QStringList columns;
     std::vector<QStringList> rows;
-};
-
-class Plot;
-
-class PlotGroup final : public QObject {
-    Q_OBJECT
-public:
-    explicit PlotGroup(QObject* parent = nullptr) : QObject(parent) {}
-    XUnit unit() const { return m_unit; }
-    void setUnit(XUnit unit);
-    /// The whole extent of the data; while nobody zoomed, it is what is shown.
-    void setExtent(double low, double high);
-    void setRange(double low, double high);      ///< a zoom by the user
-    void pan(double delta);
-    void resetZoom();
-    double low() const { return m_isZoomed ? m_low : m_extentLow; }
-    double high() const { return m_isZoomed ? m_high : m_extentHigh; }
-    bool isZoomed() const { return m_isZoomed; }
-    void setCrosshair(double x, Plot* source);   ///< NaN hides it
-    double crosshair() const { return m_crosshair; }
-    Plot* crosshairSource() const { return m_source; }
-
-signals:
-    void rangeChanged();
-    void crosshairChanged();
-    void unitChanged();
-    void unitKeyPressed();
-    void logKeyPressed();
-
-private:
-    XUnit m_unit = XUnit::Step;
-    double m_low = 0, m_high = 1, m_extentLow = 0, m_extentHigh = 1, m_crosshair = std::numeric_limits<double>::quiet_NaN();
-    bool m_isZoomed = false;
-    Plot* m_source = nullptr;
 };
 
 class Plot final : public QWidget {
@@ -128,15 +96,25 @@ protected:
     void keyPressEvent(QKeyEvent*) override;
 
 private:
-    friend class PlotPainter;
+    void makeAxes();
     void applyTheme();
     void applyRanges();
+    void applyMargins();
+    MinMax shownRange(double low, double high) const;
     void paintBackground(QPainter& p);
     void paintCurves(QPainter& p, bool raw);
     void paintEvents(QPainter& p);
+    void paintPoints(QPainter& p);
+    void paintLineLabels(QPainter& p);
+    void paintMark(QPainter& p, const PlotMark& mark);
     void paintOverlay(QPainter& p);
     void paintTip(QPainter& p, double atX);
     void paintEndLabels(QPainter& p);
+    void mouseMoved(QPointF at);
+    void mouseReleased(QPointF at, bool isLeft);
+    void moveCrosshair(int by);               ///< logged points
+    double coordinate(QPointF at) const;
+    const Tokens& tokens() const;
     double pixelX(double x) const;
     double pixelY(double y) const;
     QRectF plotRect() const;
