@@ -2,10 +2,10 @@
 #pragma once
 // Tokenised data sets on disk, by what they come from: the rows' files, the tokenizer, the settings and this program. One file each,
 //
-//     magic (8 bytes) | SHA-256 of name and rest (64 hexadecimal digits) | the data set
+//     magic (8 bytes) | checksum of the rest (u64) | the name (64 hexadecimal digits) and the data set
 //
 // 1. A file appears whole or not at all (io/atomic.h), so two processes may store the same one.
-// 2. A file whose hash is not right is deleted and the rows are tokenised again.
+// 2. A file whose checksum or name is not right is deleted and the rows are tokenised again.
 // 3. All files together stay below a limit; those that were not used for longest go first.
 // They hold the users' texts, so the folder is theirs alone. Failing to write is no failure: it is only a cache.
 

@@ -87,7 +87,9 @@ Dataset smallDataset() {
     row.sourceRow = 17;
     row.cutTokens = 2;
     row.isTruncated = true;
-    dataset.train = {row};
+    dataset.train = {row, row, row};
+    dataset.train[1].labels = {-100, 7, -100};  // not the ids
+    dataset.train[2].labels = {4};
     dataset.eval = {DataRow{}};
     dataset.classNames = {"bad", "good"};
     dataset.facts = {1, 2, 3, 4, 5, 6, "text", "text + end"};
@@ -115,6 +117,9 @@ TEST_CASE("a stored data set comes back with everything in it") {
     cache.store("key", one);
     const std::optional<Dataset> other = cache.find("key");
     REQUIRE(other.has_value());
+    REQUIRE(other->train.size() == 3);
+    CHECK(other->train[1].labels == one.train[1].labels);
+    CHECK(other->train[2].labels == one.train[2].labels);
     const DataRow &a = one.train[0], &b = other->train[0];
     CHECK(std::tie(a.ids, a.labels, a.types, a.cut, a.classIndex, a.targets, a.choices, a.answer, a.sourceRow, a.cutTokens, a.isTruncated) ==
           std::tie(b.ids, b.labels, b.types, b.cut, b.classIndex, b.targets, b.choices, b.answer, b.sourceRow, b.cutTokens, b.isTruncated));
