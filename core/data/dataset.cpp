@@ -7,6 +7,7 @@
 #include "data/row_template.h"
 #include "data/source.h"
 #include "data/sources/folder.h"
+#include "data/token_cache.h"
 #include "data/truncation.h"
 
 #include <algorithm>
@@ -396,13 +397,28 @@ void addWholeSetChecks(Dataset& dataset, Reader& reader, const RunConfig& config
                 if (row.isTruncated) reader.checks.add(Check::MostRowsTruncated, row.sourceRow);
 }
 
-}  // namespace
-
-std::int64_t DataRow::supervisedTokens() const {
-    return std::count_if(labels.begin(), labels.end(), [](std::int32_t label) { return label != kIgnoredLabel; });
+/// What data.train.path and data.eval.path stand for.
+Result<DataFiles> filesOf(const RunConfig& config) {
+    const std::string trainPath = config.get<std::string>("data.train.path");
+    std::error_code code;
+    DataFiles files{{trainPath}, {}};
+    if (std::filesystem::is_directory(trainPath, code)) {
+        Result<DataFiles> found = filesOfFolder(trainPath);
+        if (!found) return found.problems();
+        files = std::move(*found);
+    }
+    const auto evalPath = config.optional<std::string>("data.eval.path");
+    if (!evalPath || evalPath->empty()) return files;
+    files.eval = {*evalPath};
+    if (std::filesystem::is_directory(*evalPath, code)) {
+        Result<DataFiles> found = filesOfFolder(*evalPath);
+        if (!found) return found.problems();
+        files.eval = found->eval.empty() ? found->train : found->eval;
+    }
+    return files;
 }
 
-Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encoder, const Progress& progress) {
+Result<Dataset> tokenised(const RunConfig& config, const TextEncoder& encoder, const DataFiles& files, const Dataset::Progress& progress) {
     Dataset dataset;
     dataset.maxLength = config.get<std::int64_t>("data.max_length");
     dataset.task = rowTaskFromName(config.get<std::string>("model.task"));
@@ -421,22 +437,7 @@ Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encod
     }
     const std::string trainPath = config.get<std::string>("data.train.path");
     reader.columns = ColumnNames(config);
-    std::error_code code;
-    DataFiles files{{trainPath}, {}};
-    if (std::filesystem::is_directory(trainPath, code)) {
-        Result<DataFiles> found = filesOfFolder(trainPath);
-        if (!found) return found.problems();
-        files = std::move(*found);
-    }
     if (Result<void> read = reader.read(files.train, config.get<std::string>("data.train.format"), dataset.train); !read) return read.problems();
-    if (const auto evalPath = config.optional<std::string>("data.eval.path"); evalPath && !evalPath->empty()) {
-        files.eval = {*evalPath};
-        if (std::filesystem::is_directory(*evalPath, code)) {
-            Result<DataFiles> found = filesOfFolder(*evalPath);
-            if (!found) return found.problems();
-            files.eval = found->eval.empty() ? found->train : found->eval;
-        }
-    }
     if (!files.eval.empty()) {
         if (Result<void> read = reader.read(files.eval, config.get<std::string>("data.eval.format"), dataset.eval); !read) return read.problems();
     } else {
@@ -465,6 +466,28 @@ Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encod
     addWholeSetChecks(dataset, reader, config);
     dataset.problems = reader.checks.problems(dataset.facts.rows, config.get<bool>("data.shuffle"));
     reportAll(dataset, reader.findings, encoder);
+    return dataset;
+}
+
+}  // namespace
+
+std::int64_t DataRow::supervisedTokens() const {
+    return std::count_if(labels.begin(), labels.end(), [](std::int32_t label) { return label != kIgnoredLabel; });
+}
+
+Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encoder, const Progress& progress) {
+    Result<DataFiles> files = filesOf(config);
+    if (!files) return files.problems();
+    const std::optional<TokenCache> cache = TokenCache::ofUser();
+    const std::string state = stateOf(*files);
+    const std::string key = cache ? tokenCacheKey(config, *files, encoder, progress) : "";
+    if (!key.empty())
+        if (std::optional<Dataset> found = cache->find(key)) {
+            if (progress) progress("tokenising", 1, 1);
+            return std::move(*found);
+        }
+    Result<Dataset> dataset = tokenised(config, encoder, *files, progress);
+    if (dataset && !key.empty() && stateOf(*files) == state) cache->store(key, *dataset);
     return dataset;
 }
 
