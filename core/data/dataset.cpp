@@ -7,6 +7,7 @@
 #include "data/row_template.h"
 #include "data/source.h"
 #include "data/sources/folder.h"
+#include "data/token_cache.h"
 #include "data/truncation.h"
 
 #include <algorithm>
@@ -41,10 +42,19 @@ struct Finding {
     }
 };
 
-struct Findings {
-    Finding truncated, unlearned, emptyAnswer, uncertainMask, noEnd, unusable;
-    Problems firstUnusable;  ///< what is wrong with the first row that could not be used
+/// Rows that cannot be used, for one reason.
+struct Unusable {
+    Finding rows;
+    Problem first;
 };
+
+struct Findings {
+    Finding truncated, unlearned, emptyAnswer, uncertainMask, noEnd;
+    std::map<std::string, Unusable> unusable;  ///< by the problem's code
+    Problems firstUnusable;                    ///< what is wrong with the first row that could not be used
+};
+
+bool isRowCode(const std::string& code) { return code == "bad_row" || code.starts_with("row_"); }
 
 std::string countOf(std::int64_t count, const char* singular) {
     return std::to_string(count) + " " + singular + (count == 1 ? "" : "s");
@@ -195,7 +205,7 @@ struct Reader {
             Result<MappedRow>& mapped = *found.mapped;
             if (!mapped) {
                 const std::string& code = mapped.problem().code;
-                const bool isOfRow = code == "bad_row" || code == "template_raised" || (code == "template_failed" && mapping.rowTemplate != nullptr);
+                const bool isOfRow = isRowCode(code) || code == "template_raised" || (code == "template_failed" && mapping.rowTemplate != nullptr);
                 if (!isOfRow) return mapped.problems();
                 setAside(row.row, withFile(mapped.problems(), path, row));
                 continue;
@@ -233,8 +243,10 @@ struct Reader {
 
     /// A row that cannot be used is left out and named; the rest of the file is used.
     void setAside(std::int64_t row, const Problems& problems) {
-        if (findings.unusable.count == 0) findings.firstUnusable = problems;
-        findings.unusable.add(row);
+        if (findings.firstUnusable.empty()) findings.firstUnusable = problems;
+        Unusable& kind = findings.unusable[problems.front().code.starts_with("row_") ? problems.front().code : "unusable_rows"];
+        if (kind.rows.count == 0) kind.first = problems.front();
+        kind.rows.add(row);
     }
 
     static Problem formatProblem(const std::filesystem::path& path, const SourceRow& row) {
@@ -249,7 +261,7 @@ struct Reader {
 
     static Problems withFile(Problems problems, const std::filesystem::path& path, const SourceRow& row) {
         for (Problem& problem : problems)
-            if (problem.code == "bad_row") problem.field = (row.file != nullptr ? *row.file : path).string() + ":" + std::to_string(row.fileRow);
+            if (isRowCode(problem.code)) problem.field = (row.file != nullptr ? *row.file : path).string() + ":" + std::to_string(row.fileRow);
         return problems;
     }
 };
@@ -306,10 +318,9 @@ void reportAll(Dataset& dataset, const Findings& findings, const TextEncoder& en
            "The answer is empty or lies behind data.max_length.");
     report(dataset, DataLevel::Warning, "empty_answers", findings.emptyAnswer, countOf(findings.emptyAnswer.count, "row") + " with an empty answer.",
            "The model learns to say nothing there; delete them unless that is meant.");
-    if (findings.unusable.count > 0)
-        report(dataset, DataLevel::Error, "unusable_rows", findings.unusable,
-               countOf(findings.unusable.count, "row") + " cannot be used and " + (findings.unusable.count == 1 ? "is" : "are") + " left out. The first: " +
-                   findings.firstUnusable.front().message, findings.firstUnusable.front().hint);
+    for (const auto& [code, kind] : findings.unusable)
+        report(dataset, DataLevel::Error, code.c_str(), kind.rows,
+               countOf(kind.rows.count, "row") + " cannot be used and " + (kind.rows.count == 1 ? "is" : "are") + " left out. The first: " + kind.first.message, kind.first.hint);
     report(dataset, DataLevel::Warning, "mask_uncertain", findings.uncertainMask,
            "In " + countOf(findings.uncertainMask.count, "row") + " the chat template rewrites earlier turns; only answers with a sure place carry loss.",
            "Split such chats into one row an answer.");
@@ -396,13 +407,28 @@ void addWholeSetChecks(Dataset& dataset, Reader& reader, const RunConfig& config
                 if (row.isTruncated) reader.checks.add(Check::MostRowsTruncated, row.sourceRow);
 }
 
-}  // namespace
-
-std::int64_t DataRow::supervisedTokens() const {
-    return std::count_if(labels.begin(), labels.end(), [](std::int32_t label) { return label != kIgnoredLabel; });
+/// What data.train.path and data.eval.path stand for.
+Result<DataFiles> filesOf(const RunConfig& config) {
+    const std::string trainPath = config.get<std::string>("data.train.path");
+    std::error_code code;
+    DataFiles files{{trainPath}, {}};
+    if (std::filesystem::is_directory(trainPath, code)) {
+        Result<DataFiles> found = filesOfFolder(trainPath);
+        if (!found) return found.problems();
+        files = std::move(*found);
+    }
+    const auto evalPath = config.optional<std::string>("data.eval.path");
+    if (!evalPath || evalPath->empty()) return files;
+    files.eval = {*evalPath};
+    if (std::filesystem::is_directory(*evalPath, code)) {
+        Result<DataFiles> found = filesOfFolder(*evalPath);
+        if (!found) return found.problems();
+        files.eval = found->eval.empty() ? found->train : found->eval;
+    }
+    return files;
 }
 
-Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encoder, const Progress& progress) {
+Result<Dataset> tokenised(const RunConfig& config, const TextEncoder& encoder, const DataFiles& files, const Dataset::Progress& progress) {
     Dataset dataset;
     dataset.maxLength = config.get<std::int64_t>("data.max_length");
     dataset.task = rowTaskFromName(config.get<std::string>("model.task"));
@@ -421,28 +447,13 @@ Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encod
     }
     const std::string trainPath = config.get<std::string>("data.train.path");
     reader.columns = ColumnNames(config);
-    std::error_code code;
-    DataFiles files{{trainPath}, {}};
-    if (std::filesystem::is_directory(trainPath, code)) {
-        Result<DataFiles> found = filesOfFolder(trainPath);
-        if (!found) return found.problems();
-        files = std::move(*found);
-    }
     if (Result<void> read = reader.read(files.train, config.get<std::string>("data.train.format"), dataset.train); !read) return read.problems();
-    if (const auto evalPath = config.optional<std::string>("data.eval.path"); evalPath && !evalPath->empty()) {
-        files.eval = {*evalPath};
-        if (std::filesystem::is_directory(*evalPath, code)) {
-            Result<DataFiles> found = filesOfFolder(*evalPath);
-            if (!found) return found.problems();
-            files.eval = found->eval.empty() ? found->train : found->eval;
-        }
-    }
     if (!files.eval.empty()) {
         if (Result<void> read = reader.read(files.eval, config.get<std::string>("data.eval.format"), dataset.eval); !read) return read.problems();
     } else {
         split(dataset, config.get<double>("data.eval.split"), config.get<std::uint64_t>("train.seed"));
     }
-    if (dataset.train.empty() && reader.findings.unusable.count > 0) return reader.findings.firstUnusable;
+    if (dataset.train.empty() && !reader.findings.firstUnusable.empty()) return reader.findings.firstUnusable;
     if (dataset.train.empty())
         return Problem{"data_no_rows", "No row of " + trainPath + " can be trained on: " + std::to_string(dataset.facts.rows) +
                                            " read, " + std::to_string(dataset.facts.skippedRows) + " without a token that carries loss.",
@@ -465,6 +476,28 @@ Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encod
     addWholeSetChecks(dataset, reader, config);
     dataset.problems = reader.checks.problems(dataset.facts.rows, config.get<bool>("data.shuffle"));
     reportAll(dataset, reader.findings, encoder);
+    return dataset;
+}
+
+}  // namespace
+
+std::int64_t DataRow::supervisedTokens() const {
+    return std::count_if(labels.begin(), labels.end(), [](std::int32_t label) { return label != kIgnoredLabel; });
+}
+
+Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encoder, const Progress& progress) {
+    Result<DataFiles> files = filesOf(config);
+    if (!files) return files.problems();
+    const std::optional<TokenCache> cache = TokenCache::ofUser();
+    const std::string state = stateOf(*files);
+    const std::string key = cache ? tokenCacheKey(config, *files, encoder, progress) : "";
+    if (!key.empty())
+        if (std::optional<Dataset> found = cache->find(key)) {
+            if (progress) progress("tokenising", 1, 1);
+            return std::move(*found);
+        }
+    Result<Dataset> dataset = tokenised(config, encoder, *files, progress);
+    if (dataset && !key.empty() && stateOf(*files) == state) cache->store(key, *dataset);
     return dataset;
 }
 
