@@ -609,7 +609,7 @@ void DataPage::askProbabilities(int row) {
 }
 
 void DataPage::chooseFile() {
-    const QString path = QFileDialog::getOpenFileName(this, tr("Data"), m_state["path"].toString(), tr("Data (*.jsonl *.json *.csv *.tsv *.txt);;All files (*)"));
+    const QString path = QFileDialog::getOpenFileName(this, tr("Data"), m_state["path"].toString(), tr("Data (*.jsonl *.json *.csv *.tsv *.parquet *.arrow *.feather *.txt);;All files (*)"));
     if (!path.isEmpty()) open(path);
 }
 

@@ -585,7 +585,7 @@ void NewRunPage::dataMenu() {
     }
     if (!menu.isEmpty()) menu.addSeparator();
     menu.addAction(tr("Choose a file…"), this, [this] {
-        const QString path = QFileDialog::getOpenFileName(this, tr("Data"), m_data, tr("Data (*.jsonl *.json *.csv *.txt *.parquet);;All files (*)"));
+        const QString path = QFileDialog::getOpenFileName(this, tr("Data"), m_data, tr("Data (*.jsonl *.json *.csv *.tsv *.parquet *.arrow *.feather *.txt);;All files (*)"));
         if (!path.isEmpty()) chooseData(path);
     });
     if (!m_data.isEmpty()) menu.addAction(tr("Look at the rows"), this, [this] { m_bench.openData(m_data); });
