@@ -15,11 +15,10 @@
 
 #include <QComboBox>
 #include <QDateTime>
-#include <QDragEnterEvent>
+#include <QEvent>
 #include <QFileDialog>
 #include <QFileInfo>
 #include <QJsonDocument>
-#include <QMimeData>
 #include <QProgressBar>
 #include <QScrollArea>
 #include <QSplitter>
@@ -51,7 +50,6 @@ TokenState stateOf(const QString& name) { return name == "loss" ? TokenState::Lo
 }  // namespace
 
 DataPage::DataPage(Workbench& bench) : Page(bench) {
-    setAcceptDrops(true);
     m_stack = new QStackedWidget;
     m_empty = new EmptyState("data", tr("No data chosen"), tr("Drop a file here, or choose one: JSON lines, JSON, CSV or text. Its rows appear as the trainer sees them."), tr("Choose a file…"));
     auto* splitter = new QSplitter;
@@ -637,12 +635,5 @@ bool DataPage::perform(PageCommand command) {
     useInNewRun();
     return true;
 }
-
-void DataPage::dragEnterEvent(QDragEnterEvent* event) {
-    const QList<QUrl> urls = event->mimeData()->urls();
-    if (urls.size() == 1 && QFileInfo(urls.first().toLocalFile()).isFile()) event->acceptProposedAction();
-}
-
-void DataPage::dropEvent(QDropEvent* event) { open(event->mimeData()->urls().first().toLocalFile()); }
 
 }  // namespace luthier::ui

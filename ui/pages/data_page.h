@@ -41,8 +41,6 @@ public:
 
 protected:
     bool eventFilter(QObject* object, QEvent* event) override;
-    void dragEnterEvent(QDragEnterEvent* event) override;
-    void dropEvent(QDropEvent* event) override;
 
 private:
     QWidget* buildSource();
