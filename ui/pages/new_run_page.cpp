@@ -528,7 +528,7 @@ void NewRunPage::start(bool first) {
 
 void NewRunPage::compareMethods() {
     m_methodValues[m_method] = m_form->values("method");
-    CompareMethods dialog(m_bench, config(), m_methodValues, secondsPerStep(), window());
+    CompareMethods dialog(m_bench, config(), m_methodValues, window());
     if (dialog.exec() != QDialog::Accepted) return;
     QString error, first;
     int queued = 0;
@@ -586,6 +586,10 @@ void NewRunPage::dataMenu() {
     if (!menu.isEmpty()) menu.addSeparator();
     menu.addAction(tr("Choose a file…"), this, [this] {
         const QString path = QFileDialog::getOpenFileName(this, tr("Data"), m_data, tr("Data (*.jsonl *.json *.csv *.txt *.parquet);;All files (*)"));
+        if (!path.isEmpty()) chooseData(path);
+    });
+    menu.addAction(tr("Choose a folder…"), this, [this] {
+        const QString path = QFileDialog::getExistingDirectory(this, tr("Folder with data"), m_data);
         if (!path.isEmpty()) chooseData(path);
     });
     if (!m_data.isEmpty()) menu.addAction(tr("Look at the rows"), this, [this] { m_bench.openData(m_data); });
