@@ -196,7 +196,7 @@ QWidget* NewRunPage::buildCentre() {
     auto* about = makeButton(tr("About the method"), "ghost", 28, "info");
     about->setToolTip(tr("Idea, formula, when to use it, knobs and papers"));
     connect(about, &QPushButton::clicked, this, [this] {
-        if (const MethodInfo* info = m_bench.catalogue.method(m_method)) MethodHelp(*info, window()).exec();
+        if (const MethodInfo* info = m_bench.catalogue.method(m_method)) MethodHelp(*info, *m_map, window()).exec();
     });
     help->addWidget(about);
     help->addWidget(runJson);
