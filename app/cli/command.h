@@ -37,6 +37,7 @@ void addTrain(CLI::App& app, Context& context);
 void addEstimate(CLI::App& app, Context& context);
 void addMethods(CLI::App& app, Context& context);
 void addModels(CLI::App& app, Context& context);
+void addImport(CLI::App& app, Context& context);
 void addInspect(CLI::App& app, Context& context);
 void addData(CLI::App& app, Context& context);
 void addTokenize(CLI::App& app, Context& context);

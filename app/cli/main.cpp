@@ -105,6 +105,7 @@ int main(int argc, char** argv) {
     cli::addEstimate(app, context);
     cli::addMethods(app, context);
     cli::addModels(app, context);
+    cli::addImport(app, context);
     cli::addInspect(app, context);
     cli::addData(app, context);
     cli::addTokenize(app, context);

@@ -3,9 +3,11 @@
 
 #include "data/columns.h"
 #include "data/order.h"
+#include "data/row_pipeline.h"
 #include "data/row_template.h"
 #include "data/source.h"
 #include "data/sources/folder.h"
+#include "data/token_cache.h"
 #include "data/truncation.h"
 
 #include <algorithm>
@@ -22,7 +24,6 @@ namespace {
 constexpr std::size_t kNamedRows = 20;
 constexpr std::size_t kShownCutTokens = 64;
 constexpr std::size_t kPreviewTokens = 40'000;  ///< a page of previews ends before the row that would pass this
-constexpr std::int64_t kRecognisedRows = 16;
 
 /// Rows that share one observation.
 struct Finding {
@@ -168,36 +169,31 @@ struct Reader {
         const std::filesystem::path& path = files.front();
         Result<OpenSource> source = openSource(files);
         if (!source) return source.problems();
-        std::optional<RowFormat> format = rowFormatFromName(formatName);
+        std::optional<RowFormat> format = formatName == "auto" ? std::nullopt : rowFormatFromName(formatName);
         bool isFirst = true;
+        RowPipeline pipeline(
+            *source->rows,
+            [&](SourceRow& row) -> Result<void> {
+                columns.apply(row.value);
+                if (!isFirst) return {};
+                isFirst = false;
+                return settle(path, row, format);
+            },
+            [&](const SourceRow& row) { return mapRow(row.value, *format, mapping, encoder, placeOf(path, row)); });
         std::int64_t reported = 0;
         std::int64_t rowNumber = 0;
         while (true) {
-            Result<std::optional<SourceRow>> next = source->rows->next();
+            Result<std::optional<PipelineRow>> next = pipeline.next();
+            if (!next) return next.problems();
+            if (!next->has_value()) break;
             ++rowNumber;
-            if (!next) {
-                setAside(rowNumber, next.problems());
+            PipelineRow& found = **next;
+            if (!found.row) {
+                setAside(rowNumber, found.row.problems());
                 continue;
             }
-            if (!next->has_value()) break;
-            SourceRow& row = **next;
-            columns.apply(row.value);
-            if (mapping.rowTemplate != nullptr) format = RowFormat::Custom;
-            else if (!format || (isFirst && formatName == "auto")) {
-                format = recognise(row.value);
-                if (!format) return formatProblem(path, row);
-                // A text may have a label that a language model has no use for; of a pair it is what to write.
-                if (*format == RowFormat::Classification && mapping.task == RowTask::CausalLm && !isSentencePair(row.value)) format = RowFormat::Text;
-            }
-            if (isFirst && dataset.facts.format.empty()) {
-                dataset.facts.format = rowFormatName(*format);
-                dataset.facts.mapping = mappingDescription(*format, row.value, mapping.task, encoder.separatesPairs());
-            }
-            if (isFirst && isClassification && *format != RowFormat::Classification && *format != RowFormat::Tokenized)
-                return Problem{"data_format", path.string() + " has no labels: its rows are of the format " + rowFormatName(*format) + ".",
-                               "Give rows with \"text\" (or \"sentence1\" and \"sentence2\") and \"label\", or set model.task to causal_lm.", "data.train.format"};
-            isFirst = false;
-            Result<MappedRow> mapped = mapRow(row.value, *format, mapping, encoder, placeOf(path, row));
+            const SourceRow& row = **found.row;
+            Result<MappedRow>& mapped = *found.mapped;
             if (!mapped) {
                 const std::string& code = mapped.problem().code;
                 const bool isOfRow = code == "bad_row" || code == "template_raised" || (code == "template_failed" && mapping.rowTemplate != nullptr);
@@ -214,6 +210,25 @@ struct Reader {
             }
         }
         if (progress) progress("tokenising", source->bytes, source->bytes);
+        return {};
+    }
+
+    /// The format that all rows of a file have, by its first one.
+    Result<void> settle(const std::filesystem::path& path, const SourceRow& row, std::optional<RowFormat>& format) {
+        if (mapping.rowTemplate != nullptr) format = RowFormat::Custom;
+        else if (!format) {
+            format = recognise(row.value);
+            if (!format) return formatProblem(path, row);
+            // A text may have a label that a language model has no use for; of a pair it is what to write.
+            if (*format == RowFormat::Classification && mapping.task == RowTask::CausalLm && !isSentencePair(row.value)) format = RowFormat::Text;
+        }
+        if (dataset.facts.format.empty()) {
+            dataset.facts.format = rowFormatName(*format);
+            dataset.facts.mapping = mappingDescription(*format, row.value, mapping.task, encoder.separatesPairs());
+        }
+        if (isClassification && *format != RowFormat::Classification && *format != RowFormat::Tokenized)
+            return Problem{"data_format", path.string() + " has no labels: its rows are of the format " + rowFormatName(*format) + ".",
+                           "Give rows with \"text\" (or \"sentence1\" and \"sentence2\") and \"label\", or set model.task to causal_lm.", "data.train.format"};
         return {};
     }
 
@@ -382,13 +397,28 @@ void addWholeSetChecks(Dataset& dataset, Reader& reader, const RunConfig& config
                 if (row.isTruncated) reader.checks.add(Check::MostRowsTruncated, row.sourceRow);
 }
 
-}  // namespace
-
-std::int64_t DataRow::supervisedTokens() const {
-    return std::count_if(labels.begin(), labels.end(), [](std::int32_t label) { return label != kIgnoredLabel; });
+/// What data.train.path and data.eval.path stand for.
+Result<DataFiles> filesOf(const RunConfig& config) {
+    const std::string trainPath = config.get<std::string>("data.train.path");
+    std::error_code code;
+    DataFiles files{{trainPath}, {}};
+    if (std::filesystem::is_directory(trainPath, code)) {
+        Result<DataFiles> found = filesOfFolder(trainPath);
+        if (!found) return found.problems();
+        files = std::move(*found);
+    }
+    const auto evalPath = config.optional<std::string>("data.eval.path");
+    if (!evalPath || evalPath->empty()) return files;
+    files.eval = {*evalPath};
+    if (std::filesystem::is_directory(*evalPath, code)) {
+        Result<DataFiles> found = filesOfFolder(*evalPath);
+        if (!found) return found.problems();
+        files.eval = found->eval.empty() ? found->train : found->eval;
+    }
+    return files;
 }
 
-Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encoder, const Progress& progress) {
+Result<Dataset> tokenised(const RunConfig& config, const TextEncoder& encoder, const DataFiles& files, const Dataset::Progress& progress) {
     Dataset dataset;
     dataset.maxLength = config.get<std::int64_t>("data.max_length");
     dataset.task = rowTaskFromName(config.get<std::string>("model.task"));
@@ -407,22 +437,7 @@ Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encod
     }
     const std::string trainPath = config.get<std::string>("data.train.path");
     reader.columns = ColumnNames(config);
-    std::error_code code;
-    DataFiles files{{trainPath}, {}};
-    if (std::filesystem::is_directory(trainPath, code)) {
-        Result<DataFiles> found = filesOfFolder(trainPath);
-        if (!found) return found.problems();
-        files = std::move(*found);
-    }
     if (Result<void> read = reader.read(files.train, config.get<std::string>("data.train.format"), dataset.train); !read) return read.problems();
-    if (const auto evalPath = config.optional<std::string>("data.eval.path"); evalPath && !evalPath->empty()) {
-        files.eval = {*evalPath};
-        if (std::filesystem::is_directory(*evalPath, code)) {
-            Result<DataFiles> found = filesOfFolder(*evalPath);
-            if (!found) return found.problems();
-            files.eval = found->eval.empty() ? found->train : found->eval;
-        }
-    }
     if (!files.eval.empty()) {
         if (Result<void> read = reader.read(files.eval, config.get<std::string>("data.eval.format"), dataset.eval); !read) return read.problems();
     } else {
@@ -451,6 +466,28 @@ Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encod
     addWholeSetChecks(dataset, reader, config);
     dataset.problems = reader.checks.problems(dataset.facts.rows, config.get<bool>("data.shuffle"));
     reportAll(dataset, reader.findings, encoder);
+    return dataset;
+}
+
+}  // namespace
+
+std::int64_t DataRow::supervisedTokens() const {
+    return std::count_if(labels.begin(), labels.end(), [](std::int32_t label) { return label != kIgnoredLabel; });
+}
+
+Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encoder, const Progress& progress) {
+    Result<DataFiles> files = filesOf(config);
+    if (!files) return files.problems();
+    const std::optional<TokenCache> cache = TokenCache::ofUser();
+    const std::string state = stateOf(*files);
+    const std::string key = cache ? tokenCacheKey(config, *files, encoder, progress) : "";
+    if (!key.empty())
+        if (std::optional<Dataset> found = cache->find(key)) {
+            if (progress) progress("tokenising", 1, 1);
+            return std::move(*found);
+        }
+    Result<Dataset> dataset = tokenised(config, encoder, *files, progress);
+    if (dataset && !key.empty() && stateOf(*files) == state) cache->store(key, *dataset);
     return dataset;
 }
 

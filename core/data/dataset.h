@@ -57,7 +57,7 @@ struct Dataset {
 
     using Progress = std::function<void(const std::string& name, std::int64_t done, std::int64_t total)>;
 
-    /// Reads, maps, cuts and splits what `config.data()` names. Problems: those of openSource and mapRow, data_format, data_no_rows.
+    /// Reads, maps, cuts and splits what `config.data()` names, or takes the result of the same rows from the token cache. Problems: those of openSource and mapRow, data_format, data_no_rows.
     static Result<Dataset> build(const RunConfig& config, const TextEncoder& encoder, const Progress& progress = {});
 
     std::vector<std::uint32_t> trainLengths() const;

@@ -68,6 +68,7 @@ Result<OpenSource> openByName(const fs::path& path) {
     std::string extension = path.extension().string();
     std::transform(extension.begin(), extension.end(), extension.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     if (extension == ".parquet") return openParquet(path);
+    if (extension == ".arrow") return openArrow(path);
     if (isUtf16(path))
         return Problem{"data_encoding", path.string() + " is UTF-16 text.", "Save it as UTF-8.", path.string()};
     if (extension == ".jsonl" || extension == ".ndjson") return openJsonLines(path);
@@ -78,7 +79,7 @@ Result<OpenSource> openByName(const fs::path& path) {
         Result<OpenSource> list = openJsonList(path);
         return list && !list->rows ? openJsonLines(path) : std::move(list);
     }
-    return Problem{"data_kind", path.string() + " is of a kind Luthier does not read.", "Convert it to .jsonl, .json, .csv, .tsv, .parquet or .txt.", path.string()};
+    return Problem{"data_kind", path.string() + " is of a kind Luthier does not read.", "Convert it to .jsonl, .json, .csv, .tsv, .parquet, .arrow or .txt.", path.string()};
 }
 
 }  // namespace

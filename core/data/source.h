@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Reads rows one after another from a file (.jsonl, .json, .csv, .tsv, .parquet, .txt: sources/) or a folder of such files. Every row is a
+// Reads rows one after another from a file (.jsonl, .json, .csv, .tsv, .parquet, .arrow, .txt: sources/) or a folder of such files. Every row is a
 // JSON object. A row that cannot be read is a problem that names row and byte, and the next call goes on behind it, so one bad line
 // does not cost the file. No file is held in memory as a whole.
 
@@ -19,7 +19,7 @@ struct SourceRow {
     Json value;                 ///< an object
     std::int64_t row = 0;       ///< counted from 1 over all rows, those that cannot be read included
     std::int64_t fileRow = 0;   ///< counted from 1 in its file
-    std::int64_t byte = 0;      ///< where it begins; 0 in a Parquet file
+    std::int64_t byte = 0;      ///< where it begins; 0 in a Parquet or Arrow file
     const std::filesystem::path* file = nullptr;  ///< in a folder; lives as long as the source
 };
 

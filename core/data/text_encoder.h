@@ -37,6 +37,9 @@ class TextEncoder {
 public:
     virtual ~TextEncoder() = default;
 
+    /// A hash of everything that the results depend on; empty: not known, and nothing may be cached.
+    virtual std::string fingerprint() const { return {}; }
+
     /// Ids of `text` alone: no begin or end token is added.
     virtual std::vector<std::int32_t> encode(std::string_view text, TextOrigin origin) const = 0;
     /// tokenizer(first, second) of transformers, but control tokens spelled in the texts stay text. Nothing is cut.

@@ -11,6 +11,7 @@ class TokenizerEncoder final : public TextEncoder {
 public:
     explicit TokenizerEncoder(const Tokenizer& tokenizer);
 
+    std::string fingerprint() const override { return m_tokenizer.fingerprint(); }
     std::vector<std::int32_t> encode(std::string_view text, TextOrigin origin) const override;
     FramedText frame(std::string_view first, std::optional<std::string_view> second) const override;
     bool separatesPairs() const override { return m_separatesPairs; }

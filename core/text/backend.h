@@ -24,6 +24,12 @@ class TokenizerBackend {
 public:
     virtual ~TokenizerBackend() = default;
     virtual std::vector<TokenSpan> encode(std::string_view text, SpecialTokens special, TextKind kind) const = 0;
+    /// encode() without places, which a library may give sooner.
+    virtual std::vector<int> encodeIds(std::string_view text, SpecialTokens special, TextKind kind) const {
+        std::vector<int> ids;
+        for (const TokenSpan& token : encode(text, special, kind)) ids.push_back(token.id);
+        return ids;
+    }
     virtual std::vector<FramedToken> frame(std::string_view first, std::optional<std::string_view> second, TextKind kind) const = 0;
     virtual std::string decode(std::span<const int> ids, bool skipSpecial) const = 0;
     virtual std::string piece(int id) const = 0;

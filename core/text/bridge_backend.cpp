@@ -53,6 +53,15 @@ public:
         return tokens;
     }
 
+    std::vector<int> encodeIds(std::string_view text, SpecialTokens special, TextKind kind) const override {
+        const int flags = LUTHIER_ENCODE_IDS | (special == SpecialTokens::Add ? LUTHIER_ENCODE_SPECIAL : 0) | (kind == TextKind::Plain ? LUTHIER_ENCODE_PLAIN : 0);
+        const Answer answer(luthier_tokenizer_encode(m_tokenizer, bytesOf(text), text.size(), flags));
+        if (!answer.ok()) throw Failure(answer.problem("The tokenizer could not read a text"));
+        std::vector<int> ids(answer.size() / sizeof(int));
+        if (!ids.empty()) std::memcpy(ids.data(), answer.data(), answer.size());
+        return ids;
+    }
+
     std::vector<FramedToken> frame(std::string_view first, std::optional<std::string_view> second, TextKind kind) const override {
         static const std::uint8_t empty = 0;  // a pair may have an empty second text, which is not the same as none
         const std::string_view other = second.value_or(std::string_view());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "text/tokenizer.h"
 
+#include "io/sha256.h"
 #include "text/backend.h"
 #include "text/chat_template.h"
 #include "text/model_files.h"
@@ -12,6 +13,7 @@
 namespace luthier {
 
 struct Tokenizer::Parts {
+    std::filesystem::path folder;
     std::unique_ptr<TokenizerBackend> backend;
     ModelFiles files;
     std::optional<int> bos;
@@ -89,6 +91,7 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::open(const std::filesystem::path& 
     if (!opened) return opened.problems();
 
     auto parts = std::make_unique<Parts>();
+    parts->folder = modelFolder;
     parts->backend = std::move(opened->backend);
     parts->files = std::move(*files);
     TokenizerBackend& backend = *parts->backend;
@@ -116,15 +119,31 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::open(const std::filesystem::path& 
     return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(parts)));
 }
 
+std::string Tokenizer::fingerprint() const {
+    std::string all;
+    std::error_code code;
+    std::vector<std::filesystem::path> files;
+    for (const char* name : {"tokenizer.json", "tokenizer.model", "spiece.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "generation_config.json", "config.json",
+                             "chat_template.jinja", "chat_template.json"})
+        if (const auto file = m_parts->folder / name; std::filesystem::exists(file, code)) files.push_back(file);
+    for (const auto& entry : std::filesystem::directory_iterator(m_parts->folder / "additional_chat_templates", code)) files.push_back(entry.path());
+    std::sort(files.begin(), files.end());
+    for (const std::filesystem::path& file : files) {
+        const Result<std::string> hash = sha256OfFile(file);
+        if (!hash) return {};
+        all += file.filename().string() + " " + *hash + "\n";
+    }
+    return sha256(all);
+}
+
 std::vector<TokenSpan> Tokenizer::encodeWithOffsets(std::string_view text, SpecialTokens special, TextKind kind) const {
     if (!isUtf8(text)) return m_parts->backend->encode(toUtf8(text), special, kind);
     return m_parts->backend->encode(text, special, kind);
 }
 
 std::vector<int> Tokenizer::encode(std::string_view text, SpecialTokens special, TextKind kind) const {
-    std::vector<int> ids;
-    for (const TokenSpan& token : encodeWithOffsets(text, special, kind)) ids.push_back(token.id);
-    return ids;
+    if (!isUtf8(text)) return m_parts->backend->encodeIds(toUtf8(text), special, kind);
+    return m_parts->backend->encodeIds(text, special, kind);
 }
 
 std::vector<std::vector<int>> Tokenizer::encodeBatch(std::span<const std::string> texts, SpecialTokens special, TextKind kind) const {

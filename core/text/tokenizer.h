@@ -67,6 +67,9 @@ public:
     std::vector<FramedToken> encodeFramed(std::string_view first, std::optional<std::string_view> second, TextKind kind = TextKind::Plain) const;
     std::string decode(std::span<const int> ids, bool skipSpecial = true) const;
 
+    /// SHA-256 over the files in the folder that can change what a text becomes; empty when one cannot be read.
+    std::string fingerprint() const;
+
     std::string tokenText(int id) const;  ///< the piece as the vocabulary spells it ("▁the", "Ġthe"); empty for unknown ids
     std::optional<int> idOf(std::string_view token) const;
     bool isSpecial(int id) const;

@@ -5,6 +5,8 @@
 
 #include <doctest/doctest.h>
 
+#include <set>
+
 using namespace luthier;
 
 namespace {
@@ -66,6 +68,13 @@ std::string smallParquet() {
     std::string bytes;
     for (std::size_t i = 0; i < hex.size(); i += 2) bytes += static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16));
     return bytes;
+}
+
+const std::filesystem::path kArrow = std::filesystem::path(LUTHIER_DATA_TESTS) / "arrow";  ///< written by make.py there
+
+std::string bytesOf(const std::filesystem::path& path) {
+    std::ifstream stream(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(stream), {}};
 }
 
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
@@ -205,6 +214,77 @@ TEST_CASE("parquet rows keep their types") {
 TEST_CASE("half a parquet file is named") {
     const DataFile file("s.parquet", smallParquet().substr(0, 230));
     CHECK(firstProblem(file.path).code == "data_damaged");
+}
+
+TEST_CASE("what the datasets library saved is read by its splits, each row with its types") {
+    const auto files = filesOfFolder(kArrow / "saved");
+    REQUIRE(files.ok());
+    REQUIRE(files->train.size() == 1);
+    REQUIRE(files->eval.size() == 1);
+    CHECK(files->eval[0].parent_path().filename() == "test");
+    const auto rows = readAll(kArrow / "saved");
+    REQUIRE(rows.size() == 2);
+    CHECK(rows[0].value == Json{{"text", "one"}, {"label", 0}, {"tags", {"a", "b"}}, {"weight", 0.1}, {"ok", true}, {"turn", {{"role", "user"}, {"n", 1}}}, {"none", nullptr}});
+    CHECK(rows[1].value == Json{{"text", "zwei ü"}, {"label", 1}, {"tags", Json::array()}, {"weight", nullptr}, {"ok", false}, {"turn", {{"role", nullptr}, {"n", 2}}}, {"none", nullptr}});
+    CHECK(openSource(files->train[0])->count == 2);
+}
+
+TEST_CASE("the Arrow file format is read, with dictionaries, large lists and dates") {
+    const auto rows = readAll(kArrow / "file.arrow");
+    REQUIRE(rows.size() == 3);
+    CHECK(rows[0].value == Json{{"text", "x"}, {"ids", {1}}, {"day", "1970-01-01T00:00:00"}});
+    CHECK(rows[1].value["ids"] == Json{2, 3});
+    CHECK(rows[2].value == Json{{"text", "x"}, {"ids", nullptr}, {"day", "1970-01-03T00:00:00"}});
+}
+
+TEST_CASE("an Arrow file cut anywhere gives the rows before the cut and names its byte") {
+    const std::string whole = bytesOf(kArrow / "file.arrow");
+    std::set<std::size_t> counts;
+    for (std::size_t size = 1; size < whole.size(); ++size) {
+        const DataFile file("cut.arrow", whole.substr(0, size));
+        const Outcome outcome = outcomeOf(file.path);
+        counts.insert(outcome.rows.size());
+        if (outcome.rows.size() == 3) continue;  // only the index at the end is lost
+        REQUIRE(outcome.problems.size() == 1);
+        CHECK_MESSAGE(has(outcome.problems[0], "byte"), outcome.problems[0]);
+        if (!outcome.rows.empty()) CHECK(has(outcome.problems[0], "row 3 and those behind it cannot be read: the file is cut off or damaged at byte "));
+    }
+    CHECK(counts == std::set<std::size_t>{0, 2, 3});
+}
+
+TEST_CASE("no damaged byte of an Arrow file ends the program or invents rows") {
+    const std::string whole = bytesOf(kArrow / "file.arrow");
+    for (std::size_t at = 0; at < whole.size(); at += 3) {
+        std::string damaged = whole;
+        damaged[at] = static_cast<char>(~damaged[at]);
+        const DataFile file("damaged.arrow", damaged);
+        CHECK(outcomeOf(file.path).rows.size() <= 3);
+    }
+}
+
+TEST_CASE("a column that has no JSON is named with its type") {
+    const Problem problem = firstProblem(kArrow / "binary.arrow");
+    CHECK(problem.code == "data_damaged");
+    CHECK(has(problem.message, "its column \"image\" is of the type Binary"));
+}
+
+TEST_CASE("of a cache of the datasets library only the splits are read, and of several versions none") {
+    const std::filesystem::path root = std::filesystem::temp_directory_path() / ("luthier-cache-" + std::to_string(::getpid()));
+    const std::filesystem::path first = root / "default/0.0.0/aaaa", second = root / "default/0.0.0/bbbb";
+    std::filesystem::create_directories(first);
+    std::filesystem::create_directories(second);
+    for (const char* name : {"json-train.arrow", "json-test.arrow", "cache-12ab.arrow", "indices-0.arrow"}) std::filesystem::copy_file(kArrow / "file.arrow", first / name);
+    std::ofstream(first / "dataset_info.json") << "{}";
+    const auto files = filesOfFolder(root);
+    REQUIRE(files.ok());
+    CHECK(files->train == std::vector<std::filesystem::path>{first / "json-train.arrow"});
+    CHECK(files->eval == std::vector<std::filesystem::path>{first / "json-test.arrow"});
+    std::filesystem::copy_file(kArrow / "file.arrow", second / "json-train.arrow");
+    const auto several = filesOfFolder(root);
+    REQUIRE(!several.ok());
+    CHECK(several.problem().code == "data_several");
+    CHECK(has(several.problem().message, second.string()));
+    std::filesystem::remove_all(root);
 }
 
 TEST_CASE("skipping passes rows that are not blank") {

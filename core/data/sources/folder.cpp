@@ -12,7 +12,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const std::set<std::string> kKinds{".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".txt"};
+const std::set<std::string> kKinds{".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt"};
 const std::set<std::string> kAbout{"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "config.json", "README.txt",
                                    "LICENSE.txt", "requirements.txt"};
 
@@ -52,6 +52,20 @@ Split splitOf(const fs::path& file, const fs::path& root) {
     return split;
 }
 
+/// Not rows, though its kind is one of rows.
+bool isAside(const std::string& name) {
+    const bool isDerived = name.ends_with(".arrow") && (name.rfind("cache-", 0) == 0 || name.rfind("indices", 0) == 0);
+    return name[0] == '.' || kAbout.contains(name) || isDerived;
+}
+
+/// Two folders with a file of the same name, which in a cache of `datasets` are two configurations or versions of a data set.
+std::pair<fs::path, fs::path> twins(const std::vector<fs::path>& files) {
+    std::map<fs::path, fs::path> folders;
+    for (const fs::path& file : files)
+        if (const auto [known, isNew] = folders.try_emplace(file.filename(), file.parent_path()); !isNew) return {known->second, file.parent_path()};
+    return {};
+}
+
 }  // namespace
 
 Result<DataFiles> filesOfFolder(const fs::path& folder) {
@@ -59,23 +73,25 @@ Result<DataFiles> filesOfFolder(const fs::path& folder) {
     std::map<std::string, std::vector<fs::path>> byKind;
     std::map<std::string, std::uintmax_t> bytes;
     std::error_code code;
-    bool hasArrow = false;
     for (auto entry = fs::recursive_directory_iterator(root, fs::directory_options::follow_directory_symlink | fs::directory_options::skip_permission_denied, code);
          entry != fs::recursive_directory_iterator(); entry.increment(code)) {
         const fs::path& path = entry->path();
         if (entry.depth() > 5 || path.filename().string().rfind('.', 0) == 0) entry.disable_recursion_pending();
         const std::string kind = lower(path.extension().string());
-        hasArrow = hasArrow || kind == ".arrow";
-        if (!entry->is_regular_file(code) || !kKinds.contains(kind) || kAbout.contains(path.filename().string()) || path.filename().string()[0] == '.') continue;
+        if (!entry->is_regular_file(code) || !kKinds.contains(kind) || isAside(path.filename().string())) continue;
         byKind[kind].push_back(path);
         bytes[kind] += fs::file_size(path, code);
     }
     if (byKind.empty())
-        return Problem{"data_kind", folder.string() + " holds no file of rows" + (hasArrow ? ", only .arrow files, which Luthier does not read." : "."),
-                       hasArrow ? "Write it with dataset.to_parquet(…)." : "Put .jsonl, .json, .csv, .tsv, .parquet or .txt files there.", folder.string()};
+        return Problem{"data_kind", folder.string() + " holds no file of rows.", "Put .jsonl, .json, .csv, .tsv, .parquet, .arrow or .txt files there.", folder.string()};
     const std::string kind = std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; })->first;
     std::map<Split, std::vector<fs::path>> splits;
     for (const fs::path& path : byKind[kind]) splits[splitOf(path, root)].push_back(path);
+    if (kind == ".arrow")
+        for (const auto& [split, files] : splits)
+            if (const auto [one, other] = twins(files); !one.empty())
+                return Problem{"data_several", folder.string() + " holds several data sets, or one in several configurations or versions: in " + one.string() + " and in " + other.string() + ".",
+                               "Choose one of these folders.", folder.string()};
     for (auto& [split, files] : splits) std::sort(files.begin(), files.end());
     DataFiles files;
     files.train = splits.contains(Split::Train) ? splits[Split::Train] : splits[Split::None];

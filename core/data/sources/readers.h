@@ -10,6 +10,7 @@ Result<OpenSource> openJsonLines(const std::filesystem::path& path);
 Result<OpenSource> openJsonList(const std::filesystem::path& path);
 Result<OpenSource> openTable(const std::filesystem::path& path, char separator);
 Result<OpenSource> openParagraphs(const std::filesystem::path& path);
+Result<OpenSource> openArrow(const std::filesystem::path& path);
 Result<OpenSource> openParquet(const std::filesystem::path& path);
 
 }  // namespace luthier

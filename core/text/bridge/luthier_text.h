@@ -22,6 +22,7 @@ enum {
 enum {
     LUTHIER_ENCODE_SPECIAL = 1,  /* run the post-processor: begin and end tokens */
     LUTHIER_ENCODE_PLAIN = 2,    /* control tokens written in the text stay text */
+    LUTHIER_ENCODE_IDS = 4,      /* without places, which cost a third of the time */
 };
 
 typedef struct LuthierBuffer {
@@ -43,7 +44,7 @@ void luthier_tokenizer_free(LuthierTokenizer* tokenizer);
 LuthierBuffer luthier_tokenizer_set_ends(LuthierTokenizer* tokenizer, int64_t bos, int64_t eos);
 /* Declares `token` a control token; adds it when the vocabulary lacks it. */
 LuthierBuffer luthier_tokenizer_add_special(LuthierTokenizer* tokenizer, const uint8_t* token, size_t size);
-/* OK: triples of uint32 {id, first byte, byte behind the last}. */
+/* OK: triples of uint32 {id, first byte, byte behind the last}; with LUTHIER_ENCODE_IDS the ids alone. */
 LuthierBuffer luthier_tokenizer_encode(const LuthierTokenizer* tokenizer, const uint8_t* text, size_t size, int32_t flags);
 /* With the post-processor, of one text (`second` is NULL) or a pair. OK: triples of uint32 {id, token type, part}; part: 0 the first
  * text, 1 the second, 2 put there by the post-processor. */
@@ -63,13 +64,16 @@ void luthier_template_free(LuthierTemplate* compiled);
 /* `context` is a JSON object of the template's variables. */
 LuthierBuffer luthier_template_render(const LuthierTemplate* compiled, const uint8_t* context, size_t size);
 
-typedef struct LuthierParquet LuthierParquet;
+typedef struct LuthierRows LuthierRows;
 
-/* OK: bytes are {"rows": n, "columns": [names]}. One thread at a time. */
-LuthierBuffer luthier_parquet_open(const uint8_t* path, size_t size, LuthierParquet** out);
-void luthier_parquet_free(LuthierParquet* rows);
-/* OK: up to `count` rows, one JSON object a line; empty at the end. */
-LuthierBuffer luthier_parquet_next(LuthierParquet* rows, size_t count);
+/* A Parquet or Arrow file. OK: bytes are {"rows": n, "columns": [names]}. One thread at a time. */
+LuthierBuffer luthier_rows_open(const uint8_t* path, size_t size, int32_t is_arrow, LuthierRows** out);
+void luthier_rows_free(LuthierRows* rows);
+/* OK: some rows, about `count`, one JSON object a line; empty at the end. */
+LuthierBuffer luthier_rows_next(LuthierRows* rows, size_t count);
+
+/* OK: bytes are the document as JSON. */
+LuthierBuffer luthier_yaml_to_json(const uint8_t* document, size_t size);
 
 #ifdef __cplusplus
 }

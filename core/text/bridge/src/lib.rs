@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The C side of luthier_text.h. Nothing here but pointers, `catch_unwind` and buffers; the work is in `tokenizer` and `template`.
 
+mod arrow_rows;
+mod arrow_values;
 mod parquet_rows;
 mod python;
 mod template;
 mod tokenizer;
+mod yaml;
 
 use std::cell::RefCell;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -95,7 +98,10 @@ pub unsafe extern "C" fn luthier_tokenizer_add_special(tokenizer: *mut tokenizer
 
 #[no_mangle]
 pub unsafe extern "C" fn luthier_tokenizer_encode(tokenizer: *const tokenizer::Tokenizer, words: *const u8, size: usize, flags: i32) -> LuthierBuffer {
-    guarded(|| (*tokenizer).encode(text(words, size)?, flags & 1 != 0, flags & 2 != 0))
+    guarded(|| {
+        let words = text(words, size)?;
+        if flags & 4 != 0 { (*tokenizer).ids(words, flags & 1 != 0, flags & 2 != 0) } else { (*tokenizer).encode(words, flags & 1 != 0, flags & 2 != 0) }
+    })
 }
 
 #[no_mangle]
@@ -150,21 +156,41 @@ pub unsafe extern "C" fn luthier_template_render(compiled: *const template::Temp
     guarded(|| (*compiled).render(slice(context, size)))
 }
 
+/// A file of rows in columns.
+pub trait RowFile {
+    /// Some rows, about `count` where the reader can choose, one JSON object a line; nothing at the end.
+    fn next(&mut self, count: usize) -> Result<Vec<u8>, Fault>;
+}
+
+pub struct Rows(Box<dyn RowFile>);
+
 #[no_mangle]
-pub unsafe extern "C" fn luthier_parquet_open(path: *const u8, size: usize, out: *mut *mut parquet_rows::Rows) -> LuthierBuffer {
+pub unsafe extern "C" fn luthier_rows_open(path: *const u8, size: usize, is_arrow: i32, out: *mut *mut Rows) -> LuthierBuffer {
     guarded(|| {
-        let (rows, described) = parquet_rows::Rows::open(text(path, size)?)?;
-        *out = Box::into_raw(Box::new(rows));
+        let path = text(path, size)?;
+        let (rows, described): (Box<dyn RowFile>, Vec<u8>) = if is_arrow != 0 {
+            let (rows, described) = arrow_rows::Rows::open(path)?;
+            (Box::new(rows), described)
+        } else {
+            let (rows, described) = parquet_rows::Rows::open(path)?;
+            (Box::new(rows), described)
+        };
+        *out = Box::into_raw(Box::new(Rows(rows)));
         Ok(described)
     })
 }
 
 #[no_mangle]
-pub unsafe extern "C" fn luthier_parquet_free(rows: *mut parquet_rows::Rows) {
+pub unsafe extern "C" fn luthier_rows_free(rows: *mut Rows) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(Box::from_raw(rows))));
 }
 
 #[no_mangle]
-pub unsafe extern "C" fn luthier_parquet_next(rows: *mut parquet_rows::Rows, count: usize) -> LuthierBuffer {
-    guarded(|| (*rows).next(count))
+pub unsafe extern "C" fn luthier_rows_next(rows: *mut Rows, count: usize) -> LuthierBuffer {
+    guarded(|| (*rows).0.next(count))
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn luthier_yaml_to_json(document: *const u8, size: usize) -> LuthierBuffer {
+    guarded(|| yaml::to_json(text(document, size)?))
 }

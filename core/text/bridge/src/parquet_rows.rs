@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Rows of a Parquet file as JSON, some at a time, by the `parquet` crate's record reader: no Arrow, so the build stays short.
+//! Rows of a Parquet file as JSON, some at a time, by the `parquet` crate's record reader.
 
-use crate::{error, Fault};
+use crate::{error, Fault, RowFile};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
 
@@ -20,9 +20,11 @@ impl Rows {
         let described = serde_json::json!({ "rows": facts.num_rows(), "columns": columns }).to_string().into_bytes();
         Ok((Self { rows: RowIter::from_file_into(Box::new(reader)), failure: None }, described))
     }
+}
 
-    /// Up to `count` rows, one JSON object a line; nothing at the end. Rows before a damaged page come first, then its message.
-    pub fn next(&mut self, count: usize) -> Result<Vec<u8>, Fault> {
+impl RowFile for Rows {
+    /// Rows before a damaged page come first, then its message.
+    fn next(&mut self, count: usize) -> Result<Vec<u8>, Fault> {
         if let Some(message) = self.failure.take() {
             return Err(error(message));
         }

@@ -78,6 +78,12 @@ impl Tokenizer {
         Ok(bytes)
     }
 
+    pub fn ids(&self, text: &str, add_special: bool, plain: bool) -> Result<Vec<u8>, Fault> {
+        let tokenizer = if plain { &self.plain } else { &self.marked };
+        let encoding = tokenizer.encode_fast(text, add_special).map_err(error)?;
+        Ok(encoding.get_ids().iter().flat_map(|id| id.to_ne_bytes()).collect())
+    }
+
     /// With the post-processor, of one text or a pair: {id, token type, part} each; part 2 is what the post-processor put there.
     pub fn frame(&self, first: &str, second: Option<&str>, plain: bool) -> Result<Vec<u8>, Fault> {
         let tokenizer = if plain { &self.plain } else { &self.marked };

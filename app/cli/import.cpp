@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// import FILE: settings of another program (PEFT, Axolotl, LLaMA-Factory, TRL) as a RUN.json, with a word on each that is taken, left out or missing.
+#include "command.h"
+
+#include "data/imports.h"
+#include "io/atomic.h"
+#include "peft/method.h"
+
+namespace luthier::cli {
+
+namespace {
+
+struct Options {
+    std::string file, kind = "auto", out;
+};
+
+SettingsKind kindOf(const Options& options, const Json& document) {
+    const std::optional<SettingsKind> kind = options.kind == "auto" ? settingsKindOf(document) : settingsKindFromName(options.kind);
+    if (kind) return *kind;
+    throw Failure({"import_kind", options.file + " has no key that tells which program it is for.", "Say it with --from peft, axolotl, llama-factory or trl.", "--from", ExitCode::BadUsage});
+}
+
+std::string tableOf(const ImportedSettings& settings, SettingsKind kind) {
+    std::string table = std::string("from  ") + settingsKindName(kind) + "\n";
+    for (const TakenSetting& setting : settings.taken) table += "taken  " + setting.key + " -> " + setting.setting + " = " + dumpLine(setting.value) + "\n";
+    for (const IgnoredSetting& setting : settings.ignored) table += "left out  " + setting.key + " = " + dumpLine(setting.value) + ": " + setting.why + "\n";
+    for (const MissingSetting& setting : settings.missing) table += "missing  " + setting.key + ": " + setting.why + "\n";
+    return table;
+}
+
+ExitCode run(const Options& options, const Context& context) {
+    if (std::error_code code; !options.out.empty() && std::filesystem::exists(options.out, code))
+        throw Failure({"target_exists", options.out + " exists already.", "Choose another name or delete it.", "--out", ExitCode::BadUsage});
+    const Json source = readSettingsFile(options.file).orThrow();
+    const SettingsKind kind = kindOf(options, source);
+    const ImportedSettings settings = importSettings(source, kind, methodSchemas()).orThrow();
+    if (!options.out.empty()) writeJsonAtomically(options.out, settings.run).orThrow();
+    Json document{{"path", options.file}, {"from", settingsKindName(kind)}, {"out", options.out.empty() ? Json() : Json(options.out)}};
+    document.update(settings.toJson());
+    report(context, document, tableOf(settings, kind) + (options.out.empty() ? settings.run.dump(2) : "written  " + options.out) + "\n");
+    return ExitCode::Done;
+}
+
+}  // namespace
+
+void addImport(CLI::App& app, Context& context) {
+    auto options = std::make_shared<Options>();
+    CLI::App* command = app.add_subcommand("import", "A RUN.json from another program's settings");
+    command->add_option("file", options->file, "adapter_config.json of PEFT, or YAML of Axolotl, LLaMA-Factory or TRL")->required();
+    command->add_option("--from", options->kind, "The program, where its keys do not tell")->check(CLI::IsMember({"auto", "peft", "axolotl", "llama-factory", "trl"}));
+    command->add_option("--out", options->out, "File to write; without it the document is shown");
+    command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });
+}
+
+}  // namespace luthier::cli
