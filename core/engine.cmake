@@ -61,6 +61,7 @@ add_library(luthier_engine STATIC
   peft/methods/bitfit.cpp
   peft/methods/bottleneck.cpp
   peft/methods/delta_weights.cpp
+  peft/dropout.cpp
   peft/methods/freeze.cpp
   peft/methods/full.cpp
   peft/methods/ia3.cpp
@@ -68,13 +69,16 @@ add_library(luthier_engine STATIC
   peft/methods/loha.cpp
   peft/methods/lokr.cpp
   peft/methods/lora.cpp
+  peft/methods/lora_embedding.cpp
   peft/methods/oft.cpp
   peft/methods/own_copies.cpp
   peft/methods/p_tuning.cpp
   peft/methods/prefix_tuning.cpp
   peft/methods/prompt_tuning.cpp
   peft/methods/vera.cpp
-  peft/saved_head.cpp
+  peft/gguf_adapter.cpp
+  peft/mixed_stack.cpp
+  peft/saved_modules.cpp
   peft/targets.cpp
   peft/usual_rates.cpp
   task/causal_lm.cpp
@@ -101,9 +105,9 @@ add_library(luthier_engine STATIC
   export/exporter.cpp
   export/gguf_exporter.cpp
   export/gguf_file.cpp
-  export/gguf_layout.cpp
+  model/gguf_layout.cpp
   export/gguf_merged_exporter.cpp
-  export/gguf_values.cpp
+  model/gguf_values.cpp
   export/merged_exporter.cpp
   export/peft_exporter.cpp
 )

@@ -28,13 +28,18 @@ void report(const Context& context, const Json& document, const std::string& tab
 }
 
 WeightedPath weightedPath(const std::string& text) {
+    if (const std::size_t equals = text.find('='); equals != std::string::npos && equals > 0 && text.find('/') > equals) {
+        WeightedPath named = weightedPath(text.substr(equals + 1));
+        named.name = text.substr(0, equals);
+        return named;
+    }
     const std::size_t colon = text.rfind(':');
-    if (colon == std::string::npos || colon + 1 == text.size()) return {text, 1};
+    if (colon == std::string::npos || colon + 1 == text.size()) return {text, 1, {}};
     const std::string tail = text.substr(colon + 1);
     char* end = nullptr;
     const double weight = std::strtod(tail.c_str(), &end);
-    if (end == nullptr || *end != '\0' || !std::isfinite(weight)) return {text, 1};
-    return {text.substr(0, colon), weight};
+    if (end == nullptr || *end != '\0' || !std::isfinite(weight)) return {text, 1, {}};
+    return {text.substr(0, colon), weight, {}};
 }
 
 }  // namespace luthier::cli

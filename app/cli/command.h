@@ -26,10 +26,11 @@ void printLine(const Context& context, const std::string& text);
 /// The document with --json, else `table`.
 void report(const Context& context, const Json& document, const std::string& table);
 
-/// "DIR" or "DIR:WEIGHT".
+/// "DIR" or "DIR:WEIGHT", either behind "NAME=" (a name has no slash).
 struct WeightedPath {
     std::string path;
     double weight = 1;
+    std::string name = {};
 };
 WeightedPath weightedPath(const std::string& text);
 

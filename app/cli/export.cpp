@@ -10,6 +10,7 @@
 #include "data/dataset.h"
 #include "data/tokenizer_encoder.h"
 #include "export/exporter.h"
+#include "peft/gguf_adapter.h"
 #include "peft/method.h"
 #include "train/estimate.h"
 #include "text/tokenizer.h"
@@ -32,7 +33,9 @@ ExportRequest requestFor(const std::string& source, const std::string& model, co
     ExportRequest request;
     std::error_code code;
     request.model = model;
-    if (fs::exists(fs::path(source) / "adapter_config.json", code)) {
+    if (isGgufAdapter(source)) {
+        request.adapter = source;
+    } else if (fs::exists(fs::path(source) / "adapter_config.json", code)) {
         request.adapter = source;
         const fs::path runConfig = fs::path(source).parent_path() / "run.json";
         if (model.empty() && fs::exists(runConfig, code))

@@ -26,6 +26,17 @@ AdapterStack Loaded::stack(const std::vector<std::string>& adapters) const {
     return stack;
 }
 
+std::map<std::string, std::unique_ptr<AdapterStack>> Loaded::namedStacks(const std::vector<std::string>& adapters) const {
+    std::map<std::string, std::unique_ptr<AdapterStack>> stacks;
+    for (std::size_t i = 0; i < adapters.size(); ++i) {
+        const std::string name = weightedPath(adapters[i]).name;
+        std::unique_ptr<AdapterStack>& stack = stacks[name.empty() ? std::to_string(i) : name];
+        if (stack) throw Failure({"bad_usage", "Two adapters are called \"" + name + "\".", "Give each a name of its own: --adapter NAME=DIR.", "--adapter", ExitCode::BadUsage});
+        stack = std::make_unique<AdapterStack>(this->stack({adapters[i]}));
+    }
+    return stacks;
+}
+
 std::vector<std::int64_t> Loaded::endIds() const {
     if (!tokenizer) return {};
     const std::vector<int> ids = tokenizer->endIds();

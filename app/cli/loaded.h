@@ -7,6 +7,7 @@
 #include "text/tokenizer.h"
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,6 +24,8 @@ struct Loaded {
     const Tokenizer& needTokenizer() const;
     /// The weighted sum of adapters given as "DIR" or "DIR:WEIGHT". Throws Failure.
     AdapterStack stack(const std::vector<std::string>& adapters) const;
+    /// Each of the adapters by itself, under the name of "NAME=DIR[:WEIGHT]", else under its number from 0.
+    std::map<std::string, std::unique_ptr<AdapterStack>> namedStacks(const std::vector<std::string>& adapters) const;
     std::vector<std::int64_t> endIds() const;
 };
 

@@ -143,18 +143,26 @@ Json generateColumns(const Json& request, const Loaded& base, const Reply& reply
     }
     reply.send("started", Json{{"prompt_tokens", prompt.ids.size()}, {"text", prompt.text}});
 
-    // One token of each column in turn, so that they are written together.
+    // One token of each column in turn, all columns in one pass over the weights.
     bool isWriting = true;
     while (isWriting) {
         isWriting = false;
+        std::vector<std::size_t> writing;
+        std::vector<Continuation*> texts;
         for (std::size_t i = 0; i < columns.size(); ++i) {
             if (!columns[i] || columns[i]->continuation->isFinished()) continue;
-            Column& column = *columns[i];
             if (reply.isCancelled()) {
-                column.continuation->finish("cancelled");
+                columns[i]->continuation->finish("cancelled");
                 continue;
             }
-            const std::optional<GeneratedToken> token = column.continuation->next();
+            writing.push_back(i);
+            texts.push_back(columns[i]->continuation.get());
+        }
+        const std::vector<std::optional<GeneratedToken>> tokens = nextOfEach(*base.model, texts);
+        for (std::size_t k = 0; k < writing.size(); ++k) {
+            const std::optional<GeneratedToken>& token = tokens[k];
+            const std::size_t i = writing[k];
+            Column& column = *columns[i];
             if (!token) continue;
             isWriting = true;
             const std::string piece = column.stream.push(static_cast<int>(token->id));

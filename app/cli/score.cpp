@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // score MODEL --data ROWS.jsonl --out OUT.safetensors: logits, log-probabilities or the loss of each row (interface.md), or the
-// loss over all rows with the gradient of every parameter: `loss` [] and one tensor a parameter, under its file's name. Rows with "choices" (id
-// lists) and "answer" may be trained on with T-Few's losses (`terms.<name>` [] beside `loss`) and scored (`choices.<row>` [choices]: the
-// length-normalised losses that rank classification compares).
+// loss over all rows with the gradient of every parameter: `loss` [] and one tensor a parameter, under its file's name. Rows that name
+// an adapter (`"adapter": NAME`, with --adapter NAME=DIR; null: the base) see that one alone, and pass together with rows of others. Rows
+// with "choices" (id lists) and "answer" may be trained on with T-Few's losses (`terms.<name>` [] beside `loss`) and scored
+// (`choices.<row>` [choices]: the length-normalised losses that rank classification compares).
 #include "command.h"
 #include "loaded.h"
 
 #include "io/atomic.h"
 #include "io/safetensors.h"
 #include "model/tensors.h"
+#include "peft/mixed_stack.h"
 #include "task/choices.h"
 
 #include <ATen/core/grad_mode.h>
@@ -16,7 +18,12 @@
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/tensor.h>
 
+#include <algorithm>
 #include <fstream>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
 
 namespace luthier::cli {
 
@@ -33,6 +40,7 @@ struct Row {
     std::vector<std::int32_t> ids, labels, types;
     std::int32_t classIndex = -1;
     std::vector<float> targets;
+    std::optional<std::string> adapter;  // its name, empty for the base; none: all that were given
     std::vector<std::vector<std::int32_t>> choices;
     std::int32_t answer = -1;
 
@@ -101,6 +109,8 @@ Row readRow(const Json& json, const Loaded& loaded, const std::string& where) {
             if (isApart) row.labels = json.at("labels").get<std::vector<std::int32_t>>();
         }
         readLabel(json, description, row);
+        if (const auto adapter = json.find("adapter"); adapter != json.end())
+            row.adapter = adapter->is_null() ? "" : adapter->is_number_integer() ? std::to_string(adapter->get<std::int64_t>()) : adapter->get<std::string>();
     } catch (const Json::exception&) {
         row.ids.clear();
     }
@@ -117,6 +127,19 @@ Row readRow(const Json& json, const Loaded& loaded, const std::string& where) {
     return row;
 }
 
+/// `logits` of a row as what was asked for: themselves, or the log-probabilities of its tokens.
+at::Tensor asked(const Model& model, const at::Tensor& logits, const Row& row, const std::string& what) {
+    if (what == "logits") return logits;
+    if (model.description().isClassifier())
+        throw Failure({"bad_usage", "A classifier has no next tokens.", "Ask for --what logits or loss.", "--what", ExitCode::BadUsage});
+    const at::Tensor logP = at::log_softmax(logits, -1);
+    const std::vector<std::int64_t> labels(row.labels.begin(), row.labels.end());
+    const std::vector<std::int64_t> ids(row.ids.begin(), row.ids.end());
+    if (model.description().encoder) return logP.gather(1, at::tensor(labels, at::kLong).clamp_min(0).to(logits.device()).unsqueeze(1)).squeeze(1);
+    const at::Tensor next = at::tensor(ids, at::kLong).to(logits.device()).narrow(0, 1, logits.size(0) - 1).unsqueeze(1);
+    return logP.narrow(0, 0, logits.size(0) - 1).gather(1, next).squeeze(1);
+}
+
 at::Tensor scored(const Loaded& loaded, const Task& task, AdapterStack& stack, const Row& row, const std::string& what) {
     const Example example = row.example();
     const Model& model = *loaded.model;
@@ -130,16 +153,38 @@ at::Tensor scored(const Loaded& loaded, const Task& task, AdapterStack& stack, c
         if (example.choices.empty()) throw Failure({"no_choices", "A row of the data has no choices.", "Give \"choices\" and \"answer\".", "--data"});
         return choiceScores(model, stack, {&example, 1}).front();
     }
-    const at::Tensor logits = task.logits(model, example, stack.hooks());
-    if (what == "logits") return logits;
-    if (model.description().isClassifier())
-        throw Failure({"bad_usage", "A classifier has no next tokens.", "Ask for --what logits or loss.", "--what", ExitCode::BadUsage});
-    const at::Tensor logP = at::log_softmax(logits, -1);
-    const std::vector<std::int64_t> labels(row.labels.begin(), row.labels.end());
-    const std::vector<std::int64_t> ids(row.ids.begin(), row.ids.end());
-    if (model.description().encoder) return logP.gather(1, at::tensor(labels, at::kLong).clamp_min(0).to(logits.device()).unsqueeze(1)).squeeze(1);
-    const at::Tensor next = at::tensor(ids, at::kLong).to(logits.device()).narrow(0, 1, logits.size(0) - 1).unsqueeze(1);
-    return logP.narrow(0, 0, logits.size(0) - 1).gather(1, next).squeeze(1);
+    return asked(model, task.logits(model, example, stack.hooks()), row, what);
+}
+
+/// Rows of different adapters, kMixedRows in one pass.
+std::vector<at::Tensor> scoredTogether(const Loaded& loaded, const Task& task, const Options& options, const std::vector<Row>& rows) {
+    constexpr std::size_t kMixedRows = 8;
+    if (options.what != "logits" && options.what != "logprobs")
+        throw Failure({"bad_usage", "Rows that name their adapters are scored by logits or log-probabilities.", "Ask for --what logits or logprobs.", "--what", ExitCode::BadUsage});
+    const std::map<std::string, std::unique_ptr<AdapterStack>> stacks = loaded.namedStacks(options.adapters);
+    AdapterStack base(*loaded.model);
+    AdapterStack all = loaded.stack(options.adapters);
+    const auto stackOf = [&](const Row& row) -> AdapterStack* {
+        if (!row.adapter || row.adapter->empty()) return row.adapter ? &base : &all;
+        const auto found = stacks.find(*row.adapter);
+        if (found != stacks.end()) return found->second.get();
+        throw Failure({"unknown_adapter", "A row asks for the adapter \"" + *row.adapter + "\", which was not given.", "Give it as --adapter " + *row.adapter + "=DIR.", "adapter", ExitCode::BadInput});
+    };
+    std::vector<at::Tensor> results;
+    for (std::size_t first = 0; first < rows.size(); first += kMixedRows) {
+        const std::span<const Row> part(rows.data() + first, std::min(kMixedRows, rows.size() - first));
+        std::vector<Example> examples;
+        std::vector<AdapterStack*> chosen;
+        for (const Row& row : part) {
+            examples.push_back(row.example());
+            chosen.push_back(stackOf(row));
+        }
+        const std::unique_ptr<MixedStack> mixed = MixedStack::create(*loaded.model, chosen).orThrow();
+        mixed->beginPass();
+        const std::vector<at::Tensor> logits = task.logitsOfEach(*loaded.model, examples, mixed->hooks());
+        for (std::size_t i = 0; i < part.size(); ++i) results.push_back(asked(*loaded.model, logits[i], part[i], options.what));
+    }
+    return results;
 }
 
 /// Loss per label over all rows, and its gradients: of the adapter's parameters, or of all of the model's without one.
@@ -174,7 +219,6 @@ ExitCode run(const Options& options, const Context& context) {
     const bool wantsGradients = options.what == "gradients";
     const at::AutoGradMode mode(wantsGradients);
     const Loaded loaded = loadModel(options.model, options.dtype, options.device, options.adapters);
-    AdapterStack stack = loaded.stack(options.adapters);
     TaskOptions wanted;
     wanted.unlikelihood = options.unlikelihood;
     wanted.lengthNormalized = options.lengthNormalized;
@@ -189,22 +233,21 @@ ExitCode run(const Options& options, const Context& context) {
     std::vector<Row> rows;
     std::string line;
     std::int64_t number = 0;
-    std::int64_t index = 0;
     while (std::getline(file, line)) {
         ++number;
         if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
         const std::string where = options.data + ":" + std::to_string(number);
         const Json json = parseJson(line, where).orThrow();
-        const Row row = readRow(json, loaded, where);
-        if (wanted.hasChoices && row.choices.empty())
+        rows.push_back(readRow(json, loaded, where));
+        if (wanted.hasChoices && rows.back().choices.empty())
             throw Failure({"no_choices", where + " has no choices, which the losses asked for compare.", "Give \"choices\" and \"answer\", or leave these losses out.", where});
-        if (wantsGradients) {
-            rows.push_back(row);
-            ++index;
-            continue;
-        }
-        views.push_back(viewOf(options.what + "." + std::to_string(index++), scored(loaded, *task, stack, row, options.what), storage));
     }
+    const auto index = static_cast<std::int64_t>(rows.size());
+    const bool isMixed = std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.adapter.has_value(); });
+    AdapterStack stack = isMixed ? AdapterStack(*loaded.model) : loaded.stack(options.adapters);
+    const std::vector<at::Tensor> together = isMixed ? scoredTogether(loaded, *task, options, rows) : std::vector<at::Tensor>{};
+    for (std::size_t i = 0; i < rows.size() && !wantsGradients; ++i)
+        views.push_back(viewOf(options.what + "." + std::to_string(i), isMixed ? together[i] : scored(loaded, *task, stack, rows[i], options.what), storage));
     if (wantsGradients) {
         if (rows.empty()) throw Failure({"no_rows", options.data + " has no rows.", "Give at least one row.", options.data});
         writeGradients(loaded, *task, stack, rows, options.out);
@@ -224,7 +267,7 @@ void addScore(CLI::App& app, Context& context) {
     command->add_option("model", options->model, "Model folder")->required();
     command->add_option("--data", options->data, "Rows, one JSON object a line")->required();
     command->add_option("--out", options->out, "File to write")->required();
-    command->add_option("--adapter", options->adapters, "Adapter folder, optionally :WEIGHT; may be repeated");
+    command->add_option("--adapter", options->adapters, "Adapter folder, optionally :WEIGHT or NAME=FOLDER for rows that name it; may be repeated");
     command->add_option("--what", options->what)->check(CLI::IsMember({"logits", "logprobs", "loss", "choices", "gradients"}));
     command->add_option("--dtype", options->dtype)->check(CLI::IsMember({"auto", "float32", "bfloat16"}));
     command->add_option("--device", options->device);

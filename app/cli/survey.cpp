@@ -136,7 +136,7 @@ Json inspectModel(const fs::path& folder) {
     }
     if (description && weights) {
         // A classifier's head may be new: training draws it.
-        for (const Problem& problem : Weights::check(**weights, *description, folder.string(), true)) problems.push_back(problem);
+        for (const Problem& problem : Weights::check(**weights, *description, folder.string(), HeadDraw::When::Missing)) problems.push_back(problem);
     }
     document["dtypes"] = dtypes;
     if (description) {

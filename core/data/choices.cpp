@@ -142,7 +142,7 @@ Result<MappedRow> mapChoices(const Json& row, const MappingOptions& options, con
     if (row.contains("input_ids")) return fromIds(row, list, *answer, options.task, encoder, place);
     const char* key = keyIn(row, kInputKeys);
     if (key == nullptr && keyIn(row, kContextKeys) == nullptr) return badRow(place, "there is no input before the choices", "Give \"input\", \"question\" or \"prompt\".");
-    if (key != nullptr && !row[key].is_string()) return badRow(place, "\"" + std::string(key) + "\" is not text", "Give a string.");
+    if (key != nullptr && !row[key].is_string()) return wrongType(place, "\"" + std::string(key) + "\" is not text", "Give a string.");
     MappingOptions learned = options;
     learned.lossOn = LossOn::Completion;
     std::vector<std::int32_t> prompt;

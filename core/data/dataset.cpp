@@ -42,10 +42,19 @@ struct Finding {
     }
 };
 
-struct Findings {
-    Finding truncated, unlearned, emptyAnswer, uncertainMask, noEnd, unusable;
-    Problems firstUnusable;  ///< what is wrong with the first row that could not be used
+/// Rows that cannot be used, for one reason.
+struct Unusable {
+    Finding rows;
+    Problem first;
 };
+
+struct Findings {
+    Finding truncated, unlearned, emptyAnswer, uncertainMask, noEnd;
+    std::map<std::string, Unusable> unusable;  ///< by the problem's code
+    Problems firstUnusable;                    ///< what is wrong with the first row that could not be used
+};
+
+bool isRowCode(const std::string& code) { return code == "bad_row" || code.starts_with("row_"); }
 
 std::string countOf(std::int64_t count, const char* singular) {
     return std::to_string(count) + " " + singular + (count == 1 ? "" : "s");
@@ -196,7 +205,7 @@ struct Reader {
             Result<MappedRow>& mapped = *found.mapped;
             if (!mapped) {
                 const std::string& code = mapped.problem().code;
-                const bool isOfRow = code == "bad_row" || code == "template_raised" || (code == "template_failed" && mapping.rowTemplate != nullptr);
+                const bool isOfRow = isRowCode(code) || code == "template_raised" || (code == "template_failed" && mapping.rowTemplate != nullptr);
                 if (!isOfRow) return mapped.problems();
                 setAside(row.row, withFile(mapped.problems(), path, row));
                 continue;
@@ -234,8 +243,10 @@ struct Reader {
 
     /// A row that cannot be used is left out and named; the rest of the file is used.
     void setAside(std::int64_t row, const Problems& problems) {
-        if (findings.unusable.count == 0) findings.firstUnusable = problems;
-        findings.unusable.add(row);
+        if (findings.firstUnusable.empty()) findings.firstUnusable = problems;
+        Unusable& kind = findings.unusable[problems.front().code.starts_with("row_") ? problems.front().code : "unusable_rows"];
+        if (kind.rows.count == 0) kind.first = problems.front();
+        kind.rows.add(row);
     }
 
     static Problem formatProblem(const std::filesystem::path& path, const SourceRow& row) {
@@ -250,7 +261,7 @@ struct Reader {
 
     static Problems withFile(Problems problems, const std::filesystem::path& path, const SourceRow& row) {
         for (Problem& problem : problems)
-            if (problem.code == "bad_row") problem.field = (row.file != nullptr ? *row.file : path).string() + ":" + std::to_string(row.fileRow);
+            if (isRowCode(problem.code)) problem.field = (row.file != nullptr ? *row.file : path).string() + ":" + std::to_string(row.fileRow);
         return problems;
     }
 };
@@ -307,10 +318,9 @@ void reportAll(Dataset& dataset, const Findings& findings, const TextEncoder& en
            "The answer is empty or lies behind data.max_length.");
     report(dataset, DataLevel::Warning, "empty_answers", findings.emptyAnswer, countOf(findings.emptyAnswer.count, "row") + " with an empty answer.",
            "The model learns to say nothing there; delete them unless that is meant.");
-    if (findings.unusable.count > 0)
-        report(dataset, DataLevel::Error, "unusable_rows", findings.unusable,
-               countOf(findings.unusable.count, "row") + " cannot be used and " + (findings.unusable.count == 1 ? "is" : "are") + " left out. The first: " +
-                   findings.firstUnusable.front().message, findings.firstUnusable.front().hint);
+    for (const auto& [code, kind] : findings.unusable)
+        report(dataset, DataLevel::Error, code.c_str(), kind.rows,
+               countOf(kind.rows.count, "row") + " cannot be used and " + (kind.rows.count == 1 ? "is" : "are") + " left out. The first: " + kind.first.message, kind.first.hint);
     report(dataset, DataLevel::Warning, "mask_uncertain", findings.uncertainMask,
            "In " + countOf(findings.uncertainMask.count, "row") + " the chat template rewrites earlier turns; only answers with a sure place carry loss.",
            "Split such chats into one row an answer.");
@@ -443,7 +453,7 @@ Result<Dataset> tokenised(const RunConfig& config, const TextEncoder& encoder, c
     } else {
         split(dataset, config.get<double>("data.eval.split"), config.get<std::uint64_t>("train.seed"));
     }
-    if (dataset.train.empty() && reader.findings.unusable.count > 0) return reader.findings.firstUnusable;
+    if (dataset.train.empty() && !reader.findings.firstUnusable.empty()) return reader.findings.firstUnusable;
     if (dataset.train.empty())
         return Problem{"data_no_rows", "No row of " + trainPath + " can be trained on: " + std::to_string(dataset.facts.rows) +
                                            " read, " + std::to_string(dataset.facts.skippedRows) + " without a token that carries loss.",

@@ -118,7 +118,7 @@ Result<std::string> textOf(const Json& row, const char* key, const std::string& 
     if (found->is_string()) return found->get<std::string>();
     if (found->is_number() || found->is_boolean()) return found->dump();
     if (found->is_null()) return std::string();
-    return badRow(place, "\"" + std::string(key) + "\" is not text", "Give a string.");
+    return wrongType(place, "\"" + std::string(key) + "\" is not text", "Give a string.");
 }
 
 std::string alpacaPrompt(const std::string& instruction, const std::string& input) {
@@ -133,7 +133,7 @@ Result<Json> messagesOf(const Json& list, const std::string& place) {
     if (!list.is_array() || list.empty()) return badRow(place, "the list of messages is empty", "Give [{\"role\": …, \"content\": …}, …].");
     Json messages = Json::array();
     for (const Json& item : list) {
-        if (!item.is_object()) return badRow(place, "a message is not an object", "Give {\"role\": …, \"content\": …}.");
+        if (!item.is_object()) return wrongType(place, "a message is not an object", "Give {\"role\": …, \"content\": …}.");
         const char* roleKey = item.contains("role") ? "role" : "from";
         const char* textKey = item.contains("content") ? "content" : "value";
         const bool isCall = item.contains("tool_calls") || item.contains("function_call");  // needs no words
@@ -292,10 +292,10 @@ Result<MappedRow> mapTokenized(const Json& row, RowTask task, const TextEncoder&
         if (task == RowTask::Classification && std::string_view(key) == "labels") break;
         const auto found = row.find(key);
         if (found == row.end() && std::string_view(key) == "labels") break;
-        if (found == row.end() || !found->is_array()) return badRow(place, "\"" + std::string(key) + "\" is not a list", "Give token ids.");
+        if (found == row.end() || !found->is_array()) return wrongType(place, "\"" + std::string(key) + "\" is not a list", "Give token ids.");
         auto& ids = std::string_view(key) == "labels" ? mapped.labels : mapped.ids;
         for (const Json& id : *found) {
-            if (!id.is_number_integer()) return badRow(place, "\"" + std::string(key) + "\" holds " + id.dump(), "Token ids are whole numbers.");
+            if (!id.is_number_integer()) return wrongType(place, "\"" + std::string(key) + "\" holds " + id.dump(), "Token ids are whole numbers.");
             const std::int64_t value = id.get<std::int64_t>();
             const bool isIgnored = &ids == &mapped.labels && value == kIgnoredLabel;
             if (!isIgnored && (value < 0 || value >= encoder.vocabularySize()))
@@ -389,7 +389,7 @@ Result<void> readLabel(const Json& row, const std::string& place, MappedRow& map
     const auto found = row.find(key == nullptr ? "label" : key);
     if (found != row.end() && (found->is_array() || found->is_number_float())) {
         for (const Json& value : found->is_array() ? *found : Json::array({*found})) {
-            if (!value.is_number()) return badRow(place, "the label holds " + value.dump(), "Give numbers: 0 or 1 for every class, or the values of a regression.");
+            if (!value.is_number()) return wrongType(place, "the label holds " + value.dump(), "Give numbers: 0 or 1 for every class, or the values of a regression.");
             mapped.targets.push_back(value.get<float>());
         }
         if (mapped.targets.empty()) return badRow(place, "the label is an empty list", "Give a number for every class.");
@@ -495,6 +495,10 @@ Result<MappedRow> mapClassification(const Json& row, const MappingOptions& optio
 
 Problem badRow(const std::string& place, const std::string& what, const std::string& hint) {
     return Problem{"bad_row", "In " + place + ", " + what + ".", hint, place};
+}
+
+Problem wrongType(const std::string& place, const std::string& what, const std::string& hint) {
+    return Problem{"row_wrong_type", "In " + place + ", " + what + ".", hint, place};
 }
 
 std::string_view trimmed(std::string_view text) {

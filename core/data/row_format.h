@@ -31,8 +31,9 @@ class RowTemplate;
 enum class RowFormat { Tokenized, Text, PromptCompletion, Alpaca, Chat, Classification, Choices, Custom };
 enum class LossOn { Completion, All, Assistant };
 
-/// A row that cannot be used: "In PLACE, WHAT." Code bad_row.
+/// A row that cannot be used: "In PLACE, WHAT." Codes: bad_row; row_wrong_type for a value of another type than its key has.
 Problem badRow(const std::string& place, const std::string& what, const std::string& hint);
+Problem wrongType(const std::string& place, const std::string& what, const std::string& hint);
 /// Without blanks and line ends around it.
 std::string_view trimmed(std::string_view text);
 

@@ -3,10 +3,11 @@
 // in the order in which llama.cpp holds the base's. One alpha a file, divided by each pair's own rank: what rsLoRA, rank_pattern and
 // alpha_pattern make of a layer's scale beyond that is folded into its B.
 #include "export/gguf_file.h"
-#include "export/gguf_layout.h"
-#include "export/gguf_values.h"
+#include "model/gguf_layout.h"
+#include "model/gguf_values.h"
 #include "model/open.h"
 #include "peft/adapter_file.h"
+#include "peft/gguf_adapter.h"
 #include "peft/method.h"
 #include "peft/targets.h"
 
@@ -82,33 +83,6 @@ GgufKeys keysFor(const ExportRequest& request, const GgufLayout& layout, double 
             {"general.tags", std::vector<std::string>{"lora", "text-generation"}}, {"adapter.lora.alpha", static_cast<float>(alpha)}, {"general.quantization_version", std::uint32_t{2}}};
 }
 
-/// The adapter as llama.cpp reads it: alpha over each pair's own rank, names and rows of the base's GGUF.
-Result<std::shared_ptr<Adapter>> adapterFrom(const GgufFile& file, const GgufLayout& layout, Model& model) {
-    const float* alpha = file.value<float>("adapter.lora.alpha");
-    if (alpha == nullptr) return Problem{"gguf_damaged", "The GGUF adapter has no adapter.lora.alpha.", "", ""};
-    TensorMap tensors;
-    Json ranks = Json::object();
-    Json targets = Json::array();
-    for (const GgufEntry& entry : layout.entries) {
-        const GgufTensor* A = file.find(entry.name + ".lora_a");
-        const GgufTensor* B = file.find(entry.name + ".lora_b");
-        if (A == nullptr || B == nullptr) continue;
-        const std::string path = entry.sources.front().substr(0, entry.sources.front().rfind('.'));
-        tensors[kPrefix + path + ".lora_A.weight"] = ggufTensor(*A);
-        tensors[kPrefix + path + ".lora_B.weight"] = inModelOrder(entry, ggufTensor(*B));
-        ranks[path] = A->shape.front();
-        targets.push_back(path);
-    }
-    if (tensors.size() != file.tensors().size() || tensors.empty()) return Problem{"gguf_damaged", "The GGUF adapter holds tensors that its base has no place for.", "", ""};
-    const Method& method = *findMethod("lora");
-    const Json settings = withDefaults({{"r", ranks.begin().value()}, {"lora_alpha", *alpha}, {"rank_pattern", ranks}, {"target_modules", targets}}, method.schema);
-    Result<std::shared_ptr<Adapter>> adapter = createAdapter(method, {model, settings, 0, {}});
-    if (!adapter) return adapter;
-    Result<void> loaded = (*adapter)->load(tensors);
-    if (!loaded) return loaded.problems();
-    return adapter;
-}
-
 Result<ExportResult> write(const ExportRequest& request) {
     const at::NoGradGuard guard;
     const auto progress = [&](const std::string& phase, std::int64_t done) {
@@ -118,6 +92,8 @@ Result<ExportResult> write(const ExportRequest& request) {
     Result<GgufType> type = ggufTypeOf(request, GgufType::F32);
     if (!type) return type.problems();
     if (*type == GgufType::Q8_0) return Problem{"unknown_choice", "An adapter's matrices are too narrow for q8_0.", "Choose f32, f16 or bf16.", "--type", ExitCode::BadUsage};
+    if (isGgufAdapter(request.adapter))
+        return Problem{"bad_usage", request.adapter.string() + " is a GGUF adapter already.", "Choose another format.", "--format", ExitCode::BadUsage};
     Result<AdapterFolder> folder = readAdapterFolder(request.adapter);
     if (!folder) return folder.problems();
     Result<std::unique_ptr<Model>> model = openBase(request);
@@ -136,9 +112,7 @@ Result<ExportResult> write(const ExportRequest& request) {
         Result<std::uint64_t> bytes = writeGguf(path, keysFor(request, *layout, alpha), *tensors);
         if (!bytes) return bytes.problems();
         progress("comparing", 2);
-        Result<std::shared_ptr<const GgufFile>> file = GgufFile::open(path);
-        if (!file) return file.problems();
-        Result<std::shared_ptr<Adapter>> again = adapterFrom(**file, *layout, **model);
+        Result<std::shared_ptr<Adapter>> again = openAdapter(path, **model);
         if (!again) return again.problems();
         AdapterStack trainedStack(**model);
         trainedStack.add(*trained);

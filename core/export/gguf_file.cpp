@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "export/gguf_file.h"
 
-#include "export/gguf_values.h"
+#include "model/gguf_values.h"
 #include "io/atomic.h"
 #include "io/sha256.h"
 

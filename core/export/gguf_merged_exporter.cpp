@@ -2,8 +2,8 @@
 // A whole model for llama.cpp: the base, with the adapter folded in when there is one, tokenizer and chat template included. Norms,
 // biases, positions and routers stay F32, everything else has the file's type.
 #include "export/gguf_file.h"
-#include "export/gguf_layout.h"
-#include "export/gguf_values.h"
+#include "model/gguf_layout.h"
+#include "model/gguf_values.h"
 #include "model/open.h"
 #include "peft/adapter_file.h"
 #include "text/vocabulary.h"

@@ -2,6 +2,7 @@
 #include "generate/generator.h"
 
 #include "peft/method.h"
+#include "peft/mixed_stack.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
@@ -105,20 +106,7 @@ std::optional<GeneratedToken> Continuation::next() {
             if (m_model.description().position == PositionKind::Learned) m_room = std::min(m_room, m_model.description().maxPositions - m_cache.length());
         }
         if (step < m_room) {
-            const std::int64_t id = chooseToken(m_seen.empty() ? logits : penalised(logits, m_seen, m_settings.repetitionPenalty), m_settings, step);
-            const at::Tensor logProbabilities = at::log_softmax(logits, -1);
-            const double logProbability = logProbabilities[id].item<double>();
-            if (std::find(m_endIds.begin(), m_endIds.end(), id) != m_endIds.end()) {
-                m_result.finishReason = "stop";
-                stopClock();
-                return std::nullopt;
-            }
-            m_pending = {id};
-            if (m_settings.repetitionPenalty != 1) m_seen.insert(id);
-            m_result.ids.push_back(id);
-            m_logSum += logProbability;
-            m_result.meanLogProbability = m_logSum / static_cast<double>(m_result.ids.size());
-            GeneratedToken token{id, std::exp(logProbability), mostProbable(logProbabilities, m_settings.alternatives)};
+            std::optional<GeneratedToken> token = take(logits);
             stopClock();
             return token;
         }
@@ -126,6 +114,57 @@ std::optional<GeneratedToken> Continuation::next() {
     m_result.finishReason = "length";
     stopClock();
     return std::nullopt;
+}
+
+std::optional<GeneratedToken> Continuation::take(const at::Tensor& logits) {
+    const auto step = static_cast<std::int64_t>(m_result.ids.size());
+    const std::int64_t id = chooseToken(m_seen.empty() ? logits : penalised(logits, m_seen, m_settings.repetitionPenalty), m_settings, step);
+    const at::Tensor logProbabilities = at::log_softmax(logits, -1);
+    const double logProbability = logProbabilities[id].item<double>();
+    if (std::find(m_endIds.begin(), m_endIds.end(), id) != m_endIds.end()) {
+        m_result.finishReason = "stop";
+        return std::nullopt;
+    }
+    m_pending = {id};
+    if (m_settings.repetitionPenalty != 1) m_seen.insert(id);
+    m_result.ids.push_back(id);
+    m_logSum += logProbability;
+    m_result.meanLogProbability = m_logSum / static_cast<double>(m_result.ids.size());
+    return GeneratedToken{id, std::exp(logProbability), mostProbable(logProbabilities, m_settings.alternatives)};
+}
+
+bool Continuation::canGoOnTogether() const {
+    const auto step = static_cast<std::int64_t>(m_result.ids.size());
+    return !isFinished() && !m_cache.isEmpty() && m_pending.size() == 1 && step < m_room && m_model.canGoOnTogether() && !m_stack.hooks().replacesParameters();
+}
+
+std::vector<std::optional<GeneratedToken>> nextOfEach(const Model& model, const std::vector<Continuation*>& texts) {
+    const at::NoGradGuard guard;
+    const auto start = std::chrono::steady_clock::now();
+    std::vector<std::int64_t> ids;
+    std::vector<KeyValueCache*> caches;
+    std::vector<AdapterStack*> stacks;
+    std::vector<std::size_t> together;
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+        if (!texts[i]->canGoOnTogether()) continue;
+        together.push_back(i);
+        ids.push_back(texts[i]->m_pending.front());
+        caches.push_back(&texts[i]->m_cache);
+        stacks.push_back(&texts[i]->m_stack);
+    }
+    std::vector<std::optional<GeneratedToken>> tokens(texts.size());
+    if (together.size() > 1) {
+        const std::unique_ptr<MixedStack> mixed = MixedStack::create(model, stacks).orThrow();
+        const at::Tensor logits = model.nextOfEach(ids, caches, mixed->hooks());  // [R, V]
+        for (std::size_t row = 0; row < together.size(); ++row) tokens[together[row]] = texts[together[row]]->take(logits[static_cast<std::int64_t>(row)]);
+        const double each = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / static_cast<double>(together.size());
+        for (const std::size_t i : together) texts[i]->m_result.seconds += each;
+    } else {
+        together.clear();
+    }
+    for (std::size_t i = 0; i < texts.size(); ++i)
+        if (std::find(together.begin(), together.end(), i) == together.end()) tokens[i] = texts[i]->next();
+    return tokens;
 }
 
 Generated generate(const Model& model, AdapterStack& stack, const std::vector<std::int64_t>& prompt, const std::vector<std::int64_t>& endIds,

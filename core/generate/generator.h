@@ -61,6 +61,12 @@ public:
     std::int64_t cacheBytes() const;
 
 private:
+    friend std::vector<std::optional<GeneratedToken>> nextOfEach(const Model& model, const std::vector<Continuation*>& texts);
+    /// Whether its next token needs nothing but one pass over the one token before.
+    bool canGoOnTogether() const;
+    /// The token that `logits` [V] f32 give; nullopt at an end token.
+    std::optional<GeneratedToken> take(const at::Tensor& logits);
+
     const Model& m_model;
     AdapterStack& m_stack;
     std::vector<std::int64_t> m_source;    // what an encoder reads; empty without one
@@ -73,6 +79,10 @@ private:
     double m_logSum = 0;
     std::int64_t m_room = -1;              // new tokens that fit; known after the prompt is read
 };
+
+/// The next token of each of several texts on `model`, as next() gives it: texts that have begun pass together, with one product at each
+/// projection for all of them and each text's own adapters above it (peft/mixed_stack.h).
+std::vector<std::optional<GeneratedToken>> nextOfEach(const Model& model, const std::vector<Continuation*>& texts);
 
 /// Continues to the end. @param onToken called after each token; returning false ends with "cancelled".
 Generated generate(const Model& model, AdapterStack& stack, const std::vector<std::int64_t>& prompt, const std::vector<std::int64_t>& endIds,

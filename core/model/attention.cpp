@@ -51,14 +51,19 @@ at::Tensor headsOf(const at::Tensor& rows, const AttentionRun& run, std::int64_t
     return part.to(productType(rows));
 }
 
-/// Key or value heads, repeated for each query head of their group, after the prefix: [batch, H, n + length, D].
+/// Key or value heads, repeated for each query head of their group, after the prefix, which has as many heads or those of the queries:
+/// [batch, H, n + length, D].
 at::Tensor grouped(const at::Tensor& keys, const at::Tensor& prefix, std::int64_t heads) {
     const std::int64_t batch = keys.size(0);
     const std::int64_t own = keys.size(1);
-    at::Tensor all = keys;
-    if (prefix.defined()) all = at::cat({prefix.to(keys.scalar_type()).unsqueeze(0).expand({batch, -1, -1, -1}), keys}, 2);
-    if (own == heads) return all;
-    return all.unsqueeze(2).expand({batch, own, heads / own, all.size(2), all.size(3)}).reshape({batch, heads, all.size(2), all.size(3)});
+    const auto repeated = [&](const at::Tensor& all) {
+        if (own == heads) return all;
+        return all.unsqueeze(2).expand({batch, own, heads / own, all.size(2), all.size(3)}).reshape({batch, heads, all.size(2), all.size(3)});
+    };
+    if (!prefix.defined()) return repeated(keys);
+    const at::Tensor before = prefix.to(keys.scalar_type()).unsqueeze(0).expand({batch, -1, -1, -1});
+    if (prefix.size(0) == own) return repeated(at::cat({before, keys}, 2));
+    return at::cat({before, repeated(keys)}, 2);
 }
 
 struct Visibility {
@@ -197,7 +202,8 @@ public:
                 const at::Tensor perKey = Hkv == H ? gradient : gradient.view({run.batch, Hkv, H / Hkv, n + run.length, D}).sum(2);
                 rows(whole, Hkv).copy_(perKey.narrow(2, n, run.length).transpose(1, 2));
                 if (n == 0) return;
-                const at::Tensor part = perKey.narrow(2, 0, n).sum(0);  // [Hkv, n, D]
+                const at::Tensor& perHead = prefixKey.size(0) == Hkv ? perKey : gradient;
+                const at::Tensor part = perHead.narrow(2, 0, n).sum(0);  // [Hkv or H, n, D]
                 prefix = prefix.defined() ? prefix + part : part;
             };
             scatter(gK, dK, dPrefixKey);

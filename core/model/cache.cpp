@@ -8,6 +8,11 @@
 namespace luthier {
 
 std::pair<at::Tensor, at::Tensor> KeyValueCache::append(std::size_t layer, const at::Tensor& keys, const at::Tensor& values) {
+    // Behind a prefix that has a key for every query head (Falcon), the text's keys are repeated for each head of their group.
+    if (m_keys[layer].defined() && m_keys[layer].size(0) > keys.size(0)) {
+        const std::int64_t group = m_keys[layer].size(0) / keys.size(0);
+        return append(layer, keys.repeat_interleave(group, 0), values.repeat_interleave(group, 0));
+    }
     const std::int64_t needed = m_length + keys.size(1);
     const auto grow = [&](at::Tensor& store, const at::Tensor& like) {
         if (store.defined() && store.size(1) >= needed) return;

@@ -174,7 +174,20 @@ ModelSites sitesOf(const ModelDescription& d) {
     };
     if (d.encoder) addSites(*d.encoder);
     addSites(d);
-    for (int layer = 0; layer < d.layers; ++layer) sites.keyValues.push_back({layer, d.keyValueHeads, d.headSize});
+    const std::int64_t padding = d.learnsPadding || d.paddingId >= d.vocabulary ? -1 : d.paddingId;
+    const auto addEmbedding = [&](const std::string& path) { sites.embeddings.push_back({path, d.vocabulary, d.widthOfEmbedding(), padding}); };
+    if (d.encoder) {
+        // "model.shared" is the table; what computes with it are the two stacks' own modules.
+        const std::string prefix = d.names.embedding.substr(0, d.names.embedding.rfind('.') + 1);
+        addEmbedding(prefix + "encoder.embed_tokens");
+        addEmbedding(prefix + "decoder.embed_tokens");
+    } else {
+        addEmbedding(d.names.embedding);
+    }
+    // Keys that a prefix is put before. transformers repeats those of Falcon's new decoder for every query head before it caches them, so a
+    // prefix has one for each; attention over distances alone (DeBERTa) has no place for one.
+    const std::int64_t prefixHeads = d.family == "falcon" && d.qkvLayout == QkvLayout::Grouped ? d.heads : d.keyValueHeads;
+    for (int layer = 0; layer < d.layers && d.position != PositionKind::Disentangled; ++layer) sites.keyValues.push_back({layer, prefixHeads, d.headSize});
     if (d.isClassifier() && !d.classifier.dense.empty()) sites.linears.push_back(poolerOf(d));
     sites.linears.push_back({d.names.head, -1, LinearRole::Head, d.widthOfEmbedding(), d.outputs(), false, d.hasHeadBias});
     return sites;

@@ -24,9 +24,13 @@ public:
     /// Whether its weights take a gradient or a hook sits in it.
     bool isTrained(std::size_t site, const SiteHooks& hooks) const;
     const at::Tensor& weight(std::size_t site) const { return *m_weight[site]; }
+    /// Finds the entries again, after the head was tied or untied.
+    void bind(const ModelDescription& description, const Weights& weights);
     const at::Tensor& bias(std::size_t site) const { return *m_bias[site]; }
 
 private:
+    at::Tensor projectMixed(std::size_t site, const at::Tensor& x, const MixedRows& rows) const;
+
     const ModelSites& m_sites;
     std::vector<const at::Tensor*> m_weight;
     std::vector<const at::Tensor*> m_bias;  // an undefined tensor where there is none

@@ -39,16 +39,45 @@ Model::Model(ModelDescription description, Weights weights, at::ScalarType dtype
         if (m_sites.linears[site].role == LinearRole::Pooler) m_pooler = static_cast<int>(site);
 }
 
-at::Tensor Model::embed(const at::Tensor& ids, double scale) const {
-    const std::int64_t padding = m_description.learnsPadding || m_description.paddingId >= m_description.vocabulary ? -1 : m_description.paddingId;
-    const at::Tensor x = at::embedding(*m_embedding, ids, padding).to(m_dtype);
+void Model::bindHead(bool isTied) {
+    m_description.isTied = m_sites.isTied = isTied;
+    m_linears.bind(m_description, m_weights);
+}
+
+void Model::untieHead() {
+    if (!m_description.isTied) return;
+    m_weights.put(m_description.names.head + ".weight", *m_embedding);
+    bindHead(false);
+}
+
+void Model::restore(const Snapshot& snapshot) {
+    m_weights.restore(snapshot.weights);
+    bindHead(snapshot.isTied);
+}
+
+at::Tensor Model::embed(const at::Tensor& ids, double scale, std::size_t site, const SiteHooks& hooks) const {
+    const at::Tensor plain = at::embedding(*m_embedding, ids, m_sites.embeddings[site].padding).to(m_dtype);
+    const auto changed = [&](const SiteHooks& table, const at::Tensor& ownIds, at::Tensor own) {
+        bool isPlain = true;
+        for (EmbeddingHook* hook : table.embedding(site)) {
+            own = hook->forward(ownIds, own, isPlain);
+            isPlain = false;
+        }
+        return own;
+    };
+    const at::Tensor x = hooks.mixed() == nullptr ? changed(hooks, ids, plain)
+                                                  : hooks.mixed()->each([&](const SiteHooks& table, std::int64_t first, std::int64_t count) {
+                                                        return changed(table, ids.narrow(0, first, count), plain.narrow(0, first, count));
+                                                    });
     if (scale == 1.0) return x;
     // The scale is rounded to the compute type first, as Hugging Face's buffer is.
     return x * at::scalar_tensor(scale, x.options());
 }
 
-Stack::Input Model::entering(const TokenRows& input, const ModelDescription& stack) const {
-    at::Tensor embedded = embed(input.ids, stack.embeddingScale);
+Stack::Input Model::entering(const TokenRows& input, const ModelDescription& stack, const SiteHooks& hooks) const {
+    hooks.rowsAre(input.segments);
+    const std::size_t site = &stack == &m_description ? m_sites.embeddings.size() - 1 : 0;
+    at::Tensor embedded = embed(input.ids, stack.embeddingScale, site, hooks);
     if (input.noise.defined()) embedded = embedded + input.noise.to(embedded.scalar_type());
     return {embedded, input.positions, input.types, input.segments};
 }
@@ -56,10 +85,10 @@ Stack::Input Model::entering(const TokenRows& input, const ModelDescription& sta
 at::Tensor Model::hidden(const TokenRows& input, const at::Tensor& rows, RowsOf rowsOf, const SiteHooks& hooks, Activations activations) const {
     std::optional<StackRows> memory;
     if (m_encoder) {
-        memory = m_encoder->pass(entering(*input.source, *m_description.encoder), {}, RowsOf::Text, nullptr, Prompts::Taken, hooks, activations);
+        memory = m_encoder->pass(entering(*input.source, *m_description.encoder, hooks), {}, RowsOf::Text, nullptr, Prompts::Taken, hooks, activations);
         memory->readers = input.readers;
     }
-    return m_decoder.pass(entering(input, m_description), rows, rowsOf, memory ? &*memory : nullptr, promptsOfDecoder(), hooks, activations).x;
+    return m_decoder.pass(entering(input, m_description, hooks), rows, rowsOf, memory ? &*memory : nullptr, promptsOfDecoder(), hooks, activations).x;
 }
 
 at::Tensor Model::hidden(const TokenRows& input, const at::Tensor& rows, const SiteHooks& hooks, Activations activations) const {
@@ -92,22 +121,22 @@ at::Tensor Model::logits(const at::Tensor& hidden, const SiteHooks& hooks) const
 at::Tensor Model::loss(const TokenRows& input, const at::Tensor& rows, const at::Tensor& labels, double scale,
                        const SiteHooks& hooks, Activations activations, double smoothing) const {
     const at::Tensor h = hidden(input, rows, hooks, activations);
-    if (hasHeadHooks(hooks)) return nn::logitsLoss(logits(h, hooks), labels, scale, smoothing);
+    if (hooks.mixed() != nullptr || hasHeadHooks(hooks)) return nn::logitsLoss(logits(h, hooks), labels, scale, smoothing);
     const std::size_t head = m_sites.linears.size() - 1;
-    return nn::headLoss(h, m_linears.weight(head), hooks.current(m_linears.bias(head)), labels, scale, m_description.logitSoftCap, smoothing);
+    return nn::headLoss(h, hooks.current(m_linears.weight(head)), hooks.current(m_linears.bias(head)), labels, scale, m_description.logitSoftCap, smoothing);
 }
 
 nn::TokenLosses Model::tokenLosses(const TokenRows& input, const at::Tensor& rows, const at::Tensor& labels, const SiteHooks& hooks,
                                    Activations activations) const {
     const at::Tensor h = hidden(input, rows, hooks, activations);
-    if (hasHeadHooks(hooks)) return nn::logitsTokenLosses(logits(h, hooks), labels);
+    if (hooks.mixed() != nullptr || hasHeadHooks(hooks)) return nn::logitsTokenLosses(logits(h, hooks), labels);
     const std::size_t head = m_sites.linears.size() - 1;
-    return nn::headTokenLosses(h, m_linears.weight(head), hooks.current(m_linears.bias(head)), labels, m_description.logitSoftCap);
+    return nn::headTokenLosses(h, hooks.current(m_linears.weight(head)), hooks.current(m_linears.bias(head)), labels, m_description.logitSoftCap);
 }
 
 void Model::readSource(const std::vector<std::int64_t>& source, KeyValueCache& cache, const SiteHooks& hooks) const {
     const at::NoGradGuard guard;
-    cache.memory = m_encoder->pass(entering(TokenRows::single(source, m_device), *m_description.encoder), {}, RowsOf::Text, nullptr, Prompts::Taken, hooks, Activations::Keep).x;
+    cache.memory = m_encoder->pass(entering(TokenRows::single(source, m_device), *m_description.encoder, hooks), {}, RowsOf::Text, nullptr, Prompts::Taken, hooks, Activations::Keep).x;
 }
 
 at::Tensor Model::next(const std::vector<std::int64_t>& ids, KeyValueCache& cache, const SiteHooks& hooks) const {
@@ -129,7 +158,20 @@ at::Tensor Model::next(const std::vector<std::int64_t>& ids, KeyValueCache& cach
     TokenRows input = TokenRows::single(ids, m_device);
     // The cache counts virtual positions too, so it is the position of the next token.
     if (!cache.isEmpty()) input.positions = input.positions + cache.length();
-    return logits(m_decoder.next(entering(input, m_description), cache, promptsOfDecoder(), hooks), hooks).squeeze(0);
+    return logits(m_decoder.next(entering(input, m_description, hooks), cache, promptsOfDecoder(), hooks), hooks).squeeze(0);
+}
+
+bool Model::canGoOnTogether() const { return m_description.position != PositionKind::Rope || m_description.rope.scaling != RopeScaling::LongRope; }
+
+at::Tensor Model::nextOfEach(const std::vector<std::int64_t>& ids, const std::vector<KeyValueCache*>& caches, const SiteHooks& hooks) const {
+    const at::NoGradGuard guard;
+    std::vector<std::int64_t> positions;
+    for (std::size_t row = 0; row < ids.size(); ++row) {
+        caches[row]->ids.push_back(ids[row]);
+        positions.push_back(caches[row]->length());
+    }
+    TokenRows input{at::tensor(ids, at::kLong).to(m_device), at::tensor(positions, at::kLong).to(m_device), std::vector<std::int64_t>(ids.size(), 1)};
+    return logits(m_decoder.nextOfEach(entering(input, m_description, hooks), caches, hooks), hooks);
 }
 
 }  // namespace luthier

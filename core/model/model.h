@@ -50,6 +50,16 @@ public:
     at::ScalarType dtype() const { return m_dtype; }
     const at::Device& device() const { return m_device; }
 
+    /// Gives a tied head a weight of its own, with the embedding's values. Nothing for an untied one.
+    void untieHead();
+    /// Puts back weights and tie as they were before (merging).
+    struct Snapshot {
+        std::map<std::string, at::Tensor> weights;
+        bool isTied = false;
+    };
+    Snapshot snapshot() const { return {m_weights.snapshot(), m_description.isTied}; }
+    void restore(const Snapshot& snapshot);
+
     /// Final hidden states (after the last norm) of `rows` [M] i64 of the input, or of all rows when undefined. Row indices are
     /// those of `input.ids`; virtual rows that prompts add are not counted. @returns [M, C] in the compute dtype
     at::Tensor hidden(const TokenRows& input, const at::Tensor& rows, const SiteHooks& hooks,
@@ -75,9 +85,17 @@ public:
     /// Reads `ids` after what the cache holds and returns the logits of the last one, [V] f32. No gradients.
     at::Tensor next(const std::vector<std::int64_t>& ids, KeyValueCache& cache, const SiteHooks& hooks) const;
 
+    /// One token more of several texts at once, each after what its own cache holds (none is empty): ids [R] → [R, V] f32. The hooks
+    /// may be mixed, one table a text. No gradients.
+    at::Tensor nextOfEach(const std::vector<std::int64_t>& ids, const std::vector<KeyValueCache*>& caches, const SiteHooks& hooks) const;
+    /// Whether a text may go on through nextOfEach(); else through next(): longer texts are read again (LongRoPE).
+    bool canGoOnTogether() const;
+
 private:
-    at::Tensor embed(const at::Tensor& ids, double scale) const;
-    Stack::Input entering(const TokenRows& input, const ModelDescription& stack) const;
+    /// `site`: index into sites().embeddings
+    at::Tensor embed(const at::Tensor& ids, double scale, std::size_t site, const SiteHooks& hooks) const;
+    Stack::Input entering(const TokenRows& input, const ModelDescription& stack, const SiteHooks& hooks) const;
+    void bindHead(bool isTied);
     at::Tensor hidden(const TokenRows& input, const at::Tensor& rows, RowsOf rowsOf, const SiteHooks& hooks, Activations activations) const;
     Prompts promptsOfDecoder() const { return m_encoder ? Prompts::Left : Prompts::Taken; }
     bool hasHeadHooks(const SiteHooks& hooks) const { return !hooks.linear(m_sites.linears.size() - 1).empty(); }

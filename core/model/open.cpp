@@ -65,10 +65,13 @@ Result<std::unique_ptr<Model>> openModel(const ModelRequest& request) {
     if (!device) return device.problems();
     Result<ModelDescription> description = readDescription(request.folder, request.task);
     if (!description) return description.problems();
+    if (request.hasNewHead) description->isTied = false;
     const at::ScalarType dtype = chooseDtype(request.dtype, *device);
     if (request.init == "random")
         return std::make_unique<Model>(*description, Weights::random(*description, request.seed, dtype, *device), dtype, *device);
-    Result<Weights> weights = Weights::open(request.folder, *description, dtype, *device, request.mayDrawHead ? std::optional(request.seed) : std::nullopt);
+    std::optional<HeadDraw> draw;
+    if (request.mayDrawHead || request.hasNewHead) draw = HeadDraw{request.seed, request.hasNewHead ? HeadDraw::When::Always : HeadDraw::When::Missing};
+    Result<Weights> weights = Weights::open(request.folder, *description, dtype, *device, draw);
     if (!weights) return weights.problems();
     return std::make_unique<Model>(*description, std::move(*weights), dtype, *device);
 }
@@ -78,6 +81,7 @@ Result<std::unique_ptr<Model>> openShapes(const ModelRequest& request) {
     if (!device) return device.problems();
     Result<ModelDescription> description = readDescription(request.folder, request.task);
     if (!description) return description.problems();
+    if (request.hasNewHead) description->isTied = false;
     const at::ScalarType dtype = chooseDtype(request.dtype, *device);
     return std::make_unique<Model>(*description, Weights::shapesOnly(*description, dtype), dtype, at::Device(at::kMeta));
 }

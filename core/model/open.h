@@ -24,6 +24,7 @@ struct ModelRequest {
     std::uint64_t seed = 42;
     ModelTask task = {};
     bool mayDrawHead = false;         ///< a classifier's head that the folder lacks is drawn from `seed`
+    bool hasNewHead = false;          ///< the head is drawn from `seed` whatever the folder has; a tied one gets weights of its own
 };
 
 /// The device that a name stands for. Problem codes: unknown_device, no_cuda.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/site.h"
 
+#include <ATen/ops/cat.h>
+
 namespace luthier {
 
 const char* name(LinearRole role) {
@@ -26,6 +28,19 @@ const char* name(LinearRole role) {
         case LinearRole::Head: return "head";
     }
     return "linear";
+}
+
+at::Tensor MixedRows::each(const std::function<at::Tensor(const SiteHooks&, std::int64_t, std::int64_t)>& change) const {
+    std::vector<at::Tensor> parts;
+    std::int64_t first = 0;
+    for (std::size_t row = 0; row < m_tables.size();) {
+        const SiteHooks* table = m_tables[row];
+        std::int64_t count = 0;
+        for (; row < m_tables.size() && m_tables[row] == table; ++row) count += m_lengths[row];
+        if (count > 0) parts.push_back(change(*table, first, count));
+        first += count;
+    }
+    return parts.size() == 1 ? parts[0] : at::cat(parts, 0);
 }
 
 at::Tensor SiteHooks::current(const at::Tensor& parameter) const {

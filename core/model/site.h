@@ -61,6 +61,14 @@ struct NormSite {
     bool hasBias = false;
 };
 
+/// A table of token embeddings. An encoder-decoder has two modules of them, which share one table.
+struct EmbeddingSite {
+    std::string path;            ///< "model.embed_tokens", "encoder.embed_tokens"
+    std::int64_t rows = 0;
+    std::int64_t width = 0;
+    std::int64_t padding = -1;   ///< row that takes no gradient; -1: none
+};
+
 /// What methods need to know of a model besides its sites.
 struct ModelSites {
     std::string family;        ///< config.json's model_type
@@ -82,6 +90,7 @@ struct ModelSites {
     std::vector<BlockOutputSite> blockOutputs;  ///< two a block, encoder first
     std::vector<KeyValueSite> keyValues;  ///< self-attention of the decoder, or of the only stack
     std::vector<NormSite> norms;
+    std::vector<EmbeddingSite> embeddings;  ///< the encoder's, then the decoder's; or the only one
 
     bool isEncoderDecoder() const { return encoderLayers > 0; }
 };
@@ -133,7 +142,16 @@ public:
     virtual std::int64_t length() const = 0;
 };
 
-/// Stands for a parameter of the base: a norm's scale, the bias of a norm or of a projection. Products keep their own weights.
+class EmbeddingHook {
+public:
+    virtual ~EmbeddingHook() = default;
+    /// @param ids [N] i64.  @param below their rows in the compute dtype [N, width], before the model scales them.  @param isPlain nothing
+    /// but the base's table made `below`.  @returns the new rows, same shape and dtype.
+    virtual at::Tensor forward(const at::Tensor& ids, const at::Tensor& below, bool isPlain) = 0;
+};
+
+/// Stands for a parameter of the base: a norm's scale, a projection's weight or bias, a table of positions. Token embeddings have hooks
+/// of their own, so a hook for the weight of a tied head changes the head alone.
 class ParameterHook {
 public:
     virtual ~ParameterHook() = default;
@@ -147,15 +165,37 @@ struct RandomKey {
     bool isTraining = false;  ///< dropout acts only then
 };
 
+class SiteHooks;
+
+/// Different hooks for different rows of one batch. The pass says how many of the rows that its sites are about to see belong to each row
+/// of the batch; a site then lets each see its own hooks, over one product for all. Used by one thread at a time.
+class MixedRows {
+public:
+    /// One table for each row of the batch; they outlive this. They hold hooks at projections, block outputs and embeddings alone.
+    explicit MixedRows(std::vector<const SiteHooks*> tables) : m_tables(std::move(tables)) {}
+
+    /// Lengths by row of the batch; their sum is the number of rows that a site sees.
+    void setLengths(std::vector<std::int64_t> lengths) { m_lengths = std::move(lengths); }
+    const std::vector<std::int64_t>& lengths() const { return m_lengths; }
+
+    /// `change` for each run of rows with the same table, results one after another. `change` gets the table and where the run lies.
+    at::Tensor each(const std::function<at::Tensor(const SiteHooks& table, std::int64_t first, std::int64_t count)>& change) const;
+
+private:
+    std::vector<const SiteHooks*> m_tables;
+    std::vector<std::int64_t> m_lengths;
+};
+
 /// The table of installed hooks that a forward pass consults. Indices are those of ModelSites.
 class SiteHooks {
 public:
     SiteHooks() = default;
     explicit SiteHooks(const ModelSites& sites)
-        : m_linear(sites.linears.size()), m_blockOutput(sites.blockOutputs.size()) {}
+        : m_linear(sites.linears.size()), m_blockOutput(sites.blockOutputs.size()), m_embedding(sites.embeddings.size()) {}
 
     void addLinear(std::size_t site, LinearHook* hook) { m_linear[site].push_back(hook); }
     void addBlockOutput(std::size_t site, BlockOutputHook* hook) { m_blockOutput[site].push_back(hook); }
+    void addEmbedding(std::size_t site, EmbeddingHook* hook) { m_embedding[site].push_back(hook); }
     void addKeyValue(KeyValueHook* hook) { m_keyValue.push_back(hook); }
     void addInput(InputHook* hook) { m_input.push_back(hook); }
     /// `parameter`: the entry of the model's Weights, which keeps its address.
@@ -165,11 +205,22 @@ public:
     const std::vector<BlockOutputHook*>& blockOutput(std::size_t site) const {
         return m_blockOutput.empty() ? kNoOutput : m_blockOutput[site];
     }
+    const std::vector<EmbeddingHook*>& embedding(std::size_t site) const { return m_embedding.empty() ? kNoEmbedding : m_embedding[site]; }
     const std::vector<KeyValueHook*>& keyValue() const { return m_keyValue; }
     const std::vector<InputHook*>& input() const { return m_input; }
     bool replaces(const at::Tensor* parameter) const { return !m_parameter.empty() && m_parameter.contains(parameter); }
     /// The parameter as this pass computes with it; itself without a hook.
     at::Tensor current(const at::Tensor& parameter) const;
+
+    bool replacesParameters() const { return !m_parameter.empty(); }
+
+    /// Makes the rows of a batch see the tables of `rows`, which outlives this, in place of this one.
+    void mix(MixedRows* rows) { m_mixed = rows; }
+    MixedRows* mixed() const { return m_mixed; }
+    /// Tells mixed rows how those of the coming sites are shared out; nothing where all rows see this table.
+    void rowsAre(const std::vector<std::int64_t>& lengths) const {
+        if (m_mixed != nullptr) m_mixed->setLengths(lengths);
+    }
 
     /// Rows that prompts put before the text / keys that prefixes put before the text's keys.
     std::int64_t promptLength() const;
@@ -178,11 +229,14 @@ public:
 private:
     static inline const std::vector<LinearHook*> kNone;
     static inline const std::vector<BlockOutputHook*> kNoOutput;
+    static inline const std::vector<EmbeddingHook*> kNoEmbedding;
     std::vector<std::vector<LinearHook*>> m_linear;
     std::vector<std::vector<BlockOutputHook*>> m_blockOutput;
+    std::vector<std::vector<EmbeddingHook*>> m_embedding;
     std::vector<KeyValueHook*> m_keyValue;
     std::vector<InputHook*> m_input;
     std::unordered_map<const at::Tensor*, std::vector<ParameterHook*>> m_parameter;
+    MixedRows* m_mixed = nullptr;
 };
 
 }  // namespace luthier

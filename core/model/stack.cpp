@@ -25,15 +25,32 @@
 #include <ATen/ops/tanh.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/topk.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 
 namespace luthier {
 
 namespace {
+
+/// How many of `rows` [M] i64, in ascending order, lie in each segment.
+std::vector<std::int64_t> countsOf(const at::Tensor& rows, const std::vector<std::int64_t>& segments) {
+    const at::Tensor places = rows.to(at::kCPU).contiguous();
+    const std::int64_t* const begin = places.const_data_ptr<std::int64_t>();
+    const std::int64_t* from = begin;
+    std::vector<std::int64_t> counts;
+    std::int64_t end = 0;
+    for (const std::int64_t length : segments) {
+        const std::int64_t* to = std::lower_bound(from, begin + places.numel(), end += length);
+        counts.push_back(to - from);
+        from = to;
+    }
+    return counts;
+}
 
 at::Tensor activated(const at::Tensor& x, kernels::GateActivation activation) {
     switch (activation) {
@@ -49,7 +66,7 @@ bool requiresGrad(std::initializer_list<at::Tensor> tensors) {
     return std::any_of(tensors.begin(), tensors.end(), [](const at::Tensor& tensor) { return tensor.defined() && tensor.requires_grad(); });
 }
 
-/// Keys and values of all prefix hooks one after another, each [Hkv, n, D]; undefined without any.
+/// Keys and values of all prefix hooks one after another, each [Hkv or H, n, D]; undefined without any.
 std::pair<at::Tensor, at::Tensor> prefixOf(const SiteHooks& hooks, int layer) {
     std::vector<at::Tensor> keys;
     std::vector<at::Tensor> values;
@@ -60,6 +77,54 @@ std::pair<at::Tensor, at::Tensor> prefixOf(const SiteHooks& hooks, int layer) {
     }
     if (keys.empty()) return {};
     return {keys.size() == 1 ? keys[0] : at::cat(keys, 1), values.size() == 1 ? values[0] : at::cat(values, 1)};
+}
+
+/// The table of each segment; of mixed rows each has its own.
+std::vector<const SiteHooks*> tablesOf(const SiteHooks& hooks, const std::vector<std::int64_t>& segments) {
+    if (hooks.mixed() == nullptr) return std::vector<const SiteHooks*>(segments.size(), &hooks);
+    std::vector<const SiteHooks*> tables;
+    hooks.rowsAre(segments);
+    hooks.mixed()->each([&](const SiteHooks& table, std::int64_t, std::int64_t count) {
+        while (count > 0) {
+            count -= segments[tables.size()];
+            tables.push_back(&table);
+        }
+        return at::Tensor(at::zeros({0}));
+    });
+    return tables;
+}
+
+/// The input with each segment's prompts before it, and the new row of each text row.
+std::pair<Stack::Input, std::vector<std::int64_t>> behindPrompts(const Stack::Input& input, const std::vector<const SiteHooks*>& tables) {
+    // A gather from [prompts of each table; text rows].
+    std::map<const SiteHooks*, std::int64_t> places;
+    std::vector<at::Tensor> rows, positions;
+    std::int64_t prompts = 0;
+    for (const SiteHooks* table : tables) {
+        if (!places.emplace(table, prompts).second || table->input().empty()) continue;
+        for (InputHook* hook : table->input()) rows.push_back(hook->prompt().to(input.embedded.scalar_type()));
+        positions.push_back(at::arange(table->promptLength(), input.positions.options()));
+        prompts += table->promptLength();
+    }
+    std::vector<std::int64_t> gather, rowOf;
+    std::vector<std::int64_t> segments = input.segments;
+    std::int64_t text = 0;
+    for (std::size_t segment = 0; segment < segments.size(); ++segment) {
+        const std::int64_t length = tables[segment]->promptLength();
+        for (std::int64_t i = 0; i < length; ++i) gather.push_back(places.at(tables[segment]) + i);
+        for (std::int64_t i = 0; i < segments[segment]; ++i) {
+            rowOf.push_back(static_cast<std::int64_t>(gather.size()));
+            gather.push_back(prompts + text++);
+        }
+        segments[segment] += length;
+    }
+    const at::Tensor index = at::tensor(gather, at::kLong).to(input.positions.device());
+    const auto gathered = [&](std::vector<at::Tensor> before, const at::Tensor& own) {
+        before.push_back(own);
+        return at::index_select(at::cat(before, 0), 0, index);
+    };
+    const at::Tensor types = input.types.defined() ? gathered({at::zeros({prompts}, input.types.options())}, input.types) : at::Tensor();
+    return {{gathered(rows, input.embedded), gathered(positions, input.positions), types, segments}, rowOf};
 }
 
 /// Segments that read the same rows of an encoder as one: attention over these rows knows no order among its queries.
@@ -196,6 +261,10 @@ std::pair<at::Tensor, at::Tensor> Stack::applyNorm(const Norm& norm, const at::T
         const at::Tensor sum = delta.defined() ? x + delta : x;
         return {sum, sum};
     }
+    if (const MixedRows* rows = hooks.mixed()) {  // each may have a norm of its own
+        const at::Tensor sum = delta.defined() ? x + delta : x;
+        return {sum, rows->each([&](const SiteHooks& table, std::int64_t first, std::int64_t count) { return applyNorm(norm, sum.narrow(0, first, count), {}, table).second; })};
+    }
     if (m_description.norm == NormKind::RmsNorm)
         return nn::addRmsNorm(x, delta, hooks.current(*norm.weight), m_description.normEps, m_description.normOffset);
     return nn::addLayerNorm(x, delta, hooks.current(*norm.weight), hooks.current(*norm.bias), m_description.normEps);
@@ -203,11 +272,15 @@ std::pair<at::Tensor, at::Tensor> Stack::applyNorm(const Norm& norm, const at::T
 
 at::Tensor Stack::throughHooks(std::size_t layer, Sublayer after, const at::Tensor& output, const at::Tensor& residual,
                                const SiteHooks& hooks) const {
-    at::Tensor result = output;
-    const std::size_t block = static_cast<std::size_t>(m_firstBlock) + layer;
-    for (BlockOutputHook* hook : hooks.blockOutput(2 * block + (after == Sublayer::FeedForward ? 1 : 0)))
-        result = hook->forward(result, residual);
-    return result;
+    const std::size_t site = 2 * (static_cast<std::size_t>(m_firstBlock) + layer) + (after == Sublayer::FeedForward ? 1 : 0);
+    const auto changed = [&](const SiteHooks& table, at::Tensor rows, const at::Tensor& residuals) {
+        for (BlockOutputHook* hook : table.blockOutput(site)) rows = hook->forward(rows, residuals);
+        return rows;
+    };
+    if (hooks.mixed() == nullptr) return changed(hooks, output, residual);
+    return hooks.mixed()->each([&](const SiteHooks& table, std::int64_t first, std::int64_t count) {
+        return changed(table, output.narrow(0, first, count), residual.narrow(0, first, count));
+    });
 }
 
 at::Tensor Stack::afterNorm(const Norm& norm, const at::Tensor& output, const SiteHooks& hooks) const {
@@ -217,6 +290,8 @@ at::Tensor Stack::afterNorm(const Norm& norm, const at::Tensor& output, const Si
 
 at::Tensor Stack::normedHeads(const std::vector<Norm>& norms, const at::Tensor& rows, const SiteHooks& hooks) const {
     if (norms.empty()) return rows;
+    if (hooks.mixed() != nullptr)
+        return hooks.mixed()->each([&](const SiteHooks& table, std::int64_t first, std::int64_t count) { return normedHeads(norms, rows.narrow(0, first, count), table); });
     if (m_description.queryKeyNorm == QueryKeyNorm::AllHeads) return applyNorm(norms[0], rows, {}, hooks).second;
     const at::Tensor heads = rows.reshape({-1, m_description.headSize});
     if (norms.size() == 1 && m_description.queryKeyNorm == QueryKeyNorm::PerHead) return applyNorm(norms[0], heads, {}, hooks).second.view(rows.sizes());
@@ -311,8 +386,8 @@ at::Tensor Stack::enter(const at::Tensor& embedded, const at::Tensor& positions,
     at::Tensor x = embedded;
     if (m_description.inputScale != 1.0) x = x * m_description.inputScale;
     if (m_projectIn >= 0) x = m_linears.project(m_projectIn, x, hooks);
-    if (m_types != nullptr) x = x + (types.defined() ? at::embedding(*m_types, types) : m_types->narrow(0, 0, 1)).to(m_dtype);
-    if (m_positions != nullptr) x = x + at::embedding(*m_positions, positions + m_description.positionOffset).to(m_dtype);
+    if (m_types != nullptr) x = x + (types.defined() ? at::embedding(hooks.current(*m_types), types) : hooks.current(*m_types).narrow(0, 0, 1)).to(m_dtype);
+    if (m_positions != nullptr) x = x + at::embedding(hooks.current(*m_positions), positions + m_description.positionOffset).to(m_dtype);
     if (m_embeddingNorm.weight != nullptr) x = applyNorm(m_embeddingNorm, x, {}, hooks).second;
     return x;
 }
@@ -326,11 +401,12 @@ void Stack::place(Stream& stream, const at::Tensor& positions, std::int64_t leng
             return;
         case PositionKind::Buckets: {
             const at::Tensor buckets = t5Buckets(m_description.relative, !m_description.isCausal, first, keys - first, keys).to(m_device);
-            stream.bias = at::embedding(*m_relative, buckets).permute({2, 0, 1}).to(at::kFloat).contiguous();  // [H, L, K]
+            stream.bias = at::embedding(hooks.current(*m_relative), buckets).permute({2, 0, 1}).to(at::kFloat).contiguous();  // [H, L, K]
             return;
         }
         case PositionKind::Disentangled:
-            stream.bias = applyNorm(m_relativeNorm, m_relative->to(m_dtype), {}, hooks).second;
+            static const SiteHooks none;  // mixed rows share the positions, so none of their tables changes this norm
+            stream.bias = applyNorm(m_relativeNorm, hooks.current(*m_relative).to(m_dtype), {}, hooks.mixed() == nullptr ? hooks : none).second;
             return;
         case PositionKind::Learned:
         case PositionKind::None: return;
@@ -419,41 +495,44 @@ at::Tensor Stack::finish(const Stream& stream, const SiteHooks& hooks) const {
 Stack::Stream Stack::start(const Input& input, Prompts prompts, const SiteHooks& hooks) const {
     const std::int64_t prompt = prompts == Prompts::Taken ? hooks.promptLength() : 0;
     const std::int64_t prefix = takesPrefix() ? hooks.prefixLength() : 0;
-    const std::int64_t offset = prompt + prefix;
-    Stream stream;
-    at::Tensor positions = offset == 0 ? input.positions : input.positions + offset;
-    stream.segments = input.segments;
-    stream.x = input.embedded;
-    at::Tensor types = input.types;
-    if (prompt > 0) {
-        // Virtual rows go before each segment: a gather from [prompts; text rows].
-        std::vector<at::Tensor> sources;
-        const auto virtualPositions = at::arange(prompt, positions.options());
-        for (InputHook* hook : hooks.input()) sources.push_back(hook->prompt().to(m_dtype));
-        const at::Tensor rows = sources.size() == 1 ? sources[0] : at::cat(sources, 0);
-        std::vector<std::int64_t> gather;
-        std::int64_t text = 0;
-        for (std::int64_t& length : stream.segments) {
-            for (std::int64_t i = 0; i < prompt; ++i) gather.push_back(i);
-            for (std::int64_t i = 0; i < length; ++i) {
-                stream.rowOf.push_back(static_cast<std::int64_t>(gather.size()));
-                gather.push_back(prompt + text++);
-            }
-            length += prompt;
-        }
-        const at::Tensor index = at::tensor(gather, at::kLong).to(m_device);
-        stream.x = at::index_select(at::cat({rows, stream.x}, 0), 0, index);
-        positions = at::index_select(at::cat({virtualPositions, positions}, 0), 0, index);
-        if (types.defined()) types = at::index_select(at::cat({at::zeros_like(virtualPositions), types}, 0), 0, index);
+    const std::vector<const SiteHooks*> tables = tablesOf(hooks, input.segments);
+    Input behind = input;
+    if (prompt + prefix > 0) {  // text positions start behind what stands before the text
+        std::vector<std::int64_t> shifts;
+        for (std::size_t segment = 0; segment < tables.size(); ++segment)
+            shifts.insert(shifts.end(), static_cast<std::size_t>(input.segments[segment]), (prompt > 0 ? tables[segment]->promptLength() : 0) + (prefix > 0 ? tables[segment]->prefixLength() : 0));
+        behind.positions = input.positions + at::tensor(shifts, at::kLong).to(m_device);
     }
-    stream.x = enter(stream.x, positions, types, hooks);
+    Stream stream;
+    if (prompt > 0) std::tie(behind, stream.rowOf) = behindPrompts(behind, tables);
+    stream.segments = behind.segments;
+    hooks.rowsAre(stream.segments);
+    stream.x = enter(behind.embedded, behind.positions, behind.types, hooks);
     const std::int64_t longest = stream.segments.empty() ? 0 : *std::max_element(stream.segments.begin(), stream.segments.end());
-    place(stream, positions, positions.numel() == 0 ? 1 : positions.max().item<std::int64_t>() + 1, prefix, longest + prefix, hooks);
+    place(stream, behind.positions, behind.positions.numel() == 0 ? 1 : behind.positions.max().item<std::int64_t>() + 1, prefix, longest + prefix, hooks);
     return stream;
 }
 
 at::Tensor Stack::attendSelf(const std::array<at::Tensor, 3>& qkv, std::size_t layer, const Stream& stream, const nn::BlockInputs& inputs,
                              const SiteHooks& hooks) const {
+    if (hooks.mixed() != nullptr && takesPrefix() && hooks.prefixLength() > 0) {
+        // Rows behind one prefix at a time.
+        std::size_t segment = 0;
+        return hooks.mixed()->each([&](const SiteHooks& table, std::int64_t first, std::int64_t count) {
+            Stream own;
+            for (std::int64_t rows = 0; rows < count; rows += stream.segments[segment++]) own.segments.push_back(stream.segments[segment]);
+            const auto part = [&](const at::Tensor& all) { return all.defined() ? all.narrow(0, first, count) : all; };
+            std::tie(own.cos, own.sin) = std::pair(part(stream.cos), part(stream.sin));
+            std::tie(own.localCos, own.localSin) = std::pair(part(stream.localCos), part(stream.localSin));
+            own.keyBias = stream.keyBias;  // it grows evenly with the key, so where it begins is nothing to a softmax
+            nn::BlockInputs in;
+            std::tie(in.prefixKey, in.prefixValue) = prefixOf(table, static_cast<int>(layer));
+            // Scores of distances: their columns begin with the longest prefix, these rows' with their own.
+            const std::int64_t unused = hooks.prefixLength() - table.prefixLength();
+            if (inputs.bias.defined()) in.bias = inputs.bias.narrow(2, unused, inputs.bias.size(2) - unused);
+            return attendSelf({part(qkv[0]), part(qkv[1]), part(qkv[2])}, layer, own, in, table);
+        });
+    }
     if (m_description.position == PositionKind::Disentangled) return attendDisentangled(qkv, m_blocks[layer], inputs.bias, stream.segments, hooks);
     const nn::AttentionShape shape = attentionShape(layer, stream.segments, stream.keyBias);
     if (!m_description.isCausal || inputs.bias.defined()) return nn::attention(qkv[0], qkv[1], qkv[2], inputs.prefixKey, inputs.prefixValue, inputs.bias, shape);
@@ -479,12 +558,22 @@ at::Tensor Stack::attendDisentangled(const std::array<at::Tensor, 3>& qkv, const
     const auto heads = [&](const at::Tensor& rows) { return rows.view({rows.size(0), H, D}).transpose(0, 1); };  // [H, rows, D]
     at::Tensor positionKey;
     at::Tensor positionQuery;
-    if (spec.hasContentToPosition) positionKey = heads(m_linears.project(block.relativeKey >= 0 ? block.relativeKey : block.key, relative, hooks));
-    if (spec.hasPositionToContent) positionQuery = heads(m_linears.project(block.relativeQuery >= 0 ? block.relativeQuery : block.query, relative, hooks));
+    const auto projectPositions = [&] {
+        if (spec.hasContentToPosition) positionKey = heads(m_linears.project(block.relativeKey >= 0 ? block.relativeKey : block.key, relative, hooks));
+        if (spec.hasPositionToContent) positionQuery = heads(m_linears.project(block.relativeQuery >= 0 ? block.relativeQuery : block.query, relative, hooks));
+    };
+    if (hooks.mixed() == nullptr) projectPositions();
     const double scale = 1.0 / std::sqrt(static_cast<double>(D * (1 + (spec.hasContentToPosition ? 1 : 0) + (spec.hasPositionToContent ? 1 : 0))));
     std::vector<at::Tensor> parts;
     std::int64_t first = 0;
-    for (const std::int64_t L : segments) {
+    for (std::size_t segment = 0; segment < segments.size(); ++segment) {
+        const std::int64_t L = segments[segment];
+        if (hooks.mixed() != nullptr) {  // all rows share the positions, but each projects them its own way
+            std::vector<std::int64_t> lengths(segments.size(), 0);
+            lengths[segment] = relative.size(0);
+            hooks.rowsAre(lengths);
+            projectPositions();
+        }
         const auto part = [&](const at::Tensor& rows) { return heads(rows.narrow(0, first, L)); };
         const at::Tensor q = part(qkv[0]);
         const at::Tensor k = part(qkv[1]);
@@ -497,6 +586,7 @@ at::Tensor Stack::attendDisentangled(const std::array<at::Tensor, 3>& qkv, const
         parts.push_back(at::bmm(at::softmax(scores * scale, -1), part(qkv[2])).transpose(0, 1).reshape({L, H * D}));
         first += L;
     }
+    hooks.rowsAre(segments);
     return parts.size() == 1 ? parts[0] : at::cat(parts, 0);
 }
 
@@ -512,12 +602,12 @@ StackRows Stack::pass(const Input& input, const at::Tensor& rows, RowsOf rowsOf,
     for (std::size_t layer = 0; layer < m_blocks.size(); ++layer) {
         // What a second run of the block needs stands in it by value; a prefix may come from tensors that all layers share, so it
         // is made outside.
-        const at::Tensor kept = layer + 1 == m_blocks.size() ? wanted : at::Tensor();
+        const at::Tensor kept = layer + 1 == m_blocks.size() && hooks.mixed() == nullptr ? wanted : at::Tensor();
         // All layers share the encoder's rows and T5's bias. A view of them for each layer adds up a layer's gradients before those of
         // all layers are, as a block that runs again does: the sums are the same bit for bit.
         const auto ownView = [](const at::Tensor& shared) { return shared.defined() && shared.requires_grad() ? shared.view(shared.sizes()) : shared; };
         nn::BlockInputs inputs{stream.x, stream.delta, {}, {}, ownView(memory != nullptr ? memory->x : at::Tensor()), ownView(stream.bias)};
-        if (takesPrefix()) std::tie(inputs.prefixKey, inputs.prefixValue) = prefixOf(hooks, static_cast<int>(layer));
+        if (takesPrefix() && hooks.mixed() == nullptr) std::tie(inputs.prefixKey, inputs.prefixValue) = prefixOf(hooks, static_cast<int>(layer));
         const bool isRecomputed = activations == Activations::Recompute &&
                                   (requiresGrad({inputs.x, inputs.delta, inputs.prefixKey, inputs.prefixValue, inputs.memory, inputs.bias}) || isTrained(layer, hooks));
         Stream standing = stream;
@@ -531,8 +621,11 @@ StackRows Stack::pass(const Input& input, const at::Tensor& rows, RowsOf rowsOf,
             const Attend attend{[&](std::size_t, const std::array<at::Tensor, 3>& qkv) { return attendSelf(qkv, layer, standing, in, hooks); },
                                 [&](std::size_t, const at::Tensor& x) {
                                     const Block& block = m_blocks[layer];
-                                    return attendMemory(x, layer, m_linears.project(block.crossKey, in.memory, hooks), m_linears.project(block.crossValue, in.memory, hooks),
-                                                        reading, memorySegments, hooks);
+                                    hooks.rowsAre(memorySegments);
+                                    const at::Tensor key = m_linears.project(block.crossKey, in.memory, hooks);
+                                    const at::Tensor value = m_linears.project(block.crossValue, in.memory, hooks);
+                                    hooks.rowsAre(standing.segments);
+                                    return attendMemory(x, layer, key, value, reading, memorySegments, hooks);
                                 }};
             runBlock(layer, passing, kept, hooks, attend);
             // A node's outputs must all be there; PostNorm leaves no delta.
@@ -541,7 +634,12 @@ StackRows Stack::pass(const Input& input, const at::Tensor& rows, RowsOf rowsOf,
         };
         std::tie(stream.x, stream.delta) = isRecomputed ? nn::recomputed(run, inputs) : run(inputs);
     }
-    return {finish(stream, hooks), stream.segments};
+    at::Tensor last = finish(stream, hooks);
+    if (hooks.mixed() != nullptr && wanted.defined()) {
+        last = at::index_select(last, 0, wanted);
+        hooks.rowsAre(countsOf(wanted, stream.segments));
+    }
+    return {last, stream.segments};
 }
 
 at::Tensor Stack::attendCached(const std::array<at::Tensor, 3>& qkv, const Stream& stream, std::size_t layer, KeyValueCache& cache,
@@ -558,28 +656,61 @@ at::Tensor Stack::attendCached(const std::array<at::Tensor, 3>& qkv, const Strea
     const auto keyed = [&](const at::Tensor& rows) { return rows.reshape({T, Hkv, D}).transpose(0, 1); };  // [Hkv, T, D]
     if (cache.isEmpty()) {
         auto [prefixKey, prefixValue] = prefixOf(hooks, static_cast<int>(layer));
-        at::Tensor keys = keyed(rotated(k));
-        at::Tensor values = keyed(v);
-        if (prefixKey.defined()) {
-            keys = at::cat({prefixKey.to(keys.scalar_type()), keys}, 1);
-            values = at::cat({prefixValue.to(values.scalar_type()), values}, 1);
-        }
-        cache.append(layer, keys, values);
+        const auto behind = [&](const at::Tensor& prefix, const at::Tensor& rows) {
+            if (!prefix.defined()) return rows;
+            const at::Tensor repeated = prefix.size(0) == Hkv ? rows : rows.repeat_interleave(prefix.size(0) / Hkv, 0);
+            return at::cat({prefix.to(rows.scalar_type()), repeated}, 1);
+        };
+        cache.append(layer, behind(prefixKey, keyed(rotated(k))), behind(prefixValue, keyed(v)));
         return attendSelf(qkv, layer, stream, {{}, {}, prefixKey, prefixValue, {}, stream.bias}, hooks);
     }
     auto [keys, values] = cache.append(layer, keyed(rotated(k)), keyed(v));
+    const std::int64_t kept = keys.size(0);  // Hkv, or H behind a prefix with a key for every query head
     const std::int64_t stored = keys.size(1);
     const nn::AttentionShape shape = attentionShape(layer, {1}, stream.keyBias);
-    // Query heads of a group share keys: [Hkv, G, D] x [Hkv, D, P]. One new row sees everything stored, or its window.
+    // Query heads of a group share keys: [kept, G, D] x [kept, D, P]. One new row sees everything stored, or its window.
     const std::int64_t seen = shape.window > 0 ? std::min(shape.window, stored) : stored;
     keys = keys.narrow(1, stored - seen, seen);
     values = values.narrow(1, stored - seen, seen);
-    const at::Tensor Q = rotated(q).reshape({Hkv, H / Hkv, D}).to(at::kFloat);
+    const at::Tensor Q = rotated(q).reshape({kept, H / kept, D}).to(at::kFloat);
     at::Tensor scores = at::bmm(Q, keys.to(at::kFloat).transpose(1, 2)) * shape.scale;
     if (shape.softCap > 0) scores = at::tanh(scores / shape.softCap) * shape.softCap;
-    if (stream.bias.defined()) scores = scores + stream.bias.view({Hkv, H / Hkv, stored}).narrow(2, stored - seen, seen);
-    if (shape.keyBias.defined()) scores = scores + shape.keyBias.narrow(1, stored - seen, seen).view({Hkv, H / Hkv, seen});
+    if (stream.bias.defined()) scores = scores + stream.bias.view({kept, H / kept, stored}).narrow(2, stored - seen, seen);
+    if (shape.keyBias.defined()) scores = scores + shape.keyBias.narrow(1, stored - seen, seen).view({kept, H / kept, seen});
     return at::bmm(at::softmax(scores, -1), values.to(at::kFloat)).reshape({1, H * D}).to(m_dtype);
+}
+
+at::Tensor Stack::nextOfEach(const Input& input, const std::vector<KeyValueCache*>& caches, const SiteHooks& hooks) const {
+    Stream stream;
+    stream.segments = input.segments;
+    stream.x = enter(input.embedded, input.positions, input.types, hooks);
+    std::vector<Stream> places(caches.size());
+    std::vector<std::int64_t> memorySegments;
+    for (std::size_t row = 0; row < caches.size(); ++row) {
+        const std::int64_t length = caches[row]->length();
+        place(places[row], input.positions.narrow(0, static_cast<std::int64_t>(row), 1), length + 1, length, length + 1, hooks);
+        if (caches[row]->memory.defined()) memorySegments.push_back(caches[row]->memory.size(0));
+    }
+    // Every row looks only at its own text; all else is done for the rows together.
+    const auto attendEach = [&](std::size_t layer, const std::array<at::Tensor, 3>& qkv) {
+        std::vector<at::Tensor> rows;
+        for (std::size_t row = 0; row < caches.size(); ++row) {
+            const auto own = [&](const at::Tensor& all) { return all.narrow(0, static_cast<std::int64_t>(row), 1); };
+            rows.push_back(attendCached({own(qkv[0]), own(qkv[1]), own(qkv[2])}, places[row], layer, *caches[row], hooks));
+        }
+        return at::cat(rows, 0);
+    };
+    const Attend attend{attendEach, [&](std::size_t layer, const at::Tensor& x) {
+                            std::vector<at::Tensor> keys, values;
+                            for (const KeyValueCache* cache : caches) {
+                                keys.push_back(cache->crossed[layer].first);
+                                values.push_back(cache->crossed[layer].second);
+                            }
+                            return attendMemory(x, layer, at::cat(keys, 0), at::cat(values, 0), stream.segments, memorySegments, hooks);
+                        }};
+    for (std::size_t layer = 0; layer < m_blocks.size(); ++layer) runBlock(layer, stream, {}, hooks, attend);
+    for (KeyValueCache* cache : caches) cache->advance(1);
+    return finish(stream, hooks);
 }
 
 at::Tensor Stack::next(const Input& input, KeyValueCache& cache, Prompts prompts, const SiteHooks& hooks) const {

@@ -62,6 +62,9 @@ public:
     /// Reads one segment after what the cache holds; the state of its last row, [1, C]. A cache that is not empty takes one row.
     at::Tensor next(const Input& input, KeyValueCache& cache, Prompts prompts, const SiteHooks& hooks) const;
 
+    /// One row each after what several caches hold, none of them empty; their states [R, C].
+    at::Tensor nextOfEach(const Input& input, const std::vector<KeyValueCache*>& caches, const SiteHooks& hooks) const;
+
 private:
     struct Norm {
         const at::Tensor* weight = nullptr;  // nullptr: no norm

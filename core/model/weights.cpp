@@ -45,6 +45,13 @@ bool isOfHead(const ModelDescription& description, const std::string& name) {
     return description.isClassifier() && (module == classifier.head || (!classifier.dense.empty() && module == classifier.dense));
 }
 
+/// What a new head replaces: the last projection, and a layer before it that belongs to the task and not to the encoder (BERT's pooler).
+bool isOfNewHead(const ModelDescription& description, const std::string& name) {
+    const std::string module = name.substr(0, name.rfind('.'));
+    const std::string top = module.substr(0, module.find('.'));
+    return module == description.names.head || (isOfHead(description, name) && top != "bert" && top != "pooler");
+}
+
 /// Whether the folder has no tensor of the module that `name` belongs to.
 bool isWhollyMissing(const WeightFolder& folder, const ModelDescription& description, const std::string& name) {
     const std::string module = name.substr(0, name.rfind('.'));
@@ -93,12 +100,16 @@ bool isExpectedExtra(const ModelDescription& description, const std::string& nam
 
 }  // namespace
 
-Problems Weights::check(const WeightFolder& folder, const ModelDescription& description, const std::string& where, bool mayDrawHead) {
+Problems Weights::check(const WeightFolder& folder, const ModelDescription& description, const std::string& where, std::optional<HeadDraw::When> draw) {
     Problems problems;
     std::set<std::string> used;
     for (const ParameterShape& parameter : parameterShapes(description)) {
         const TensorView* view = findTensor(folder, description, parameter.name);
-        if (view == nullptr && mayDrawHead && isOfHead(description, parameter.name) && isWhollyMissing(folder, description, parameter.name)) continue;
+        if (draw == HeadDraw::When::Always && isOfNewHead(description, parameter.name)) {
+            if (view != nullptr) used.insert(view->name);
+            continue;
+        }
+        if (view == nullptr && draw && isOfHead(description, parameter.name) && isWhollyMissing(folder, description, parameter.name)) continue;
         if (view == nullptr) {
             problems.push_back({"tensor_missing", where + " has no tensor " + parameter.name + ".",
                                 "The download is incomplete, or config.json belongs to another model.", parameter.name});
@@ -143,17 +154,18 @@ bool Weights::hasOwnHead(const WeightFolder& folder, const ModelDescription& des
 }
 
 Result<Weights> Weights::open(const std::filesystem::path& folder, const ModelDescription& description, at::ScalarType dtype,
-                              const at::Device& device, std::optional<std::uint64_t> headSeed) {
+                              const at::Device& device, std::optional<HeadDraw> draw) {
     Result<std::shared_ptr<const WeightFolder>> opened = WeightFolder::open(folder);
     if (!opened) return opened.problems();
     const std::shared_ptr<const WeightFolder> files = *opened;
-    Problems problems = check(*files, description, folder.string(), headSeed.has_value());
+    Problems problems = check(*files, description, folder.string(), draw ? std::optional(draw->when) : std::nullopt);
     if (!problems.empty()) return problems;
     const at::NoGradGuard guard;
     Weights weights;
     for (const ParameterShape& parameter : parameterShapes(description)) {
-        const TensorView* view = findTensor(*files, description, parameter.name);
-        const at::Tensor value = view != nullptr ? mappedTensor(*view, files) : drawnTensor(parameter, description.initializerRange, *headSeed);
+        const bool isNew = draw && draw->when == HeadDraw::When::Always && isOfNewHead(description, parameter.name);
+        const TensorView* view = isNew ? nullptr : findTensor(*files, description, parameter.name);
+        const at::Tensor value = view != nullptr ? mappedTensor(*view, files) : drawnTensor(parameter, description.initializerRange, draw->seed);
         weights.m_tensors[parameter.name] = value.to(device, dtype);
     }
     return weights;
@@ -206,6 +218,11 @@ void Weights::makeTrainable(const std::string& name) {
 void Weights::assign(const std::string& name, const at::Tensor& value) {
     at::Tensor& entry = m_tensors.at(name);
     entry = value.detach().to(entry.device(), entry.scalar_type()).contiguous();
+}
+
+void Weights::restore(const std::map<std::string, at::Tensor>& snapshot) {
+    std::erase_if(m_tensors, [&](const auto& entry) { return !snapshot.contains(entry.first); });
+    for (auto& [name, tensor] : m_tensors) tensor = snapshot.at(name);
 }
 
 std::int64_t Weights::parameterCount() const {

@@ -19,6 +19,13 @@
 
 namespace luthier {
 
+/// Which tensors of a head are drawn anew from `seed`, as transformers starts a head, instead of read.
+struct HeadDraw {
+    enum class When { Missing, Always };  ///< those of a classifier that the folder lacks; all, whatever the folder has
+    std::uint64_t seed = 0;
+    When when = When::Missing;
+};
+
 class Weights {
 public:
     Weights() = default;
@@ -29,13 +36,12 @@ public:
 
     /// Opens model.safetensors or its shards. Every parameter of the description must be there with its shape; old prefixes are
     /// understood, known buffers ignored. Problem codes: those of io/weight_folder.h, tensor_missing, tensor_shape,
-    /// tensor_dtype, tensor_unexpected. Nothing large is allocated before all names and shapes are checked. Layers of a classifier that
-    /// the folder does not have are drawn from `headSeed` when there is one.
+    /// tensor_dtype, tensor_unexpected. Nothing large is allocated before all names and shapes are checked.
     static Result<Weights> open(const std::filesystem::path& folder, const ModelDescription& description, at::ScalarType dtype,
-                                const at::Device& device, std::optional<std::uint64_t> headSeed = {});
+                                const at::Device& device, std::optional<HeadDraw> draw = {});
 
     /// What open() would complain of, from names and shapes alone. `where` stands before each message.
-    static Problems check(const WeightFolder& folder, const ModelDescription& description, const std::string& where, bool mayDrawHead = false);
+    static Problems check(const WeightFolder& folder, const ModelDescription& description, const std::string& where, std::optional<HeadDraw::When> draw = {});
 
     /// Whether a tied head has weights of its own in the folder that differ from the embedding's: then it is not tied.
     static bool hasOwnHead(const WeightFolder& folder, const ModelDescription& description);
@@ -52,6 +58,12 @@ public:
 
     /// Replaces an entry by a float32 leaf that takes gradients. Idempotent.
     void makeTrainable(const std::string& name);
+    /// Adds an entry; `name` must be new.
+    void put(const std::string& name, const at::Tensor& value) { m_tensors.emplace(name, value); }
+    /// The values as they are, which assign() leaves alone: handles, no copies. restore() puts them back bit for bit.
+    std::map<std::string, at::Tensor> snapshot() const { return m_tensors; }
+    void restore(const std::map<std::string, at::Tensor>& snapshot);
+
     /// Replaces the values of an entry (merging); keeps its dtype.
     void assign(const std::string& name, const at::Tensor& value);
 

@@ -5,10 +5,12 @@
 #include "io/safetensors.h"
 #include "model/open.h"
 #include "model/tensors.h"
+#include "peft/gguf_adapter.h"
 
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 namespace luthier {
@@ -22,7 +24,7 @@ constexpr const char* kBottleneckConfigKey = "config";
 /// Keys of adapter_config.json that describe, but do not change the mathematics.
 const std::set<std::string>& harmlessKeys() {
     static const std::set<std::string> keys{
-        "peft_type", "task_type", "auto_mapping", "modules_to_save", "base_model_name_or_path", "inference_mode", "revision", "peft_version",
+        "peft_type", "task_type", "auto_mapping", "base_model_name_or_path", "inference_mode", "revision", "peft_version",
         "fan_in_fan_out", "megatron_core", "layers_pattern", "init_ia3_weights", "tokenizer_name_or_path", "tokenizer_kwargs",
         "token_dim", "num_layers", "num_attention_heads", "num_transformer_submodules", "runtime_config", "eva_config",
         "corda_config", "lora_ga_config", "loftq_config", "qalora_group_size", "projection_prng_key", "ensure_weight_tying", "init_weights", "encoder_dropout"};
@@ -48,19 +50,22 @@ Result<Json> peftSettings(const Json& config, const Method& method, const std::s
         }
     }
     if (settings.value("init_lora_weights", Json(true)).is_string()) {
-        // OLoRA and the like change the base when they load, and PiSSA by random rounds cannot be repeated; plain starts change nothing.
+        // OLoRA and the like change the base when they load; plain starts change nothing.
         const std::string init = settings["init_lora_weights"];
-        if (init != "gaussian" && init != "pissa")
+        if (init != "gaussian" && init.rfind("pissa", 0) != 0)
             return Problem{"adapter_feature", file + " was started with init_lora_weights \"" + init + "\", which changes the base model.",
                            "Convert it to plain LoRA with PEFT's path_initial_model_for_weight_conversion.", "init_lora_weights"};
     }
+    // PEFT finds PiSSA's start again by random rounds; all it can mean is what more and more rounds come to.
+    if (const Json init = settings.value("init_lora_weights", Json(true)); init.is_string() && init.get<std::string>().rfind("pissa", 0) == 0) settings["init_lora_weights"] = "pissa";
     return settings;
 }
 
 /// How a BitFit run is written for PEFT (methods/bitfit.cpp).
 bool isBitFit(const Json& config) {
     const Json targets = config.value("target_modules", Json());
-    return config.value("peft_type", Json()) == "LORA" && config.value("bias", Json()) == "all" && config.value("r", Json()) == 1 && targets.is_array() && targets.size() == 1;
+    return config.value("peft_type", Json()) == "LORA" && config.value("bias", Json()) == "all" && config.value("r", Json()) == 1 && config.value("lora_alpha", Json()) == 1 && targets.is_array() &&
+           targets.size() == 1 && targets[0].is_string() && targets[0].get<std::string>().find('.') != std::string::npos;
 }
 
 std::string knownPeftTypes() {
@@ -112,6 +117,8 @@ Result<TensorMap> tensorsOf(const AdapterFolder& folder) {
 
 Result<AdapterFolder> readAdapterFolder(const fs::path& folder) {
     std::error_code code;
+    if (isGgufAdapter(folder))
+        return Problem{"adapter_base", folder.string() + " is a GGUF adapter, which can only be read beside its base.", "Export it as a PEFT folder first: export FILE --model BASE --format peft.", folder.string()};
     if (!fs::is_directory(folder, code))
         return Problem{"folder_missing", folder.string() + " is not a folder.", "Give the folder that holds adapter_config.json.", folder.string()};
     const fs::path file = folder / "adapter_config.json";
@@ -171,6 +178,7 @@ ModelTask taskOfAdapter(const AdapterFolder& folder) {
 }
 
 Result<ModelTask> taskOfAdapter(const fs::path& path) {
+    if (isGgufAdapter(path)) return ModelTask{};
     Result<AdapterFolder> folder = readAdapterFolder(path);
     if (!folder) return folder.problems();
     return taskOfAdapter(*folder);
@@ -188,7 +196,40 @@ Result<TensorMap> readTensors(const fs::path& file) {
     return tensors;
 }
 
+namespace {
+
+Problems doesNotFit(const fs::path& path, Problems problems) {
+    problems.front().message = path.string() + " does not fit this model: " + problems.front().message;
+    return problems;
+}
+
+Result<std::shared_ptr<Adapter>> openGguf(const fs::path& path, Model& model) {
+    Result<GgufAdapter> read = readGgufAdapter(path, model.description());
+    if (!read) return read.problems();
+    Result<std::shared_ptr<Adapter>> adapter = createAdapter(*findMethod("lora"), {model, read->settings, 0, {}});
+    if (!adapter) return adapter;
+    Result<void> loaded = (*adapter)->load(read->tensors);
+    if (!loaded) return doesNotFit(path, loaded.problems());
+    return adapter;
+}
+
+/// A GGUF LoRA for a run: its scale is alpha over its rank, as the run's must be.
+Result<void> loadGgufInto(Adapter& adapter, const fs::path& path, const Model& model) {
+    if (adapter.method() != "lora")
+        return Problem{"adapter_method", path.string() + " holds a lora adapter, but the run trains " + adapter.method() + ".", "Set method.type to \"lora\".", "method.init_from"};
+    Result<GgufAdapter> read = readGgufAdapter(path, model.description());
+    if (!read) return read.problems();
+    const Json config = adapter.fileConfig();
+    if (std::abs(config.at("lora_alpha").get<double>() - read->settings.at("lora_alpha").get<double>()) > 1e-6 || config.value("use_rslora", false) || config.contains("alpha_pattern"))
+        return Problem{"bad_combination", path.string() + " was made with lora_alpha " + dumpLine(read->settings.at("lora_alpha")) + " over the rank; the run scales otherwise.",
+                       "Set method.lora_alpha to that, without use_rslora and alpha_pattern.", "method.lora_alpha", ExitCode::BadUsage};
+    return adapter.load(read->tensors);
+}
+
+}  // namespace
+
 Result<std::shared_ptr<Adapter>> openAdapter(const fs::path& path, Model& model) {
+    if (isGgufAdapter(path)) return openGguf(path, model);
     Result<AdapterFolder> folder = readAdapterFolder(path);
     if (!folder) return folder.problems();
     // All values come from the file: nothing is to be drawn, projected or looked up.
@@ -199,15 +240,12 @@ Result<std::shared_ptr<Adapter>> openAdapter(const fs::path& path, Model& model)
     Result<TensorMap> tensors = tensorsOf(*folder);
     if (!tensors) return tensors.problems();
     Result<void> loaded = (*adapter)->load(*tensors);
-    if (!loaded) {
-        Problems problems = loaded.problems();
-        problems.front().message = path.string() + " does not fit this model: " + problems.front().message;
-        return problems;
-    }
+    if (!loaded) return doesNotFit(path, loaded.problems());
     return adapter;
 }
 
-Result<void> loadInto(Adapter& adapter, const fs::path& path) {
+Result<void> loadInto(Adapter& adapter, const fs::path& path, const Model& model) {
+    if (isGgufAdapter(path)) return loadGgufInto(adapter, path, model);
     Result<AdapterFolder> folder = readAdapterFolder(path);
     if (!folder) return folder.problems();
     const auto kindOf = [](const std::string& type) { return type == "p_tuning_v2" ? "prefix_tuning" : type; };  // one file format
@@ -292,7 +330,8 @@ Result<std::int64_t> writeModel(const Model& model, const fs::path& source, cons
         if (config->contains(key)) (*config)[key] = dtypeName;
     if (!config->contains("torch_dtype") && !config->contains("dtype")) (*config)["torch_dtype"] = dtypeName;
     if (model.description().isClassifier()) sayClasses(model.description(), *config);
-    if (config->contains("tie_word_embeddings") && !model.description().isClassifier()) (*config)["tie_word_embeddings"] = model.description().isTied;
+    // An encoder-decoder's flag also ties its embeddings and scales T5's head; what lies in the file says that its head is its own.
+    if (const ModelDescription& d = model.description(); !d.isClassifier() && !d.encoder && (config->contains("tie_word_embeddings") || !d.isTied)) (*config)["tie_word_embeddings"] = d.isTied;
     Result<void> done = writeJsonAtomically(folder / "config.json", *config);
     if (!done) return done.problems();
     done = copyCompanions(source, folder);

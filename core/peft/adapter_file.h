@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Adapter folders: adapter_config.json and adapter_model.safetensors (PEFT), or adapter.safetensors (the `adapters` library).
+// Adapter folders: adapter_config.json and adapter_model.safetensors (PEFT), or adapter.safetensors (the `adapters` library). Where a
+// model is at hand a GGUF LoRA (gguf_adapter.h) may stand for a folder.
 
 #include "contract/json.h"
 #include "contract/problem.h"
@@ -36,8 +37,8 @@ Result<TensorMap> readTensors(const std::filesystem::path& file);
 /// Makes the adapter for `model` and fills it from the folder.
 Result<std::shared_ptr<Adapter>> openAdapter(const std::filesystem::path& folder, Model& model);
 
-/// Fills `adapter` from the file of another folder of the same method (init_from).
-Result<void> loadInto(Adapter& adapter, const std::filesystem::path& folder);
+/// Fills `adapter`, which is made for `model`, from the file of another folder of the same method (init_from).
+Result<void> loadInto(Adapter& adapter, const std::filesystem::path& folder, const Model& model);
 
 /// Writes the adapter's file and config into an existing folder. @returns bytes of the tensor file.
 Result<std::int64_t> writeAdapter(const Adapter& adapter, const std::filesystem::path& folder, const std::string& baseModelName);

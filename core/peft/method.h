@@ -35,7 +35,7 @@ struct Method {
     Result<std::shared_ptr<Adapter>> (*create)(const MethodContext& context);
 };
 
-/// The adapter of a method for the model's task: says the task in its file, and trains a classifier's head beside it (saved_head.h).
+/// The adapter of a method for the model's task: says the task in its file, and trains what is to be trained beside it (saved_modules.h).
 Result<std::shared_ptr<Adapter>> createAdapter(const Method& method, const MethodContext& context);
 
 const std::vector<Method>& methods();

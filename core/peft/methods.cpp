@@ -2,18 +2,46 @@
 #include "peft/method.h"
 
 #include "peft/help.h"
-#include "peft/saved_head.h"
+#include "peft/saved_modules.h"
 #include "peft/usual_rates.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 
+#include <map>
+
 namespace luthier {
 
+namespace {
+
+/// The settings that PEFT's methods have in common beside their own: modules_to_save, and bias where `bias` gives its third choice.
+Method withCommonSettings(Method method) {
+    if (method.peftType.empty()) return method;
+    std::vector<Setting>& settings = method.schema.settings;
+    static const std::map<std::string, std::string> ownBiases{{"LORA", "lora_only"}, {"ADALORA", "lora_only"}, {"VERA", "vera_only"}, {"OFT", "oft_only"}};
+    if (const auto own = ownBiases.find(method.peftType); own != ownBiases.end()) {
+        Setting bias{"bias", SettingType::Choice, "none", "Biases", "Biases of the model that are trained too: none, all, or those of the adapted layers."};
+        bias.choices = {"none", "all", own->second};
+        bias.isUsual = false;
+        settings.push_back(std::move(bias));
+    }
+    Setting saved{"modules_to_save", SettingType::Texts, nullptr, "Trained whole", "Modules of the model that are trained whole beside the adapter and saved with it, by the end of their path: embed_tokens, lm_head, norm."};
+    saved.isUsual = false;
+    saved.isNullable = true;
+    settings.push_back(std::move(saved));
+    return method;
+}
+
+}  // namespace
+
 const std::vector<Method>& methods() {
-    static const std::vector<Method> list{fullMethod(), freezeMethod(), bitfitMethod(), lnTuningMethod(), oftMethod(), loraMethod(), adaloraMethod(), lohaMethod(), lokrMethod(), veraMethod(),
-                                          ia3Method(), bottleneckMethod(), prefixTuningMethod(), pTuningV2Method(), pTuningMethod(), promptTuningMethod()};
+    static const std::vector<Method> list = [] {
+        std::vector<Method> all{fullMethod(), freezeMethod(), bitfitMethod(), lnTuningMethod(), oftMethod(), loraMethod(), adaloraMethod(), lohaMethod(), lokrMethod(), veraMethod(),
+                                ia3Method(), bottleneckMethod(), prefixTuningMethod(), pTuningV2Method(), pTuningMethod(), promptTuningMethod()};
+        for (Method& method : all) method = withCommonSettings(std::move(method));
+        return all;
+    }();
     return list;
 }
 
@@ -33,7 +61,8 @@ Result<std::shared_ptr<Adapter>> createAdapter(const Method& method, const Metho
     Result<std::shared_ptr<Adapter>> adapter = method.create(context);
     if (!adapter) return adapter;
     const ModelSites& sites = context.model.sites();
-    if (sites.classes > 0 && !(*adapter)->trainsBase()) adapter = withSavedHead(*adapter, context.model);
+    if (!(*adapter)->trainsBase()) adapter = withSavedModules(*adapter, context.settings, context.model);
+    if (!adapter) return adapter;
     (*adapter)->setTaskType(sites.peftTask);
     return adapter;
 }

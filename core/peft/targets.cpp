@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "peft/targets.h"
 
-#include "peft/saved_head.h"
+#include "peft/saved_modules.h"
 
 #include <algorithm>
 #include <map>
@@ -72,26 +72,35 @@ bool matchesAny(const std::string& path, const Names& entries) {
     return std::any_of(entries.begin(), entries.end(), [&](const std::string& entry) { return endsWithModule(path, entry); });
 }
 
-/// Tests a path against a list, or a regular expression for the whole path.
+/// All paths that target_modules may name: projections, then embeddings.
+Names pathsOf(const ModelSites& sites) {
+    Names paths;
+    for (const LinearSite& site : sites.linears) paths.push_back(site.path);
+    for (const EmbeddingSite& site : sites.embeddings) paths.push_back(site.path);
+    return paths;
+}
+
+/// Tests every path against a list, or a regular expression for the whole path.
 Result<std::vector<bool>> selected(const ModelSites& sites, const Json& rule, const std::string& field) {
-    std::vector<bool> chosen(sites.linears.size(), false);
+    const Names paths = pathsOf(sites);
+    std::vector<bool> chosen(paths.size(), false);
     if (rule.is_string() && rule != "all-linear") {
         Result<std::regex> pattern = compiled(rule.get<std::string>(), field);
         if (!pattern) return pattern.problems();
-        for (std::size_t i = 0; i < chosen.size(); ++i) chosen[i] = std::regex_match(sites.linears[i].path, *pattern);
+        for (std::size_t i = 0; i < chosen.size(); ++i) chosen[i] = std::regex_match(paths[i], *pattern);
         return chosen;
     }
     const Names entries = namesOf(rule);
     for (std::size_t i = 0; i < chosen.size(); ++i)
-        chosen[i] = rule == "all-linear" ? sites.linears[i].role != LinearRole::Head : matchesAny(sites.linears[i].path, entries);
+        chosen[i] = rule == "all-linear" ? i < sites.linears.size() && sites.linears[i].role != LinearRole::Head : matchesAny(paths[i], entries);
     return chosen;
 }
 
 std::string existingNames(const ModelSites& sites) {
     std::set<std::string> seen;
     std::string text;
-    for (const LinearSite& site : sites.linears)
-        if (seen.insert(lastName(site.path)).second) text += (text.empty() ? "" : ", ") + lastName(site.path);
+    for (const std::string& path : pathsOf(sites))
+        if (seen.insert(lastName(path)).second) text += (text.empty() ? "" : ", ") + lastName(path);
     return text;
 }
 
@@ -113,9 +122,12 @@ std::vector<std::string> defaultTargets(const std::string& peftType, const std::
     if (found == table().end()) return {};
     if (peftType == "VERA" && family == "phi") return {"q_proj", "v_proj"};
     if (peftType == "ADALORA") {
-        static const std::set<std::string> withoutDefaults{"falcon", "mpt", "mistral", "mixtral", "phi"};
-        if (withoutDefaults.contains(family)) return {};
-        if (family == "opt") return {"q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"};
+        static const std::map<std::string, Names> own{
+            {"falcon", {}}, {"mpt", {}}, {"mistral", {}}, {"mixtral", {}}, {"phi", {}}, {"xlm-roberta", {}},
+            {"opt", {"q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"}}, {"bart", {"q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"}},
+            {"t5", {"q", "k", "v", "o", "wi", "wo"}}, {"mt5", {"q", "k", "v", "o", "wi_0", "wi_1", "wo"}},
+            {"roberta", {"query", "key", "value", "dense"}}, {"deberta-v2", {"query_proj", "key_proj", "value_proj", "dense"}}};
+        if (const auto names = own.find(family); names != own.end()) return names->second;
     }
     return peftType == "IA3" ? found->second.ia3 : found->second.lora;
 }
@@ -125,10 +137,16 @@ std::vector<std::string> defaultFeedForward(const std::string& family) {
     return found == table().end() ? Names{} : found->second.ia3FeedForward;
 }
 
-Result<std::vector<std::size_t>> matchLinears(const ModelSites& sites, const Json& targets, const Json& excluded,
-                                              const Json& layersToTransform, const std::string& peftType) {
+bool liesInSavedModule(const std::string& path, const Json& modulesToSave) {
+    if (!modulesToSave.is_array()) return false;
+    return std::any_of(modulesToSave.begin(), modulesToSave.end(), [&](const Json& entry) {
+        return ("." + path + ".").find("." + entry.get<std::string>() + ".") != std::string::npos;
+    });
+}
+
+Result<MatchedSites> matchSites(const ModelSites& sites, const Json& settings, const std::string& peftType) {
     const std::string field = "method.target_modules";
-    Json rule = targets;
+    Json rule = settings.value("target_modules", Json());
     if (rule.is_null()) {
         rule = defaultTargets(peftType, sites.family);
         if (rule.empty())
@@ -137,53 +155,71 @@ Result<std::vector<std::size_t>> matchLinears(const ModelSites& sites, const Jso
     }
     Result<std::vector<bool>> chosen = selected(sites, rule, field);
     if (!chosen) return chosen.problems();
-    if (!excluded.is_null() && !excluded.empty()) {
+    if (const Json excluded = settings.value("exclude_modules", Json()); !excluded.is_null() && !excluded.empty()) {
         Result<std::vector<bool>> left = selected(sites, excluded, "method.exclude_modules");
         if (!left) return left.problems();
         for (std::size_t i = 0; i < chosen->size(); ++i)
             if ((*left)[i]) (*chosen)[i] = false;
     }
+    const Json wantedLayers = settings.value("layers_to_transform", Json());
     std::set<std::int64_t> layers;
-    if (layersToTransform.is_number_integer()) layers.insert(layersToTransform.get<std::int64_t>());
-    if (layersToTransform.is_array())
-        for (const Json& layer : layersToTransform) layers.insert(layer.get<std::int64_t>());
+    if (wantedLayers.is_number_integer()) layers.insert(wantedLayers.get<std::int64_t>());
+    if (wantedLayers.is_array())
+        for (const Json& layer : wantedLayers) layers.insert(layer.get<std::int64_t>());
     // A classifier's head is trained whole beside the method; PEFT puts no adapter into modules_to_save either.
     if (sites.classes > 0)
         for (const std::size_t index : savedHeadOf(sites).linears) (*chosen)[index] = false;
-    std::vector<std::size_t> matched;
-    for (std::size_t i = 0; i < chosen->size(); ++i) {
-        if (!(*chosen)[i] || (!layers.empty() && !layers.contains(sites.linears[i].layer))) continue;
-        if (sites.linears[i].role == LinearRole::Head && sites.isTied)
+    const Json saved = settings.value("modules_to_save", Json());
+    MatchedSites matched;
+    for (std::size_t i = 0; i < sites.linears.size(); ++i) {
+        const LinearSite& site = sites.linears[i];
+        if (!(*chosen)[i] || (!layers.empty() && !layers.contains(site.layer)) || liesInSavedModule(site.path, saved)) continue;
+        if (site.role == LinearRole::Head && sites.isTied)
             return Problem{"tied_head", sites.headPath + " shares its weights with " + sites.embeddingPath + " in this model and cannot be adapted alone.",
-                           "Leave " + sites.headPath + " out of target_modules.", field, ExitCode::BadUsage};
-        matched.push_back(i);
+                           "Leave " + sites.headPath + " out of target_modules, or train a copy of it: name it in modules_to_save.", field, ExitCode::BadUsage};
+        matched.linears.push_back(i);
     }
-    if (matched.empty())
+    for (std::size_t i = 0; i < sites.embeddings.size(); ++i)
+        if ((*chosen)[sites.linears.size() + i] && layers.empty() && !liesInSavedModule(sites.embeddings[i].path, saved)) matched.embeddings.push_back(i);
+    if (matched.linears.empty() && matched.embeddings.empty())
         return Problem{"no_target_matches", "target_modules " + dumpLine(rule) + " matches no layer of this model.",
                        "It has: " + existingNames(sites) + ".", field, ExitCode::BadUsage};
     return matched;
 }
 
-std::vector<std::string> targetNames(const ModelSites& sites, const std::vector<std::size_t>& matched) {
-    const std::set<std::size_t> wanted(matched.begin(), matched.end());
+Result<std::vector<std::size_t>> matchLinears(const ModelSites& sites, const Json& settings, const std::string& peftType) {
+    Result<MatchedSites> matched = matchSites(sites, settings, peftType);
+    if (!matched) return matched.problems();
+    if (!matched->embeddings.empty())
+        return Problem{"unsupported_layer", "target_modules names " + sites.embeddings[matched->embeddings.front()].path + ", an embedding, which this method does not adapt.",
+                       "Use lora for it, or train it whole: name it in modules_to_save.", "method.target_modules", ExitCode::BadUsage};
+    return matched->linears;
+}
+
+std::vector<std::string> targetNames(const ModelSites& sites, const MatchedSites& matched) {
+    const Names paths = pathsOf(sites);
+    std::set<std::size_t> wanted(matched.linears.begin(), matched.linears.end());
+    for (const std::size_t index : matched.embeddings) wanted.insert(sites.linears.size() + index);
     for (const int segments : {1, 2}) {
         std::set<std::string> names;
-        for (const std::size_t index : matched) {
-            const std::string& path = sites.linears[index].path;
+        for (const std::size_t index : wanted) {
+            const std::string& path = paths[index];
             std::size_t begin = path.size();
             for (int i = 0; i < segments && begin != std::string::npos; ++i) begin = begin == 0 ? std::string::npos : path.rfind('.', begin - 1);
             names.insert(begin == std::string::npos ? path : path.substr(begin + 1));
         }
         const Names list(names.begin(), names.end());
         bool isExact = true;
-        for (std::size_t i = 0; i < sites.linears.size(); ++i)
-            if (matchesAny(sites.linears[i].path, list) != wanted.contains(i)) isExact = false;
+        for (std::size_t i = 0; i < paths.size(); ++i)
+            if (matchesAny(paths[i], list) != wanted.contains(i)) isExact = false;
         if (isExact) return list;
     }
-    Names paths;
-    for (const std::size_t index : matched) paths.push_back(sites.linears[index].path);
-    return paths;
+    Names whole;
+    for (const std::size_t index : wanted) whole.push_back(paths[index]);
+    return whole;
 }
+
+std::vector<std::string> targetNames(const ModelSites& sites, const std::vector<std::size_t>& linears) { return targetNames(sites, MatchedSites{linears, {}}); }
 
 Result<double> patternValue(const Json& pattern, const std::string& path, double fallback, const std::string& field) {
     if (!pattern.is_object()) return fallback;

@@ -19,13 +19,24 @@ std::vector<std::string> defaultTargets(const std::string& peftType, const std::
 /// IA3's default feed-forward modules of a family.
 std::vector<std::string> defaultFeedForward(const std::string& family);
 
-/// Indices into sites.linears. Problem codes: no_default_targets, no_target_matches (naming the modules that exist),
-/// bad_pattern, tied_head.
-Result<std::vector<std::size_t>> matchLinears(const ModelSites& sites, const Json& targets, const Json& excluded,
-                                              const Json& layersToTransform, const std::string& peftType);
+struct MatchedSites {
+    std::vector<std::size_t> linears;     ///< indices into sites.linears
+    std::vector<std::size_t> embeddings;  ///< indices into sites.embeddings
+};
 
-/// The shortest list that PEFT resolves to exactly these layers: last names, then the last two names, then whole paths.
-std::vector<std::string> targetNames(const ModelSites& sites, const std::vector<std::size_t>& matched);
+/// What target_modules of a method's settings names, without exclude_modules, what lies under modules_to_save, and layers that
+/// layers_to_transform leaves out; settings may lack any of these. Problem codes: no_default_targets, no_target_matches (naming the
+/// modules that exist), bad_pattern, tied_head.
+Result<MatchedSites> matchSites(const ModelSites& sites, const Json& settings, const std::string& peftType);
+/// The same for methods that adapt projections alone; also unsupported_layer.
+Result<std::vector<std::size_t>> matchLinears(const ModelSites& sites, const Json& settings, const std::string& peftType);
+
+/// The shortest list that PEFT resolves to exactly these modules: last names, then the last two names, then whole paths.
+std::vector<std::string> targetNames(const ModelSites& sites, const MatchedSites& matched);
+std::vector<std::string> targetNames(const ModelSites& sites, const std::vector<std::size_t>& linears);
+
+/// Whether PEFT trains the module `path` whole, or one around it, for these modules_to_save: then no adapter goes there.
+bool liesInSavedModule(const std::string& path, const Json& modulesToSave);
 
 /// True when `path` equals `entry` or ends with "." + entry.
 bool endsWithModule(const std::string& path, const std::string& entry);

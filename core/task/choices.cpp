@@ -61,7 +61,9 @@ public:
         return weighed(choiceSums(tokens.losses, input.layout, m_options.unlikelihoodForm), step);
     }
 
-    at::Tensor logits(const Model& model, const Example& row, const SiteHooks& hooks) const override { return m_plain->logits(model, row, hooks); }
+    std::vector<at::Tensor> logitsOfEach(const Model& model, std::span<const Example> rows, const SiteHooks& hooks) const override {
+        return m_plain->logitsOfEach(model, rows, hooks);
+    }
 
     Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch) const override {
         const at::NoGradGuard guard;

@@ -36,8 +36,8 @@ public:
         return {lossOf(classLogits(model, rows, pass), rows, smoothing) / static_cast<double>(step.labels)};
     }
 
-    at::Tensor logits(const Model& model, const Example& row, const SiteHooks& hooks) const override {
-        return classLogits(model, {&row, 1}, {hooks}).squeeze(0);
+    std::vector<at::Tensor> logitsOfEach(const Model& model, std::span<const Example> rows, const SiteHooks& hooks) const override {
+        return classLogits(model, rows, {hooks}).unbind(0);
     }
 
     Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch) const override {

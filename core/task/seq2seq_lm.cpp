@@ -24,8 +24,9 @@ public:
         return languageLoss(predictedOf(rows, model.device()), model, m_options, step, pass);
     }
 
-    at::Tensor logits(const Model& model, const Example& row, const SiteHooks& hooks) const override {
-        return model.logits(model.hidden(input({&row, 1}, model.device()), {}, hooks), hooks);
+    std::vector<at::Tensor> logitsOfEach(const Model& model, std::span<const Example> rows, const SiteHooks& hooks) const override {
+        const TokenRows text = input(rows, model.device());
+        return model.logits(model.hidden(text, {}, hooks), hooks).split_with_sizes(text.segments, 0);
     }
 
     Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch) const override {

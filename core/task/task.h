@@ -96,7 +96,9 @@ public:
     /// The rows' share in the loss of a step with these counts; the rows have at least one label.
     virtual Loss loss(const Model& model, std::span<const Example> rows, const LossCounts& step, const Pass& pass) const = 0;
     /// What `score --what logits` gives of one row: [T, V], or [classes]. f32
-    virtual at::Tensor logits(const Model& model, const Example& row, const SiteHooks& hooks) const = 0;
+    at::Tensor logits(const Model& model, const Example& row, const SiteHooks& hooks) const { return logitsOfEach(model, {&row, 1}, hooks).front(); }
+    /// The same of several rows that pass together.
+    virtual std::vector<at::Tensor> logitsOfEach(const Model& model, std::span<const Example> rows, const SiteHooks& hooks) const = 0;
     /// Loss and metrics over rows, `batch` at a time, without gradients.
     virtual Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch) const = 0;
 };

@@ -108,6 +108,8 @@ ModelTask taskOf(const RunConfig& config) {
     return {config.get<std::string>("model.task"), config.optional<std::int64_t>("model.num_labels").value_or(0)};
 }
 
+bool wantsNewHead(const RunConfig& config) { return config.method().value("new_head", false); }
+
 Result<RunConfig> withTask(RunConfig config) {
     if (config.get<std::string>("model.task") != "auto") return config;
     Result<ModelDescription> description = readDescription(config.get<std::string>("model.path"));
@@ -119,6 +121,7 @@ Result<RunConfig> withTask(RunConfig config) {
 Result<Json> estimateRun(const RunConfig& config) {
     ModelRequest request{config.get<std::string>("model.path"), config.get<std::string>("model.dtype"), config.device()};
     request.task = taskOf(config);
+    request.hasNewHead = wantsNewHead(config);
     Result<std::unique_ptr<Model>> model = openShapes(request);
     if (!model) return model.problems();
     const std::int64_t baseCount = (*model)->weights().parameterCount();

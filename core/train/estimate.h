@@ -13,6 +13,8 @@ namespace luthier {
 
 /// What the configuration opens its model for.
 ModelTask taskOf(const RunConfig& config);
+/// Whether the run starts with a fresh head whatever the folder has (freeze's new_head).
+bool wantsNewHead(const RunConfig& config);
 
 /// The configuration with model.task "auto" replaced by what the model's config.json says. Problem codes: those of readDescription.
 Result<RunConfig> withTask(RunConfig config);

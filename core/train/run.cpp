@@ -105,6 +105,7 @@ private:
                              m_config.get<std::string>("model.init"), m_config.get<std::uint64_t>("train.seed")};
         request.task = taskOf(m_config);
         request.mayDrawHead = true;
+        request.hasNewHead = wantsNewHead(m_config);
         m_model = openModel(request).orThrow();
         emit({{"type", "model_loaded"}, {"architecture", m_model->description().architecture},
               {"parameters", m_model->weights().parameterCount()}, {"bytes", m_model->weights().bytes()},
@@ -159,7 +160,7 @@ private:
         };
         m_adapter = createAdapter(*method, {*m_model, m_config.method(), m_config.get<std::uint64_t>("train.seed"), tokenize}).orThrow();
         if (const auto from = m_config.optional<std::string>("method.init_from"); from && m_request.start == RunStart::New)
-            loadInto(*m_adapter, *from).orThrow();
+            loadInto(*m_adapter, *from, *m_model).orThrow();
         m_activations = chooseActivations(m_config, *m_model, *m_adapter);
         std::int64_t trainable = 0;
         for (const TrainedParameter& parameter : m_adapter->parameters()) trainable += parameter.tensor.numel();
@@ -265,7 +266,7 @@ private:
             const int threads = trainer.state().threads;
             if (threads > 0 && threads != at::get_num_threads()) at::set_num_threads(threads);
         } else if (const auto from = m_config.optional<std::string>("method.init_from")) {
-            loadInto(*m_adapter, *from).orThrow();
+            loadInto(*m_adapter, *from, *m_model).orThrow();
         }
         emit({{"type", "resumed"}, {"step", trainer.state().step}});
     }

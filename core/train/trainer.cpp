@@ -81,6 +81,9 @@ void Trainer::step() {
     if (counts.labels == 0)
         throw Failure({"no_labels", "Step " + std::to_string(m_state.step + 1) + " has no label that carries loss.", "Check data.loss_on and data.max_length.", "data"});
 
+    auto* const hooks = dynamic_cast<TrainingHooks*>(m_adapter.get());
+    if (const Json news = hooks != nullptr ? hooks->beforeStep(m_state.step + 1) : Json(); !news.is_null()) m_ports.emit(news);
+
     // Every token weighs the same: the sum over all micro-batches is divided by their labels' count (interface.md).
     double loss = 0;
     LossTerms terms;
@@ -103,7 +106,6 @@ void Trainer::step() {
             for (std::size_t i = 0; i < terms.size(); ++i) terms[i].second += part.terms[i].second;
         }
     }
-    auto* const hooks = dynamic_cast<TrainingHooks*>(m_adapter.get());
     if (const at::Tensor extra = hooks != nullptr ? hooks->regularisation() : at::Tensor(); extra.defined()) {
         loss += extra.item<double>();
         extra.backward();

@@ -177,6 +177,9 @@ const std::vector<Planted> kPlanted{
     {"rows_skipped", tokenized, [](Case& c) { c.rows[3]["labels"] = Json::array(); for (std::size_t i = 0; i < c.rows[3]["input_ids"].size(); ++i) c.rows[3]["labels"].push_back(-100); }},
     {"no_end_token", texts, [](Case& c) { c.letters.hasEnd = false; }},
     {"unusable_rows", pairs, [](Case& c) { c.tail = "{\"prompt\": oops}\n"; }},
+    {"row_not_utf8", pairs, [](Case& c) { c.tail = "{\"prompt\": \"\xFF\"}\n"; }},
+    {"row_nul", pairs, [](Case& c) { c.tail = std::string("{\"prompt\": \"\0\"}\n", 16); }},
+    {"row_wrong_type", pairs, [](Case& c) { c.tail = "{\"prompt\": [1], \"completion\": \"x\"}\n"; }},
 };
 
 std::string joined(const std::set<std::string>& codes) {

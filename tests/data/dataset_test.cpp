@@ -188,8 +188,27 @@ TEST_CASE("rows that cannot be used are named and left out") {
     CHECK(dataset.train.size() == 2);
     const DataProblem* problem = findProblem(dataset, "unusable_rows");
     REQUIRE(problem != nullptr);
-    CHECK(problem->rows == std::vector<std::int64_t>{2, 3, 4});
+    CHECK(problem->rows == std::vector<std::int64_t>{2, 3});
     CHECK(problem->level == DataLevel::Error);
+    const DataProblem* type = findProblem(dataset, "row_wrong_type");
+    REQUIRE(type != nullptr);
+    CHECK(type->rows == std::vector<std::int64_t>{4});
+}
+
+TEST_CASE("rows left out for a reason with a name are told apart, each with its first place") {
+    std::string text = "{\"text\":\"a\"}\n{\"text\":\"\xFF\"}\n{\"text\":\"b" + std::string(1, '\0') + "\"}\n[1]\n{\"text\":[1]}\n{\"text\":\"" + std::string(33 << 20, 'x') + "\"}\n{\"text\":\"\xC3\x28\"}\n{\"text\":\"z\"}\n";
+    const DataFile file("named.jsonl", text);
+    const Dataset dataset = built(file.path);
+    CHECK(dataset.train.size() == 2);
+    for (const auto& [code, rows, byte] : {std::tuple{"row_not_utf8", std::vector<std::int64_t>{2, 7}, "(byte 13)"}, {"row_nul", {3}, "(byte 26)"}, {"row_wrong_type", {4, 5}, "(byte 40)"},
+                                           {"row_too_long", {6}, "(byte 57)"}}) {
+        const DataProblem* problem = findProblem(dataset, code);
+        REQUIRE_MESSAGE(problem != nullptr, code);
+        CHECK(problem->rows == rows);
+        CHECK_MESSAGE(problem->message.find(byte) != std::string::npos, problem->message);
+        CHECK(problem->level == DataLevel::Error);
+    }
+    CHECK(findProblem(dataset, "unusable_rows") == nullptr);
 }
 
 TEST_CASE("a file without one usable row says what is wrong with the first") {

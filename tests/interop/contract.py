@@ -53,10 +53,10 @@ NOT_APPLICABLE = {  # and why
     "loha": dict(gpt2="peft's LoHa does not take Conv1D"),
     "oft": dict(gpt2="peft's OFT does not take Conv1D"),
     "lokr": dict(gpt2="peft's LoKr does not take Conv1D"),
+    **{method: {"deberta-v2": "attention over distances alone has no place for a prefix"} for method in PREFIXES},
 }
 NO_PEFT_PREFIX = {
     "distilbert": "takes no past keys and values in transformers",
-    "deberta-v2": "takes no past keys and values in transformers",
     "mpt": "reads the length of its cache where PEFT hands one over before the first token",
 }
 NO_PEFT_VIRTUAL = {"t5-classifier", "bart-classifier"}  # transformers refuses them embeddings; no outside program can run virtual tokens on them

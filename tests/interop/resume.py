@@ -11,7 +11,9 @@ from pathlib import Path
 from common import CLI, check, engine, finish, llama, random_rows, temporary, train
 
 METHODS = [dict(type="adalora", init_r=6, target_r=3, tinit=5, tfinal=9, deltaT=3), dict(type="oft", oft_block_size=8), dict(type="lora", r=4, init_lora_weights="pissa"),
-           dict(type="lora", r=4, lora_dropout=0.1), dict(type="ia3"), dict(type="prefix_tuning", num_virtual_tokens=4, prefix_projection=True),
+           dict(type="lora", r=4, lora_dropout=0.1), dict(type="adalora", init_r=6, target_r=3, lora_dropout=0.1), dict(type="vera", r=8, vera_dropout=0.1),
+           dict(type="lokr", r=4, rank_dropout=0.2, module_dropout=0.2), dict(type="oft", oft_block_size=8, module_dropout=0.3),
+           dict(type="p_tuning", num_virtual_tokens=4, encoder_reparameterization_type="LSTM", encoder_dropout=0.2), dict(type="ia3"), dict(type="prefix_tuning", num_virtual_tokens=4, prefix_projection=True),
            dict(type="prompt_tuning", num_virtual_tokens=4), dict(type="bottleneck"), dict(type="freeze", trainable_layers=1), dict(type="full")]
 
 

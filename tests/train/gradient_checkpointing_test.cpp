@@ -97,6 +97,13 @@ TEST_CASE("recomputedActivationsGiveTheSameGradientsBitForBit") {
         }
 }
 
+TEST_CASE("modulesTrainedWholeGiveTheSameGradientsWhenABlockRunsAgain") {
+    const Json saved{{"modules_to_save", {"norm", "mlp", "lm_head", "embed_tokens"}}, {"lora_bias", true}};
+    checkEqual(kLlama, *findMethod("lora"), saved, at::kFloat);
+    checkEqual(kGpt2, *findMethod("lora"), {{"modules_to_save", {"wpe", "ln_1"}}, {"bias", "all"}}, at::kFloat);
+    checkEqual(kT5, *findMethod("lora"), {{"target_modules", {"embed_tokens", "q"}}, {"modules_to_save", {"relative_attention_bias"}}}, at::kFloat);
+}
+
 TEST_CASE("dropoutDrawsTheSameMaskWhenABlockRunsAgain") {
     checkEqual(kLlama, *findMethod("lora"), {{"lora_dropout", 0.3}}, at::kFloat);
     const auto lossWith = [](double dropout) { return passes(kLlama, *findMethod("lora"), {{"lora_dropout", dropout}}, at::kFloat, Activations::Recompute).loss; };

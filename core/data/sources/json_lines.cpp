@@ -16,7 +16,7 @@ public:
             if (!m_lines.next(m_line)) return std::optional<SourceRow>{};
         } while (isBlank(m_line) && !m_lines.isTooLong());
         ++m_row;
-        if (m_lines.isTooLong()) return rowProblem(m_path, m_row, m_lines.begin(), "has more than 32 MiB", "Split it into several rows.");
+        if (m_lines.isTooLong()) return tooLong(m_path, m_row, m_lines.begin());
         return parsedRow(m_path, m_line, m_row, m_lines.begin());
     }
     Result<std::int64_t> skip(std::int64_t count) override {

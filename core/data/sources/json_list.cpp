@@ -71,7 +71,7 @@ public:
             m_isOver = true;
             return rowProblem(m_path, m_row, byte, "is cut off: the file ends before its list does", "Fetch or write the file again.");
         }
-        if (m_isTooLong) return rowProblem(m_path, m_row, byte, "has more than 32 MiB", "Split it into several rows.");
+        if (m_isTooLong) return tooLong(m_path, m_row, byte);
         return parsedRow(m_path, text, m_row, byte);
     }
     std::int64_t bytesRead() const override { return m_position; }

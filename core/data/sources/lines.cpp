@@ -11,23 +11,28 @@ namespace {
 constexpr std::size_t kBufferBytes = 1u << 20;
 }
 
-Problem rowProblem(const std::filesystem::path& path, std::int64_t row, std::int64_t byte, const std::string& what, const std::string& hint) {
-    return Problem{"bad_row", "In " + path.string() + ", row " + std::to_string(row) + " (byte " + std::to_string(byte) + ") " + what + ".", hint,
+Problem rowProblem(const std::filesystem::path& path, std::int64_t row, std::int64_t byte, const std::string& what, const std::string& hint, const std::string& code) {
+    return Problem{code, "In " + path.string() + ", row " + std::to_string(row) + " (byte " + std::to_string(byte) + ") " + what + ".", hint,
                    path.string() + ":" + std::to_string(row)};
 }
 
-std::string textFault(std::string_view text) {
-    if (text.find('\0') != std::string_view::npos) return "holds a NUL byte";
-    return isUtf8(text) ? "" : "is not UTF-8 text";
+Problem tooLong(const std::filesystem::path& path, std::int64_t row, std::int64_t byte, const std::string& hint) {
+    return rowProblem(path, row, byte, "has more than 32 MiB", hint, "row_too_long");
+}
+
+std::optional<Problem> textFault(const std::filesystem::path& path, std::string_view text, std::int64_t row, std::int64_t byte) {
+    if (text.find('\0') != std::string_view::npos) return rowProblem(path, row, byte, "holds a NUL byte", "Remove it; text has none.", "row_nul");
+    if (isUtf8(text)) return std::nullopt;
+    return rowProblem(path, row, byte, "is not UTF-8 text", "Save the file as UTF-8.", "row_not_utf8");
 }
 
 bool isBlank(std::string_view text) { return text.find_first_not_of(" \t\r\n") == std::string_view::npos; }
 
 Result<std::optional<SourceRow>> parsedRow(const std::filesystem::path& path, std::string_view text, std::int64_t row, std::int64_t byte) {
-    if (const std::string fault = textFault(text); !fault.empty()) return rowProblem(path, row, byte, fault, "Save the file as UTF-8.");
+    if (const auto fault = textFault(path, text, row, byte)) return *fault;
     Result<Json> value = parseJson(text, "row");
     if (!value) return rowProblem(path, row, byte, "is not valid JSON", "Each row must be one JSON object; correct or delete it.");
-    if (!value->is_object()) return rowProblem(path, row, byte, "is not a JSON object", "Write it as {\"text\": …}.");
+    if (!value->is_object()) return rowProblem(path, row, byte, "is not a JSON object", "Write it as {\"text\": …}.", "row_wrong_type");
     SourceRow read;
     read.value = std::move(*value);
     read.row = read.fileRow = row;

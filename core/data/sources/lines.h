@@ -14,11 +14,12 @@ namespace luthier {
 /// A longer row is a mistake in a file of rows, and would be cut to a thousandth by any max_length.
 constexpr std::size_t kMaxRowBytes = 32u << 20;
 
-/// "In FILE, row N (byte B) WHAT."
-Problem rowProblem(const std::filesystem::path& path, std::int64_t row, std::int64_t byte, const std::string& what, const std::string& hint);
+/// "In FILE, row N (byte B) WHAT." Codes: bad_row, and row_too_long, row_nul, row_not_utf8, row_wrong_type for what has a name of its own.
+Problem rowProblem(const std::filesystem::path& path, std::int64_t row, std::int64_t byte, const std::string& what, const std::string& hint, const std::string& code = "bad_row");
+Problem tooLong(const std::filesystem::path& path, std::int64_t row, std::int64_t byte, const std::string& hint = "Split it into several rows.");
 
-/// What makes `text` unusable, as the end of a sentence ("is not UTF-8 text"); empty when nothing does.
-std::string textFault(std::string_view text);
+/// What makes a row's text unusable: a NUL byte, or bytes that are no UTF-8.
+std::optional<Problem> textFault(const std::filesystem::path& path, std::string_view text, std::int64_t row, std::int64_t byte);
 
 bool isBlank(std::string_view text);
 

@@ -29,8 +29,8 @@ public:
         }
         if (!isOpen) return std::optional<SourceRow>{};
         row.row = row.fileRow = ++m_row;
-        if (isTooLong) return rowProblem(m_path, m_row, row.byte, "has more than 32 MiB", "Put blank lines between paragraphs.");
-        if (const std::string fault = textFault(text); !fault.empty()) return rowProblem(m_path, m_row, row.byte, fault, "Save the file as UTF-8.");
+        if (isTooLong) return tooLong(m_path, m_row, row.byte, "Put blank lines between paragraphs.");
+        if (const auto fault = textFault(m_path, text, m_row, row.byte)) return *fault;
         row.value = Json{{"text", std::move(text)}};
         return std::optional<SourceRow>{std::move(row)};
     }

@@ -67,8 +67,8 @@ private:
         std::size_t size = 0;
         while (true) {
             size += line.size();
-            if (m_lines.isTooLong()) return rowProblem(m_path, m_row, m_begin, "has more than 32 MiB", "Split it into several rows.");
-            if (const std::string fault = textFault(line); !fault.empty()) return rowProblem(m_path, m_row, m_begin, fault, "Save the file as UTF-8.");
+            if (m_lines.isTooLong()) return tooLong(m_path, m_row, m_begin);
+            if (const auto fault = textFault(m_path, line, m_row, m_begin)) return *fault;
             for (std::size_t i = 0; i < line.size(); ++i) {
                 const char c = line[i];
                 if (isQuoted && c == '"' && i + 1 < line.size() && line[i + 1] == '"') fields.back() += line[++i];

@@ -8,6 +8,7 @@
 //                          the lowest scores become 0 every deltaT steps; from T - tfinal on the choice is fixed
 // File: PEFT's `lora_A`, `lora_B`, `lora_E` without the rows that were cut, and rank_pattern in the config (methods.md 6).
 #include "peft/methods/delta_weights.h"
+#include "peft/dropout.h"
 #include "peft/targets.h"
 #include "peft/training_hooks.h"
 
@@ -127,6 +128,10 @@ public:
         for (std::size_t i = 0; i < m_layers.size(); ++i) hooks.addLinear(m_sites[i], m_layers[i].get());
     }
 
+    void beginPass(const RandomKey& key) override {
+        for (const auto& layer : m_layers) layer->setRandom(key);
+    }
+
     Result<void> setWeight(double weight) override {
         for (const auto& layer : m_layers) layer->setWeight(weight);
         return {};
@@ -184,6 +189,7 @@ public:
         for (const char* key : {"init_r", "target_r", "lora_alpha", "tinit", "tfinal", "deltaT", "beta1", "beta2", "orth_reg_weight"}) config[key] = m_settings.at(key);
         // Loaders refuse a file without total_step.
         config["total_step"] = !m_settings.at("total_step").is_null() ? m_settings.at("total_step") : Json(std::max<std::int64_t>(1, m_totalSteps));
+        if (m_settings.at("lora_dropout") != 0.0) config["lora_dropout"] = m_settings.at("lora_dropout");
         if (m_isConv1D) config["fan_in_fan_out"] = true;
         Json pattern = Json::object();
         for (const auto& layer : m_layers) {
@@ -271,7 +277,9 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
         const LinearSite& site = sites.linears[index];
         const auto drawn = [&](at::IntArrayRef shape, const char* name) { return leaf(normalTensor(shape, 0.02, tensorSeed(context.seed, site.path + name), context.model.device())); };
         const at::Tensor A = drawn({R, site.in}, ".lora_A");
-        adapter->add(index, std::make_unique<AdaLoraLayer>(site, A, drawn({site.out, R}, ".lora_B"), leaf(at::zeros({R, 1}, A.options().requires_grad(false))), settings.at("lora_alpha").get<double>()));
+        auto layer = std::make_unique<AdaLoraLayer>(site, A, drawn({site.out, R}, ".lora_B"), leaf(at::zeros({R, 1}, A.options().requires_grad(false))), settings.at("lora_alpha").get<double>());
+        layer->setDropout({.input = settings.at("lora_dropout")});
+        adapter->add(index, std::move(layer));
     }
     return std::shared_ptr<Adapter>(adapter);
 }
@@ -309,7 +317,7 @@ Method adaloraMethod() {
     Setting total = integer("total_step", nullptr, 1, "Steps of the schedule", "Empty: the run's.");
     total.isNullable = true;
     method.schema = {"adalora",
-                     {initial, target, alpha, regular, integer("tinit", 0, 0, "First cut after", "Steps before ranks are cut."), integer("tfinal", 0, 0, "Last steps", "Steps at the end with fixed ranks."),
+                     {initial, target, alpha, dropoutSetting("lora_dropout", "Dropout", "Share of the adapter's inputs dropped while training."), regular, integer("tinit", 0, 0, "First cut after", "Steps before ranks are cut."), integer("tfinal", 0, 0, "Last steps", "Steps at the end with fixed ranks."),
                       integer("deltaT", 1, 1, "Every", "Steps from one cut to the next."), total, share("beta1", "Memory of importance", "How long a value's importance is remembered."),
                       share("beta2", "Memory of uncertainty", "How long its swings are remembered.")}};
     for (Setting& setting : targetSettings()) method.schema.settings.push_back(std::move(setting));

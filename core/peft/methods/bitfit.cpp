@@ -4,7 +4,7 @@
 // file as `base_layer.bias`, every other one under its own name.
 #include "peft/method.h"
 #include "peft/methods/own_copies.h"
-#include "peft/saved_head.h"
+#include "peft/saved_modules.h"
 
 #include <ATen/ops/zeros.h>
 
@@ -18,7 +18,7 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
     const ModelSites& sites = context.model.sites();
     const LinearSite& carrier = sites.linears.front();
     std::vector<std::unique_ptr<OwnCopy>> copies;
-    std::set<std::string> headBiases;  // a classifier's head is trained whole beside every method (saved_head.h)
+    std::set<std::string> headBiases;  // a classifier's head is trained whole beside every method (saved_modules.h)
     if (sites.classes > 0)
         for (const std::size_t index : savedHeadOf(sites).linears) headBiases.insert(sites.linears[index].path + ".bias");
     for (const std::string& name : context.model.weights().names()) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "peft/methods/delta_weights.h"
 
+#include "peft/dropout.h"
 #include "peft/targets.h"
 
 #include <ATen/TensorOperators.h>
@@ -12,7 +13,15 @@
 namespace luthier {
 
 at::Tensor DeltaLayer::forward(const at::Tensor& x, const Projection& base) {
-    return base(x) + (applied(x.to(at::kFloat)) * m_weight).to(x.scalar_type());
+    const auto acts = [&](double share) { return share > 0 && m_random.isTraining; };
+    if (acts(m_dropout.whole) && keepMask({1}, m_dropout.whole, m_random, m_site.path + " whole").item<float>() == 0) return base(x);
+    const at::Tensor in = x.to(at::kFloat);
+    at::Tensor change = applied(acts(m_dropout.input) ? droppedOut(in, m_dropout.input, m_random, m_site.path) : in);  // [N, out]
+    if (acts(m_dropout.rows)) {
+        const at::Tensor kept = keepMask({m_site.out}, m_dropout.rows, m_random, m_site.path + " rows");
+        change = change * (m_dropout.rescalesRows ? kept / kept.mean().clamp_min(1.0 / static_cast<double>(m_site.out)) : kept).to(x.device());
+    }
+    return base(x) + (change * m_weight).to(x.scalar_type());
 }
 
 at::Tensor DeltaLayer::applied(const at::Tensor& x) const { return at::mm(x, delta().t()); }
@@ -26,6 +35,10 @@ std::vector<TrainedParameter> DeltaAdapter::parameters() const {
 
 void DeltaAdapter::install(SiteHooks& hooks) {
     for (std::size_t i = 0; i < m_layers.size(); ++i) hooks.addLinear(m_sites[i], m_layers[i].get());
+}
+
+void DeltaAdapter::beginPass(const RandomKey& key) {
+    for (const auto& layer : m_layers) layer->setRandom(key);
 }
 
 Result<void> DeltaAdapter::setWeight(double weight) {
@@ -51,8 +64,7 @@ Result<void> DeltaAdapter::merge(Model& model) {
 }
 
 Result<std::vector<std::size_t>> targetsOf(const MethodContext& context, const std::string& peftType) {
-    const Json& settings = context.settings;
-    return matchLinears(context.model.sites(), settings.at("target_modules"), settings.at("exclude_modules"), settings.at("layers_to_transform"), peftType);
+    return matchLinears(context.model.sites(), context.settings, peftType);
 }
 
 Result<void> refuseConv1D(const ModelSites& sites, const std::vector<std::size_t>& matched, const std::string& method) {
@@ -90,6 +102,21 @@ Setting alphaSetting() {
     alpha.minimum = 0;
     alpha.minimumExclusive = true;
     return alpha;
+}
+
+std::vector<Setting> deltaDropoutSettings() {
+    Setting rows = dropoutSetting("rank_dropout", "Dropout of outputs", "Share of the adapter's outputs left out in a step of training.");
+    rows.isUsual = false;
+    Setting whole = dropoutSetting("module_dropout", "Dropout of layers", "Share of the steps in which a layer is trained without its adapter.");
+    whole.isUsual = false;
+    return {rows, whole};
+}
+
+Json deltaDropoutsOf(const Json& settings) {
+    Json written = Json::object();
+    for (const char* key : {"rank_dropout", "module_dropout"})
+        if (settings.at(key) != 0.0) written[key] = settings.at(key);
+    return written;
 }
 
 at::Tensor kaimingTensor(at::IntArrayRef shape, std::uint64_t seed, const at::Device& device) {

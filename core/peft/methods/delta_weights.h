@@ -12,6 +12,14 @@
 
 namespace luthier {
 
+/// What is left out while training, as shares.
+struct DeltaDropout {
+    double input = 0;          ///< of the inputs, values by themselves
+    double rows = 0;           ///< of delta's rows, which are outputs
+    bool rescalesRows = true;  ///< the rows that stay are divided by their share of all
+    double whole = 0;          ///< of the steps, in which the layer goes without delta
+};
+
 class DeltaLayer : public LinearHook {
 public:
     /// `tensors`: what is trained, under PEFT's suffix ("hada_w1_a").
@@ -28,6 +36,8 @@ public:
     const std::vector<NamedTensor>& tensors() const { return m_tensors; }
     double weight() const { return m_weight; }
     void setWeight(double weight) { m_weight = weight; }
+    void setDropout(const DeltaDropout& dropout) { m_dropout = dropout; }
+    void setRandom(const RandomKey& random) { m_random = random; }
 
 protected:
     const at::Tensor& tensor(std::size_t index) const { return m_tensors[index].tensor; }
@@ -36,6 +46,8 @@ private:
     LinearSite m_site;
     std::vector<NamedTensor> m_tensors;
     double m_weight = 1;
+    DeltaDropout m_dropout;
+    RandomKey m_random;
 };
 
 class DeltaAdapter final : public Adapter {
@@ -52,6 +64,7 @@ public:
     std::string method() const override { return m_method; }
     std::vector<TrainedParameter> parameters() const override;
     void install(SiteHooks& hooks) override;
+    void beginPass(const RandomKey& key) override;
     Result<void> setWeight(double weight) override;
     std::vector<NamedTensor> fileTensors() const override;
     Json fileConfig() const override { return m_fileConfig; }
@@ -74,6 +87,10 @@ Result<void> refuseConv1D(const ModelSites& sites, const std::vector<std::size_t
 std::vector<Setting> targetSettings();
 Setting rankSetting(std::int64_t value);
 Setting alphaSetting();
+/// rank_dropout and module_dropout.
+std::vector<Setting> deltaDropoutSettings();
+/// Those of the settings that are not 0, which a file says.
+Json deltaDropoutsOf(const Json& settings);
 
 /// Uniform in +-1/sqrt(second dimension): torch's kaiming_uniform_ with a = sqrt(5).
 at::Tensor kaimingTensor(at::IntArrayRef shape, std::uint64_t seed, const at::Device& device);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Transfer learning by freezing: the last N blocks with the final norm, and on request the head and the embeddings, are
 // trained; nothing below the lowest trained layer takes part in the backward pass. The result is a model folder.
+// `new_head`: the model was opened with a fresh head (ModelRequest::hasNewHead), which is then always trained.
 #include "peft/method.h"
 #include "peft/methods/base_weights.h"
+#include "peft/saved_modules.h"
 
 #include <algorithm>
 
@@ -22,7 +24,8 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
     if (last > sites.layers)
         return Problem{"out_of_range", "method.trainable_layers is " + std::to_string(last) + "; this model has " + std::to_string(sites.layers) + " blocks.",
                        "", "method.trainable_layers", ExitCode::BadUsage};
-    const bool trainsHead = settings.at("train_head");
+    const bool hasNewHead = settings.at("new_head");
+    const bool trainsHead = hasNewHead || settings.at("train_head");
     const bool trainsEmbeddings = settings.at("train_embeddings");
     if (trainsHead && sites.isTied && !trainsEmbeddings)
         return Problem{"tied_head", "The head of this model shares its weights with the embedding and cannot be trained alone.",
@@ -30,6 +33,8 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
     std::vector<std::string> paths{description.names.finalNorm};
     for (std::int64_t layer = sites.layers - last; layer < sites.layers; ++layer) paths.push_back(description.names.layers + std::to_string(layer));
     if (trainsHead) paths.push_back(sites.headPath);
+    if (hasNewHead && sites.classes > 0)
+        for (const std::size_t index : savedHeadOf(sites).linears) paths.push_back(sites.linears[index].path);
     if (trainsEmbeddings) {
         paths.push_back(sites.embeddingPath);
         if (!description.names.positions.empty()) paths.push_back(description.names.positions);
@@ -45,7 +50,7 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
     std::vector<std::string> trained;
     for (const std::string& name : names)
         if (std::any_of(paths.begin(), paths.end(), [&](const std::string& path) { return startsWith(name, path); })) trained.push_back(name);
-    return std::shared_ptr<Adapter>(std::make_shared<BaseWeightsAdapter>("freeze", context.model, trained));
+    return std::shared_ptr<Adapter>(std::make_shared<BaseWeightsAdapter>("freeze", context.model, trained, settings));
 }
 
 }  // namespace
@@ -57,11 +62,14 @@ Method freezeMethod() {
     layers.maximum = 1024;
     layers.unit = "blocks";
     Setting head{"train_head", SettingType::Boolean, false, "Train the head", "Also train the output head."};
+    Setting fresh{"new_head", SettingType::Boolean, false, "New head", "Start with a fresh head drawn from the seed, of the vocabulary's size or of model.num_labels, whatever the folder has."};
+    fresh.isUsual = false;
     Setting embeddings{"train_embeddings", SettingType::Boolean, false, "Train embeddings", "Also train the token embeddings."};
     embeddings.isUsual = false;
     Setting parts{"parts", SettingType::Texts, Json::array(), "More parts", "Paths of further modules to train."};
     parts.isUsual = false;
-    method.schema = {"freeze", {layers, head, embeddings, parts}};
+    method.schema = {"freeze", {layers, head, fresh, embeddings, parts}};
+    for (Setting& setting : depthSettings()) method.schema.settings.push_back(std::move(setting));
     return method;
 }
 

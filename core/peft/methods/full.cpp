@@ -8,13 +8,13 @@ namespace luthier {
 namespace {
 
 Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
-    return std::shared_ptr<Adapter>(std::make_shared<BaseWeightsAdapter>("full", context.model, context.model.weights().names()));
+    return std::shared_ptr<Adapter>(std::make_shared<BaseWeightsAdapter>("full", context.model, context.model.weights().names(), context.settings));
 }
 
 }  // namespace
 
 Method fullMethod() {
-    return {"full", "Full", "Adjust existing weights", "Trains every weight. Needs the most memory.", "", true, {"full", {}}, &create};
+    return {"full", "Full", "Adjust existing weights", "Trains every weight. Needs the most memory.", "", true, {"full", depthSettings()}, &create};
 }
 
 }  // namespace luthier

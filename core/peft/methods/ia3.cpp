@@ -114,7 +114,7 @@ std::vector<std::string> namesOf(const Json& value) {
 Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
-    Result<std::vector<std::size_t>> matched = matchLinears(sites, settings.at("target_modules"), settings.at("exclude_modules"), nullptr, "IA3");
+    Result<std::vector<std::size_t>> matched = matchLinears(sites, settings, "IA3");
     if (!matched) return matched.problems();
     const bool isDefault = settings.at("feedforward_modules").is_null() && settings.at("target_modules").is_null();
     const std::vector<std::string> feedForward = isDefault ? defaultFeedForward(sites.family) : namesOf(settings.at("feedforward_modules"));

@@ -24,7 +24,7 @@ Json defaultNorms(const ModelSites& sites) {
     static const std::map<std::string, Names> table{
         {"gpt2", {"ln_1", "ln_2", "ln_f"}}, {"gptj", {"ln_1", "ln_f"}}, {"bloom", ln_f}, {"falcon", ln_f}, {"llama", usual}, {"mistral", usual},
         {"gemma", usual}, {"gemma2", four}, {"gemma3_text", four}, {"phi", {"input_layernorm", "final_layernorm"}},
-        {"qwen2", {"post_attention_layernorm"}}, {"qwen3", {"post_attention_layernorm"}}};
+        {"bart", {"self_attn_layer_norm", "encoder_attn_layer_norm", "final_layer_norm"}}, {"qwen2", {"post_attention_layernorm"}}, {"qwen3", {"post_attention_layernorm"}}};
     if (const auto found = table.find(sites.family); found != table.end()) return found->second;
     Names all;
     for (const NormSite& norm : sites.norms) all.push_back(norm.path);
@@ -64,7 +64,7 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
     std::vector<std::unique_ptr<OwnCopy>> copies;
     try {
         for (const NormSite& norm : sites.norms) {
-            if (!matches(norm.path, rule) || matches(norm.path, excluded)) continue;
+            if (!matches(norm.path, rule) || matches(norm.path, excluded) || liesInSavedModule(norm.path, context.settings.value("modules_to_save", Json()))) continue;
             chosen.push_back(norm.path);
             for (const char* part : {"weight", "bias"}) {
                 const std::string name = norm.path + "." + part;

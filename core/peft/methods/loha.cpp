@@ -30,8 +30,10 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
     if (Result<void> taken = refuseConv1D(sites, *matched, "LoHa"); !taken) return taken.problems();
     const auto R = settings.at("r").get<std::int64_t>();
     const double scale = settings.at("alpha").get<double>() / static_cast<double>(R);
-    auto adapter = std::make_shared<DeltaAdapter>("loha", Json{{"peft_type", "LOHA"}, {"r", R}, {"alpha", settings.at("alpha")},
-                                                               {"target_modules", targetNames(sites, *matched)}});
+    Json config{{"peft_type", "LOHA"}, {"r", R}, {"alpha", settings.at("alpha")}, {"target_modules", targetNames(sites, *matched)}};
+    config.update(deltaDropoutsOf(settings));
+    auto adapter = std::make_shared<DeltaAdapter>("loha", std::move(config));
+    const DeltaDropout dropout{.rows = settings.at("rank_dropout"), .whole = settings.at("module_dropout")};
     const at::Device& device = context.model.device();
     for (const std::size_t index : *matched) {
         const LinearSite& site = sites.linears[index];
@@ -40,7 +42,9 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
         };
         std::vector<NamedTensor> tensors{drawn("hada_w1_a", {site.out, R}), drawn("hada_w1_b", {R, site.in}), drawn("hada_w2_a", {site.out, R}),
                                          {"hada_w2_b", leaf(at::zeros({R, site.in}, at::TensorOptions(at::kFloat).device(device)))}};
-        adapter->add(index, std::make_unique<LohaLayer>(site, std::move(tensors), scale));
+        auto layer = std::make_unique<LohaLayer>(site, std::move(tensors), scale);
+        layer->setDropout(dropout);
+        adapter->add(index, std::move(layer));
     }
     return std::shared_ptr<Adapter>(adapter);
 }
@@ -50,6 +54,7 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
 Method lohaMethod() {
     Method method{"loha", "LoHa", "Add low-rank weights", "Two low-rank products, multiplied element by element.", "LOHA", true, {}, &create};
     method.schema = {"loha", {rankSetting(8), alphaSetting()}};
+    for (Setting& setting : deltaDropoutSettings()) method.schema.settings.push_back(std::move(setting));
     for (Setting& setting : targetSettings()) method.schema.settings.push_back(std::move(setting));
     return method;
 }

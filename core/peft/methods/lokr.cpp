@@ -67,6 +67,9 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
     Json config{{"peft_type", "LOKR"}, {"r", R}, {"alpha", settings.at("alpha")}, {"target_modules", targetNames(sites, *matched)}};
     if (factor != -1) config["decompose_factor"] = factor;
     if (decomposesBoth) config["decompose_both"] = true;
+    config.update(deltaDropoutsOf(settings));
+    const DeltaDropout dropout{.rows = settings.at("rank_dropout"), .rescalesRows = settings.at("rank_dropout_scale"), .whole = settings.at("module_dropout")};
+    if (dropout.rescalesRows) config["rank_dropout_scale"] = true;
     auto adapter = std::make_shared<DeltaAdapter>("lokr", std::move(config));
     const at::Device& device = context.model.device();
     for (const std::size_t index : *matched) {
@@ -92,7 +95,9 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
             tensors.push_back(drawn("lokr_w2_a", {b, R}));
             tensors.push_back(drawn("lokr_w2_b", {R, d}));
         }
-        adapter->add(index, std::make_unique<LokrLayer>(site, std::move(tensors), isFirstWhole, isSecondWhole, scale));
+        auto layer = std::make_unique<LokrLayer>(site, std::move(tensors), isFirstWhole, isSecondWhole, scale);
+        layer->setDropout(dropout);
+        adapter->add(index, std::move(layer));
     }
     return std::shared_ptr<Adapter>(adapter);
 }
@@ -108,6 +113,10 @@ Method lokrMethod() {
     factor.maximum = 65536;
     factor.isUsual = false;
     method.schema = {"lokr", {rankSetting(8), alphaSetting(), both, factor}};
+    for (Setting& setting : deltaDropoutSettings()) method.schema.settings.push_back(std::move(setting));
+    Setting rescales{"rank_dropout_scale", SettingType::Boolean, false, "Make up for dropped outputs", "Divide the outputs that stay by their share of all."};
+    rescales.isUsual = false;
+    method.schema.settings.push_back(std::move(rescales));
     for (Setting& setting : targetSettings()) method.schema.settings.push_back(std::move(setting));
     return method;
 }

@@ -4,6 +4,7 @@
 // row:  R = (I - Q) (I + Q)^-1, or with use_cayley_neumann its series cut at N terms, I + 2 Q + 2 Q^2 + … + Q^(N-1), the last one once.
 // Q starts at 0, so R at I. File: PEFT's `oft_R.weight` [blocks or 1, k (k - 1) / 2] (methods.md 9).
 #include "peft/methods/delta_weights.h"
+#include "peft/dropout.h"
 #include "peft/targets.h"
 
 #include <ATen/TensorOperators.h>
@@ -27,6 +28,7 @@ struct OftSettings {
     bool isShared = false;      ///< one block for all
     bool isSeries = true;       ///< use_cayley_neumann
     std::int64_t terms = 5;     ///< of the series
+    double dropout = 0;         ///< share of the blocks that turn nothing in a step of training
     double limit = 0;           ///< COFT's eps: the largest norm of a block's Q over sqrt(blocks); 0: none
 };
 
@@ -54,6 +56,7 @@ public:
         m_values.copy_(at::where(norm.le(limit), m_values, m_values * (limit / norm)));
     }
 
+    void setRandom(const RandomKey& random) { m_random = random; }
     const LinearSite& site() const { return m_site; }
     const at::Tensor& values() const { return m_values; }
 
@@ -86,11 +89,19 @@ private:
         const at::Tensor parts = x.reshape({x.size(0), -1, k}).transpose(0, 1);  // [blocks, N, k]
         return at::bmm(parts, R.expand({parts.size(0), k, k})).transpose(0, 1).reshape(x.sizes());
     }
-    at::Tensor rotated(const at::Tensor& x) const { return applied(x, blocks()); }
+    at::Tensor rotated(const at::Tensor& x) const {
+        const at::Tensor R = blocks();
+        const auto still = static_cast<std::int64_t>(m_settings.dropout * static_cast<double>(R.size(0)));
+        if (!m_random.isTraining || still == 0 || R.size(0) == 1) return applied(x, R);
+        const at::Tensor drawn = uniformTensor({R.size(0)}, 1.0, tensorSeed(m_random.key, m_site.path), at::kCPU);
+        const at::Tensor isStill = drawn.argsort().argsort().lt(still).to(R.device()).reshape({-1, 1, 1});  // `still` blocks of all
+        return applied(x, at::where(isStill, at::eye(R.size(1), R.options()), R));
+    }
 
     LinearSite m_site;
     OftSettings m_settings;
     at::Tensor m_values;  // [blocks or 1, k (k - 1) / 2] f32
+    RandomKey m_random;
 };
 
 class OftAdapter final : public Adapter {
@@ -114,8 +125,11 @@ public:
         for (std::size_t i = 0; i < m_layers.size(); ++i) hooks.addLinear(m_sites[i], m_layers[i].get());
     }
 
-    void beginPass(const RandomKey&) override {
-        for (const auto& layer : m_layers) layer->constrain();
+    void beginPass(const RandomKey& key) override {
+        for (const auto& layer : m_layers) {
+            layer->constrain();
+            layer->setRandom(key);
+        }
     }
 
     Result<void> setWeight(double weight) override {
@@ -167,13 +181,14 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
         return Problem{"bad_combination", "method.oft_block_size is " + std::to_string(wanted) + " and method.r is " + std::to_string(count) + "; exactly one of them must be 0.",
                        "Set method.r to 0 to choose the size of the blocks.", "method.oft_block_size", ExitCode::BadUsage};
     OftSettings oft{.isShared = settings.at("block_share"), .isSeries = settings.at("use_cayley_neumann"), .terms = settings.at("num_cayley_neumann_terms").get<std::int64_t>(),
-                    .limit = settings.at("coft") == true ? settings.at("eps").get<double>() : 0};
+                    .dropout = settings.at("module_dropout"), .limit = settings.at("coft") == true ? settings.at("eps").get<double>() : 0};
     Json config{{"peft_type", "OFT"}, {"r", count}, {"oft_block_size", wanted}, {"target_modules", targetNames(sites, *matched)}, {"block_share", oft.isShared},
                 {"use_cayley_neumann", oft.isSeries}, {"num_cayley_neumann_terms", oft.terms}, {"peft_version", "0.18.0"}};
     if (oft.limit > 0) {
         config["coft"] = true;
         config["eps"] = oft.limit;
     }
+    if (oft.dropout > 0) config["module_dropout"] = oft.dropout;
     auto adapter = std::make_shared<OftAdapter>(std::move(config));
     for (const std::size_t index : *matched) {
         const LinearSite& site = sites.linears[index];
@@ -204,6 +219,8 @@ Method oftMethod() {
     terms.maximum = 32;
     terms.appliesWhen = {"use_cayley_neumann", {true}};
     terms.isUsual = false;
+    Setting dropout = dropoutSetting("module_dropout", "Dropout of blocks", "Share of a layer's blocks that turn nothing in a step of training.");
+    dropout.isUsual = false;
     Setting constrained{"coft", SettingType::Boolean, false, "Constrained (COFT)", "Keep every rotation near to none."};
     constrained.isUsual = false;
     Setting limit{"eps", SettingType::Real, 6e-5, "Largest rotation", "How far a constrained rotation may go."};
@@ -211,7 +228,7 @@ Method oftMethod() {
     limit.minimumExclusive = true;
     limit.appliesWhen = {"coft", {true}};
     limit.isUsual = false;
-    method.schema = {"oft", {size, share, count, series, terms, constrained, limit}};
+    method.schema = {"oft", {size, share, count, series, terms, dropout, constrained, limit}};
     for (Setting& setting : targetSettings()) method.schema.settings.push_back(std::move(setting));
     return method;
 }

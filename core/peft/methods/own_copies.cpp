@@ -10,11 +10,13 @@
 namespace luthier {
 
 OwnCopy::OwnCopy(const at::Tensor& base, std::string name, std::string fileName)
-    : m_base(base), m_copy(leaf(base)), m_name(std::move(name)), m_fileName(std::move(fileName)) {}
+    : m_base(base), m_baseValue(base), m_copy(leaf(base)), m_name(std::move(name)), m_fileName(std::move(fileName)) {}
 
-at::Tensor OwnCopy::forward(const at::Tensor& below) {
-    if (m_weight == 1 && below.is_same(m_base)) return m_copy;
-    return below.to(at::kFloat) + (m_copy - m_base.to(at::kFloat)) * m_weight;
+at::Tensor OwnCopy::forward(const at::Tensor& below) { return merged(below); }
+
+at::Tensor OwnCopy::merged(const at::Tensor& below) const {
+    if (m_weight == 1 && below.is_same(m_baseValue)) return m_copy;
+    return below.to(at::kFloat) + (m_copy - m_baseValue.to(at::kFloat)) * m_weight;
 }
 
 std::vector<TrainedParameter> OwnCopiesAdapter::parameters() const {
@@ -52,7 +54,7 @@ Result<void> OwnCopiesAdapter::load(const TensorMap& tensors) {
 
 Result<void> OwnCopiesAdapter::merge(Model& model) {
     const at::NoGradGuard guard;
-    for (const auto& copy : m_copies) model.weights().assign(copy->name(), copy->forward(copy->base()));
+    for (const auto& copy : m_copies) model.weights().assign(copy->name(), copy->merged(model.weights().at(copy->name())));
     return {};
 }
 

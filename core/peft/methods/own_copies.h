@@ -18,6 +18,8 @@ public:
     OwnCopy(const at::Tensor& base, std::string name, std::string fileName);
 
     at::Tensor forward(const at::Tensor& below) override;
+    /// The model's own parameter with this adapter's share in it, when `below` is what the model has now.
+    at::Tensor merged(const at::Tensor& below) const;
 
     const at::Tensor& base() const { return m_base; }
     const at::Tensor& copy() const { return m_copy; }
@@ -27,6 +29,7 @@ public:
 
 private:
     const at::Tensor& m_base;
+    at::Tensor m_baseValue;  // what the entry held when this was made: merging changes the entry
     at::Tensor m_copy;  // f32
     std::string m_name;
     std::string m_fileName;

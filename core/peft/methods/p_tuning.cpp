@@ -5,6 +5,7 @@
 //   LSTM:  a bidirectional LSTM of encoder_num_layers layers, H each way, then W2 relu(W1 h + b1) + b2, widths 2 H, 2 H, D
 // File: PEFT's `prompt_embeddings` [n, D], the encoder's output.
 #include "peft/method.h"
+#include "peft/dropout.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
@@ -25,6 +26,7 @@ struct PromptEncoder {
     std::vector<NamedTensor> lstm;       // weight_ih [4 H, in], weight_hh [4 H, H], bias_ih, bias_hh [4 H], by layer and direction
     std::vector<NamedTensor> linears;    // weight [out, in] and bias [out] of each layer of the head
     std::int64_t layers = 0;             // of the LSTM
+    double dropout = 0;                  // between those
 };
 
 class PTuningAdapter final : public Adapter, public InputHook {
@@ -41,18 +43,19 @@ public:
     }
 
     void install(SiteHooks& hooks) override { hooks.addInput(this); }
+    void beginPass(const RandomKey& key) override { m_random = key; }
 
     Result<void> setWeight(double weight) override {
         if (weight == 1) return {};
         return Problem{"cannot_weight", "A prompt cannot be given a weight other than 1.", "Use weight 1 or another method.", "", ExitCode::BadUsage};
     }
 
-    at::Tensor prompt() override { return rows().narrow(0, 0, length()); }
+    at::Tensor prompt() override { return rows(m_random).narrow(0, 0, length()); }
     std::int64_t length() const override { return m_encoder.embedding.size(0) / submodules(); }
 
     std::vector<NamedTensor> fileTensors() const override {
         const at::NoGradGuard guard;
-        return {{"prompt_embeddings", rows()}};
+        return {{"prompt_embeddings", rows({})}};
     }
 
     Json fileConfig() const override {
@@ -67,15 +70,16 @@ protected:
 private:
     std::int64_t submodules() const { return m_sites.isEncoderDecoder() ? 2 : 1; }  // PEFT keeps rows for the decoder that nothing reads
 
-    at::Tensor rows() const {
+    at::Tensor rows(const RandomKey& random) const {
         const at::Tensor& e = m_encoder.embedding;
         if (e.is_meta()) return at::empty({e.size(0), m_sites.hidden}, e.options());  // counting needs no values, and ATen's LSTM has no shapes alone
         at::Tensor x = e;
-        if (!m_encoder.lstm.empty()) {
-            std::vector<at::Tensor> weights;
-            for (const NamedTensor& tensor : m_encoder.lstm) weights.push_back(tensor.tensor);
-            const at::Tensor zero = at::zeros({2 * m_encoder.layers, 1, weights[1].size(1)}, e.options().requires_grad(false));
-            x = std::get<0>(at::lstm(e.unsqueeze(0), {zero, zero}, weights, true, m_encoder.layers, 0.0, false, true, true)).squeeze(0);  // [n, 2 H]
+        for (std::int64_t layer = 0; layer < m_encoder.layers; ++layer) {
+            if (layer > 0 && m_encoder.dropout > 0 && random.isTraining) x = droppedOut(x, m_encoder.dropout, random, "p_tuning " + std::to_string(layer));
+            std::vector<at::Tensor> weights;  // four of each direction
+            for (std::int64_t i = 8 * layer; i < 8 * (layer + 1); ++i) weights.push_back(m_encoder.lstm[static_cast<std::size_t>(i)].tensor);
+            const at::Tensor zero = at::zeros({2, 1, weights[1].size(1)}, e.options().requires_grad(false));
+            x = std::get<0>(at::lstm(x.unsqueeze(0), {zero, zero}, weights, true, 1, 0.0, false, true, true)).squeeze(0);  // [n, 2 H]
         }
         for (std::size_t i = 0; i < m_encoder.linears.size(); i += 2) {
             if (i > 0) x = at::relu(x);
@@ -86,6 +90,7 @@ private:
 
     ModelSites m_sites;
     PromptEncoder m_encoder;
+    RandomKey m_random;
 };
 
 Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
@@ -112,6 +117,7 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
         addLinear("4", H, D);
     } else {
         encoder.layers = settings.at("encoder_num_layers").get<std::int64_t>();
+        encoder.dropout = settings.at("encoder_dropout");
         const double bound = 1.0 / std::sqrt(static_cast<double>(H));
         for (std::int64_t layer = 0; layer < encoder.layers; ++layer)
             for (const char* direction : {"", "_reverse"}) {
@@ -147,10 +153,13 @@ Method pTuningMethod() {
     layers.maximum = 16;
     layers.isUsual = false;
     layers.appliesWhen = {"encoder_reparameterization_type", {"LSTM"}};
+    Setting dropout = dropoutSetting("encoder_dropout", "Encoder dropout", "Share of the values dropped between the LSTM's layers while training.");
+    dropout.isUsual = false;
+    dropout.appliesWhen = {"encoder_reparameterization_type", {"LSTM"}};
     Setting initFrom{"init_from", SettingType::Path, nullptr, "Continue from", "An adapter folder in PEFT format; its rows are trained on without an encoder."};
     initFrom.isUsual = false;
     initFrom.isNullable = true;
-    method.schema = {"p_tuning", {count, type, hidden, layers, initFrom}};
+    method.schema = {"p_tuning", {count, type, hidden, layers, dropout, initFrom}};
     return method;
 }
 

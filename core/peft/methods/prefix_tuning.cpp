@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Prefix tuning (Li & Liang 2021, arXiv 2101.00190): n learned keys and values before those of the text, in every layer. With
 // prefix_projection they come from a two-layer MLP over a small embedding, P = W2 tanh(W1 e + b1) + b2, which is dropped after
-// training. File: PEFT's `prompt_embeddings` [n, 2 L t], t = key-value heads x head size; slice 2l is the key of layer l, slice
+// training. File: PEFT's `prompt_embeddings` [n, 2 L t], t = key-value heads x head size (Falcon's new decoder: all heads x head size, as
+// transformers caches them); slice 2l is the key of layer l, slice
 // 2l + 1 its value, each split into heads (methods.md 12.3). Keys are not rotated.
 // Of an encoder-decoder PEFT uses the slices of the encoder's number of layers in an order of its own: decoder layer i takes pair (2 i) mod L
 // as its prefix (methods.md 12.3).
@@ -19,10 +20,12 @@ namespace luthier {
 
 namespace {
 
+std::int64_t prefixHeads(const ModelSites& sites) { return sites.keyValues.front().heads; }
+
 class PrefixAdapter final : public Adapter, public KeyValueHook {
 public:
     PrefixAdapter(std::string method, const ModelSites& sites, std::int64_t n)
-        : m_method(std::move(method)), m_sites(sites), m_n(n), m_width(sites.keyValueHeads * sites.headSize) {}
+        : m_method(std::move(method)), m_sites(sites), m_n(n), m_heads(prefixHeads(sites)), m_width(m_heads * sites.headSize) {}
 
     std::int64_t pairs() const { return m_sites.isEncoderDecoder() ? m_sites.encoderLayers : m_sites.layers; }
     std::int64_t rowWidth() const { return 2 * pairs() * m_width; }
@@ -55,7 +58,7 @@ public:
     std::pair<at::Tensor, at::Tensor> prefix(int layer) override {
         if (!m_rows.defined()) m_rows = flattened();
         const auto heads = [&](std::int64_t slice) {
-            return m_rows.narrow(1, slice * m_width, m_width).view({m_n, m_sites.keyValueHeads, m_sites.headSize}).transpose(0, 1);
+            return m_rows.narrow(1, slice * m_width, m_width).view({m_n, m_heads, m_sites.headSize}).transpose(0, 1);
         };
         const std::int64_t pair = m_sites.isEncoderDecoder() ? 2 * layer % pairs() : layer;
         return {heads(2 * pair), heads(2 * pair + 1)};
@@ -70,7 +73,7 @@ public:
     Json fileConfig() const override {
         return Json{{"peft_type", "PREFIX_TUNING"},           {"num_virtual_tokens", m_n},
                     {"token_dim", m_width},                   {"num_layers", pairs()},
-                    {"num_attention_heads", m_sites.keyValueHeads}, {"num_transformer_submodules", m_sites.isEncoderDecoder() ? 2 : 1},
+                    {"num_attention_heads", m_heads}, {"num_transformer_submodules", m_sites.isEncoderDecoder() ? 2 : 1},
                     {"encoder_hidden_size", m_width},         {"prefix_projection", false}};
     }
 
@@ -87,6 +90,7 @@ private:
     std::string m_method;
     ModelSites m_sites;
     std::int64_t m_n;
+    std::int64_t m_heads;
     std::int64_t m_width;
     bool m_isProjected = false;
     at::Tensor m_embedding;              // [n, 2 L t], or [n, t] under the MLP
@@ -106,19 +110,29 @@ std::shared_ptr<PrefixAdapter> direct(const char* method, const MethodContext& c
     return adapter;
 }
 
-Result<std::shared_ptr<Adapter>> createDeep(const MethodContext& context) { return std::shared_ptr<Adapter>(direct("p_tuning_v2", context)); }
+Result<void> refuseWithoutPrefix(const ModelSites& sites) {
+    if (!sites.keyValues.empty()) return {};
+    return Problem{"unsupported_model", "The attention of " + sites.architecture + " looks at distances between words and has no place for a prefix of keys.", "Use prompt_tuning, p_tuning or lora.",
+                   "method.type", ExitCode::BadUsage};
+}
+
+Result<std::shared_ptr<Adapter>> createDeep(const MethodContext& context) {
+    if (Result<void> checked = refuseWithoutPrefix(context.model.sites()); !checked) return checked.problems();
+    return std::shared_ptr<Adapter>(direct("p_tuning_v2", context));
+}
 
 Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
     const auto n = settings.at("num_virtual_tokens").get<std::int64_t>();
+    if (Result<void> checked = refuseWithoutPrefix(sites); !checked) return checked.problems();
     // A file holds the rows themselves, so a run that continues from one has nothing to project.
     if (settings.at("prefix_projection") == false || !settings.at("init_from").is_null())
         return std::shared_ptr<Adapter>(direct("prefix_tuning", context));
     auto adapter = std::make_shared<PrefixAdapter>("prefix_tuning", sites, n);
     const at::Device& device = context.model.device();
     const auto seed = [&](const char* name) { return tensorSeed(context.seed, std::string("prefix.") + name); };
-    const std::int64_t t = sites.keyValueHeads * sites.headSize;
+    const std::int64_t t = prefixHeads(sites) * sites.headSize;
     const std::int64_t E = settings.at("encoder_hidden_size").is_null() ? t : settings.at("encoder_hidden_size").get<std::int64_t>();
     const double first = 1.0 / std::sqrt(static_cast<double>(t));
     const double second = 1.0 / std::sqrt(static_cast<double>(E));

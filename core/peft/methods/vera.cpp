@@ -4,6 +4,7 @@
 // A and B follow from projection_prng_key: torch's CPU generator, A first, each uniform in +-sqrt(6 / second dimension).
 // File: PEFT's `vera_lambda_b`, `vera_lambda_d`, and once `base_model.vera_A`, `base_model.vera_B` (methods.md 7).
 #include "peft/methods/delta_weights.h"
+#include "peft/dropout.h"
 #include "peft/targets.h"
 
 #include <ATen/CPUGeneratorImpl.h>
@@ -64,14 +65,18 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
     const bool savesProjection = settings.at("save_projection");
     Json config{{"peft_type", "VERA"}, {"r", R}, {"target_modules", targetNames(sites, *matched)}, {"save_projection", savesProjection}, {"projection_prng_key", key}};
     if (sites.linears[matched->front()].isConv1D) config["fan_in_fan_out"] = true;
+    const DeltaDropout dropout{.input = settings.at("vera_dropout")};
+    if (dropout.input > 0) config["vera_dropout"] = dropout.input;
     std::vector<NamedTensor> shared;
     if (savesProjection) shared = {{"base_model.vera_A", A}, {"base_model.vera_B", B}};
     auto adapter = std::make_shared<DeltaAdapter>("vera", std::move(config), std::move(shared));
     const auto options = at::TensorOptions(at::kFloat).device(device);
     for (const std::size_t index : *matched) {
         const LinearSite& site = sites.linears[index];
-        adapter->add(index, std::make_unique<VeraLayer>(site, A.narrow(1, 0, site.in), B.narrow(0, 0, site.out), leaf(at::zeros({site.out}, options)),
-                                                        leaf(at::full({R}, settings.at("d_initial").get<double>(), options))));
+        auto layer = std::make_unique<VeraLayer>(site, A.narrow(1, 0, site.in), B.narrow(0, 0, site.out), leaf(at::zeros({site.out}, options)),
+                                                 leaf(at::full({R}, settings.at("d_initial").get<double>(), options)));
+        layer->setDropout(dropout);
+        adapter->add(index, std::move(layer));
     }
     return std::shared_ptr<Adapter>(adapter);
 }
@@ -87,7 +92,7 @@ Method veraMethod() {
     key.isUsual = false;
     Setting save{"save_projection", SettingType::Boolean, true, "Save the projections", "Write the random matrices into the file, so that it does not depend on the generator."};
     save.isUsual = false;
-    method.schema = {"vera", {rankSetting(256), initial, key, save}};
+    method.schema = {"vera", {rankSetting(256), dropoutSetting("vera_dropout", "Dropout", "Share of the adapter's inputs dropped while training."), initial, key, save}};
     for (Setting& setting : targetSettings()) method.schema.settings.push_back(std::move(setting));
     return method;
 }

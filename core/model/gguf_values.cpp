@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "export/gguf_values.h"
+#include "model/gguf_values.h"
 
 #include <ATen/ops/empty.h>
 #include <c10/util/Half.h>

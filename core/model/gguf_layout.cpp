@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "export/gguf_layout.h"
+#include "model/gguf_layout.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
