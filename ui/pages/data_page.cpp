@@ -634,7 +634,7 @@ void DataPage::askProbabilities(int row) {
 }
 
 void DataPage::chooseFile() {
-    const QString path = QFileDialog::getOpenFileName(this, tr("Data"), m_state["path"].toString(), tr("Data (*.jsonl *.json *.csv *.tsv *.parquet *.txt);;All files (*)"));
+    const QString path = QFileDialog::getOpenFileName(this, tr("Data"), m_state["path"].toString(), dataFileFilter());
     if (!path.isEmpty()) open(path);
 }
 

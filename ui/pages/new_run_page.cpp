@@ -349,6 +349,7 @@ void NewRunPage::chooseModel(const QString& path) {
 }
 
 void NewRunPage::chooseData(const QString& path) {
+    if (!m_isLoading && !m_data.isEmpty() && path != m_data) m_nameIsOurs = true;  // a name that was typed for other rows
     m_data = path;
     m_dataInfo = {};
     updateStrip();
@@ -585,7 +586,7 @@ void NewRunPage::dataMenu() {
     }
     if (!menu.isEmpty()) menu.addSeparator();
     menu.addAction(tr("Choose a file…"), this, [this] {
-        const QString path = QFileDialog::getOpenFileName(this, tr("Data"), m_data, tr("Data (*.jsonl *.json *.csv *.txt *.parquet);;All files (*)"));
+        const QString path = QFileDialog::getOpenFileName(this, tr("Data"), m_data, dataFileFilter());
         if (!path.isEmpty()) chooseData(path);
     });
     menu.addAction(tr("Choose a folder…"), this, [this] {
