@@ -11,7 +11,7 @@
 namespace luthier::ui {
 
 QString dataFileFilter() {
-    return QCoreApplication::translate("Catalogue", "Data (*.jsonl *.ndjson *.json *.csv *.tsv *.parquet *.arrow *.txt);;All files (*)");
+    return QCoreApplication::translate("Catalogue", "Data (*.jsonl *.ndjson *.json *.csv *.tsv *.parquet *.arrow *.feather *.txt);;All files (*)");
 }
 
 Catalogue::Catalogue(ServeClient& engine, QObject* parent) : QObject(parent), m_engine(engine) {}
