@@ -175,7 +175,7 @@ const Schema& dataSchema() {
     static const Schema schema = withColumns({
         "data",
         {
-            simple("train.path", SettingType::Path, nullptr, "Training data", "File (.jsonl, .json, .csv, .tsv, .parquet, .arrow, .txt) or folder with the rows to train on."),
+            simple("train.path", SettingType::Path, nullptr, "Training data", "File (.jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather, .txt) or folder with the rows to train on."),
             choice("train.format", "auto", "Format", "Shape of the rows; auto looks at the first ones.", kFormats),
             rare(nullable(simple("eval.path", SettingType::Path, nullptr, "Evaluation data", "Rows that are only measured."))),
             rare(choice("eval.format", "auto", "Evaluation format", "Shape of the evaluation rows.", kFormats)),

@@ -13,6 +13,12 @@ ColumnNames::ColumnNames(const RunConfig& config) {
         if (const auto column = config.optional<std::string>("data.columns." + key); column && !column->empty()) m_names.emplace_back(key, *column);
 }
 
+std::string ColumnNames::columnOf(const std::string& key) const {
+    for (const auto& [known, column] : m_names)
+        if (known == key) return column;
+    return key;
+}
+
 void ColumnNames::apply(Json& row) const {
     if (m_names.empty()) return;
     // A user who names columns means these and no others.

@@ -20,6 +20,8 @@ public:
 
     /// The row with the named columns under their keys, and no others.
     void apply(Json& row) const;
+    /// The column of the file that `key` of a row comes from.
+    std::string columnOf(const std::string& key) const;
 
 private:
     std::vector<std::pair<std::string, std::string>> m_names;  // key, column

@@ -11,6 +11,7 @@
 #include "data/truncation.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <map>
 #include <numeric>
@@ -31,9 +32,10 @@ struct Finding {
     std::int64_t takenBack = 0;  ///< rows that another finding names better
     std::vector<std::int64_t> rows;
 
-    void add(std::int64_t row) {
-        ++count;
-        if (rows.size() < kNamedRows) rows.push_back(row);
+    void add(std::int64_t row) { addStretch(row, 1); }
+    void addStretch(std::int64_t first, std::int64_t length) {
+        count += length;
+        for (std::int64_t row = first; row < first + length && rows.size() < kNamedRows; ++row) rows.push_back(row);
     }
     void takeBack(std::int64_t row) {
         --count;
@@ -98,6 +100,7 @@ struct Reader {
     Dataset& dataset;
     Findings findings;
     std::map<std::string, std::int32_t> classes;
+    std::vector<std::string> namedClasses = {};  ///< in the order that the files give them
     ColumnNames columns = {};
     DataChecks checks{encoder};
 
@@ -186,6 +189,7 @@ struct Reader {
                 columns.apply(row.value);
                 if (!isFirst) return {};
                 isFirst = false;
+                if (namedClasses.empty()) namedClasses = source->rows->classNames(columns.columnOf(classKeyOf(row.value)));
                 return settle(path, row, format);
             },
             [&](const SourceRow& row) { return mapRow(row.value, *format, mapping, encoder, placeOf(path, row)); });
@@ -195,12 +199,13 @@ struct Reader {
             Result<std::optional<PipelineRow>> next = pipeline.next();
             if (!next) return next.problems();
             if (!next->has_value()) break;
-            ++rowNumber;
             PipelineRow& found = **next;
             if (!found.row) {
-                setAside(rowNumber, found.row.problems());
+                setAside(rowNumber + 1, found.row.problems(), found.count);
+                rowNumber += found.count;
                 continue;
             }
+            ++rowNumber;
             const SourceRow& row = **found.row;
             Result<MappedRow>& mapped = *found.mapped;
             if (!mapped) {
@@ -242,11 +247,11 @@ struct Reader {
     }
 
     /// A row that cannot be used is left out and named; the rest of the file is used.
-    void setAside(std::int64_t row, const Problems& problems) {
+    void setAside(std::int64_t row, const Problems& problems, std::int64_t count = 1) {
         if (findings.firstUnusable.empty()) findings.firstUnusable = problems;
         Unusable& kind = findings.unusable[problems.front().code.starts_with("row_") ? problems.front().code : "unusable_rows"];
         if (kind.rows.count == 0) kind.first = problems.front();
-        kind.rows.add(row);
+        kind.rows.addStretch(row, count);
     }
 
     static Problem formatProblem(const std::filesystem::path& path, const SourceRow& row) {
@@ -266,7 +271,37 @@ struct Reader {
     }
 };
 
-void sortClasses(Dataset& dataset, const std::map<std::string, std::int32_t>& classes) {
+/// Index of a class in the order that the files give: by its name, or by its number where only some files have names.
+std::optional<std::int32_t> indexIn(const std::vector<std::string>& named, const std::string& name) {
+    if (const auto found = std::find(named.begin(), named.end(), name); found != named.end()) return static_cast<std::int32_t>(found - named.begin());
+    std::int32_t index = -1;
+    const auto [end, code] = std::from_chars(name.data(), name.data() + name.size(), index);
+    if (code != std::errc() || end != name.data() + name.size() || index < 0 || index >= static_cast<std::int32_t>(named.size())) return std::nullopt;
+    return index;
+}
+
+void renumberClasses(Dataset& dataset, const std::vector<std::int32_t>& newIndex) {
+    for (auto* rows : {&dataset.train, &dataset.eval})
+        for (DataRow& row : *rows)
+            if (row.classIndex >= 0) row.classIndex = newIndex[static_cast<std::size_t>(row.classIndex)];
+}
+
+/// False when the files name no classes, or not all that occur.
+bool takeNamedClasses(Dataset& dataset, const std::map<std::string, std::int32_t>& classes, const std::vector<std::string>& named) {
+    if (named.empty() || classes.empty()) return false;
+    std::vector<std::int32_t> newIndex(classes.size());
+    for (const auto& [name, old] : classes) {
+        const std::optional<std::int32_t> index = indexIn(named, name);
+        if (!index) return false;
+        newIndex[static_cast<std::size_t>(old)] = *index;
+    }
+    dataset.classNames = named;
+    renumberClasses(dataset, newIndex);
+    return true;
+}
+
+void sortClasses(Dataset& dataset, const std::map<std::string, std::int32_t>& classes, const std::vector<std::string>& named) {
+    if (takeNamedClasses(dataset, classes, named)) return;
     // Names are sorted, so the same data always gives the same classes. Numbers from 0 on are the classes themselves, even where some do
     // not occur; other numbers keep their order.
     std::vector<std::pair<std::string, std::int32_t>> order(classes.begin(), classes.end());
@@ -282,9 +317,7 @@ void sortClasses(Dataset& dataset, const std::map<std::string, std::int32_t>& cl
         while (areIndices && static_cast<std::int32_t>(dataset.classNames.size()) < index) dataset.classNames.push_back(std::to_string(dataset.classNames.size()));
         dataset.classNames.push_back(order[i].first);
     }
-    for (auto* rows : {&dataset.train, &dataset.eval})
-        for (DataRow& row : *rows)
-            if (row.classIndex >= 0) row.classIndex = newIndex[static_cast<std::size_t>(row.classIndex)];
+    renumberClasses(dataset, newIndex);
 }
 
 void split(Dataset& dataset, double share, std::uint64_t seed) {
@@ -435,7 +468,7 @@ Result<Dataset> tokenised(const RunConfig& config, const TextEncoder& encoder, c
     const bool isClassification = config.get<std::string>("model.task") == "sequence_classification";
     Reader reader{encoder,
                   {lossOnFromName(config.get<std::string>("data.loss_on")), config.get<std::string>("data.template"), rowTaskFromName(config.get<std::string>("model.task"))},
-                  dataset.maxLength, isClassification, progress, dataset, {}, {}};
+                  dataset.maxLength, isClassification, progress, dataset, {}, {}, {}};
     std::unique_ptr<RowTemplate> rowTemplate;
     if (reader.mapping.chatTemplate == "custom") {
         if (isClassification)
@@ -458,7 +491,7 @@ Result<Dataset> tokenised(const RunConfig& config, const TextEncoder& encoder, c
         return Problem{"data_no_rows", "No row of " + trainPath + " can be trained on: " + std::to_string(dataset.facts.rows) +
                                            " read, " + std::to_string(dataset.facts.skippedRows) + " without a token that carries loss.",
                        "Check data.max_length, data.loss_on and the rows' answers.", "data.train.path"};
-    sortClasses(dataset, reader.classes);
+    sortClasses(dataset, reader.classes, reader.namedClasses);
     const bool isTokenized = dataset.facts.format == "tokenized";
     const bool isChoiceOfIds = dataset.facts.mapping.rfind("input_ids", 0) == 0;
     for (const DataRow& row : dataset.train) {

@@ -476,6 +476,7 @@ Result<MappedRow> mapClassification(const Json& row, const MappingOptions& optio
         const char* labelKey = firstKey(row, kClassKeys);
         Result<std::string> label = textOf(row, labelKey == nullptr ? "label" : labelKey, place);
         if (!label) return label.problems();
+        if (label->empty()) return badRow(place, "the label is empty", "Give a class.");
         const std::string between = options.task == RowTask::Seq2SeqLm ? " " : "\n";
         return mapLabelAsText(pair != nullptr ? namedPair(*pair, *first, *second, between) : *first, *label, options, encoder);
     }
@@ -536,6 +537,11 @@ std::optional<RowFormat> recognise(const Json& row) {
     if (sentencePairOf(row) != nullptr && firstKey(row, kClassKeys) != nullptr) return RowFormat::Classification;
     if (firstKey(row, kTextKeys) == nullptr) return std::nullopt;
     return firstKey(row, kClassKeys) != nullptr ? RowFormat::Classification : RowFormat::Text;
+}
+
+std::string classKeyOf(const Json& row) {
+    const char* key = firstKey(row, kClassKeys);
+    return key == nullptr ? "" : key;
 }
 
 bool isSentencePair(const Json& row) { return sentencePairOf(row) != nullptr; }

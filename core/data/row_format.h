@@ -87,6 +87,9 @@ Result<MappedRow> mapRow(const Json& row, RowFormat format, const MappingOptions
 /// @param separatesPairs TextEncoder::separatesPairs() of the model's tokenizer
 std::string mappingDescription(RowFormat format, const Json& row, RowTask task, bool separatesPairs);
 
+/// The key that the row's class stands under; empty when there is none.
+std::string classKeyOf(const Json& row);
+
 /// Whether the row holds two texts, which every task can use together.
 bool isSentencePair(const Json& row);
 

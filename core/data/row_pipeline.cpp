@@ -24,7 +24,8 @@ Result<RowPipeline::Stretch> RowPipeline::startNext() {
         if (row && !row->has_value()) break;
         if (row)
             if (Result<void> prepared = m_prepare(**row); !prepared) return prepared.problems();
-        stretch.rows.push_back({std::move(row), std::nullopt});
+        const std::int64_t count = row ? 1 : m_source.rowsLost();
+        stretch.rows.push_back({std::move(row), count, std::nullopt});
     }
     const std::size_t threads = std::min<std::size_t>(std::max(1u, std::thread::hardware_concurrency()), stretch.rows.size());
     PipelineRow* const rows = stretch.rows.data();  // stays where it is when the stretch is moved

@@ -20,6 +20,7 @@ namespace luthier {
 
 struct PipelineRow {
     Result<std::optional<SourceRow>> row;     ///< or the problem of a row that cannot be read
+    std::int64_t count = 1;                   ///< rows that the problem stands for
     std::optional<Result<MappedRow>> mapped;  ///< of a row that was read
 };
 

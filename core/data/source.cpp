@@ -23,6 +23,7 @@ public:
             if (!m_source.rows) {
                 if (m_next == m_files.size()) return std::optional<SourceRow>{};
                 Result<OpenSource> opened = openSource(m_files[m_next++]);
+                m_rowsLost = 1;
                 if (!opened) {
                     ++m_row;
                     return opened.problems();
@@ -30,10 +31,13 @@ public:
                 m_source = std::move(*opened);
             }
             Result<std::optional<SourceRow>> row = m_source.rows->next();
-            if (!row || row->has_value()) {
-                ++m_row;
-                if (!row) return row;
-                (*row)->row = m_row;
+            if (!row) {
+                m_rowsLost = m_source.rows->rowsLost();
+                m_row += m_rowsLost;
+                return row;
+            }
+            if (row->has_value()) {
+                (*row)->row = ++m_row;
                 (*row)->file = &m_files[m_next - 1];
                 return row;
             }
@@ -42,12 +46,15 @@ public:
         }
     }
     std::int64_t bytesRead() const override { return m_done + (m_source.rows ? m_source.rows->bytesRead() : 0); }
+    std::int64_t rowsLost() const override { return m_rowsLost; }
+    std::vector<std::string> classNames(const std::string& column) const override { return m_source.rows ? m_source.rows->classNames(column) : std::vector<std::string>(); }
 
 private:
     std::vector<fs::path> m_files;
     std::size_t m_next = 0;
     OpenSource m_source;
     std::int64_t m_row = 0;
+    std::int64_t m_rowsLost = 1;
     std::int64_t m_done = 0;
 };
 
@@ -68,7 +75,7 @@ Result<OpenSource> openByName(const fs::path& path) {
     std::string extension = path.extension().string();
     std::transform(extension.begin(), extension.end(), extension.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     if (extension == ".parquet") return openParquet(path);
-    if (extension == ".arrow") return openArrow(path);
+    if (extension == ".arrow" || extension == ".feather") return openArrow(path);
     if (isUtf16(path))
         return Problem{"data_encoding", path.string() + " is UTF-16 text.", "Save it as UTF-8.", path.string()};
     if (extension == ".jsonl" || extension == ".ndjson") return openJsonLines(path);
@@ -79,7 +86,7 @@ Result<OpenSource> openByName(const fs::path& path) {
         Result<OpenSource> list = openJsonList(path);
         return list && !list->rows ? openJsonLines(path) : std::move(list);
     }
-    return Problem{"data_kind", path.string() + " is of a kind Luthier does not read.", "Convert it to .jsonl, .json, .csv, .tsv, .parquet, .arrow or .txt.", path.string()};
+    return Problem{"data_kind", path.string() + " is of a kind Luthier does not read.", "Convert it to .jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather or .txt.", path.string()};
 }
 
 }  // namespace
@@ -89,10 +96,12 @@ Result<std::int64_t> RowSource::skip(std::int64_t count) {
     while (passed < count) {
         Result<std::optional<SourceRow>> row = next();
         if (row && !row->has_value()) break;
-        ++passed;
+        passed += row ? 1 : rowsLost();
     }
     return passed;
 }
+
+std::vector<std::string> RowSource::classNames(const std::string&) const { return {}; }
 
 Result<OpenSource> openSource(const fs::path& path) {
     std::error_code code;

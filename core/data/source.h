@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Reads rows one after another from a file (.jsonl, .json, .csv, .tsv, .parquet, .arrow, .txt: sources/) or a folder of such files. Every row is a
+// Reads rows one after another from a file (.jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather, .txt: sources/) or a folder of such files. Every row is a
 // JSON object. A row that cannot be read is a problem that names row and byte, and the next call goes on behind it, so one bad line
 // does not cost the file. No file is held in memory as a whole.
 
@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace luthier {
@@ -28,6 +29,10 @@ public:
     virtual ~RowSource() = default;
     /// The next row; nullopt at the end; a problem for a row that cannot be read (then call again).
     virtual Result<std::optional<SourceRow>> next() = 0;
+    /// How many rows the last problem stands for: all that were stored together with a damaged one.
+    virtual std::int64_t rowsLost() const { return 1; }
+    /// The names that the values of `column` stand for, in their order, where the file that was read last gives them; its rows hold names then.
+    virtual std::vector<std::string> classNames(const std::string& column) const;
     /// Passes over rows without looking into them; returns how many there were.
     virtual Result<std::int64_t> skip(std::int64_t count);
     virtual std::int64_t bytesRead() const = 0;

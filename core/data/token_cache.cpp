@@ -307,6 +307,7 @@ std::string tokenCacheKey(const RunConfig& config, const DataFiles& files, const
         if (!hash) return {};
         before += fs::file_size(file, code);
         hashes.push_back({file.string(), *hash});
+        if (const Result<std::string> info = sha256OfFile(file.parent_path() / "dataset_info.json", {})) hashes.push_back(*info);  // names of classes
     }
     const Json key{{"program", programOf()}, {"tokenizer", fingerprint}, {"files", hashes}, {"data", config.data()}, {"task", config.get<std::string>("model.task")},
                    {"seed", config.get<std::uint64_t>("train.seed")}};

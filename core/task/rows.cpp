@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "task/rows.h"
 
+#include <algorithm>
 #include <charconv>
 
 namespace luthier {
@@ -27,6 +28,20 @@ Result<void> classesAsValues(Dataset& data) {
     return {};
 }
 
+/// A model that names all classes of the data has learned them in its own order.
+void takeModelClasses(Dataset& data, const std::vector<std::string>& names) {
+    std::vector<std::int32_t> newIndex;
+    for (const std::string& name : data.classNames) {
+        const auto found = std::find(names.begin(), names.end(), name);
+        if (found == names.end()) return;
+        newIndex.push_back(static_cast<std::int32_t>(found - names.begin()));
+    }
+    for (std::vector<DataRow>* rows : {&data.train, &data.eval})
+        for (DataRow& row : *rows)
+            if (row.classIndex >= 0) row.classIndex = newIndex[static_cast<std::size_t>(row.classIndex)];
+    if (!newIndex.empty()) data.classNames = names;
+}
+
 }  // namespace
 
 Example exampleOf(const DataRow& row) { return {row.ids, row.labels, row.types, row.classIndex, row.targets, row.choices, row.answer}; }
@@ -34,6 +49,7 @@ Example exampleOf(const DataRow& row) { return {row.ids, row.labels, row.types, 
 Result<void> fitLabels(Dataset& data, const ModelDescription& description) {
     const std::int64_t classes = description.classifier.classes;
     if (classes == 0) return {};
+    takeModelClasses(data, description.classifier.classNames);
     if (classes == 1)
         if (Result<void> done = classesAsValues(data); !done) return done;
     const auto known = static_cast<std::int64_t>(data.classNames.size());

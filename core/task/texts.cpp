@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "task/texts.h"
 
+#include "text/utf8.h"
+
 #include <algorithm>
 #include <cstdint>
 #include <cwctype>
@@ -16,41 +18,20 @@ namespace {
 
 constexpr std::string_view kPunctuation = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
 
-/// The code point at `at`, which moves behind it; a byte that is not UTF-8 stands for itself.
-std::uint32_t takeCodePoint(std::string_view text, std::size_t& at, std::size_t& length) {
-    const auto lead = static_cast<unsigned char>(text[at]);
-    length = lead < 0x80 ? 1 : lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1;
-    length = std::min(length, text.size() - at);
-    std::uint32_t code = length == 1 ? lead : lead & (0xFFu >> (length + 1));
-    for (std::size_t i = 1; i < length; ++i) code = code << 6 | (static_cast<unsigned char>(text[at + i]) & 0x3Fu);
-    at += length;
-    return code;
-}
-
-void appendCodePoint(std::string& text, std::uint32_t code) {
-    if (code < 0x80) {
-        text += static_cast<char>(code);
-        return;
-    }
-    const int more = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
-    text += static_cast<char>((0xF00u >> more & 0xFFu) | code >> (6 * more));
-    for (int i = more - 1; i >= 0; --i) text += static_cast<char>(0x80u | (code >> (6 * i) & 0x3Fu));
-}
-
-/// Small letters of every alphabet that the C library's own UTF-8 locale knows.
+/// Small letters of every alphabet that the C library's own UTF-8 locale knows; bytes that are not UTF-8 stay.
 std::string lowered(std::string_view text) {
     static const locale_t locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
     std::string out;
     for (std::size_t at = 0; at < text.size();) {
-        const std::size_t begin = at;
-        std::size_t length = 0;
-        const std::uint32_t code = takeCodePoint(text, at, length);
-        if (code >= 0x80 && length == 1) {
-            out += text[begin];
+        const std::size_t length = characterLength(text, at);
+        if (length == 0) {
+            out += text[at++];
             continue;
         }
+        const std::uint32_t code = codePointOf(text.substr(at, length));
         const std::uint32_t plain = code >= 'A' && code <= 'Z' ? code + 32 : code;
         appendCodePoint(out, code < 0x80 || locale == nullptr ? plain : static_cast<std::uint32_t>(towlower_l(static_cast<wint_t>(code), locale)));
+        at += length;
     }
     return out;
 }

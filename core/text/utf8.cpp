@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "text/utf8.h"
 
-#include <cstddef>
-
 namespace luthier {
-namespace {
 
-/// Length of the well-formed character at `at`, or 0 (Unicode 15, table 3-7: no overlong forms, no surrogates).
 std::size_t characterLength(std::string_view bytes, std::size_t at) {
     const auto byte = [&](std::size_t i) { return at + i < bytes.size() ? static_cast<unsigned char>(bytes[at + i]) : 0u; };
     const auto continues = [&](std::size_t i) { return (byte(i) & 0xC0u) == 0x80u; };
@@ -26,7 +22,22 @@ std::size_t characterLength(std::string_view bytes, std::size_t at) {
     return 0;
 }
 
-}  // namespace
+std::uint32_t codePointOf(std::string_view character) {
+    const auto lead = static_cast<unsigned char>(character[0]);
+    std::uint32_t code = character.size() == 1 ? lead : lead & (0xFFu >> (character.size() + 1));
+    for (std::size_t i = 1; i < character.size(); ++i) code = code << 6 | (static_cast<unsigned char>(character[i]) & 0x3Fu);
+    return code;
+}
+
+void appendCodePoint(std::string& text, std::uint32_t code) {
+    if (code < 0x80) {
+        text += static_cast<char>(code);
+        return;
+    }
+    const int more = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
+    text += static_cast<char>((0xFF00u >> (more + 1) & 0xFFu) | code >> (6 * more));
+    for (int i = more - 1; i >= 0; --i) text += static_cast<char>(0x80u | (code >> (6 * i) & 0x3Fu));
+}
 
 bool isUtf8(std::string_view bytes) {
     for (std::size_t at = 0; at < bytes.size();) {

@@ -310,3 +310,40 @@ TEST_CASE("a user's template fails with row, line and reason") {
     CHECK(customProblem("", rows).code == "missing_key");
     CHECK(customProblem("{% generation %}{{ q }}{% endgeneration %}", "{\"q\":\"\xEF\xB7\x93<e>\"}\n").code == "bad_row");
 }
+
+TEST_CASE("classes keep the order that the file names them in") {
+    const std::filesystem::path named = std::filesystem::path(LUTHIER_DATA_TESTS) / "arrow/groups.parquet";
+    const DataFile numbers("numbers.jsonl", "{\"text\":\"x\",\"label\":2}\n{\"text\":\"y\",\"label\":\"low\"}\n");
+    auto dataset = Dataset::build(configFor(named, Json{{"eval.path", numbers.path.string()}, {"eval.format", "classification"}}, "sequence_classification"), Letters());
+    REQUIRE(dataset.ok());
+    CHECK(dataset->classNames == std::vector<std::string>{"low", "middle", "high"});
+    CHECK(dataset->train[0].classIndex == 0);
+    CHECK(dataset->train[1].classIndex == 1);
+    CHECK(dataset->train[2].classIndex == 2);
+    CHECK(dataset->eval[0].classIndex == 2);
+    CHECK(dataset->eval[1].classIndex == 0);
+    const auto renamed = Dataset::build(configFor(named, Json{{"columns.text", "text"}, {"columns.label", "label"}}, "sequence_classification"), Letters());
+    CHECK(renamed->classNames == dataset->classNames);
+}
+
+TEST_CASE("rows without a class, and rows lost in a damaged file, are counted and named") {
+    const std::filesystem::path folder = std::filesystem::path(LUTHIER_DATA_TESTS) / "arrow";
+    auto unlabelled = Dataset::build(configFor(folder / "named.arrow", {}, "sequence_classification"), Letters());
+    REQUIRE(unlabelled.ok());
+    CHECK(unlabelled->train.size() == 2);
+    REQUIRE(findProblem(*unlabelled, "unusable_rows") != nullptr);
+    CHECK(findProblem(*unlabelled, "unusable_rows")->rows == std::vector<std::int64_t>{2, 3});
+
+    std::ifstream stream(folder / "groups.parquet", std::ios::binary);
+    std::string bytes{std::istreambuf_iterator<char>(stream), {}};
+    bytes.replace(1600, 32, std::string(32, '\0'));  // in the second of three row groups
+    const DataFile damaged("groups.parquet", bytes);
+    const auto dataset = Dataset::build(configFor(damaged.path, {}, "sequence_classification"), Letters());
+    REQUIRE(dataset.ok());
+    CHECK(dataset->train.size() == 400);
+    CHECK(dataset->train[200].sourceRow == 401);
+    const DataProblem* problem = findProblem(*dataset, "unusable_rows");
+    REQUIRE(problem != nullptr);
+    CHECK(problem->message.find("200 rows cannot be used and are left out. The first: In ") == 0);
+    CHECK(problem->rows.front() == 201);
+}

@@ -36,6 +36,7 @@ Problem firstProblem(const std::filesystem::path& path) {
 struct Outcome {
     std::vector<SourceRow> rows;
     std::vector<std::string> problems;
+    std::int64_t lost = 0;
 };
 
 /// Everything a file gives, problems and rows.
@@ -48,8 +49,10 @@ Outcome outcomeOf(const std::filesystem::path& path) {
     }
     while (true) {
         auto row = source->rows->next();
-        if (!row) outcome.problems.push_back(row.problem().message);
-        else if (!row->has_value()) return outcome;
+        if (!row) {
+            outcome.problems.push_back(row.problem().message);
+            outcome.lost += source->rows->rowsLost();
+        } else if (!row->has_value()) return outcome;
         else outcome.rows.push_back(**row);
     }
 }
@@ -211,9 +214,105 @@ TEST_CASE("parquet rows keep their types") {
     CHECK(openSource(file.path)->count == 2);
 }
 
-TEST_CASE("half a parquet file is named") {
+TEST_CASE("half a parquet file is named, and costs its folder no other file") {
     const DataFile file("s.parquet", smallParquet().substr(0, 230));
-    CHECK(firstProblem(file.path).code == "data_damaged");
+    const Problem problem = firstProblem(file.path);
+    CHECK(problem.code == "data_damaged");
+    CHECK(has(problem.message, file.path.string() + " cannot be read as a Parquet file: it is cut off at byte 230, before its footer"));
+    const DataFile text("s2.parquet", "{\"text\": \"json by another name\"}");
+    CHECK(has(firstProblem(text.path).message, "it does not begin with PAR1"));
+    const DataFile whole("s3.parquet", smallParquet());
+    auto both = openSource(std::vector<std::filesystem::path>{file.path, whole.path});
+    REQUIRE(both.ok());
+    CHECK(!both->rows->next().ok());
+    CHECK((*both->rows->next())->value["text"] == "one");
+}
+
+TEST_CASE("a damaged row group of a parquet file costs its own rows and names them") {
+    std::string damaged = bytesOf(kArrow / "groups.parquet");
+    damaged.replace(1600, 32, std::string(32, '\0'));  // group 2 begins at byte 1435 with its texts
+    const DataFile file("groups.parquet", damaged);
+    const Outcome outcome = outcomeOf(file.path);
+    REQUIRE(outcome.problems.size() == 1);
+    CHECK(outcome.lost == 200);
+    CHECK_MESSAGE(has(outcome.problems[0], "row group 2 (bytes 1435 to 2777)"), outcome.problems[0]);
+    CHECK(has(outcome.problems[0], " is damaged and its rows 201 to 400 are lost (column \"text\", which begins at byte 1435"));
+    REQUIRE(outcome.rows.size() == 400);
+    CHECK(outcome.rows[199].row == 200);
+    CHECK(outcome.rows[200].row == 401);
+    CHECK(has(outcome.rows[200].value["text"].get<std::string>(), "row 400 "));
+    auto source = openSource(file.path);
+    CHECK(*source->rows->skip(400) == 400);
+    CHECK((*source->rows->next())->row == 401);
+}
+
+TEST_CASE("no damaged byte of a parquet file ends the program or invents rows") {
+    const std::string whole = bytesOf(kArrow / "groups.parquet");
+    for (std::size_t at = 0; at < whole.size(); at += 5) {
+        std::string damaged = whole;
+        damaged[at] = static_cast<char>(~damaged[at]);
+        const DataFile file("damaged.parquet", damaged);
+        CHECK(outcomeOf(file.path).rows.size() <= 600);
+    }
+}
+
+TEST_CASE("bytes that are text are text, others are told by their size") {
+    const auto parquet = readAll(kArrow / "binary.parquet");
+    REQUIRE(parquet.size() == 1);
+    CHECK(parquet[0].value == Json{{"text", "text in bytes"}, {"image", {{"bytes", 3}}}, {"weight", 0.1}});
+    const auto arrow = readAll(kArrow / "binary.arrow");
+    REQUIRE(arrow.size() == 1);
+    CHECK(arrow[0].value == Json{{"text", "a"}, {"image", {{"bytes", 3}}}});
+}
+
+TEST_CASE("numbers that stand for classes become their names, none is null, and one too large is named") {
+    const Outcome outcome = outcomeOf(kArrow / "named.arrow");
+    REQUIRE(outcome.rows.size() == 3);
+    CHECK(outcome.rows[0].value["label"] == "high");
+    CHECK(outcome.rows[1].value["label"].is_null());
+    CHECK(outcome.rows[2].value["label"] == "low");
+    REQUIRE(outcome.problems.size() == 1);
+    CHECK(has(outcome.problems[0], "row 3 has the class 7 in \"label\", but the file names 3 classes"));
+    CHECK(openSource(kArrow / "groups.parquet")->rows->classNames("label") == std::vector<std::string>{"low", "middle", "high"});
+}
+
+TEST_CASE("the names of classes are found in the dataset_info.json beside a file") {
+    const std::filesystem::path folder = std::filesystem::temp_directory_path() / ("luthier-info-" + std::to_string(::getpid()));
+    std::filesystem::create_directories(folder);
+    std::ofstream(folder / "r.parquet", std::ios::binary) << smallParquet();
+    std::ofstream(folder / "dataset_info.json") << R"({"features": {"text": {"_type": "Value"}, "label": {"_type": "ClassLabel", "names": ["no", "yes"]}}})";
+    CHECK(readAll(folder / "r.parquet")[1].value["label"] == "yes");
+    std::filesystem::remove_all(folder);
+}
+
+TEST_CASE("compressed Arrow files are read, as pyarrow writes Feather") {
+    for (const char* name : {"lz4.feather", "zstd.feather"}) {
+        const auto rows = readAll(kArrow / name);
+        REQUIRE(rows.size() == 600);
+        CHECK(has(rows[599].value["text"].get<std::string>(), "row 599 of many words of"));
+        CHECK(rows[598].value["label"] == 1);
+    }
+}
+
+TEST_CASE("a damaged batch of an Arrow file costs its own rows and names them") {
+    std::string damaged = bytesOf(kArrow / "zstd.feather");
+    damaged.replace(damaged.size() / 2 - 100, 200, std::string(200, '\0'));
+    const DataFile file("zstd.feather", damaged);
+    const Outcome outcome = outcomeOf(file.path);
+    REQUIRE(outcome.problems.size() == 1);
+    CHECK(outcome.lost == 200);
+    CHECK_MESSAGE(has(outcome.problems[0], "the rows 201 to 400, which begin at byte "), outcome.problems[0]);
+    REQUIRE(outcome.rows.size() == 400);
+    CHECK(outcome.rows[200].row == 401);
+}
+
+TEST_CASE("a compressed column that claims to be larger than any is not allocated") {
+    std::string damaged = bytesOf(kArrow / "lz4.feather");
+    const std::size_t at = damaged.find(std::string("\xC0\xE0\0\0\0\0\0\0\x04\x22\x4D\x18", 12));  // 57,536 bytes of text, then LZ4's magic
+    REQUIRE(at != std::string::npos);
+    damaged[at + 6] = '\x7F';
+    const DataFile file("claim.feather", damaged);
+    CHECK(has(outcomeOf(file.path).problems.at(0), "damaged at byte"));
 }
 
 TEST_CASE("what the datasets library saved is read by its splits, each row with its types") {
@@ -224,9 +323,12 @@ TEST_CASE("what the datasets library saved is read by its splits, each row with 
     CHECK(files->eval[0].parent_path().filename() == "test");
     const auto rows = readAll(kArrow / "saved");
     REQUIRE(rows.size() == 2);
-    CHECK(rows[0].value == Json{{"text", "one"}, {"label", 0}, {"tags", {"a", "b"}}, {"weight", 0.1}, {"ok", true}, {"turn", {{"role", "user"}, {"n", 1}}}, {"none", nullptr}});
-    CHECK(rows[1].value == Json{{"text", "zwei ü"}, {"label", 1}, {"tags", Json::array()}, {"weight", nullptr}, {"ok", false}, {"turn", {{"role", nullptr}, {"n", 2}}}, {"none", nullptr}});
-    CHECK(openSource(files->train[0])->count == 2);
+    CHECK(rows[0].value == Json{{"text", "one"}, {"label", "bad"}, {"tags", {"a", "b"}}, {"weight", 0.1}, {"ok", true}, {"turn", {{"role", "user"}, {"n", 1}}}, {"none", nullptr}});
+    CHECK(rows[1].value == Json{{"text", "zwei ü"}, {"label", "good"}, {"tags", Json::array()}, {"weight", nullptr}, {"ok", false}, {"turn", {{"role", nullptr}, {"n", 2}}}, {"none", nullptr}});
+    auto source = openSource(files->train[0]);
+    CHECK(source->count == 2);
+    CHECK(source->rows->classNames("label") == std::vector<std::string>{"bad", "good"});
+    CHECK(source->rows->classNames("text").empty());
 }
 
 TEST_CASE("the Arrow file format is read, with dictionaries, large lists and dates") {
@@ -253,19 +355,21 @@ TEST_CASE("an Arrow file cut anywhere gives the rows before the cut and names it
 }
 
 TEST_CASE("no damaged byte of an Arrow file ends the program or invents rows") {
-    const std::string whole = bytesOf(kArrow / "file.arrow");
-    for (std::size_t at = 0; at < whole.size(); at += 3) {
-        std::string damaged = whole;
-        damaged[at] = static_cast<char>(~damaged[at]);
-        const DataFile file("damaged.arrow", damaged);
-        CHECK(outcomeOf(file.path).rows.size() <= 3);
+    for (const auto& [name, rows, step] : {std::tuple{"file.arrow", 3, 3}, {"lz4.feather", 600, 11}, {"zstd.feather", 600, 11}}) {
+        const std::string whole = bytesOf(kArrow / name);
+        for (std::size_t at = 0; at < whole.size(); at += static_cast<std::size_t>(step)) {
+            std::string damaged = whole;
+            damaged[at] = static_cast<char>(~damaged[at]);
+            const DataFile file("damaged.arrow", damaged);
+            CHECK(outcomeOf(file.path).rows.size() <= static_cast<std::size_t>(rows));
+        }
     }
 }
 
 TEST_CASE("a column that has no JSON is named with its type") {
-    const Problem problem = firstProblem(kArrow / "binary.arrow");
+    const Problem problem = firstProblem(kArrow / "unreadable.arrow");
     CHECK(problem.code == "data_damaged");
-    CHECK(has(problem.message, "its column \"image\" is of the type Binary"));
+    CHECK(has(problem.message, "its column \"span\" is of the type Interval"));
 }
 
 TEST_CASE("of a cache of the datasets library only the splits are read, and of several versions none") {

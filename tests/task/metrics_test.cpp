@@ -49,3 +49,8 @@ TEST_CASE("exact matches are SQuAD's and, behind ####, GSM8K's; ROUGE-L is rouge
         CHECK(rougeL(sample["written"], sample["right"]) == doctest::Approx(sample["rouge"].get<double>()).epsilon(1e-12));
     }
 }
+
+TEST_CASE("answers are compared in small letters of every alphabet, and bytes that are no text stay") {
+    CHECK(normalisedAnswer("The \xC3\x89T\xC3\x89 \xF0\x90\x90\x80!") == "\xC3\xA9t\xC3\xA9 \xF0\x90\x90\xA8");
+    CHECK(normalisedAnswer("A\xFF\xC3 B") == "a\xFF\xC3 b");
+}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "client/catalogue.h"
 
+#include <QCoreApplication>
 #include <QDir>
 #include <QDirIterator>
 #include <QFileInfo>
@@ -8,6 +9,10 @@
 #include <QtConcurrentRun>
 
 namespace luthier::ui {
+
+QString dataFileFilter() {
+    return QCoreApplication::translate("Catalogue", "Data (*.jsonl *.ndjson *.json *.csv *.tsv *.parquet *.arrow *.feather *.txt);;All files (*)");
+}
 
 Catalogue::Catalogue(ServeClient& engine, QObject* parent) : QObject(parent), m_engine(engine) {}
 

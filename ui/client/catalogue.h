@@ -23,6 +23,9 @@ struct MethodInfo {
     QString rateSource;        ///< who says so
 };
 
+/// What a file dialog offers as data: the kinds core/data/source.cpp opens.
+QString dataFileFilter();
+
 class Catalogue final : public QObject {
     Q_OBJECT
 public:

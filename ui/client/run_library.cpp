@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #include "client/run_library.h"
 
+#include "theme/format.h"
+
 #include <QCoreApplication>
 #include <QDir>
 #include <QDirIterator>
@@ -70,7 +72,7 @@ QString methodTitle(const QString& type) {
     static const QHash<QString, QString> titles = {
         {"full", "Full"}, {"freeze", "Freeze layers"}, {"lora", "LoRA"}, {"ia3", "IA³"}, {"prefix_tuning", "Prefix tuning"},
         {"prompt_tuning", "Prompt tuning"}, {"bottleneck", "Bottleneck"}, {"adalora", "AdaLoRA"}, {"vera", "VeRA"}, {"loha", "LoHa"},
-        {"lokr", "LoKr"}, {"oft", "OFT"}, {"p_tuning", "P-tuning"}, {"p_tuning_v2", "P-tuning v2"}, {"ln_tuning", "LayerNorm"}, {"bitfit", "BitFit"}};
+        {"lokr", "LoKr"}, {"oft", "OFT"}, {"p_tuning", "P-tuning"}, {"p_tuning_v2", "P-tuning v2"}, {"ln_tuning", "LN tuning"}, {"bitfit", "BitFit"}};
     return titles.value(type, type);
 }
 
@@ -93,14 +95,27 @@ QString RunInfo::dataName() const {
     return file.section('.', 0, 0);
 }
 
+QString methodSettings(const QString& method, const std::function<QJsonValue(const QString& key)>& valueOf) {
+    QStringList words;
+    const auto number = [&](const char* key, const QString& text) {
+        if (const QJsonValue value = valueOf(QLatin1String(key)); value.isDouble() && value.toDouble() > 0) words << text.arg(format::real(value.toDouble()));
+    };
+    if (method == "adalora") number("init_r", QStringLiteral("r %1"));   // its r is not used
+    else number("r", QStringLiteral("r %1"));
+    if (method == "adalora") number("target_r", RunLibrary::tr("%1 in the end"));
+    number("oft_block_size", RunLibrary::tr("blocks of %1"));
+    number("num_virtual_tokens", RunLibrary::tr("%1 tokens"));
+    number("reduction_factor", RunLibrary::tr("width ÷ %1"));
+    if (method == "freeze") number("trainable_layers", RunLibrary::tr("last %1 blocks"));
+    for (const char* key : {"placement", "encoder_reparameterization_type"})
+        if (const QJsonValue value = valueOf(QLatin1String(key)); value.isString()) words << value.toString();
+    if (const QString modules = shortModules(valueOf("target_modules")); !modules.isEmpty()) words << modules;
+    return words.join(", ");
+}
+
 QString RunInfo::methodWords() const {
-    const QJsonObject m = config["method"].toObject();
-    QString words = methodTitle(method);
-    if (m.contains("r")) words += QStringLiteral(" r %1").arg(m["r"].toInt());
-    else if (m.contains("num_virtual_tokens")) words += QStringLiteral(" %1").arg(m["num_virtual_tokens"].toInt());
-    const QString modules = shortModules(m["target_modules"]);
-    if (!modules.isEmpty()) words += ", " + modules;
-    return words;
+    const QJsonObject values = config["method"].toObject();
+    return (methodTitle(method) + " " + methodSettings(method, [&](const QString& key) { return values[key]; })).trimmed();
 }
 
 RunLibrary::RunLibrary(QObject* parent) : QObject(parent) {

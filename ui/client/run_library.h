@@ -74,5 +74,7 @@ private:
 /// Title of a method type: "lora" gives "LoRA".
 QString methodTitle(const QString& type);
 QString shortModules(const QJsonValue& targets);   ///< ["q_proj","v_proj"] gives "q v"
+/// "r 16, q k v o", "20 tokens": what sets a method's size, from whatever tells the value of a key.
+QString methodSettings(const QString& method, const std::function<QJsonValue(const QString& key)>& valueOf);
 
 }  // namespace luthier::ui

@@ -3,6 +3,7 @@
 
 #include "frame/bars.h"
 #include "frame/command_palette.h"
+#include "frame/drop_veil.h"
 #include "frame/rail.h"
 #include "frame/toast.h"
 #include "pages/compare_page.h"
@@ -23,13 +24,35 @@
 #include <QApplication>
 #include <QCloseEvent>
 #include <QDateTime>
+#include <QDir>
+#include <QDragEnterEvent>
 #include <QFileDialog>
+#include <QMimeData>
 #include <QShortcut>
 
 namespace luthier::ui {
 
 namespace {
 constexpr const char* kPageKeys[] = {"start", "library", "data", "new-run", "runs", "compare", "playground", "export", "settings"};
+
+/// A model, an adapter or a folder of such; everything else is read as data.
+bool isForLibrary(const QString& path) {
+    const auto isOne = [](const QString& folder) { return QFileInfo::exists(folder + "/config.json") || QFileInfo::exists(folder + "/adapter_config.json"); };
+    if (!QFileInfo(path).isDir()) return false;
+    if (isOne(path)) return true;
+    const QStringList inner = QDir(path).entryList(QDir::Dirs | QDir::NoDotAndDotDot);
+    return std::any_of(inner.begin(), inner.end(), [&](const QString& name) { return isOne(path + "/" + name); });
+}
+
+/// Files and folders of this computer that a drag brings; none when it brings anything else.
+QStringList localPaths(const QMimeData* data) {
+    QStringList paths;
+    for (const QUrl& url : data->urls()) {
+        if (!url.isLocalFile()) return {};
+        paths << QFileInfo(url.toLocalFile()).absoluteFilePath();
+    }
+    return paths;
+}
 }
 
 QString pageKey(PageId id) { return QLatin1String(kPageKeys[static_cast<int>(id)]); }
@@ -64,6 +87,8 @@ MainWindow::MainWindow(Workbench& bench) : m_bench(bench) {
     central->setFocusPolicy(Qt::ClickFocus);
     central->setFocus();   // no ring anywhere until the keyboard is used
     m_toasts = new ToastArea(this);
+    m_veil = new DropVeil(this);
+    setAcceptDrops(true);
     new FocusRing(this);
 
     connect(m_rail, &Rail::chosen, this, &MainWindow::showPage);
@@ -253,6 +278,28 @@ void MainWindow::openPalette() {
 
 void MainWindow::restore() {
     if (!restoreGeometry(Settings::value("window/geometry").toByteArray())) resize(1440, 900);
+}
+
+void MainWindow::dragEnterEvent(QDragEnterEvent* event) {
+    const QStringList paths = localPaths(event->mimeData());
+    if (paths.isEmpty()) return;
+    event->acceptProposedAction();
+    const QString name = QFileInfo(paths.first()).fileName();
+    if (paths.size() > 1) m_veil->show(tr("Add %n thing(s) to the library", nullptr, static_cast<int>(paths.size())), tr("Files stay where they are."));
+    else if (isForLibrary(paths.first())) m_veil->show(tr("Add %1 to the library").arg(name), tr("Files stay where they are."));
+    else m_veil->show(tr("Open %1 as data").arg(name), tr("You see every row as the trainer will see it. Files stay where they are."));
+}
+
+void MainWindow::dragLeaveEvent(QDragLeaveEvent*) { m_veil->hide(); }
+
+void MainWindow::dropEvent(QDropEvent* event) {
+    m_veil->hide();
+    const QStringList paths = localPaths(event->mimeData());
+    if (paths.isEmpty()) return;
+    event->acceptProposedAction();
+    if (paths.size() == 1 && !isForLibrary(paths.first())) return m_bench.openData(paths.first());
+    showPage(PageId::Library);
+    for (const QString& path : paths) static_cast<LibraryPage*>(page(PageId::Library))->add(path);
 }
 
 void MainWindow::closeEvent(QCloseEvent* event) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
 // The window: rail, top bar, page, status bar, toasts, keyboard map. Pages are built when first shown, so that the window is
-// there at once.
+// there at once. It takes files and folders dropped on any page: data go to Data, models and adapters to the library.
 
 #include "pages/page.h"
 
@@ -13,6 +13,7 @@
 
 namespace luthier::ui {
 
+class DropVeil;
 class Rail;
 class TopBar;
 class ToastArea;
@@ -29,6 +30,9 @@ public:
 
 protected:
     void closeEvent(QCloseEvent*) override;
+    void dragEnterEvent(QDragEnterEvent* event) override;
+    void dragLeaveEvent(QDragLeaveEvent*) override;
+    void dropEvent(QDropEvent* event) override;
 
 private:
     void bindKeys();
@@ -43,6 +47,7 @@ private:
     Rail* m_rail;
     TopBar* m_top;
     ToastArea* m_toasts;
+    DropVeil* m_veil;
     QStackedWidget* m_stack;
     std::array<Page*, 9> m_pages{};
     PageId m_current = PageId::Start;

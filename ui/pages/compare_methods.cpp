@@ -53,32 +53,18 @@ QWidget* captioned(const QString& caption, QWidget* field) {
 Json toJson(const QJsonObject& object) { return Json::parse(QJsonDocument(object).toJson(QJsonDocument::Compact).toStdString()); }
 QJsonObject fromJson(const Json& json) { return QJsonDocument::fromJson(QByteArray::fromStdString(json.dump())).object(); }
 
-/// "r 8, q v", "20 tokens": what sets a method's size, from its values or its defaults.
+/// From the method's values or, where they are silent, its defaults.
 QString settingsWords(const MethodInfo& info, const QJsonObject& values) {
-    const auto valueOf = [&](const QString& key) {
+    return methodSettings(info.name, [&](const QString& key) {
         for (const QJsonValue field : info.fields)
             if (field["key"].toString() == key) return values.contains(key) ? values[key] : field["default"];
         return QJsonValue(QJsonValue::Undefined);
-    };
-    QStringList words;
-    const auto number = [&](const char* key, const QString& text) {
-        if (const QJsonValue value = valueOf(QLatin1String(key)); value.isDouble() && value.toDouble() > 0) words << text.arg(format::real(value.toDouble()));
-    };
-    number("r", QStringLiteral("r %1"));
-    number("init_r", CompareMethods::tr("r %1 at first"));
-    number("num_virtual_tokens", CompareMethods::tr("%1 tokens"));
-    number("reduction_factor", CompareMethods::tr("width ÷ %1"));
-    number("trainable_layers", CompareMethods::tr("last %1 blocks"));
-    number("oft_block_size", CompareMethods::tr("blocks of %1"));
-    for (const char* key : {"placement", "encoder_reparameterization_type"})
-        if (const QJsonValue value = valueOf(QLatin1String(key)); value.isString()) words << value.toString();
-    if (const QString modules = shortModules(valueOf("target_modules")); !modules.isEmpty()) words << modules;
-    return words.join(", ");
+    });
 }
 
 }  // namespace
 
-CompareMethods::CompareMethods(Workbench& bench, const QJsonObject& config, const QHash<QString, QJsonObject>& kept, double secondsPerStep, QWidget* parent)
+CompareMethods::CompareMethods(Workbench& bench, const QJsonObject& config, const QHash<QString, QJsonObject>& kept, QWidget* parent)
     : FramedDialog(tr("Compare methods"), {px(960), px(640)}, parent), m_bench(bench), m_config(config), m_current(config["method"].toObject()["type"].toString()), m_kept(kept) {
     auto* column = makeColumn(0);
     auto* head = makeColumn(4);
@@ -90,8 +76,6 @@ CompareMethods::CompareMethods(Workbench& bench, const QJsonObject& config, cons
     column->addLayout(makeChoices());
     column->addWidget(makeRule());
     column->addWidget(makeScroll(makeList()), 1);
-    for (Row& row : m_rows)
-        if (row.method == m_current) row.stepSeconds = secondsPerStep;
     column->addWidget(makeRule());
     column->addLayout(makeFoot());
     setLayout(column);

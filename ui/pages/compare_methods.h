@@ -23,8 +23,8 @@ class UnitField;
 class CompareMethods final : public FramedDialog {
     Q_OBJECT
 public:
-    /// `config` as New run would start it; `kept` the method sections edited before, by method; `secondsPerStep` of the method in `config`, NaN when unknown.
-    CompareMethods(Workbench& bench, const QJsonObject& config, const QHash<QString, QJsonObject>& kept, double secondsPerStep, QWidget* parent);
+    /// `config` as New run would start it; `kept` the method sections edited before, by method.
+    CompareMethods(Workbench& bench, const QJsonObject& config, const QHash<QString, QJsonObject>& kept, QWidget* parent);
     ~CompareMethods() override;
     /// The configurations of the ticked methods; runs of one method together.
     std::vector<QJsonObject> configs() const;

@@ -15,23 +15,25 @@
 
 #include <QComboBox>
 #include <QDateTime>
-#include <QDragEnterEvent>
+#include <QEvent>
 #include <QFileDialog>
 #include <QFileInfo>
 #include <QJsonDocument>
-#include <QMimeData>
+#include <QMenu>
 #include <QProgressBar>
 #include <QScrollArea>
 #include <QSplitter>
 #include <QStackedWidget>
 #include <QTimer>
 
+#include <cmath>
+
 namespace luthier::ui {
 
 namespace {
 
 constexpr int kPage = 20;
-const char* const kFormats[] = {"auto", "prompt_completion", "chat", "alpaca", "text", "classification", "tokenized"};
+const char* const kFormats[] = {"auto", "prompt_completion", "chat", "alpaca", "text", "classification", "choices", "tokenized"};
 const char* const kLossOn[] = {"completion", "all", "assistant"};
 const char* const kFilters[] = {"all", "cut", "longest"};
 
@@ -42,6 +44,7 @@ QString formatWords(const QString& format) {
     if (format == "alpaca") return DataPage::tr("Alpaca");
     if (format == "text") return DataPage::tr("Text");
     if (format == "classification") return DataPage::tr("Classification");
+    if (format == "choices") return DataPage::tr("Question with choices");
     if (format == "tokenized") return DataPage::tr("Token ids");
     return format;
 }
@@ -51,9 +54,8 @@ TokenState stateOf(const QString& name) { return name == "loss" ? TokenState::Lo
 }  // namespace
 
 DataPage::DataPage(Workbench& bench) : Page(bench) {
-    setAcceptDrops(true);
     m_stack = new QStackedWidget;
-    m_empty = new EmptyState("data", tr("No data chosen"), tr("Drop a file here, or choose one: JSON lines, JSON, CSV or text. Its rows appear as the trainer sees them."), tr("Choose a file…"));
+    m_empty = new EmptyState("data", tr("No data chosen"), tr("Drop a file or a folder here, or choose a file: JSON lines, JSON, CSV, Parquet or text. Its rows appear as the trainer sees them."), tr("Choose a file…"));
     auto* splitter = new QSplitter;
     splitter->addWidget(buildSource());
     splitter->addWidget(buildRows());
@@ -136,6 +138,8 @@ QWidget* DataPage::buildSource() {
     m_mapping->setWordWrap(true);
     wellColumn->addWidget(m_mapping);
     well->setLayout(wellColumn);
+    m_well = well;
+    m_well->hide();
     read->addWidget(well);
 
     auto* learned = section(tr("What is learned"));
@@ -153,6 +157,10 @@ QWidget* DataPage::buildSource() {
     field(split, tr("Max. length"), m_length);
     m_split = new UnitField("%");
     field(split, tr("Evaluation"), m_split);
+    m_splitNote = makeLabel({}, "table", "t2");
+    m_splitNote->setWordWrap(true);
+    m_splitNote->hide();
+    split->addWidget(m_splitNote);
     auto* packRow = makeRow(8);
     auto* packLabel = makeLabel(tr("Pack rows"), "body", "t2");
     packLabel->setFixedWidth(px(84));
@@ -168,7 +176,12 @@ QWidget* DataPage::buildSource() {
     outer->addWidget(makeScroll(content), 1);
     side->setLayout(outer);
 
-    connect(change, &QPushButton::clicked, this, &DataPage::chooseFile);
+    connect(change, &QPushButton::clicked, this, [this, change] {
+        QMenu menu;
+        menu.addAction(tr("File…"), this, &DataPage::chooseFile);
+        menu.addAction(tr("Folder…"), this, &DataPage::chooseFolder);
+        menu.exec(change->mapToGlobal(QPoint(0, change->height() + 2)));
+    });
     connect(m_model, &QComboBox::activated, this, [this] { this->change("model", m_model->currentData().toString(), tr("tokeniser of the data")); });
     connect(m_format, &QComboBox::activated, this, [this] { this->change("format", m_format->currentData().toString(), tr("data format")); });
     connect(m_lossOn, &SegmentedControl::changed, this, [this](int index) { this->change("loss_on", QLatin1String(kLossOn[index]), tr("what is learned")); });
@@ -304,6 +317,7 @@ QWidget* DataPage::buildFacts() {
     auto* header = new PaneHeader(tr("Problems"));
     m_problemChip = new Chip;
     header->addRight(m_problemChip);
+    m_problemChip->hide();
     column->addWidget(header);
     column->addWidget(makeRule());
     m_problems = makeColumn(0);
@@ -502,15 +516,25 @@ void DataPage::take(const QJsonObject& value) {
     m_at->setText(total == 0 ? QStringLiteral("0") : tr("%1 of %2").arg(format::count(m_first + 1), format::count(total)));
     m_back->setEnabled(m_first > 0);
     m_next->setEnabled(m_first + value["preview"].toArray().size() < total);
-    m_fileNote->setWhole(tr("%n row(s), %1", nullptr, static_cast<int>(value["rows"].toInteger())).arg(format::bytes(static_cast<double>(QFileInfo(m_state["path"].toString()).size()))));
+    const QFileInfo source(m_state["path"].toString());
+    const qint64 evaluated = value["eval_rows"].toInteger();
+    m_fileNote->setWhole(source.isDir() ? tr("%1 rows to train on, %2 to evaluate").arg(format::count(value["train_rows"].toInteger()), format::count(evaluated))
+                                        : tr("%1 rows, %2").arg(format::count(value["rows"].toInteger()), format::bytes(static_cast<double>(source.size()))));
+    // A folder that brings its own evaluation rows leaves nothing to a share.
+    const double share = m_state["split"].toDouble(0.05);
+    m_hasOwnEvaluation = source.isDir() && std::fabs(static_cast<double>(evaluated) - share * static_cast<double>(all)) > 1.5;
+    m_split->setEnabled(!m_hasOwnEvaluation);
+    m_splitNote->setText(m_hasOwnEvaluation ? tr("The folder brings its own %1 rows to evaluate on; the share is not used.").arg(format::count(evaluated)) : tr("%1 rows are held back.").arg(format::count(evaluated)));
+    m_splitNote->show();
     const QString format = value["format"].toString();
     m_recognised->setText(m_state["format"].toString("auto") == "auto" ? tr("Recognised as %1").arg(formatWords(format).toLower()) : QString());
     m_recognised->setVisible(!m_recognised->text().isEmpty());
     m_mapping->setText(value["mapping"].toString());
+    m_well->setVisible(!m_mapping->text().isEmpty());
     const double tokens = value["tokens"].toDouble(), supervised = value["supervised_tokens"].toDouble();
     m_lossNote->setText(tr("Loss is taken on %1 of %2 training tokens (%3).").arg(format::count(value["supervised_tokens"].toInteger()), format::count(value["tokens"].toInteger()),
                         format::percent(tokens > 0 ? supervised / tokens : 0)));
-    m_lengthNote->setText(tr("all %n row(s)", nullptr, static_cast<int>(m_histogram->rowCount())));
+    m_lengthNote->setText(tr("all %1 rows").arg(format::count(m_histogram->rowCount())));
     m_use->setEnabled(true);
     showCounts();
     showProblems(value);
@@ -581,7 +605,7 @@ void DataPage::showProblems(const QJsonObject& value) {
             fixes << QPair{tr("Show them"), std::function<void()>([this] { m_filter->setCurrent(1); turn(0); })};
         }
         add(level == "error" ? "error" : level == "warning" ? "warning" : "info", level == "error" ? t.err : level == "warning" ? t.warn : t.t2,
-            problem["message"].toString(), problem["hint"].toString(), fixes);
+            problem["message"].toString(), code == "rows_truncated" ? tr("The longest row has %1 tokens.").arg(format::count(m_histogram->longest())) : problem["hint"].toString(), fixes);
     }
     if (!value["failed"].toBool()) {
         if (!codes.contains("rows_truncated")) add("ok", t.ok, tr("No row is cut"), tr("The longest has %n token(s).", nullptr, m_histogram->longest()), {});
@@ -592,6 +616,7 @@ void DataPage::showProblems(const QJsonObject& value) {
     if (errors > 0) m_problemChip->set(tr("%n error(s)", nullptr, errors), "err");
     else if (warnings > 0) m_problemChip->set(tr("%n warning(s)", nullptr, warnings), "warn");
     else m_problemChip->set(tr("none"), "ok");
+    m_problemChip->show();
 }
 
 void DataPage::askProbabilities(int row) {
@@ -609,8 +634,22 @@ void DataPage::askProbabilities(int row) {
 }
 
 void DataPage::chooseFile() {
-    const QString path = QFileDialog::getOpenFileName(this, tr("Data"), m_state["path"].toString(), tr("Data (*.jsonl *.json *.csv *.tsv *.txt);;All files (*)"));
+    const QString path = QFileDialog::getOpenFileName(this, tr("Data"), m_state["path"].toString(), dataFileFilter());
     if (!path.isEmpty()) open(path);
+}
+
+void DataPage::chooseFolder() {
+    const QString path = QFileDialog::getExistingDirectory(this, tr("Folder with data"), m_state["path"].toString());
+    if (!path.isEmpty()) open(path);
+}
+
+/// What a run got from other data does not go with these: its name, its group and the prompts it writes samples for.
+void DataPage::startAnew(QJsonObject& run) const {
+    run.remove("name");   // New run names it after data and method
+    run["group"] = QFileInfo(m_state["path"].toString()).completeBaseName();
+    QJsonObject train = run["train"].toObject();
+    train.remove("sample_prompts");
+    run["train"] = train;
 }
 
 void DataPage::useInNewRun() {
@@ -620,10 +659,12 @@ void DataPage::useInNewRun() {
     QJsonObject section = run["data"].toObject();
     const QJsonObject chosen = own["data"].toObject();
     for (const QString& key : chosen.keys()) section[key] = chosen[key];
-    run["data"] = section;
     QJsonObject model = run["model"].toObject();
     model["path"] = m_state["model"];
     run["model"] = model;
+    const QString before = run["data"].toObject()["train"].toObject()["path"].toString();
+    if (run["data"].toObject() != section && before != m_state["path"].toString()) startAnew(run);
+    run["data"] = section;
     if (!run.contains("method")) run["method"] = QJsonObject{{"type", "lora"}};
     m_bench.editAsNewRun(run, tr("the Data page"));
 }
@@ -637,12 +678,5 @@ bool DataPage::perform(PageCommand command) {
     useInNewRun();
     return true;
 }
-
-void DataPage::dragEnterEvent(QDragEnterEvent* event) {
-    const QList<QUrl> urls = event->mimeData()->urls();
-    if (urls.size() == 1 && QFileInfo(urls.first().toLocalFile()).isFile()) event->acceptProposedAction();
-}
-
-void DataPage::dropEvent(QDropEvent* event) { open(event->mimeData()->urls().first().toLocalFile()); }
 
 }  // namespace luthier::ui

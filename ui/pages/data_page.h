@@ -41,8 +41,6 @@ public:
 
 protected:
     bool eventFilter(QObject* object, QEvent* event) override;
-    void dragEnterEvent(QDragEnterEvent* event) override;
-    void dropEvent(QDropEvent* event) override;
 
 private:
     QWidget* buildSource();
@@ -61,7 +59,9 @@ private:
     void askProbabilities(int row);
     void turn(int first);
     void useInNewRun();
+    void startAnew(QJsonObject& run) const;
     void chooseFile();
+    void chooseFolder();
 
     QJsonObject m_state;            ///< path, model, format, loss_on, max_length, split, packing
     QJsonObject m_value;            ///< the last answer
@@ -75,6 +75,9 @@ private:
     SegmentedControl *m_lossOn, *m_filter, *m_mode;
     UnitField *m_length, *m_split;
     Toggle* m_packing;
+    QLabel* m_splitNote;
+    QWidget* m_well;
+    bool m_hasOwnEvaluation = false;
     QLineEdit* m_at;
     QPushButton *m_back, *m_next, *m_use, *m_cancel;
     QWidget *m_centre = nullptr, *m_head, *m_legend, *m_legendRule;

@@ -162,7 +162,7 @@ LibraryPage::LibraryPage(Workbench& bench) : Page(bench) {
         QMenu menu(this);
         menu.addAction(themedIcon("folder"), tr("A folder…"), this, &LibraryPage::chooseFolder);
         menu.addAction(themedIcon("data"), tr("A data file…"), this, [this] {
-            const QString path = QFileDialog::getOpenFileName(this, tr("Data"), {}, tr("Data (*.jsonl *.json *.csv *.tsv *.txt);;All files (*)"));
+            const QString path = QFileDialog::getOpenFileName(this, tr("Data"), {}, dataFileFilter());
             if (!path.isEmpty()) add(path);
         });
         menu.exec(m_drop->button()->mapToGlobal(QPoint(0, m_drop->button()->height() + 2)));

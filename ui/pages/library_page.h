@@ -24,6 +24,7 @@ public:
     QString context() const override { return tr("Models, data and adapters on this computer"); }
     void enter() override { fill(); }
     bool isSettled() const override;
+    void add(const QString& path);      ///< a model, an adapter, data or a folder of them
 
 protected:
     void resizeEvent(QResizeEvent* event) override;
@@ -39,7 +40,6 @@ private:
     void fillAdapters(const QString& filter);
     void choose(Kind kind, const QString& id);
     void showChosen();
-    void add(const QString& path);
     void setFolders(const QStringList& folders);
     void forget(const QString& path);
     void chooseFolder();

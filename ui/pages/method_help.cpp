@@ -5,6 +5,7 @@
 #include "theme/theme.h"
 #include "widgets/basics.h"
 #include "widgets/method_glyph.h"
+#include "widgets/model_map.h"
 
 #include <QPainter>
 #include <QRegularExpression>
@@ -63,7 +64,7 @@ void useOurFonts(QTextDocument& document) {
 
 }  // namespace
 
-MethodHelp::MethodHelp(const MethodInfo& info, QWidget* parent) : FramedDialog(info.title, {px(640), px(560)}, parent) {
+MethodHelp::MethodHelp(const MethodInfo& info, const ModelMap& map, QWidget* parent) : FramedDialog(info.title, {px(760), px(680)}, parent) {
     auto* column = makeColumn(0);
     auto* head = makeRow(16);
     head->setContentsMargins(24, 16, 24, 16);
@@ -74,6 +75,16 @@ MethodHelp::MethodHelp(const MethodInfo& info, QWidget* parent) : FramedDialog(i
     head->addLayout(words, 1);
     column->addLayout(head);
     column->addWidget(makeRule());
+    if (map.partCount() > 0) {
+        auto* figure = new ModelMap;
+        figure->showAs(map);
+        figure->setFixedHeight(px(248));
+        auto* caption = makeLabel(tr("Blue is trained, grey is frozen. %1").arg(map.summary()), "table", "t2");
+        caption->setContentsMargins(24, 0, 24, 10);
+        column->addWidget(figure);
+        column->addWidget(caption);
+        column->addWidget(makeRule());
+    }
     auto* text = new QTextBrowser;
     text->setFrameShape(QFrame::NoFrame);
     text->setOpenExternalLinks(true);

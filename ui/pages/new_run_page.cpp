@@ -196,7 +196,7 @@ QWidget* NewRunPage::buildCentre() {
     auto* about = makeButton(tr("About the method"), "ghost", 28, "info");
     about->setToolTip(tr("Idea, formula, when to use it, knobs and papers"));
     connect(about, &QPushButton::clicked, this, [this] {
-        if (const MethodInfo* info = m_bench.catalogue.method(m_method)) MethodHelp(*info, window()).exec();
+        if (const MethodInfo* info = m_bench.catalogue.method(m_method)) MethodHelp(*info, *m_map, window()).exec();
     });
     help->addWidget(about);
     help->addWidget(runJson);
@@ -349,6 +349,7 @@ void NewRunPage::chooseModel(const QString& path) {
 }
 
 void NewRunPage::chooseData(const QString& path) {
+    if (!m_isLoading && !m_data.isEmpty() && path != m_data) m_nameIsOurs = true;  // a name that was typed for other rows
     m_data = path;
     m_dataInfo = {};
     updateStrip();
@@ -528,7 +529,7 @@ void NewRunPage::start(bool first) {
 
 void NewRunPage::compareMethods() {
     m_methodValues[m_method] = m_form->values("method");
-    CompareMethods dialog(m_bench, config(), m_methodValues, secondsPerStep(), window());
+    CompareMethods dialog(m_bench, config(), m_methodValues, window());
     if (dialog.exec() != QDialog::Accepted) return;
     QString error, first;
     int queued = 0;
@@ -585,7 +586,11 @@ void NewRunPage::dataMenu() {
     }
     if (!menu.isEmpty()) menu.addSeparator();
     menu.addAction(tr("Choose a file…"), this, [this] {
-        const QString path = QFileDialog::getOpenFileName(this, tr("Data"), m_data, tr("Data (*.jsonl *.json *.csv *.txt *.parquet);;All files (*)"));
+        const QString path = QFileDialog::getOpenFileName(this, tr("Data"), m_data, dataFileFilter());
+        if (!path.isEmpty()) chooseData(path);
+    });
+    menu.addAction(tr("Choose a folder…"), this, [this] {
+        const QString path = QFileDialog::getExistingDirectory(this, tr("Folder with data"), m_data);
         if (!path.isEmpty()) chooseData(path);
     });
     if (!m_data.isEmpty()) menu.addAction(tr("Look at the rows"), this, [this] { m_bench.openData(m_data); });

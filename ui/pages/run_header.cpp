@@ -33,6 +33,21 @@ void RunProgress::paintEvent(QPaintEvent*) {
     for (double tick : m_ticks) p.fillRect(QRectF(std::round(width() * tick), 0, 1, height()), tick * width() < done ? t.bg1 : t.line2);
 }
 
+namespace {
+
+/// The engine tells an evaluation only when it is done, which may take a minute: until then it follows from the steps taken.
+bool isEvaluating(const RunRecord& record, const QJsonObject& config, bool isOver) {
+    const RunSnapshot& run = record.snapshot;
+    const QJsonObject part = config["data"].toObject()["eval"].toObject();
+    const bool hasRows = !part["path"].toString().isEmpty() || part["split"].toDouble(0.05) > 0;
+    const auto every = config["train"].toObject()["eval_every"].toInteger(50);
+    if (isOver || run.status != RunStatus::Running || !run.phase.name.empty() || run.rows <= 0 || every <= 0 || !hasRows) return false;
+    if (record.lastStep() == 0) return run.evals.empty();
+    return record.lastStep() % every == 0 && !run.evals.empty() && run.evals.back().step < record.lastStep();
+}
+
+}  // namespace
+
 RunHeader::RunHeader() {
     auto* column = makeColumn(8);
     column->setContentsMargins(16, 12, 16, 10);
@@ -106,6 +121,10 @@ void RunHeader::show(const RunInfo& info, const RunFeed& feed, const QString& st
     m_name->setWhole(info.name);
     m_words->setWhole(QStringList{info.methodWords(), info.modelName(), info.dataName()}.join(" · "));
     const bool isOver = status == "finished" || status == "failed" || status == "stopped" || status == "interrupted";
+    if (isEvaluating(r, info.config, isOver)) {
+        m_chip->set(tr("Evaluating"), look.kind, look.icon);
+        m_words->setWhole(tr("Measures the loss on the evaluation rows before step %1").arg(format::count(r.lastStep() + 1)));
+    }
     const auto total = info.maxSteps;
     m_step->setCaption(status == "failed" || status == "stopped" ? tr("Stopped at") : tr("Step"));
     m_step->set(format::count(r.lastStep()), total > 0 ? tr("of %1").arg(format::count(total)) : QString());

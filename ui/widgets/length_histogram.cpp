@@ -98,7 +98,7 @@ void LengthHistogram::paintEvent(QPaintEvent*) {
         const double y = area.bottom() - area.height() * value / high;
         p.fillRect(QRectF(area.left(), std::round(y), area.width(), 1), value == 0 ? t.line2 : t.line);
         p.setPen(t.t2);
-        p.drawText(QRectF(0, y - 8, area.left() - 6, 16), Qt::AlignRight | Qt::AlignVCenter, format::shortCount(value));
+        p.drawText(QRectF(0, y - 8, area.left() - 6, 16), Qt::AlignRight | Qt::AlignVCenter, value >= 10000 ? format::shortCount(value) : format::count(std::llround(value)));
     }
     for (const auto& [bin, rows] : bins) {
         const double left = toX(bin * width), right = toX((bin + 1) * width);

@@ -58,6 +58,13 @@ void ModelMap::setTrained(const QString& method, const QSet<QString>& labels, co
     update();
 }
 
+void ModelMap::showAs(const ModelMap& other) {
+    m_parts = other.m_parts;
+    m_layers = other.m_layers;
+    layOut();
+    setTrained(other.m_method, other.m_trained, other.m_trainedLayers, other.m_added);
+}
+
 void ModelMap::setEditable(bool modules, bool layers) {
     m_canToggle = modules;
     m_canPickLayers = layers;

@@ -25,6 +25,7 @@ public:
     void setModel(const QJsonObject& inspect);
     /// What trains: labels of modules, the layers (empty = all), extra shapes by method; `added` counts per part over all layers.
     void setTrained(const QString& method, const QSet<QString>& labels, const QSet<int>& layers, const QHash<QString, qint64>& added);
+    void showAs(const ModelMap& other);          ///< the same model with the same parts trained, only to look at
     void setEditable(bool modules, bool layers);
     int layerCount() const { return m_layers; }
     /// Labels of all projections inside a block, for presets.

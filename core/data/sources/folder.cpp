@@ -12,7 +12,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const std::set<std::string> kKinds{".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt"};
+const std::set<std::string> kKinds{".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".feather", ".txt"};
 const std::set<std::string> kAbout{"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "config.json", "README.txt",
                                    "LICENSE.txt", "requirements.txt"};
 
@@ -83,7 +83,7 @@ Result<DataFiles> filesOfFolder(const fs::path& folder) {
         bytes[kind] += fs::file_size(path, code);
     }
     if (byKind.empty())
-        return Problem{"data_kind", folder.string() + " holds no file of rows.", "Put .jsonl, .json, .csv, .tsv, .parquet, .arrow or .txt files there.", folder.string()};
+        return Problem{"data_kind", folder.string() + " holds no file of rows.", "Put .jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather or .txt files there.", folder.string()};
     const std::string kind = std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; })->first;
     std::map<Split, std::vector<fs::path>> splits;
     for (const fs::path& path : byKind[kind]) splits[splitOf(path, root)].push_back(path);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// .parquet; the file's end tells where its parts are, so half a file gives no rows.
+// .parquet; a damaged row group costs its own rows, but the file's end tells where the groups are, so half a file gives no rows.
 #include "data/sources/readers.h"
 #include "data/sources/row_file.h"
 

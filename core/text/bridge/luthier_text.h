@@ -66,11 +66,14 @@ LuthierBuffer luthier_template_render(const LuthierTemplate* compiled, const uin
 
 typedef struct LuthierRows LuthierRows;
 
-/* A Parquet or Arrow file. OK: bytes are {"rows": n, "columns": [names]}. One thread at a time. */
+/* A Parquet or Arrow file. OK: bytes are {"rows": n, "columns": [names], "huggingface": text of the `datasets` library, if any}. One thread
+ * at a time. */
 LuthierBuffer luthier_rows_open(const uint8_t* path, size_t size, int32_t is_arrow, LuthierRows** out);
 void luthier_rows_free(LuthierRows* rows);
-/* OK: some rows, about `count`, one JSON object a line; empty at the end. */
+/* OK: some rows, about `count`, one JSON object a line; empty at the end. An error is a stretch of lost rows. */
 LuthierBuffer luthier_rows_next(LuthierRows* rows, size_t count);
+/* How many rows were given or lost: behind an error, the row that the next call begins with. */
+int64_t luthier_rows_position(const LuthierRows* rows);
 
 /* OK: bytes are the document as JSON. */
 LuthierBuffer luthier_yaml_to_json(const uint8_t* document, size_t size);

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Walks through the window as a new user would, with a real mouse and keyboard on a virtual screen (Xvfb, xdotool) and the real
 engine: start a run from the demo, watch it, pause and resume, change the learning rate, save the plot, stop, continue, train a second
-method, compare both, save the comparison, export an adapter. Every step asserts what it left on disk or on screen.
+method, compare both, save the comparison, export an adapter; then drag GSM8K out of another program and train on rows of it (left out
+where shared/data/gsm8k is absent). Every step asserts what it left on disk or on screen.
 
-walk.py LUTHIER LUTHIER_CLI PLUGIN_FOLDER [PICTURE_FOLDER]; exit code 77 with a reason when Xvfb or xdotool is missing."""
+walk.py LUTHIER LUTHIER_CLI PLUGIN_FOLDER [PICTURE_FOLDER [gsm8k]] ("gsm8k": that part alone); exit code 77 with a reason when Xvfb or xdotool is missing."""
 import glob, json, os, re, shutil, signal, socket, struct, subprocess, sys, tempfile, time
 
 FIRST, SECOND = "walk-lora", "walk-ia3"
+GSM8K = os.environ.get("LUTHIER_GSM8K", os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../../shared/data/gsm8k"))
 
 
 class Failed(Exception):
@@ -120,6 +122,25 @@ class Window:
         self.key("ctrl+a")
         self.type(text)
         until(f"the field {pattern} holds {text}", lambda: self.find(pattern, "field")["text"] == text, 10)
+
+    def drop(self, source, path):
+        """Drags a file or folder out of another program into the middle of the window: XDND, as from a file manager."""
+        width, height = map(int, self.screen.xdotool("getdisplaygeometry").split())
+        program = subprocess.Popen([source, path], env=dict(self.screen.environment, QT_QPA_PLATFORM="xcb"), stdout=self.log, stderr=self.log)
+        until("the drag source opens", lambda: self.screen.xdotool("search", "--onlyvisible", "--pid", program.pid), 20)
+        self.screen.xdotool("mousemove", width - 12, 12, "mousedown", 1)
+        for i in range(1, 13):
+            self.screen.xdotool("mousemove", width - 12 - (width // 2) * i // 12, 12 + (height // 2) * i // 12)
+            time.sleep(0.06)
+        time.sleep(0.4)
+        self.screen.xdotool("mouseup", 1)
+        try:
+            if program.wait(20) != 0:
+                raise Failed("the window did not take " + path)
+        except subprocess.TimeoutExpired:
+            program.kill()
+            raise Failed("the drag did not end")
+        self.focus()
 
     def save_dialog(self, path):
         """Types a path into the file dialog that just opened."""
@@ -282,6 +303,47 @@ def walk(window, workspace, home, cli, picture):
     check(report.returncode == 0 and json.loads(report.stdout)["kind"] == "adapter", "luthier-cli opens the exported folder as an adapter")
 
 
+def says(window, pattern):
+    return lambda: next((c for c in window.ask("controls") if re.search(pattern, c["name"] + " " + c["text"])), None)
+
+
+def walk_gsm8k(window, workspace, home, source, picture):
+    print("drop GSM8K", flush=True)
+    window.key("alt+1")
+    window.drop(source, os.path.abspath(GSM8K))
+    until("the rows are counted", says(window, "7,473 rows to train on, 1,319 to evaluate"), 90)
+    check(says(window, "Recognised as prompt and completion")(), "a dropped folder opens as data and its questions and answers are recognised")
+    check(says(window, "own 1,319 rows to evaluate on")(), "the folder's test rows are the evaluation rows")
+    check(says(window, "question \\+ answer")(), "the page tells what a row becomes")
+    check(says(window, "all 8,792 rows")(), "the histogram holds every row's length")
+    picture("gsm8k-data")
+
+    # All 1,319 evaluation rows take a minute each time: the run gets the first rows of both files.
+    part = os.path.join(home, "gsm8k-part")
+    os.makedirs(part)
+    for name, count in (("train.jsonl", 400), ("test.jsonl", 24)):
+        with open(os.path.join(GSM8K, name)) as rows, open(os.path.join(part, name), "w") as out:
+            out.writelines(line for _, line in zip(range(count), rows))
+    window.drop(source, part)
+    until("its rows are counted", says(window, "400 rows to train on, 24 to evaluate"), 60)
+    window.click("Use in new run", "button")
+    window.click("LoRA", "button")
+    until("a run on other data gets its own name", lambda: (window.find("Name", "field") or {}).get("text") == "gsm8k-part-lora", 20)
+    window.fill("Steps", "24")
+    window.fill("Evaluate every", "8")
+    window.click("Start run", "button")
+    name = "gsm8k-part-lora"
+    until("the run ends", lambda: events(workspace, name, "finished"), 150)
+    losses = [e["loss"] for e in events(workspace, name, "eval")]
+    check(len(losses) == 4 and losses[-1] < losses[0] * 0.8, "the evaluation loss falls: " + ", ".join(f"{loss:.2f}" for loss in losses))
+    until("the page shows the end", says(window, "^Finished"), 20)
+    until("what was measured is told", says(window, "Token accuracy"), 20)
+    best = f"best {min(losses):.3f}"
+    until("the curve tells the best evaluation, " + best, lambda: best in (window.find("Loss", "luthier::ui::Plot") or {}).get("about", ""), 20)
+    check(True, "the curve tells the best evaluation, " + best)
+    picture("gsm8k-live")
+
+
 def main():
     for tool in ("Xvfb", "xdotool"):
         if not shutil.which(tool):
@@ -289,6 +351,7 @@ def main():
             return 77
     program, cli, plugins = map(os.path.abspath, sys.argv[1:4])
     pictures = sys.argv[4] if len(sys.argv) > 4 else None
+    only = sys.argv[5] if len(sys.argv) > 5 else None
     home = tempfile.mkdtemp(prefix="luthier-walk-")
     workspace = home + "/workspace"
     screen = Screen("1440x900")
@@ -300,7 +363,12 @@ def main():
             screen.picture(os.path.join(pictures, f"walk-{name}.png"))
     try:
         window = Window(screen, program, cli, plugins, home, workspace)
-        walk(window, workspace, home, cli, picture)
+        if only != "gsm8k":
+            walk(window, workspace, home, cli, picture)
+        if os.path.isdir(GSM8K):
+            walk_gsm8k(window, workspace, home, os.path.join(plugins, "drag_source"), picture)
+        else:
+            print("left out: GSM8K is not at", GSM8K)
         print("the walk is done")
         return 0
     except Failed as problem:

@@ -6,30 +6,29 @@
 //! message  FFFFFFFF | u32 size of the header | header (flatbuffer, tells the size of its body) | body
 //! ```
 //! The messages are walked once before anything is read, which gives the count of rows, lets rows be passed over unread, and finds where a
-//! file was cut off: no size that a damaged file claims is ever allocated.
+//! file was cut off: no size that a damaged file claims is ever allocated. A batch that is damaged within costs its own rows.
 
 use crate::arrow_values::{unreadable, value};
-use crate::{error, Fault, RowFile};
+use crate::{caught, error, Fault, RowFile};
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
-use arrow_ipc::{root_as_message, MessageHeader};
+use arrow_ipc::{root_as_message, Message, MessageHeader, RecordBatch as BatchHeader};
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom, Take};
 
 const MAGIC: &[u8] = b"ARROW1\0\0";
 const CONTINUATION: u32 = u32::MAX;
+/// What a column of text with offsets of 32 bits can hold.
+const LARGEST_BUFFER: i64 = 1 << 31;
 
 pub struct Rows {
     batches: StreamReader<Take<BufReader<File>>>,
     /// The one that is being read, and its next row.
     batch: Option<RecordBatch>,
     row: usize,
-    /// Where each batch begins, and the number of the next.
-    begins: Vec<u64>,
-    next_batch: usize,
-    /// What ends the rows early.
-    failure: Option<String>,
+    extent: Extent,
+    position: i64,
 }
 
 /// What a walk over the messages shows.
@@ -37,13 +36,36 @@ pub struct Rows {
 struct Extent {
     end: u64,
     rows: i64,
-    batches: Vec<u64>,
+    batches: Vec<Batch>,
+    /// What ends the rows early.
     cut: Option<String>,
+}
+
+struct Batch {
+    begin: u64,
+    /// Rows of the file up to its last.
+    end_row: i64,
 }
 
 fn read_u32(file: &mut BufReader<File>) -> Option<u32> {
     let mut bytes = [0; 4];
     file.read_exact(&mut bytes).ok().map(|()| u32::from_le_bytes(bytes))
+}
+
+/// The buffers of a message with rows or the values of a dictionary.
+fn batch_of<'a>(message: &Message<'a>) -> Option<BatchHeader<'a>> {
+    message.header_as_record_batch().or_else(|| message.header_as_dictionary_batch()?.data())
+}
+
+/// A compressed buffer says how large it was, and the library allocates that.
+fn claims_too_much(file: &mut BufReader<File>, message: &Message, begin_of_body: u64) -> bool {
+    let Some(batch) = batch_of(message).filter(|batch| batch.compression().is_some()) else { return false };
+    batch.buffers().into_iter().flatten().filter(|buffer| buffer.length() > 8).any(|buffer| {
+        let mut size = [0; 8];
+        let place = u64::try_from(buffer.offset()).ok().and_then(|offset| begin_of_body.checked_add(offset));
+        let is_read = place.is_some_and(|place| file.seek(SeekFrom::Start(place)).and_then(|_| file.read_exact(&mut size)).is_ok());
+        !is_read || i64::from_le_bytes(size) > LARGEST_BUFFER
+    })
 }
 
 fn walk(file: &mut BufReader<File>, begin: u64, size: u64) -> Result<Extent, Fault> {
@@ -75,19 +97,20 @@ fn walk(file: &mut BufReader<File>, begin: u64, size: u64) -> Result<Extent, Fau
         let Ok(message) = root_as_message(&bytes) else { return cut(extent) };
         let body = u64::try_from(message.bodyLength()).unwrap_or(u64::MAX);
         let begin_of_body = extent.end + head + u64::from(header);
-        if body > size.saturating_sub(begin_of_body) {
+        if body > size.saturating_sub(begin_of_body) || claims_too_much(file, &message, begin_of_body) {
             return cut(extent);
         }
         if message.header_type() == MessageHeader::RecordBatch {
-            extent.rows += message.header_as_record_batch().map_or(0, |batch| batch.length());
-            extent.batches.push(extent.end);
+            let rows = message.header_as_record_batch().map_or(0, |batch| batch.length().max(0));
+            extent.rows = extent.rows.saturating_add(rows);
+            extent.batches.push(Batch { begin: extent.end, end_row: extent.rows });
         }
         extent.end = begin_of_body + body;
     }
 }
 
 impl Rows {
-    /// The reader, and {"rows": n, "columns": [names]}; the rows of the whole messages.
+    /// The reader, and {"rows": n, "columns": [names], "huggingface": what the `datasets` library says of them}; the rows of the whole messages.
     pub fn open(path: &str) -> Result<(Self, Vec<u8>), Fault> {
         let file = File::open(path).map_err(error)?;
         let size = file.metadata().map_err(error)?.len();
@@ -102,18 +125,41 @@ impl Rows {
             return Err(error(words));
         }
         let columns: Vec<&String> = schema.fields().iter().map(|field| field.name()).collect();
-        let described = serde_json::json!({ "rows": extent.rows, "columns": columns }).to_string().into_bytes();
-        Ok((Self { batches, batch: None, row: 0, begins: extent.batches, next_batch: 0, failure: extent.cut }, described))
+        let described = serde_json::json!({ "rows": extent.rows, "columns": columns, "huggingface": schema.metadata().get("huggingface") });
+        Ok((Self { batches, batch: None, row: 0, extent, position: 0 }, described.to_string().into_bytes()))
+    }
+
+    /// Number of the batch that the file stands before.
+    fn next_batch(&self) -> usize {
+        let place = self.extent.end - self.batches.get_ref().limit();
+        self.extent.batches.partition_point(|batch| batch.begin < place)
+    }
+
+    /// The rows of a batch that cannot be decoded. A dictionary that cannot be costs all rows behind it: they may use its words.
+    fn lose(&mut self, batch: usize, problem: String) -> Fault {
+        let lost = self.extent.batches.get(batch).filter(|_| self.next_batch() > batch);
+        let words = match lost {
+            Some(batch) => format!("the rows {} to {}, which begin at byte {}, are damaged ({problem})", self.position + 1, batch.end_row, batch.begin),
+            None => format!("the words that the rows from {} on are made of are damaged ({problem})", self.position + 1),
+        };
+        self.position = lost.map_or(self.extent.rows, |batch| batch.end_row);
+        self.batch = None;
+        error(words)
     }
 
     /// Moves on to a batch with rows that are not read yet; false behind the last.
     fn advance(&mut self) -> Result<bool, Fault> {
         while self.batch.as_ref().is_none_or(|batch| self.row == batch.num_rows()) {
-            let Some(batch) = self.batches.next() else { return self.failure.take().map_or(Ok(false), |words| Err(error(words))) };
-            let begin = self.begins.get(self.next_batch).copied().unwrap_or_default();
-            self.batch = Some(batch.map_err(|problem| error(format!("the rows that begin at byte {begin} are damaged ({problem})")))?);
+            if self.position == self.extent.rows {
+                return self.extent.cut.take().map_or(Ok(false), |words| Err(error(words)));
+            }
+            let number = self.next_batch();
+            match caught(|| self.batches.next()).and_then(|batch| batch.transpose().map_err(|problem| problem.to_string())) {
+                Ok(Some(batch)) => self.batch = Some(batch),
+                Ok(None) => return Ok(false),
+                Err(problem) => return Err(self.lose(number, problem)),
+            }
             self.row = 0;
-            self.next_batch += 1;
         }
         Ok(true)
     }
@@ -132,7 +178,12 @@ impl RowFile for Rows {
             serde_json::to_writer(&mut lines, &cells).map_err(error)?;
             lines.push(b'\n');
         }
+        self.position += (end - self.row) as i64;
         self.row = end;
         Ok(lines)
+    }
+
+    fn position(&self) -> i64 {
+        self.position
     }
 }

@@ -6,9 +6,9 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::*;
 use arrow_array::Array;
 use arrow_schema::{DataType, Field, TimeUnit};
-use serde_json::{Number, Value};
+use serde_json::{json, Number, Value};
 
-/// What keeps a column from being read: "column \"image\" is of the type Binary".
+/// What keeps a column from being read: "column \"image\" is of the type Interval(DayTime)".
 pub fn unreadable(field: &Field) -> Option<String> {
     kind(field.data_type()).map(|kind| format!("its column \"{}\" is of the type {kind}", field.name()))
 }
@@ -18,6 +18,7 @@ fn kind(data_type: &DataType) -> Option<String> {
     use DataType::*;
     match data_type {
         Null | Boolean | Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64 | Float16 | Float32 | Float64 => None,
+        Binary | LargeBinary | BinaryView | FixedSizeBinary(_) => None,
         Utf8 | LargeUtf8 | Utf8View | Date32 | Date64 | Timestamp(_, _) => None,
         List(inner) | LargeList(inner) | FixedSizeList(inner, _) => kind(inner.data_type()),
         Struct(fields) => fields.iter().find_map(|field| kind(field.data_type())),
@@ -32,7 +33,7 @@ fn real(value: f64) -> Value {
 }
 
 /// 0.1 stays 0.1 and does not become 0.10000000149.
-fn shortest(value: f32) -> Value {
+pub fn shortest(value: f32) -> Value {
     real(value.to_string().parse().unwrap_or(f64::NAN))
 }
 
@@ -41,6 +42,11 @@ where
     i64: From<T::Native>,
 {
     array.as_primitive::<T>().value_as_datetime(row).map_or(Value::Null, |time| Value::from(time.format("%Y-%m-%dT%H:%M:%S%.f").to_string()))
+}
+
+/// Some writers keep text in columns of bytes. What is no text is told by its size alone: nothing reads it as one.
+pub fn bytes(cell: &[u8]) -> Value {
+    std::str::from_utf8(cell).map_or_else(|_| json!({ "bytes": cell.len() }), Value::from)
 }
 
 fn list(array: &dyn Array) -> Value {
@@ -69,6 +75,10 @@ pub fn value(array: &dyn Array, row: usize) -> Value {
         Utf8 => Value::from(array.as_string::<i32>().value(row)),
         LargeUtf8 => Value::from(array.as_string::<i64>().value(row)),
         Utf8View => Value::from(array.as_string_view().value(row)),
+        Binary => bytes(array.as_binary::<i32>().value(row)),
+        LargeBinary => bytes(array.as_binary::<i64>().value(row)),
+        BinaryView => bytes(array.as_binary_view().value(row)),
+        FixedSizeBinary(_) => bytes(array.as_fixed_size_binary().value(row)),
         Date32 => time::<Date32Type>(array, row),
         Date64 => time::<Date64Type>(array, row),
         Timestamp(TimeUnit::Second, _) => time::<TimestampSecondType>(array, row),

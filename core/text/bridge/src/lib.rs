@@ -4,6 +4,7 @@
 mod arrow_rows;
 mod arrow_values;
 mod parquet_rows;
+mod parquet_values;
 mod python;
 mod template;
 mod tokenizer;
@@ -45,17 +46,21 @@ thread_local! {
 }
 
 /// Runs `work`; a panic becomes a message instead of text on stderr.
-fn guarded(work: impl FnOnce() -> Result<Vec<u8>, Fault>) -> LuthierBuffer {
+pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         std::panic::set_hook(Box::new(|info| {
             PANIC_WORDS.with(|words| *words.borrow_mut() = info.to_string().replace('\n', " "));
         }))
     });
-    match catch_unwind(AssertUnwindSafe(work)) {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| PANIC_WORDS.with(|words| words.take()))
+}
+
+fn guarded(work: impl FnOnce() -> Result<Vec<u8>, Fault>) -> LuthierBuffer {
+    match caught(work) {
         Ok(Ok(bytes)) => buffer(OK, bytes),
         Ok(Err(Fault(status, message))) => buffer(status, message.into_bytes()),
-        Err(_) => buffer(PANIC, PANIC_WORDS.with(|words| words.take()).into_bytes()),
+        Err(words) => buffer(PANIC, words.into_bytes()),
     }
 }
 
@@ -158,8 +163,11 @@ pub unsafe extern "C" fn luthier_template_render(compiled: *const template::Temp
 
 /// A file of rows in columns.
 pub trait RowFile {
-    /// Some rows, about `count` where the reader can choose, one JSON object a line; nothing at the end.
+    /// Some rows, about `count` where the reader can choose, one JSON object a line; nothing at the end. Behind a fault reading goes on at
+    /// `position`.
     fn next(&mut self, count: usize) -> Result<Vec<u8>, Fault>;
+    /// How many rows were given or lost.
+    fn position(&self) -> i64;
 }
 
 pub struct Rows(Box<dyn RowFile>);
@@ -188,6 +196,11 @@ pub unsafe extern "C" fn luthier_rows_free(rows: *mut Rows) {
 #[no_mangle]
 pub unsafe extern "C" fn luthier_rows_next(rows: *mut Rows, count: usize) -> LuthierBuffer {
     guarded(|| (*rows).0.next(count))
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn luthier_rows_position(rows: *const Rows) -> i64 {
+    (*rows).0.position()
 }
 
 #[no_mangle]
