@@ -55,6 +55,7 @@ add_library(luthier_engine STATIC
   peft/adapter.cpp
   peft/adapter_file.cpp
   peft/combine.cpp
+  peft/combine_ia3.cpp
   peft/methods.cpp
   peft/methods/adalora.cpp
   peft/methods/base_weights.cpp

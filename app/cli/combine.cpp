@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// combine --adapter DIR:WEIGHT… --method M --out DIR: several LoRA adapters made into one.
+// combine --adapter DIR:WEIGHT… --method M --out DIR: several LoRA or IA3 adapters made into one.
 #include "command.h"
 
 #include "peft/combine.h"
@@ -12,7 +12,7 @@ namespace {
 
 struct Options {
     std::vector<std::string> adapters;
-    std::string method = "cat", sign = "total", out;
+    std::string method, sign = "total", out;
     CombineRequest request;
 };
 
@@ -23,10 +23,10 @@ ExitCode run(const Options& options, const Context& context) {
         request.parts.push_back({chosen.path, chosen.weight});
     }
     const std::vector<std::string>& names = combinationNames();
-    request.how = static_cast<Combination>(std::find(names.begin(), names.end(), options.method) - names.begin());
+    if (!options.method.empty()) request.how = static_cast<Combination>(std::find(names.begin(), names.end(), options.method) - names.begin());
     request.votesByCount = options.sign == "frequency";
     const Json result = combineAdapters(request, options.out).orThrow();
-    report(context, result, options.out + "  rank " + result["r"].dump() + ", " + result["modules"].dump() + " modules, " + bytesText(result["bytes"].get<std::int64_t>()) + "\n");
+    report(context, result, options.out + "  " + (result.contains("r") ? "rank " + result["r"].dump() + ", " : "") + result["modules"].dump() + " modules, " + bytesText(result["bytes"].get<std::int64_t>()) + "\n");
     return ExitCode::Done;
 }
 
@@ -34,11 +34,11 @@ ExitCode run(const Options& options, const Context& context) {
 
 void addCombine(CLI::App& app, Context& context) {
     auto options = std::make_shared<Options>();
-    CLI::App* command = app.add_subcommand("combine", "Make one LoRA adapter out of several");
+    CLI::App* command = app.add_subcommand("combine", "Make one LoRA or IA3 adapter out of several");
     command->add_option("--adapter", options->adapters, "Adapter folder, optionally :WEIGHT; may be repeated")->required();
-    command->add_option("--method", options->method, "cat is exactly the weighted sum; svd its best approximation of one rank")->check(CLI::IsMember(combinationNames()));
+    command->add_option("--method", options->method, "cat (the default) is exactly the weighted sum; svd its best approximation of one rank; …_svd does the same after pruning; IA3 knows linear alone")->check(CLI::IsMember(combinationNames()));
     command->add_option("--density", options->request.density, "Share of values that ties, dare_* and magnitude_prune keep");
-    command->add_option("--rank", options->request.rank, "Rank of svd; else the adapters' largest")->check(CLI::PositiveNumber);
+    command->add_option("--rank", options->request.rank, "Rank of svd and …_svd; else the adapters' largest")->check(CLI::PositiveNumber);
     command->add_option("--sign", options->sign, "How ties elects a sign: by size or by count")->check(CLI::IsMember({"total", "frequency"}));
     command->add_option("--seed", options->request.seed, "Of what dare_* drops");
     command->add_option("--out", options->out, "Folder to make")->required();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "peft/combine.h"
+#include "peft/combine_ia3.h"
 
 #include "io/atomic.h"
 #include "io/safetensors.h"
@@ -52,7 +53,7 @@ struct LoadedLora {
 };
 
 Problem notPlain(const fs::path& folder, const std::string& why) {
-    return {"combine_method", folder.string() + " " + why + ".", "Only plain LoRA adapters can be combined; merge this one into its base instead.", folder.string()};
+    return {"combine_method", folder.string() + " " + why + ".", "Only plain LoRA adapters, or IA3 adapters, can be combined; merge this one into its base instead.", folder.string()};
 }
 
 /// The module and the half that a tensor name of a LoRA file stands for.
@@ -82,7 +83,7 @@ Result<double> scaleOf(const Json& settings, const std::string& path) {
 Result<LoadedLora> load(const CombineRequest::Part& part) {
     Result<AdapterFolder> folder = readAdapterFolder(part.folder);
     if (!folder) return folder.problems();
-    if (folder->method->type != "lora") return notPlain(part.folder, "holds a " + folder->method->type + " adapter");
+    if (folder->method->type != "lora") return notPlain(part.folder, "holds an adapter of the method " + folder->method->type);
     if (folder->settings.at("use_dora") == true) return notPlain(part.folder, "was trained with DoRA, whose row lengths have no weighted sum");
     Result<TensorMap> tensors = readTensors(folder->tensorFile);
     if (!tensors) return tensors.problems();
@@ -114,8 +115,28 @@ Result<LoadedLora> load(const CombineRequest::Part& part) {
 /// What one module is combined from.
 struct Parts {
     std::vector<const Pair*> pairs;
+    std::vector<double> weights;  // w_i
     std::vector<double> factors;  // w_i s_i
 };
+
+const std::string& nameOf(Combination how) { return combinationNames()[static_cast<std::size_t>(how)]; }
+
+bool isCut(Combination how) { return how == Combination::Svd || how >= Combination::TiesSvd; }
+
+/// What a combination does with values, be they halves or products.
+Combination ruleOf(Combination how) {
+    switch (how) {
+        case Combination::Svd: return Combination::Linear;
+        case Combination::TiesSvd: return Combination::Ties;
+        case Combination::DareLinearSvd: return Combination::DareLinear;
+        case Combination::DareTiesSvd: return Combination::DareTies;
+        case Combination::MagnitudePruneSvd: return Combination::MagnitudePrune;
+        default: return how;
+    }
+}
+
+/// What takes adapters of unequal ranks.
+std::string otherTypes(Combination how) { return how == Combination::Linear ? "Use --method cat or svd." : "Use --method cat, svd or " + nameOf(how) + "_svd."; }
 
 /// Random bits that depend on (seed, module, half, adapter) alone.
 at::Tensor dropped(const at::Tensor& value, double density, std::uint64_t seed) {
@@ -140,14 +161,15 @@ at::Tensor elected(const at::Tensor& pruned, const at::Tensor& weights, bool vot
     return (pruned * weights * agrees).sum(0) / agrees.sum(0).clamp_min(1.0);
 }
 
-/// One of A and B of a module. `coefficients`: what each adapter's half is multiplied by.
-at::Tensor mixedHalf(const CombineRequest& request, std::vector<at::Tensor> halves, const std::vector<float>& coefficients, const std::string& name) {
-    const bool isDare = request.how == Combination::DareLinear || request.how == Combination::DareTies;
-    const bool isTies = request.how == Combination::Ties || request.how == Combination::DareTies;
-    if (request.how != Combination::Linear && request.density < 1)
-        for (std::size_t i = 0; i < halves.size(); ++i)
-            halves[i] = isDare ? dropped(halves[i], request.density, tensorSeed(request.seed, name + " " + std::to_string(i))) : largestKept(halves[i], request.density);
-    const at::Tensor stacked = at::stack(halves);  // [n, …]
+/// The adapters' values at one place, A or B or B A of a module, made into one. `coefficients`: what each is multiplied by.
+at::Tensor mixedValues(const CombineRequest& request, std::vector<at::Tensor> values, const std::vector<float>& coefficients, const std::string& name) {
+    const Combination rule = ruleOf(*request.how);
+    const bool isDare = rule == Combination::DareLinear || rule == Combination::DareTies;
+    const bool isTies = rule == Combination::Ties || rule == Combination::DareTies;
+    if (rule != Combination::Linear && request.density < 1)
+        for (std::size_t i = 0; i < values.size(); ++i)
+            values[i] = isDare ? dropped(values[i], request.density, tensorSeed(request.seed, name + " " + std::to_string(i))) : largestKept(values[i], request.density);
+    const at::Tensor stacked = at::stack(values);  // [n, …]
     const at::Tensor weights = at::tensor(coefficients).reshape({-1, 1, 1});
     return isTies ? elected(stacked, weights, request.votesByCount) : (stacked * weights).sum(0);
 }
@@ -157,15 +179,15 @@ Result<Pair> mixed(const CombineRequest& request, const Parts& parts, const std:
     std::vector<float> ofA, ofB;
     for (std::size_t i = 0; i < parts.pairs.size(); ++i) {
         if (parts.pairs[i]->A.size(0) != parts.pairs.front()->A.size(0))
-            return Problem{"combine_rank", "The adapters have different ranks at " + path + ", which " + combinationNames()[static_cast<std::size_t>(request.how)] + " cannot mix.",
-                           "Use --method cat or svd.", "--method", ExitCode::BadUsage};
+            return Problem{"combine_rank", "The adapters have different ranks at " + path + ", which " + nameOf(*request.how) + " cannot mix.",
+                           otherTypes(*request.how), "--method", ExitCode::BadUsage};
         A.push_back(parts.pairs[i]->A);
         B.push_back(parts.pairs[i]->B);
         const double root = std::sqrt(std::abs(parts.factors[i]));
         ofA.push_back(static_cast<float>(parts.factors[i] >= 0 ? root : -root));
         ofB.push_back(static_cast<float>(root));
     }
-    return Pair{mixedHalf(request, A, ofA, path + " A"), mixedHalf(request, B, ofB, path + " B"), 1, parts.pairs.front()->isEmbedding};
+    return Pair{mixedValues(request, A, ofA, path + " A"), mixedValues(request, B, ofB, path + " B"), 1, parts.pairs.front()->isEmbedding};
 }
 
 Pair side(const Parts& parts) {
@@ -177,12 +199,11 @@ Pair side(const Parts& parts) {
     return {at::cat(A, 0), at::cat(B, 1), 1, parts.pairs.front()->isEmbedding};
 }
 
-Pair cut(const Parts& parts, std::int64_t rank) {
-    at::Tensor delta;  // [out, in]
-    for (std::size_t i = 0; i < parts.pairs.size(); ++i) {
-        const at::Tensor one = at::mm(parts.pairs[i]->B, parts.pairs[i]->A) * parts.factors[i];
-        delta = delta.defined() ? delta + one : one;
-    }
+/// The products s_i B_i A_i [out, in] made into one, cut to its largest singular values.
+Pair cut(const CombineRequest& request, const Parts& parts, std::int64_t rank, const std::string& path) {
+    std::vector<at::Tensor> products;
+    for (const Pair* pair : parts.pairs) products.push_back(at::mm(pair->B, pair->A) * pair->scale);
+    const at::Tensor delta = mixedValues(request, products, {parts.weights.begin(), parts.weights.end()}, path);
     const auto [U, S, V] = at::linalg_svd(delta, /*full_matrices=*/false);
     const std::int64_t R = std::min(rank, S.size(0));
     return {V.narrow(0, 0, R).contiguous(), (U.narrow(1, 0, R) * S.narrow(0, 0, R)).contiguous(), 1, parts.pairs.front()->isEmbedding};
@@ -208,10 +229,10 @@ Result<std::int64_t> rankOfResult(const CombineRequest& request, const std::vect
         ranks += (ranks.empty() ? "" : ", ") + std::to_string(lora.rank) + " (" + lora.folder.string() + ")";
     }
     if (request.how == Combination::Cat) return sum;
-    if (request.how == Combination::Svd) return request.rank > 0 ? request.rank : largest;
+    if (isCut(*request.how)) return request.rank > 0 ? request.rank : largest;
     if (!isOneRank)
-        return Problem{"combine_rank", "The adapters have different ranks: " + ranks + "; " + combinationNames()[static_cast<std::size_t>(request.how)] + " needs one.",
-                       "Use --method cat or svd.", "--method", ExitCode::BadUsage};
+        return Problem{"combine_rank", "The adapters have different ranks: " + ranks + "; " + nameOf(*request.how) + " needs one.",
+                       otherTypes(*request.how), "--method", ExitCode::BadUsage};
     return largest;
 }
 
@@ -250,6 +271,7 @@ Result<std::map<std::string, Parts>> partsByModule(const std::vector<LoadedLora>
                 return Problem{"combine_shape", path + " maps " + size(*parts.pairs.front()) + " in " + loras.front().folder.string() + ", but " + size(pair) + " in " + lora.folder.string() + ".",
                                "They were trained on different base models and cannot be combined.", path};
             parts.pairs.push_back(&pair);
+            parts.weights.push_back(lora.weight);
             parts.factors.push_back(lora.weight * pair.scale);
         }
     return modules;
@@ -276,13 +298,17 @@ Result<std::uint64_t> write(const fs::path& folder, const std::vector<LoadedLora
 }  // namespace
 
 const std::vector<std::string>& combinationNames() {
-    static const std::vector<std::string> names{"cat", "svd", "linear", "ties", "dare_linear", "dare_ties", "magnitude_prune"};
+    static const std::vector<std::string> names{"cat", "svd", "linear", "ties", "dare_linear", "dare_ties", "magnitude_prune", "ties_svd", "dare_linear_svd", "dare_ties_svd", "magnitude_prune_svd"};
     return names;
 }
 
 Result<Json> combineAdapters(const CombineRequest& asked, const fs::path& out) {
     if (Problems problems = wrongValues(asked); !problems.empty()) return problems;
+    Result<AdapterFolder> first = readAdapterFolder(asked.parts.front().folder);
+    if (!first) return first.problems();
+    if (first->method->type == "ia3") return combineIa3(asked, out);
     CombineRequest request = asked;
+    request.how = asked.how.value_or(Combination::Cat);
     if (request.parts.size() == 1) request.how = Combination::Linear;  // as PEFT: nothing to stack, elect or cut
     std::vector<LoadedLora> loras;
     for (const CombineRequest::Part& part : request.parts) {
@@ -299,7 +325,7 @@ Result<Json> combineAdapters(const CombineRequest& asked, const fs::path& out) {
     double largest = 0;  // of the combination's values
     double given = 0;    // of its parts'
     for (const auto& [path, parts] : *modules) {
-        Result<Pair> pair = request.how == Combination::Cat ? side(parts) : request.how == Combination::Svd ? cut(parts, *rank) : mixed(request, parts, path);
+        Result<Pair> pair = request.how == Combination::Cat ? side(parts) : isCut(*request.how) ? cut(request, parts, *rank, path) : mixed(request, parts, path);
         if (!pair) return pair.problems();
         largest = std::max(largest, largestProduct(*pair));
         for (std::size_t i = 0; i < parts.pairs.size(); ++i) given = std::max(given, largestProduct(*parts.pairs[i]) * std::abs(parts.factors[i]));
@@ -314,7 +340,7 @@ Result<Json> combineAdapters(const CombineRequest& asked, const fs::path& out) {
     if (!bytes) return bytes.problems();
     Result<void> done = target->commit(Existing::Refuse);
     if (!done) return done.problems();
-    return Json{{"path", out.string()}, {"bytes", *bytes}, {"r", *rank}, {"modules", pairs.size()}, {"method", combinationNames()[static_cast<std::size_t>(request.how)]}};
+    return Json{{"path", out.string()}, {"bytes", *bytes}, {"r", *rank}, {"modules", pairs.size()}, {"method", nameOf(*request.how)}};
 }
 
 }  // namespace luthier

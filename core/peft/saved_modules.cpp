@@ -45,6 +45,7 @@ struct SavedParts {
     std::vector<std::size_t> embeddingSites;
     std::vector<std::unique_ptr<OwnEmbedding>> embeddings;
     Json config = Json::object();  ///< what adapter_config.json says of them
+    double vectorRate = 1;         ///< rateFactor of what has one dimension: PEFT's LoRA+ puts biases and norms beside B
 };
 
 class WithSavedModules final : public Adapter, public TrainingHooks {
@@ -54,7 +55,8 @@ public:
     std::string method() const override { return m_inner->method(); }
     std::vector<TrainedParameter> parameters() const override {
         std::vector<TrainedParameter> all = m_inner->parameters();
-        for (const auto& copy : m_parts.parameters) all.push_back({copy->name(), copy->copy(), lastName(copy->name().substr(0, copy->name().rfind('.')))});
+        for (const auto& copy : m_parts.parameters)
+            all.push_back({copy->name(), copy->copy(), lastName(copy->name().substr(0, copy->name().rfind('.'))), copy->copy().dim() == 1 ? m_parts.vectorRate : 1});
         for (const auto& table : m_parts.embeddings) all.push_back({table->site().path + ".weight", table->copy(), lastName(table->site().path)});
         return all;
     }
@@ -250,6 +252,7 @@ Result<std::shared_ptr<Adapter>> withSavedModules(std::shared_ptr<Adapter> inner
     const bool isPrompt = method != nullptr && (method->peftType == "PROMPT_TUNING" || method->peftType == "P_TUNING" || method->peftType == "PREFIX_TUNING");
     const std::string prefix = isPrompt ? "base_model." : "base_model.model.";
     SavedParts parts;
+    parts.vectorRate = settings.value("loraplus_lr_ratio", 1.0);
     if (!entries.empty()) {
         Result<void> added = addModules(model, entries, required, prefix, parts);
         if (!added) return added.problems();

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`combine` against peft's add_weighted_adapter: equal matrices for every type that draws nothing, equal sums for svd, equal statistics for
-DARE; and the refusals, which `combine.py refusals` runs alone."""
+"""`combine` against peft's add_weighted_adapter: equal matrices for every type that draws nothing, equal products for svd and …_svd, equal statistics
+for DARE, equal vectors for IA3; and the refusals, which `combine.py refusals` runs alone."""
 import json
 import math
 import sys
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 
 from common import check, engine, finish, gpt2, llama, logits_of, random_rows, score, temporary
@@ -18,11 +18,15 @@ MODULES = {"llama": ["q_proj", "down_proj"], "gpt2": ["c_attn", "c_proj"]}
 
 def adapter(make, folder, seed, **settings):
     """A LoRA with random values in both matrices."""
-    model = get_peft_model(make(), LoraConfig(task_type="CAUSAL_LM", **settings))
+    return randomly(make, LoraConfig(task_type="CAUSAL_LM", **settings), folder, seed)
+
+
+def randomly(make, config, folder, seed):
+    model = get_peft_model(make(), config)
     torch.manual_seed(seed)
     for name, parameter in model.named_parameters():
-        if "lora_" in name:
-            parameter.data.normal_(0, 0.05)
+        if "lora_" in name or "ia3_" in name:
+            parameter.data.add_(torch.randn_like(parameter) * 0.05) if "ia3_" in name else parameter.data.normal_(0, 0.05)
     model.save_pretrained(folder)
     return folder
 
@@ -68,8 +72,10 @@ def same_as_peft(base, family, make):
     cases = [("cat", "cat", equal, {}), ("linear", "linear", equal, {}), ("svd", "svd", equal, {}), ("cat of unequal ranks", "cat", ranks, {}), ("svd of unequal ranks", "svd", ranks, {}),
              ("svd to rank 6", "svd", equal, dict(svd_rank=6)), ("one adapter", "cat", equal[:1], {})]
     for density in (0.3, 0.8, 1.0):
-        cases += [(f"{kind} at {density}", kind, equal, dict(density=density)) for kind in ("ties", "magnitude_prune")]
-    cases.append(("ties by count", "ties", equal, dict(density=0.5, majority_sign_method="frequency")))
+        cases += [(f"{kind} at {density}", kind, equal, dict(density=density)) for kind in ("ties", "magnitude_prune", "ties_svd", "magnitude_prune_svd")]
+    cases += [(f"{kind} by count", kind, equal, dict(density=0.5, majority_sign_method="frequency")) for kind in ("ties", "ties_svd")]
+    cases += [(f"{kind} of unequal ranks", kind, ranks, dict(density=0.4, svd_rank=5)) for kind in ("ties_svd", "magnitude_prune_svd")]
+    cases += [(f"{kind} that drops nothing", kind, ranks, dict(density=1.0)) for kind in ("dare_linear_svd", "dare_ties_svd")]
     for label, kind, folders, arguments in cases:
         weights = (WEIGHTS + [0.5])[: len(folders)]
         folder = base / f"{family}-{label.replace(' ', '-')}"
@@ -77,7 +83,7 @@ def same_as_peft(base, family, make):
         flags = {"density": "--density", "svd_rank": "--rank", "majority_sign_method": "--sign"}
         combined(folders, weights, folder / "ours", "--method", kind, *[value for key, given in arguments.items() for value in (flags[key], given)])
         ours, reference = tensors_of(folder / "ours"), tensors_of(theirs)
-        figure = difference(products(ours), products(reference)) if kind == "svd" else difference(ours, reference)
+        figure = difference(products(ours), products(reference)) if kind.endswith("svd") else difference(ours, reference)
         check(f"combine equals peft ({family} {label})", figure < 1e-6, f"max difference {figure:.1e}")
         mine, other = (json.loads((path / "adapter_config.json").read_text()) for path in (folder / "ours", theirs))
         check(f"config equals peft's ({family} {label})", all(mine[key] == other[key] for key in ("r", "lora_alpha", "peft_type", "bias")) and
@@ -125,6 +131,49 @@ def dare(base, make, folders):
         check(f"one seed gives one result ({kind})", torch.equal(tensors_of(again)[name], ours[3]))
 
 
+def dare_of_products(base):
+    """The same for B A, whose kept values the decomposition keeps when no rank is cut."""
+    density, draws, make = 0.4, 100, lambda: llama(num_hidden_layers=1)
+    folders = [adapter(make, base / f"product-{i}", 20 + i, r=4, lora_alpha=[8, 3, 16][i], target_modules=["q_proj"]) for i in range(3)]
+    (scales, name) = ([8 / 4, 3 / 4, 16 / 4], "base_model.model.model.layers.0.self_attn.q_proj..weight")
+    inputs = [products(tensors_of(folder))[name] * scale for folder, scale in zip(folders, scales)]
+    from peft.utils.merge_utils import dare_linear, dare_ties
+    for kind, rule in {"dare_linear_svd": dare_linear, "dare_ties_svd": dare_ties}.items():
+        torch.manual_seed(5)
+        ours, theirs = [], []
+        for draw in range(draws):
+            combined(folders, WEIGHTS, base / f"{kind}-{draw}", "--method", kind, "--density", density, "--seed", draw, "--rank", 64)
+            ours.append(products(tensors_of(base / f"{kind}-{draw}"))[name])
+            theirs.append(rule(inputs, torch.tensor(WEIGHTS), density))
+        ours, theirs = torch.stack(ours), torch.stack(theirs)
+        away = ((ours.mean(0) - theirs.mean(0)) / ((ours.var(0) + theirs.var(0)) / draws).sqrt().clamp(min=1e-9)).abs()
+        check(f"the mean over seeds is peft's ({kind})", away.max() < 5 and 0.6 < away.mean() < 1.0, f"{away.mean():.2f} standard errors, at most {away.max():.1f}")  # a normal deviate is 0.80 in the mean
+        zeros = [(sample.abs() < 1e-6).float().mean().item() for sample in (ours, theirs)]
+        check(f"as many zeros as peft's ({kind})", abs(zeros[0] - zeros[1]) < 0.01, f"{zeros[0]:.3f} against {zeros[1]:.3f}")
+
+
+def ia3(base, family, make):
+    """l = sum of w_i l_i over the adapters that have the module."""
+    make().save_pretrained(base / f"{family}-ia3")
+    rows = random_rows(3)
+    key, down = {"llama": ("k_proj", "down_proj"), "gpt2": ("c_attn", "mlp.c_proj")}[family]
+    kinds = [dict(target_modules=[key, down], feedforward_modules=[down]), dict(target_modules=[key], feedforward_modules=[]), dict(target_modules=[down], feedforward_modules=[down])]
+    folders = [randomly(make, IA3Config(task_type="CAUSAL_LM", **kind), base / f"{family}-ia3-{i}", i) for i, kind in enumerate(kinds)]
+    folder, weights = base / f"{family}-ia3-mixed", [0.6, 0.5, -0.3]
+    theirs, model = peft_combined(make, folders, weights, folder / "peft")
+    for flags in ([], ["--method", "linear"]):
+        out = folder / ("ours" + "".join(flags))
+        combined(folders, weights, out, *flags)
+        figure = difference(tensors_of(out), tensors_of(theirs))
+        check(f"combine equals peft ({family} ia3)", figure < 1e-6, f"max difference {figure:.1e}")
+    mine, other = (json.loads((path / "adapter_config.json").read_text()) for path in (out, theirs))
+    check(f"config equals peft's ({family} ia3)", all(set(mine[key]) == set(other[key]) for key in ("target_modules", "feedforward_modules")) and mine["peft_type"] == other["peft_type"])
+    figure = max((logits_of(model, row) - one).abs().max().item() for row, one in zip(rows, score(base / f"{family}-ia3", rows, folder, out)))
+    check(f"logits equal the mixed peft model's ({family} ia3)", figure < 1e-4, f"max difference {figure:.1e}")
+    PeftModel.from_pretrained(make(), out).save_pretrained(folder / "again")
+    check(f"peft reads every tensor back ({family} ia3)", difference(tensors_of(folder / "again"), tensors_of(out)) == 0)
+
+
 def refused(label, base, code, words, *arguments, exit_code=2):
     out = base / "refused"
     done = engine("combine", *arguments, "--out", out, expect=exit_code)
@@ -142,6 +191,12 @@ def refusals(base):
     refused("unequal ranks where the type cannot", base, "combine_rank", ["rank", "2"], "--adapter", a, "--adapter", rank2, "--method", "ties")
     refused("adapters of different bases", base, "combine_shape", ["64", "128"], "--adapter", a, "--adapter", wide, exit_code=3)
     refused("DoRA", base, "combine_method", ["DoRA"], "--adapter", a, "--adapter", dora, exit_code=3)
+    vectors = [randomly(lambda: llama(num_hidden_layers=1, hidden_size=width), IA3Config(task_type="CAUSAL_LM"), base / f"ia3-{width}", 5) for width in (64, 128)]
+    refused("a LoRA beside IA3", base, "combine_method", ["lora"], "--adapter", vectors[0], "--adapter", a, exit_code=3)
+    refused("IA3 beside a LoRA", base, "combine_method", ["ia3"], "--adapter", a, "--adapter", vectors[0], exit_code=3)
+    refused("IA3 of different bases", base, "combine_shape", ["16 x 1", "32 x 1"], "--adapter", vectors[0], "--adapter", vectors[1], exit_code=3)
+    refused("IA3 by another type than linear", base, "combine_method", ["ties"], "--adapter", vectors[0], "--adapter", vectors[0], "--method", "ties")
+    refused("IA3 that cancels", base, "combination_zero", ["silence"], "--adapter", vectors[0], "--adapter", f"{vectors[0]}:-1")
     refused("a weight of zero", base, "combine_weight", [str(a)], "--adapter", f"{a}:0", "--adapter", rank2)
     refused("adapters that cancel", base, "combination_zero", ["zero"], "--adapter", f"{a}:1", "--adapter", f"{a}:-1")
     refused("a density outside of its range", base, "combine_density", ["1.5"], "--adapter", a, "--adapter", a, "--method", "ties", "--density", 1.5)
@@ -159,4 +214,7 @@ with temporary() as base:
     if not part:
         same_as_peft(base, "gpt2", gpt2)
         dare(base, llama, equal)
+        dare_of_products(base)
+        ia3(base, "llama", llama)
+        ia3(base, "gpt2", gpt2)
 finish()
