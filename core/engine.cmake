@@ -50,6 +50,8 @@ add_library(luthier_engine STATIC
   model/rope.cpp
   model/site.cpp
   model/stack.cpp
+  model/stack_attention.cpp
+  model/stack_block.cpp
   model/tensors.cpp
   model/weights.cpp
   peft/adapter.cpp
@@ -106,7 +108,10 @@ add_library(luthier_engine STATIC
   export/exporter.cpp
   export/gguf_exporter.cpp
   export/gguf_file.cpp
+  export/gguf_importer.cpp
+  model/gguf_config.cpp
   model/gguf_layout.cpp
+  model/shards.cpp
   export/gguf_merged_exporter.cpp
   model/gguf_values.cpp
   export/merged_exporter.cpp

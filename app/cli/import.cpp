@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// import FILE: settings of another program (PEFT, Axolotl, LLaMA-Factory, TRL) as a RUN.json, with a word on each that is taken, left out or missing.
+// import FILE: settings of another program (PEFT, Axolotl, LLaMA-Factory, TRL) as a RUN.json, with a word on each that is taken, left out or missing;
+// a GGUF model as a Hugging Face folder.
 #include "command.h"
+#include "importing.h"
 
+#include "contract/number_text.h"
 #include "data/imports.h"
+#include "export/gguf_importer.h"
 #include "io/atomic.h"
+#include "io/gguf.h"
 #include "peft/method.h"
 
 namespace luthier::cli {
@@ -28,9 +33,19 @@ std::string tableOf(const ImportedSettings& settings, SettingsKind kind) {
     return table;
 }
 
+ExitCode runGguf(const Options& options, const Context& context) {
+    if (options.out.empty()) throw Failure({"option_missing", "A GGUF model becomes a folder, whose name is missing.", "Say it with --out FOLDER.", "--out", ExitCode::BadUsage});
+    const Json result = importedModel(options.file, options.out, {});
+    report(context, result,
+           options.out + "  " + result["family"].get<std::string>() + ", " + withThousands(result["parameters"]) + " parameters in " + result["dtype"].get<std::string>() + ", " + bytesText(result["bytes"]) +
+               (result["tokenizer"] == true ? "" : ", without a tokenizer") + "\n");
+    return ExitCode::Done;
+}
+
 ExitCode run(const Options& options, const Context& context) {
     if (std::error_code code; !options.out.empty() && std::filesystem::exists(options.out, code))
         throw Failure({"target_exists", options.out + " exists already.", "Choose another name or delete it.", "--out", ExitCode::BadUsage});
+    if (isGguf(options.file)) return runGguf(options, context);
     const Json source = readSettingsFile(options.file).orThrow();
     const SettingsKind kind = kindOf(options, source);
     const ImportedSettings settings = importSettings(source, kind, methodSchemas()).orThrow();
@@ -43,12 +58,17 @@ ExitCode run(const Options& options, const Context& context) {
 
 }  // namespace
 
+Json importedModel(const std::string& path, const std::string& out, const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress) {
+    const GgufImported result = importGguf({path, out, progress}).orThrow();
+    return {{"path", path}, {"from", "gguf"}, {"out", out}, {"family", result.family}, {"parameters", result.parameters}, {"bytes", result.bytes}, {"dtype", result.dtype}, {"tokenizer", result.hasTokenizer}};
+}
+
 void addImport(CLI::App& app, Context& context) {
     auto options = std::make_shared<Options>();
-    CLI::App* command = app.add_subcommand("import", "A RUN.json from another program's settings");
-    command->add_option("file", options->file, "adapter_config.json of PEFT, or YAML of Axolotl, LLaMA-Factory or TRL")->required();
+    CLI::App* command = app.add_subcommand("import", "A RUN.json from another program's settings, or a model folder from a GGUF file");
+    command->add_option("file", options->file, "adapter_config.json of PEFT, YAML of Axolotl, LLaMA-Factory or TRL, or a GGUF model")->required();
     command->add_option("--from", options->kind, "The program, where its keys do not tell")->check(CLI::IsMember({"auto", "peft", "axolotl", "llama-factory", "trl"}));
-    command->add_option("--out", options->out, "File to write; without it the document is shown");
+    command->add_option("--out", options->out, "File (of a GGUF model: folder) to write; without it the document is shown");
     command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });
 }
 

@@ -3,6 +3,7 @@
 // effect at the next token or phase. Models stay open between requests, so columns of a playground share one base.
 #include "command.h"
 #include "exporting.h"
+#include "importing.h"
 #include "loaded.h"
 #include "playground.h"
 #include "survey.h"
@@ -119,6 +120,7 @@ private:
         if (command == "export")
             return exportResult(request.at("source"), request.value("model", ""), request.at("format"), request.value("type", ""), request.at("out"), m_workspace, progress);
         if (command == "formats") return listExportFormats();
+        if (command == "import") return importedModel(request.at("path"), request.at("out"), progress);
         if (command == "generate" || command == "perplexity") {
             const std::string folder = request.at("model").get<std::string>();
             const std::string dtype = request.value("dtype", "auto");
@@ -127,7 +129,7 @@ private:
             return command == "generate" ? generateColumns(request, base, replyTo(id)) : scoreColumns(request, base, replyTo(id));
         }
         if (command == "tokenize") return tokenizePrompt(request, tokenizer(request.at("model").get<std::string>()));
-        throw Failure({"unknown_command", "\"" + command + "\" is not a request.", "inspect, models, methods, estimate, measure, preview, generate, perplexity, tokenize, formats, export.", "command"});
+        throw Failure({"unknown_command", "\"" + command + "\" is not a request.", "inspect, models, methods, estimate, measure, preview, generate, perplexity, tokenize, formats, export, import.", "command"});
     }
 
     RunConfig configOf(const Json& request) {

@@ -7,6 +7,7 @@
 #include "data/source.h"
 #include "data/sources/folder.h"
 #include "data/tokenizer_encoder.h"
+#include "io/gguf.h"
 #include "io/weight_folder.h"
 #include "model/arch/families.h"
 #include "model/open.h"
@@ -285,6 +286,29 @@ fs::path huggingFaceCache() {
 
 }  // namespace
 
+namespace {
+
+Json inspectGguf(const fs::path& path) {
+    const std::shared_ptr<const GgufFile> file = GgufFile::open(path).orThrow();
+    const auto text = [&](const char* key, const char* fallback) {
+        const std::string* value = file->value<std::string>(key);
+        return value != nullptr ? *value : std::string(fallback);
+    };
+    std::int64_t parameters = 0;
+    Json types = Json::object();
+    for (const GgufTensor& tensor : file->tensors()) {
+        std::int64_t count = 1;
+        for (const std::int64_t size : tensor.shape) count *= size;
+        parameters += count;
+        types[name(tensor.type)] = types.value(name(tensor.type), 0) + 1;
+    }
+    std::error_code code;
+    return {{"kind", "gguf"}, {"path", path.string()}, {"name", text("general.name", path.stem().c_str())}, {"type", text("general.type", "model")}, {"architecture", text("general.architecture", "")},
+            {"parameters", parameters}, {"tensors", file->tensors().size()}, {"dtypes", types}, {"bytes", fs::file_size(path, code)}, {"problems", Json::array()}};
+}
+
+}  // namespace
+
 Json inspectPath(const fs::path& given) {
     std::error_code code;
     const fs::path path = fs::absolute(given, code).lexically_normal();
@@ -304,6 +328,7 @@ Json inspectPath(const fs::path& given) {
     }
     const std::string ending = path.extension().string();
     if (ending == ".safetensors") return inspectTensorFile(path);
+    if (isGguf(path)) return inspectGguf(path);
     if (ending == ".bin" || ending == ".pt" || ending == ".pth" || ending == ".ckpt")
         throw Failure({"pickle_refused", path.string() + " is a pickle, which can run code; Luthier never opens one.", "Convert it to safetensors with transformers' save_pretrained.", path.string()});
     return inspectData(path);

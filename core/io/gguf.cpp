@@ -3,10 +3,13 @@
 
 #include "io/file.h"
 
+#include <array>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <optional>
 #include <sys/mman.h>
+#include <utility>
 
 namespace luthier {
 
@@ -15,6 +18,7 @@ namespace {
 constexpr std::uint64_t kAlignment = 32;
 constexpr std::uint32_t kVersion = 3;
 constexpr std::uint32_t kUint32 = 4, kInt32 = 5, kFloat32 = 6, kBool = 7, kString = 8, kArray = 9;
+constexpr std::uint32_t kUint8 = 0, kInt8 = 1, kUint16 = 2, kInt16 = 3, kUint64 = 10, kInt64 = 11, kFloat64 = 12;  // read only
 constexpr std::uint64_t kBlock = 32;                 // values of a Q8_0 block
 constexpr std::uint64_t kMaxEntries = 1'000'000;     // keys, tensors
 constexpr std::uint64_t kMaxArray = 16'000'000;      // elements of one array
@@ -98,6 +102,14 @@ public:
             case kFloat32: return many<float>(count, [this] { return number<float>(); });
             case kString: return many<std::string>(count, [this] { return string(); });
             case kBool: return many<bool>(count, [this] { return number<std::uint8_t>() != 0; });
+            case kUint8: return many<std::int32_t>(count, [this] { return std::int32_t{number<std::uint8_t>()}; });
+            case kInt8: return many<std::int32_t>(count, [this] { return std::int32_t{number<std::int8_t>()}; });
+            case kUint16: return many<std::int32_t>(count, [this] { return std::int32_t{number<std::uint16_t>()}; });
+            case kInt16: return many<std::int32_t>(count, [this] { return std::int32_t{number<std::int16_t>()}; });
+            case kUint32: return many<float>(count, [this] { return static_cast<float>(number<std::uint32_t>()); });
+            case kUint64: return many<float>(count, [this] { return static_cast<float>(number<std::uint64_t>()); });
+            case kInt64: return many<float>(count, [this] { return static_cast<float>(number<std::int64_t>()); });
+            case kFloat64: return many<float>(count, [this] { return static_cast<float>(number<double>()); });
             default: return {};
         }
     }
@@ -115,8 +127,20 @@ private:
             case kFloat32: return GgufValue(number<float>());
             case kBool: return GgufValue(number<std::uint8_t>() != 0);
             case kString: return GgufValue(string());
+            case kUint8: return GgufValue(std::uint32_t{number<std::uint8_t>()});
+            case kInt8: return GgufValue(std::int32_t{number<std::int8_t>()});
+            case kUint16: return GgufValue(std::uint32_t{number<std::uint16_t>()});
+            case kInt16: return GgufValue(std::int32_t{number<std::int16_t>()});
+            case kUint64: return narrow<std::uint32_t>(number<std::uint64_t>());
+            case kInt64: return narrow<std::int32_t>(number<std::int64_t>());
+            case kFloat64: return GgufValue(static_cast<float>(number<double>()));
             default: return {};
         }
+    }
+    template <class Narrow, class Wide>
+    static GgufValue narrow(Wide value) {
+        if (std::in_range<Narrow>(value)) return static_cast<Narrow>(value);
+        return static_cast<float>(value);
     }
     template <class T, class Read>
     std::optional<GgufValue> many(std::uint64_t count, Read read) {
@@ -137,11 +161,7 @@ std::uint64_t countOf(const std::vector<std::int64_t>& shape) {
     return count;
 }
 
-bool isKnown(std::uint32_t type) {
-    for (const GgufType known : {GgufType::F32, GgufType::F16, GgufType::Q8_0, GgufType::BF16})
-        if (static_cast<std::uint32_t>(known) == type) return true;
-    return false;
-}
+bool isKnown(GgufType type) { return type == GgufType::F32 || type == GgufType::F16 || type == GgufType::Q8_0 || type == GgufType::BF16; }
 
 struct Info {
     GgufTensor tensor;
@@ -161,7 +181,6 @@ std::optional<Info> readInfo(Cursor& cursor) {
     }
     const auto type = cursor.number<std::uint32_t>();
     info.offset = cursor.number<std::uint64_t>();
-    if (!isKnown(type)) return {};
     info.tensor.type = static_cast<GgufType>(type);
     return info;
 }
@@ -217,6 +236,12 @@ Result<std::uint64_t> writeGguf(const std::filesystem::path& file, const GgufKey
     return header.bytes().size() + offset;
 }
 
+bool isGguf(const std::filesystem::path& path) {
+    std::array<char, 4> begin{};
+    std::ifstream file(path, std::ios::binary);
+    return file.read(begin.data(), begin.size()) && std::string_view(begin.data(), begin.size()) == "GGUF";
+}
+
 Result<std::shared_ptr<const GgufFile>> GgufFile::open(const std::filesystem::path& path) {
     const auto damaged = [&](const std::string& why) {
         return Problem{"gguf_damaged", path.string() + " is no whole GGUF file: " + why + ".", "Copy or export it again.", path.string()};
@@ -246,6 +271,9 @@ Result<std::shared_ptr<const GgufFile>> GgufFile::open(const std::filesystem::pa
     for (std::uint64_t i = 0; i < tensors; ++i) {
         std::optional<Info> info = readInfo(cursor);
         if (!cursor.isGood() || !info) return damaged("its table of tensors cannot be read at entry " + std::to_string(i));
+        if (!isKnown(info->tensor.type))
+            return Problem{"gguf_unsupported", path.string() + ": " + info->tensor.name + " has values of the type " + std::to_string(static_cast<std::uint32_t>(info->tensor.type)) + "; Luthier reads F32, F16, BF16 and Q8_0.",
+                           "Take the F16, BF16 or Q8_0 file of the model.", path.string()};
         infos.push_back(std::move(*info));
     }
     const std::uint64_t start = padded(cursor.place());

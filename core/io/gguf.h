@@ -23,7 +23,7 @@
 
 namespace luthier {
 
-/// The value types that llama.cpp's converter writes.
+/// The value types that llama.cpp's converter writes. Others are read as the nearest of these: whole numbers of other widths as 32 bits (float where they do not fit).
 using GgufValue = std::variant<std::uint32_t, std::int32_t, float, bool, std::string, std::vector<std::int32_t>, std::vector<float>, std::vector<std::string>, std::vector<bool>>;
 using GgufKeys = std::vector<std::pair<std::string, GgufValue>>;
 
@@ -53,6 +53,9 @@ struct GgufTensor {
 
 /// Writes a hidden sibling and renames it. @returns bytes written. Problem codes: those of io/atomic.h.
 Result<std::uint64_t> writeGguf(const std::filesystem::path& file, const GgufKeys& keys, const std::vector<GgufSource>& tensors);
+
+/// Whether a file begins as a GGUF file does, whatever its name ends in: a file being written has another ending.
+bool isGguf(const std::filesystem::path& path);
 
 /// A GGUF file mapped into memory. Immutable; any number of threads may read it.
 class GgufFile final {

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/open.h"
 
+#include "io/gguf.h"
 #include "io/weight_folder.h"
 #include "model/functions.h"
+
+#include <cstdlib>
 
 #ifdef LUTHIER_CUDA
 #include <c10/cuda/CUDAFunctions.h>
@@ -13,6 +16,13 @@
 namespace luthier {
 
 Result<at::Device> chooseDevice(const std::string& name) {
+    if (const char* chosen = std::getenv("LUTHIER_DEVICE"); name == "auto" && chosen != nullptr && *chosen != '\0' && std::string(chosen) != "auto") {
+        Result<at::Device> device = chooseDevice(chosen);
+        if (device) return device;
+        Problem problem = device.problem();
+        problem.hint += " The name comes from the environment variable LUTHIER_DEVICE.";
+        return problem;
+    }
     if (name == "cpu") return at::Device(at::kCPU);
 #ifdef LUTHIER_CUDA
     const int devices = static_cast<int>(c10::cuda::device_count());
@@ -43,6 +53,8 @@ at::ScalarType chooseDtype(const std::string& name, const at::Device& device) {
 
 Result<Json> readConfig(const std::filesystem::path& folder) {
     std::error_code code;
+    if (isGguf(folder))
+        return Problem{"folder_missing", folder.string() + " is a GGUF file, not a folder.", "Make a folder of it: luthier-cli import " + folder.string() + " --out FOLDER.", folder.string()};
     if (!std::filesystem::is_directory(folder, code))
         return Problem{"folder_missing", folder.string() + " is not a folder.", "Give the folder that holds config.json and *.safetensors.", folder.string()};
     const std::filesystem::path file = folder / "config.json";

@@ -27,7 +27,7 @@ struct ModelRequest {
     bool hasNewHead = false;          ///< the head is drawn from `seed` whatever the folder has; a tied one gets weights of its own
 };
 
-/// The device that a name stands for. Problem codes: unknown_device, no_cuda.
+/// The device that a name stands for; auto: what LUTHIER_DEVICE says, else the first CUDA device, else the CPU. Problem codes: unknown_device, no_cuda.
 Result<at::Device> chooseDevice(const std::string& name);
 /// auto: bfloat16 where the device is fast at it, else float32.
 at::ScalarType chooseDtype(const std::string& name, const at::Device& device);

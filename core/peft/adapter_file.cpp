@@ -4,6 +4,7 @@
 #include "io/atomic.h"
 #include "io/safetensors.h"
 #include "model/open.h"
+#include "model/shards.h"
 #include "model/tensors.h"
 #include "peft/gguf_adapter.h"
 
@@ -313,15 +314,9 @@ void sayClasses(const ModelDescription& description, Json& config) {
     config.erase("num_labels");
 }
 
-std::string shardName(std::size_t index, std::size_t count) {
-    char text[64];
-    std::snprintf(text, sizeof text, "model-%05zu-of-%05zu.safetensors", index, count);
-    return text;
-}
-
 }  // namespace
 
-Result<std::int64_t> writeModel(const Model& model, const fs::path& source, const fs::path& folder, at::ScalarType dtype, std::int64_t shardBytes) {
+Result<std::int64_t> writeModel(const Model& model, const fs::path& source, const fs::path& folder, at::ScalarType dtype) {
     const at::NoGradGuard guard;
     Result<Json> config = readConfig(source);
     if (!config) return config.problems();
@@ -337,37 +332,12 @@ Result<std::int64_t> writeModel(const Model& model, const fs::path& source, cons
     done = copyCompanions(source, folder);
     if (!done) return done.problems();
 
-    // Weights one shard at a time, so that converting never holds more than a shard.
-    std::vector<std::vector<std::string>> shards(1);
-    std::int64_t inShard = 0;
-    std::int64_t total = 0;
+    std::vector<ShardTensor> tensors;
     for (const std::string& name : model.weights().names()) {
-        const std::int64_t bytes = model.weights().at(name).numel() * static_cast<std::int64_t>(at::elementSize(dtype));
-        if (inShard > 0 && inShard + bytes > shardBytes) {
-            shards.emplace_back();
-            inShard = 0;
-        }
-        shards.back().push_back(name);
-        inShard += bytes;
-        total += bytes;
+        const at::Tensor& tensor = model.weights().at(name);
+        tensors.push_back({name, tensor.numel() * static_cast<std::int64_t>(at::elementSize(dtype)), [&tensor, dtype] { return tensor.to(dtype); }});
     }
-    Json weightMap = Json::object();
-    for (std::size_t i = 0; i < shards.size(); ++i) {
-        const std::string file = shards.size() == 1 ? "model.safetensors" : shardName(i + 1, shards.size());
-        std::vector<at::Tensor> storage;
-        std::vector<TensorView> views;
-        for (const std::string& name : shards[i]) {
-            views.push_back(viewOf(name, model.weights().at(name).to(dtype), storage));
-            weightMap[name] = file;
-        }
-        Result<std::uint64_t> written = writeSafetensors(folder / file, views, {{"format", "pt"}});
-        if (!written) return written.problems();
-    }
-    if (shards.size() > 1) {
-        done = writeJsonAtomically(folder / "model.safetensors.index.json", Json{{"metadata", {{"total_size", total}}}, {"weight_map", weightMap}});
-        if (!done) return done.problems();
-    }
-    return total;
+    return writeShards(tensors, folder);
 }
 
 }  // namespace luthier

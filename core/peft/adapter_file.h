@@ -44,8 +44,7 @@ Result<void> loadInto(Adapter& adapter, const std::filesystem::path& folder, con
 Result<std::int64_t> writeAdapter(const Adapter& adapter, const std::filesystem::path& folder, const std::string& baseModelName);
 
 /// Writes a model folder: config.json and the other small files of `source`, and the weights of `model` as stored or float32.
-/// Shards above `shardBytes`. @returns bytes of the weights.
-Result<std::int64_t> writeModel(const Model& model, const std::filesystem::path& source, const std::filesystem::path& folder,
-                                at::ScalarType dtype, std::int64_t shardBytes = 5'000'000'000);
+/// @returns bytes of the weights.
+Result<std::int64_t> writeModel(const Model& model, const std::filesystem::path& source, const std::filesystem::path& folder, at::ScalarType dtype);
 
 }  // namespace luthier

@@ -30,10 +30,7 @@ Result<void> checkKeys(const GgufFile& file, const std::string& name, const Gguf
 
 }  // namespace
 
-bool isGgufAdapter(const std::filesystem::path& path) {
-    std::error_code code;
-    return path.extension() == ".gguf" && std::filesystem::is_regular_file(path, code);
-}
+bool isGgufAdapter(const std::filesystem::path& path) { return path.extension() == ".gguf" || isGguf(path); }
 
 Result<GgufAdapter> readGgufAdapter(const std::filesystem::path& path, const ModelDescription& description) {
     const std::string name = path.string();

@@ -19,7 +19,7 @@ struct GgufAdapter {
     TensorMap tensors;
 };
 
-/// A file whose name ends in .gguf.
+/// A file whose name ends in .gguf, or one that begins as a GGUF file does.
 bool isGgufAdapter(const std::filesystem::path& path);
 
 /// Problem codes: those of GgufFile::open and ggufLayout, adapter_method (no LoRA adapter), adapter_base (another architecture),

@@ -3,6 +3,7 @@
 
 #include "contract/json.h"
 #include "text/model_files.h"
+#include "text/split_rules.h"
 
 #include <cstring>
 #include <fstream>
@@ -16,11 +17,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr float kAddedScore = -1000;               // as llama.cpp's converter scores tokens that no merge makes
-
-// How a text is cut before merging; the ones whose rules are known to be llama.cpp's own.
-constexpr const char* kLlama3 = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr const char* kQwen2 = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr const char* kBloom = R"( ?[^(\s|[.,!?…。，、।۔،])]+)";
 
 Problem unsupported(const fs::path& folder, const std::string& what) {
     return {"vocabulary_unsupported", (folder / "tokenizer.json").string() + " " + what + ", which llama.cpp has no tokenizer for.",

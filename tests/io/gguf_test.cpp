@@ -116,3 +116,52 @@ TEST_CASE("anotherVersionOfGgufIsNamed") {
     REQUIRE(!file.ok());
     CHECK(file.problem().code == "gguf_unsupported");
 }
+
+TEST_CASE("aGgufFileIsKnownByItsFirstBytesNotByItsName") {
+    const TemporaryFolder folder;
+    writeBytes(folder / ".a.gguf.partial", reference());
+    writeBytes(folder / "b.gguf", "GGU");
+    CHECK(isGguf(folder / ".a.gguf.partial"));
+    CHECK_FALSE(isGguf(folder / "b.gguf"));
+    CHECK_FALSE(isGguf(folder / "none.gguf"));
+    CHECK_FALSE(isGguf(folder.path()));
+}
+
+TEST_CASE("ggufNumbersOfOtherWidthsAreReadAsTheNearestType") {
+    const TemporaryFolder folder;
+    std::string bytes = "GGUF";
+    const auto put = [&](auto value) { bytes.append(reinterpret_cast<const char*>(&value), sizeof value); };
+    put(std::uint32_t{3});
+    put(std::uint64_t{0});
+    put(std::uint64_t{5});
+    const auto key = [&](const char* name, std::uint32_t type, auto value) {
+        put(std::uint64_t{1});
+        bytes += name;
+        put(type);
+        put(value);
+    };
+    key("a", 10, std::uint64_t{12});
+    key("b", 10, std::uint64_t{1} << 40);
+    key("c", 1, std::int8_t{-3});
+    key("d", 12, 0.5);
+    key("e", 9, std::uint32_t{2});  // an array of two u16
+    put(std::uint64_t{2});
+    put(std::uint16_t{7});
+    put(std::uint16_t{8});
+    writeBytes(folder / "a.gguf", bytes);
+    const auto file = GgufFile::open(folder / "a.gguf");
+    REQUIRE(file.ok());
+    CHECK(((*file)->keys() == GgufKeys{{"a", std::uint32_t{12}}, {"b", 1099511627776.0f}, {"c", std::int32_t{-3}}, {"d", 0.5f}, {"e", std::vector<std::int32_t>{7, 8}}}));
+}
+
+TEST_CASE("aGgufTensorOfAnotherTypeIsNamed") {
+    const TemporaryFolder folder;
+    std::string bytes = reference();
+    const std::size_t place = bytes.find("lora_b") + 6 + 4 + 16;  // behind its name: dimensions, two sizes, then the type
+    bytes[place] = 12;                                            // Q4_K
+    writeBytes(folder / "a.gguf", bytes);
+    const auto file = GgufFile::open(folder / "a.gguf");
+    REQUIRE(!file.ok());
+    CHECK(file.problem().code == "gguf_unsupported");
+    CHECK(file.problem().message.find("blk.0.attn_q.weight.lora_b") != std::string::npos);
+}

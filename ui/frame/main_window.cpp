@@ -38,7 +38,7 @@ constexpr const char* kPageKeys[] = {"start", "library", "data", "new-run", "run
 /// A model, an adapter or a folder of such; everything else is read as data.
 bool isForLibrary(const QString& path) {
     const auto isOne = [](const QString& folder) { return QFileInfo::exists(folder + "/config.json") || QFileInfo::exists(folder + "/adapter_config.json"); };
-    if (!QFileInfo(path).isDir()) return false;
+    if (!QFileInfo(path).isDir()) return path.endsWith(".gguf", Qt::CaseInsensitive);
     if (isOne(path)) return true;
     const QStringList inner = QDir(path).entryList(QDir::Dirs | QDir::NoDotAndDotDot);
     return std::any_of(inner.begin(), inner.end(), [&](const QString& name) { return isOne(path + "/" + name); });

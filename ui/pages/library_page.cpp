@@ -15,9 +15,11 @@
 #include <QDragEnterEvent>
 #include <QFileDialog>
 #include <QFileInfo>
+#include <QInputDialog>
 #include <QLineEdit>
 #include <QMenu>
 #include <QMimeData>
+#include <QRegularExpression>
 #include <QScrollArea>
 #include <QSplitter>
 
@@ -143,7 +145,7 @@ LibraryPage::LibraryPage(Workbench& bench) : Page(bench) {
     column->addWidget(makeRule());
     auto* dropRow = makeRow(0);
     dropRow->setContentsMargins(16, 12, 16, 12);
-    m_drop = new DropArea(tr("Drop a model folder, a data file or an adapter here"), tr("Files stay where they are. Models and adapters in safetensors; data as JSON lines, JSON, CSV or text."), tr("Choose…"));
+    m_drop = new DropArea(tr("Drop a model, a data file or an adapter here"), tr("Files stay where they are. Models and adapters in safetensors or GGUF; data as JSON lines, JSON, CSV, Parquet, Arrow or text."), tr("Choose…"));
     dropRow->addWidget(m_drop);
     column->addLayout(dropRow);
     left->setLayout(column);
@@ -165,11 +167,18 @@ LibraryPage::LibraryPage(Workbench& bench) : Page(bench) {
             const QString path = QFileDialog::getOpenFileName(this, tr("Data"), {}, dataFileFilter());
             if (!path.isEmpty()) add(path);
         });
+        menu.addAction(themedIcon("inbox"), tr("A GGUF file…"), this, [this] {
+            const QString path = QFileDialog::getOpenFileName(this, tr("GGUF model or adapter"), {}, tr("GGUF (*.gguf);;All files (*)"));
+            if (!path.isEmpty()) add(path);
+        });
         menu.exec(m_drop->button()->mapToGlobal(QPoint(0, m_drop->button()->height() + 2)));
     });
     connect(m_view, &SegmentedControl::changed, this, &LibraryPage::fill);
     connect(m_filter, &QLineEdit::textChanged, this, &LibraryPage::fill);
-    connect(m_banner, &Banner::triggered, m_banner, &QWidget::hide);
+    connect(m_banner, &Banner::triggered, this, [this] {
+        if (m_import) return m_bench.heavy.cancel(m_import);
+        m_banner->hide();
+    });
     connect(m_detail, &LibraryDetail::forgetWanted, this, &LibraryPage::forget);
     connect(m_tables[Models], &SimpleTable::activatedRow, this, [this](const QString& path) { m_bench.openPlayground(path, {}); });
     connect(m_tables[Datasets], &SimpleTable::activatedRow, &bench, &Workbench::openData);
@@ -306,6 +315,7 @@ void LibraryPage::setFolders(const QStringList& folders) {
 }
 
 void LibraryPage::add(const QString& path) {
+    if (m_import) return m_bench.say(tr("One model is being brought in; add %1 after it").arg(QFileInfo(path).fileName()), {}, {}, "note");
     m_banner->hide();
     const auto take = [this, path] {
         const QStringList before = Settings::value("library/folders").toStringList();
@@ -330,12 +340,53 @@ void LibraryPage::add(const QString& path) {
             if (model.isEmpty()) return m_banner->show("warn", tr("This adapter was made for %1, which is not in the library. Add that model, then drop the adapter again.").arg(base), tr("Close"));
             return m_bench.openPlayground(model, path);
         }
+        if (value["kind"].toString() == "gguf") return takeGguf(path, value);
         take();
         const QJsonArray problems = value["problems"].toArray();
         if (!problems.isEmpty()) m_banner->show("warn", tr("%1 is listed, but: %2").arg(QFileInfo(path).fileName(), problems.first()["message"].toString()), tr("Close"));
         m_kind = value["kind"].toString() == "dataset" ? Datasets : Models;
         m_chosen = path;
     }, [this](const ServeProblem& problem) { m_banner->show("err", problem.message + " " + problem.hint, tr("Close")); });
+}
+
+void LibraryPage::takeGguf(const QString& path, const QJsonObject& facts) {
+    const QString name = QFileInfo(path).completeBaseName();
+    if (facts["type"].toString() != "model") {
+        // The file does not name its base.
+        QStringList names, paths;
+        for (const QJsonObject& model : m_bench.catalogue.models())
+            if (model["can_train"].toBool()) {
+                names << m_bench.modelName(model["path"].toString());
+                paths << model["path"].toString();
+            }
+        if (names.isEmpty()) return m_banner->show("warn", tr("%1 is an adapter. Add the model it was trained on, then drop it again.").arg(name), tr("Close"));
+        bool isChosen = names.size() == 1;
+        const QString chosen = isChosen ? names.first() : QInputDialog::getItem(this, tr("Adapter"), tr("The model that %1 was trained on").arg(name), names, 0, false, &isChosen);
+        if (isChosen) m_bench.openPlayground(paths.at(names.indexOf(chosen)), path);
+        return;
+    }
+    const QString stem = m_bench.workspace() + "/models/" + QString(name).replace(QRegularExpression("[^A-Za-z0-9._-]+"), "-");
+    QString out = stem;
+    for (int i = 2; QFileInfo::exists(out); ++i) out = stem + "-" + QString::number(i);
+    const auto told = [this, name](const QString& phase, int done, int total) {
+        m_banner->show("note", tr("Making a folder of %1 that Luthier can train: %2 (%3 of %4)").arg(name, phase).arg(done).arg(total), tr("Cancel"));
+    };
+    told(tr("waiting for the engine"), 0, 1);
+    m_import = m_bench.heavy.request("import", {{"path", path}, {"out", out}}, this, {[this, name, out](const QJsonValue& value) {
+        m_import = 0;
+        m_banner->hide();
+        m_kind = Models;
+        m_chosen = out;
+        m_bench.catalogue.refreshModels();
+        m_bench.say(value["tokenizer"].toBool() ? tr("%1 brought in").arg(name) : tr("%1 brought in; the file has no tokenizer").arg(name), tr("New run"), [this, out] { m_bench.editAsNewRun({{"model", QJsonObject{{"path", out}}}}, QFileInfo(out).fileName()); });
+    }, [this](const ServeProblem& problem) {
+        m_import = 0;
+        if (problem.code == "cancelled") {
+            m_banner->hide();
+            return m_bench.say(tr("Cancelled; nothing was left behind"), {}, {}, "note");
+        }
+        m_banner->show("err", problem.message + " " + problem.hint, tr("Close"));
+    }, [told](const QJsonObject& event) { told(event["name"].toString(), event["done"].toInt(), event["total"].toInt()); }});
 }
 
 void LibraryPage::forget(const QString& path) {

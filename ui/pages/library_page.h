@@ -43,7 +43,9 @@ private:
     void setFolders(const QStringList& folders);
     void forget(const QString& path);
     void chooseFolder();
+    void takeGguf(const QString& path, const QJsonObject& facts);
 
+    int m_import = 0;    // the request that makes a folder of a GGUF model
     Kind m_kind = Models;
     QString m_chosen;
     bool m_isShown = false;

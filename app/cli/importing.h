@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// `import` of a GGUF model, as the command and the window's session both do it.
+
+#include "contract/json.h"
+
+#include <functional>
+#include <string>
+
+namespace luthier::cli {
+
+/// @returns {"path","from":"gguf","out","family","parameters","bytes","dtype","tokenizer"}. Throws Failure.
+Json importedModel(const std::string& path, const std::string& out, const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress);
+
+}  // namespace luthier::cli

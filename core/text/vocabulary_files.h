@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+// The way back from vocabulary.h: a tokenizer as llama.cpp has it, written as the files of a model folder. "gpt2" becomes
+// tokenizer.json, "llama" a sentencepiece tokenizer.model; both with tokenizer_config.json, chat template included.
+
+#include "contract/problem.h"
+#include "text/vocabulary.h"
+
+#include <filesystem>
+
+namespace luthier {
+
+/// Problem codes: vocabulary_unsupported (a kind or rule of splitting that Luthier cannot spell out), tokenizer_invalid (scores or merges
+/// missing), those of io/atomic.h.
+Result<void> writeVocabulary(const Vocabulary& vocabulary, const std::filesystem::path& folder);
+
+}  // namespace luthier
