@@ -46,7 +46,7 @@ Dataset readRows(const Options& options, const ModelDescription& description, co
                         {"data", {{"train", {{"path", options.data}, {"format", options.format}}}, {"eval", {{"split", 0}}}, {"max_length", options.maxLength}}}};
     const RunConfig config = resolveRunConfig(document, std::filesystem::current_path(), methodSchemas()).orThrow();
     Dataset data = Dataset::build(config, encoder).orThrow();
-    if (options.limit > 0 && static_cast<std::size_t>(options.limit) < data.train.size()) data.train.resize(static_cast<std::size_t>(options.limit));
+    if (options.limit > 0 && static_cast<std::size_t>(options.limit) < data.train.size()) data.train.truncate(static_cast<std::size_t>(options.limit));
     return data;
 }
 
@@ -114,8 +114,9 @@ ExitCode run(const Options& options, const Context& context) {
     const ModelDescription& description = loaded.model->description();
     Dataset data = readRows(options, description, *encoder);
     fitLabels(data, description).orThrow();
+    const std::vector<DataRow> unpacked(data.train.begin(), data.train.end());  // examples are views
     std::vector<Example> rows;
-    for (const DataRow& row : data.train) rows.push_back(exampleOf(row));
+    for (const DataRow& row : unpacked) rows.push_back(exampleOf(row));
     const bool isAnyMeasured = options.metrics.empty() || std::any_of(options.metrics.begin(), options.metrics.end(), [](const std::string& name) { return isIn(kMeasured, name); });
     const bool isAnyWritten = std::any_of(options.metrics.begin(), options.metrics.end(), [](const std::string& name) { return isIn(kWritten, name); });
     Json found = Json::object();

@@ -116,7 +116,8 @@ private:
             return Json{{"step_seconds", pace.stepSeconds}, {"peak_bytes", pace.peakBytes}};
         }
         if (command == "preview")
-            return m_previews.page(configOf(request), request.value("first", std::int64_t{0}), request.value("count", std::int64_t{50}), request.value("filter", "all"), progress);
+            return m_previews.page(configOf(request), request.value("first", std::int64_t{0}), request.value("count", std::int64_t{50}), request.value("filter", "all"), progress,
+                                   [&](const Json& document) { send(id, "beginning", Json{{"value", document}}); });
         if (command == "export")
             return exportResult(request.at("source"), request.value("model", ""), request.at("format"), request.value("type", ""), request.at("out"), m_workspace, progress);
         if (command == "formats") return listExportFormats();

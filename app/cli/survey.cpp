@@ -355,6 +355,21 @@ Json previewData(const RunConfig& config, std::int64_t first, std::int64_t count
     return Dataset::build(withTask(config).orThrow(), encoder, progress).orThrow().toJson(encoder, first, count);
 }
 
+namespace {
+
+constexpr std::uintmax_t kAtOnceBytes = 4u << 20;  // tokenised within a blink
+
+std::uintmax_t bytesOf(const fs::path& path) {
+    std::error_code code;
+    if (!fs::is_directory(path, code)) return fs::file_size(path, code);
+    std::uintmax_t bytes = 0;
+    for (const auto& entry : fs::recursive_directory_iterator(path, code))
+        if (entry.is_regular_file(code)) bytes += entry.file_size(code);
+    return bytes;
+}
+
+}  // namespace
+
 struct DataPreviews::Entry {
     std::string key;
     std::unique_ptr<Tokenizer> tokenizer;
@@ -365,7 +380,7 @@ DataPreviews::DataPreviews() = default;
 DataPreviews::~DataPreviews() = default;
 
 Json DataPreviews::page(const RunConfig& config, std::int64_t first, std::int64_t count, const std::string& filter,
-                        const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress) {
+                        const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress, const std::function<void(const Json&)>& beginning) {
     const std::string model = config.get<std::string>("model.path");
     std::string key = dumpLine(config.data()) + model + config.get<std::string>("model.task") + std::to_string(config.get<std::int64_t>("train.seed"));
     std::error_code code;
@@ -377,7 +392,15 @@ Json DataPreviews::page(const RunConfig& config, std::int64_t first, std::int64_
     if (!m_entry || m_entry->key != key) {
         m_entry.reset();
         std::unique_ptr<Tokenizer> tokenizer = Tokenizer::open(model).orThrow();
-        Dataset data = Dataset::build(withTask(config).orThrow(), TokenizerEncoder(*tokenizer), progress).orThrow();
+        const RunConfig whole = withTask(config).orThrow();
+        const TokenizerEncoder encoder(*tokenizer);
+        if (first == 0 && count > 0 && filter == "all" && bytesOf(whole.get<std::string>("data.train.path")) > kAtOnceBytes)
+            if (const Result<Dataset> start = Dataset::beginning(whole, encoder, count)) {
+                Json document = start->toJson(encoder, 0, count);
+                document["beginning"] = true;
+                beginning(document);
+            }
+        Dataset data = Dataset::build(whole, encoder, progress).orThrow();
         m_entry = std::make_unique<Entry>(Entry{key, std::move(tokenizer), std::move(data)});
     }
     const RowFilter chosen = filter == "cut" ? RowFilter::Cut : filter == "longest" ? RowFilter::Longest : RowFilter::All;

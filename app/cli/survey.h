@@ -24,9 +24,10 @@ class DataPreviews final {
 public:
     DataPreviews();
     ~DataPreviews();
-    /// `filter`: "all", "cut" or "longest". Throws Failure.
+    /// `filter`: "all", "cut" or "longest". Throws Failure. Of files that take a while `beginning` gets the first rows first: the same document
+    /// with what is known by then, and "beginning": true.
     Json page(const RunConfig& config, std::int64_t first, std::int64_t count, const std::string& filter,
-              const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress);
+              const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress, const std::function<void(const Json&)>& beginning);
 
 private:
     struct Entry;

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <numeric>
 #include <set>
@@ -103,8 +104,9 @@ struct Reader {
     std::vector<std::string> namedClasses = {};  ///< in the order that the files give them
     ColumnNames columns = {};
     DataChecks checks{encoder};
+    std::int64_t rowLimit = std::numeric_limits<std::int64_t>::max();
 
-    void keep(MappedRow mapped, std::int64_t sourceRow, bool isPlainText, std::vector<DataRow>& rows) {
+    void keep(MappedRow mapped, std::int64_t sourceRow, bool isPlainText, RowList& rows) {
         dataset.lengths.push_back(static_cast<std::uint32_t>(mapped.ids.size()));
         dataset.facts.longest = std::max(dataset.facts.longest, static_cast<std::int64_t>(mapped.ids.size()));
         if (mapped.isAnswerEmpty) findings.emptyAnswer.add(sourceRow);
@@ -125,7 +127,7 @@ struct Reader {
             mapped.ids.erase(mapped.ids.begin(), mapped.ids.begin() + maxLength);
             mapped.labels.erase(mapped.labels.begin(), mapped.labels.begin() + maxLength);
             mapped.labels.front() = kIgnoredLabel;
-            rows.push_back(std::move(row));
+            rows.push_back(row);
         }
         DataRow row;
         row.sourceRow = sourceRow;
@@ -166,7 +168,7 @@ struct Reader {
             ++dataset.facts.skippedRows;
             return;
         }
-        rows.push_back(std::move(row));
+        rows.push_back(row);
     }
 
     /// Choices are compared whole: a row of which one does not fit is left out. An encoder's input may be cut.
@@ -177,7 +179,7 @@ struct Reader {
         return std::any_of(mapped.choices.begin(), mapped.choices.end(), [&](const auto& choice) { return before + choice.size() > static_cast<std::size_t>(maxLength); });
     }
 
-    Result<void> read(const std::vector<std::filesystem::path>& files, const std::string& formatName, std::vector<DataRow>& rows) {
+    Result<void> read(const std::vector<std::filesystem::path>& files, const std::string& formatName, RowList& rows) {
         const std::filesystem::path& path = files.front();
         Result<OpenSource> source = openSource(files);
         if (!source) return source.problems();
@@ -195,7 +197,7 @@ struct Reader {
             [&](const SourceRow& row) { return mapRow(row.value, *format, mapping, encoder, placeOf(path, row)); });
         std::int64_t reported = 0;
         std::int64_t rowNumber = 0;
-        while (true) {
+        while (rowNumber < rowLimit) {
             Result<std::optional<PipelineRow>> next = pipeline.next();
             if (!next) return next.problems();
             if (!next->has_value()) break;
@@ -281,9 +283,14 @@ std::optional<std::int32_t> indexIn(const std::vector<std::string>& named, const
 }
 
 void renumberClasses(Dataset& dataset, const std::vector<std::int32_t>& newIndex) {
+    const auto isItself = [&](std::size_t i) { return newIndex[i] == static_cast<std::int32_t>(i); };
+    bool isSame = true;
+    for (std::size_t i = 0; i < newIndex.size(); ++i) isSame = isSame && isItself(i);
+    if (isSame) return;
     for (auto* rows : {&dataset.train, &dataset.eval})
-        for (DataRow& row : *rows)
+        rows->transform([&](DataRow& row) {
             if (row.classIndex >= 0) row.classIndex = newIndex[static_cast<std::size_t>(row.classIndex)];
+        });
 }
 
 /// False when the files name no classes, or not all that occur.
@@ -329,9 +336,7 @@ void split(Dataset& dataset, double share, std::uint64_t seed) {
     const std::vector<std::uint32_t> order = permutation(count, seed, "split", 0);
     std::vector<bool> isHeld(count, false);
     for (std::size_t i = 0; i < held; ++i) isHeld[order[i]] = true;
-    std::vector<DataRow> train;
-    for (std::size_t i = 0; i < count; ++i) (isHeld[i] ? dataset.eval : train).push_back(std::move(dataset.train[i]));
-    dataset.train = std::move(train);
+    dataset.train.moveTo(dataset.eval, isHeld);
 }
 
 void report(Dataset& dataset, DataLevel level, const char* code, const Finding& finding, const std::string& message, const std::string& hint) {
@@ -360,14 +365,22 @@ void reportAll(Dataset& dataset, const Findings& findings, const TextEncoder& en
     report(dataset, DataLevel::Warning, "no_end_token", findings.noEnd,
            countOf(findings.noEnd.count, "row") + " never show the model where to stop.",
            encoder.end() ? "Their last learned token is no end token." : "The tokenizer names no end token (eos_token).");
-    std::unordered_set<std::uint64_t> seen;
+    // A sorted list of hashes is a tenth of a set's memory; only those that occur again need one.
+    std::vector<std::uint64_t> hashes;
+    hashes.reserve(dataset.train.size());
+    for (const DataRow& row : dataset.train) hashes.push_back(hashOf(row.ids));
+    std::vector<std::uint64_t> sorted = hashes;
+    std::sort(sorted.begin(), sorted.end());
+    std::unordered_set<std::uint64_t> again, seen;
+    for (std::size_t i = 1; i < sorted.size(); ++i)
+        if (sorted[i] == sorted[i - 1]) again.insert(sorted[i]);
     Finding repeated;
-    for (const DataRow& row : dataset.train)
-        if (!seen.insert(hashOf(row.ids)).second) repeated.add(row.sourceRow);
+    for (std::size_t i = 0; i < hashes.size(); ++i)
+        if (again.contains(hashes[i]) && !seen.insert(hashes[i]).second) repeated.add(dataset.train[i].sourceRow);
     report(dataset, DataLevel::Note, "duplicates", repeated, countOf(repeated.count, "training row") + " occur more than once.", "");
     Finding leaked;
     for (const DataRow& row : dataset.eval)
-        if (seen.contains(hashOf(row.ids))) leaked.add(row.sourceRow);
+        if (std::binary_search(sorted.begin(), sorted.end(), hashOf(row.ids))) leaked.add(row.sourceRow);
     if (!isNamed("eval_same_file"))
         report(dataset, DataLevel::Warning, "eval_in_train", leaked,
            countOf(leaked.count, "evaluation row") + " also occur in the training rows, so the evaluation flatters.", "Remove duplicates.");
@@ -415,12 +428,18 @@ Json histogramOf(const std::vector<std::uint32_t>& lengths) {
 /// Indices over training rows, then evaluation rows, that `filter` keeps, in the order of its paging.
 std::vector<std::size_t> chosenRows(const Dataset& dataset, RowFilter filter) {
     const std::size_t trainCount = dataset.train.size();
-    const auto rowAt = [&](std::size_t i) -> const DataRow& { return i < trainCount ? dataset.train[i] : dataset.eval[i - trainCount]; };
+    const std::size_t count = trainCount + dataset.eval.size();
+    const auto rowAt = [&](std::size_t i) { return i < trainCount ? dataset.train[i] : dataset.eval[i - trainCount]; };
     std::vector<std::size_t> chosen;
-    for (std::size_t i = 0; i < trainCount + dataset.eval.size(); ++i)
+    for (std::size_t i = 0; i < count; ++i)
         if (filter != RowFilter::Cut || rowAt(i).isTruncated) chosen.push_back(i);
-    const auto length = [&](std::size_t i) { return rowAt(i).ids.size() + static_cast<std::size_t>(rowAt(i).cutTokens); };
-    if (filter == RowFilter::Longest) std::stable_sort(chosen.begin(), chosen.end(), [&](std::size_t a, std::size_t b) { return length(a) > length(b); });
+    if (filter != RowFilter::Longest) return chosen;
+    std::vector<std::int64_t> lengths(count);
+    for (std::size_t i = 0; i < count; ++i) {
+        const DataRow row = rowAt(i);
+        lengths[i] = static_cast<std::int64_t>(row.ids.size()) + row.cutTokens;
+    }
+    std::stable_sort(chosen.begin(), chosen.end(), [&](std::size_t a, std::size_t b) { return lengths[a] > lengths[b]; });
     return chosen;
 }
 
@@ -461,7 +480,8 @@ Result<DataFiles> filesOf(const RunConfig& config) {
     return files;
 }
 
-Result<Dataset> tokenised(const RunConfig& config, const TextEncoder& encoder, const DataFiles& files, const Dataset::Progress& progress) {
+/// @param limit of rows, for a beginning
+Result<Dataset> tokenised(const RunConfig& config, const TextEncoder& encoder, const DataFiles& files, const Dataset::Progress& progress, std::optional<std::int64_t> limit = {}) {
     Dataset dataset;
     dataset.maxLength = config.get<std::int64_t>("data.max_length");
     dataset.task = rowTaskFromName(config.get<std::string>("model.task"));
@@ -480,7 +500,12 @@ Result<Dataset> tokenised(const RunConfig& config, const TextEncoder& encoder, c
     }
     const std::string trainPath = config.get<std::string>("data.train.path");
     reader.columns = ColumnNames(config);
+    reader.rowLimit = limit.value_or(reader.rowLimit);
     if (Result<void> read = reader.read(files.train, config.get<std::string>("data.train.format"), dataset.train); !read) return read.problems();
+    if (limit) {
+        sortClasses(dataset, reader.classes, reader.namedClasses);
+        return dataset;
+    }
     if (!files.eval.empty()) {
         if (Result<void> read = reader.read(files.eval, config.get<std::string>("data.eval.format"), dataset.eval); !read) return read.problems();
     } else {
@@ -494,7 +519,10 @@ Result<Dataset> tokenised(const RunConfig& config, const TextEncoder& encoder, c
     sortClasses(dataset, reader.classes, reader.namedClasses);
     const bool isTokenized = dataset.facts.format == "tokenized";
     const bool isChoiceOfIds = dataset.facts.mapping.rfind("input_ids", 0) == 0;
-    for (const DataRow& row : dataset.train) {
+    DataRow row, following;
+    for (std::size_t i = 0; i < dataset.train.size(); ++i) {
+        row = i == 0 ? dataset.train[0] : std::move(following);
+        following = i + 1 < dataset.train.size() ? dataset.train[i + 1] : DataRow{};
         dataset.facts.tokens += static_cast<std::int64_t>(row.ids.size());
         dataset.facts.supervisedTokens += row.supervisedTokens();
         const auto isOfTemplate = dataset.facts.format == "chat" || dataset.facts.format == "custom";  // they end answers with tokens of their own
@@ -502,7 +530,7 @@ Result<Dataset> tokenised(const RunConfig& config, const TextEncoder& encoder, c
                               (isOfTemplate && std::any_of(row.labels.begin(), row.labels.end(), [&](std::int32_t id) {
                                    return id != kIgnoredLabel && encoder.isSpecial(id);
                                })) ||
-                              (&row != &dataset.train.back() && (&row + 1)->sourceRow == row.sourceRow);
+                              (i + 1 < dataset.train.size() && following.sourceRow == row.sourceRow);
         if (!endsWell) reader.findings.noEnd.add(row.sourceRow);
     }
     dataset.facts.truncatedRows = reader.findings.truncated.count + reader.findings.truncated.takenBack;
@@ -534,9 +562,16 @@ Result<Dataset> Dataset::build(const RunConfig& config, const TextEncoder& encod
     return dataset;
 }
 
+Result<Dataset> Dataset::beginning(const RunConfig& config, const TextEncoder& encoder, std::int64_t rows) {
+    Result<DataFiles> files = filesOf(config);
+    if (!files) return files.problems();
+    return tokenised(config, encoder, *files, {}, rows);
+}
+
 std::vector<std::uint32_t> Dataset::trainLengths() const {
     std::vector<std::uint32_t> result;
-    for (const DataRow& row : train) result.push_back(static_cast<std::uint32_t>(row.ids.size()));
+    result.reserve(train.size());
+    for (std::size_t i = 0; i < train.size(); ++i) result.push_back(train.tokensOf(i));
     return result;
 }
 
@@ -553,7 +588,7 @@ Json Dataset::toJson(const TextEncoder& encoder, std::int64_t first, std::int64_
     for (std::int64_t i = std::max<std::int64_t>(0, first); i < std::min(first + count, total); ++i) {
         const std::size_t row = chosen[static_cast<std::size_t>(i)];
         const bool isEval = row >= train.size();
-        const DataRow& shown = isEval ? eval[row - train.size()] : train[row];
+        const DataRow shown = isEval ? eval[row - train.size()] : train[row];
         tokens += shown.ids.size() + shown.cut.size();
         if (!preview.empty() && tokens > kPreviewTokens) break;
         preview.push_back(previewOf(shown, isEval, task, encoder));

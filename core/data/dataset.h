@@ -6,6 +6,7 @@
 #include "contract/run_config.h"
 #include "data/checks.h"
 #include "data/row_format.h"
+#include "data/row_list.h"
 #include "data/text_encoder.h"
 
 #include <cstdint>
@@ -14,22 +15,6 @@
 #include <vector>
 
 namespace luthier {
-
-struct DataRow {
-    std::vector<std::int32_t> ids;
-    std::vector<std::int32_t> labels;  ///< as long as ids, -100 where no loss is taken; the first is always -100. Sequence to sequence: the decoder's, of any length
-    std::vector<std::int32_t> types;   ///< token types, as long as ids, or empty: all 0
-    std::vector<std::int32_t> cut;     ///< the first tokens behind max_length, for the preview only
-    std::int32_t classIndex = -1;      ///< classification
-    std::vector<float> targets;        ///< classification: 0 or 1 for every class, or the values of a regression
-    std::vector<std::vector<std::int32_t>> choices;  ///< tokens of every answer to choose from; ids and labels hold the right one
-    std::int32_t answer = -1;          ///< its index
-    std::int64_t sourceRow = 0;        ///< counted from 1 in its file
-    std::int64_t cutTokens = 0;        ///< how many lie behind max_length; `cut` holds the first of them
-    bool isTruncated = false;
-
-    std::int64_t supervisedTokens() const;
-};
 
 /// Which rows a preview pages through. Longest: all, longest first.
 enum class RowFilter { All, Cut, Longest };
@@ -46,8 +31,8 @@ struct DataFacts {
 };
 
 struct Dataset {
-    std::vector<DataRow> train;
-    std::vector<DataRow> eval;
+    RowList train;
+    RowList eval;
     std::vector<std::string> classNames;  ///< classification, by index
     DataFacts facts;
     std::vector<DataProblem> problems;
@@ -59,6 +44,10 @@ struct Dataset {
 
     /// Reads, maps, cuts and splits what `config.data()` names, or takes the result of the same rows from the token cache. Problems: those of openSource and mapRow, data_format, data_no_rows.
     static Result<Dataset> build(const RunConfig& config, const TextEncoder& encoder, const Progress& progress = {});
+
+    /// The first `rows` training rows, neither split nor checked: what can be shown while a large file is being counted. Takes nothing from the
+    /// token cache. Problems: as build.
+    static Result<Dataset> beginning(const RunConfig& config, const TextEncoder& encoder, std::int64_t rows);
 
     std::vector<std::uint32_t> trainLengths() const;
     /// The document of `luthier-cli data --json`; preview rows `first` … `first + count - 1` of those that `filter` keeps, training

@@ -73,7 +73,7 @@ std::int64_t BatchPlan::stepsFor(std::size_t sequences) const {
     return (static_cast<std::int64_t>(sequences) + perStep - 1) / perStep;
 }
 
-std::vector<Sequence> BatchPlan::sequencesOf(std::int64_t epoch) const {
+BatchPlan::Sequences BatchPlan::sequencesOf(std::int64_t epoch) const {
     std::vector<std::uint32_t> order;
     if (m_options.shuffle) {
         order = permutation(m_lengths.size(), m_options.seed, "order", static_cast<std::uint64_t>(epoch));
@@ -82,18 +82,24 @@ std::vector<Sequence> BatchPlan::sequencesOf(std::int64_t epoch) const {
         std::iota(order.begin(), order.end(), 0u);
     }
     if (m_options.groupByLength) groupByLength(order, m_lengths, m_options.batchSize * m_options.accumulation);
-    std::vector<Sequence> sequences;
+    Sequences sequences{std::move(order), {}};
+    if (!m_options.packing) return sequences;
     std::int64_t filled = 0;
-    for (const std::uint32_t row : order) {
-        const std::int64_t length = m_lengths[row];
-        if (!m_options.packing || sequences.empty() || filled + length > m_options.maxLength) {
-            sequences.emplace_back();
+    for (std::size_t i = 0; i < sequences.rows.size(); ++i) {
+        const std::int64_t length = m_lengths[sequences.rows[i]];
+        if (i == 0 || filled + length > m_options.maxLength) {
+            sequences.begins.push_back(static_cast<std::uint32_t>(i));
             filled = 0;
         }
-        sequences.back().push_back(row);
         filled += length;
     }
     return sequences;
+}
+
+Sequence BatchPlan::Sequences::at(std::size_t index) const {
+    if (begins.empty()) return {rows[index]};
+    const std::size_t end = index + 1 < begins.size() ? begins[index + 1] : rows.size();
+    return {rows.begin() + static_cast<std::ptrdiff_t>(begins[index]), rows.begin() + static_cast<std::ptrdiff_t>(end)};
 }
 
 void BatchPlan::loadEpoch(std::int64_t epoch) {
@@ -122,8 +128,8 @@ PlannedStep BatchPlan::step(std::int64_t step) {
     auto next = static_cast<std::size_t>((index - first) * m_options.batchSize * m_options.accumulation);
     for (std::int64_t i = 0; i < m_options.accumulation && next < m_sequences.size(); ++i) {
         const std::size_t end = std::min(next + static_cast<std::size_t>(m_options.batchSize), m_sequences.size());
-        planned.microBatches.emplace_back(m_sequences.begin() + static_cast<std::ptrdiff_t>(next), m_sequences.begin() + static_cast<std::ptrdiff_t>(end));
-        next = end;
+        MicroBatch& batch = planned.microBatches.emplace_back();
+        for (; next < end; ++next) batch.push_back(m_sequences.at(next));
     }
     planned.epoch = static_cast<double>(epoch) + static_cast<double>(index - first + 1) / static_cast<double>(*after - first);
     return planned;

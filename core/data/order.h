@@ -50,7 +50,16 @@ public:
     static std::vector<MicroBatch> inOrder(std::size_t rows, std::int64_t batchSize);
 
 private:
-    std::vector<Sequence> sequencesOf(std::int64_t epoch) const;
+    /// The sequences of an epoch one after another; flat, since there may be ten million.
+    struct Sequences {
+        std::vector<std::uint32_t> rows;
+        std::vector<std::uint32_t> begins;  ///< where each begins in `rows`; empty: every row is one
+
+        std::size_t size() const { return begins.empty() ? rows.size() : begins.size(); }
+        Sequence at(std::size_t index) const;
+    };
+
+    Sequences sequencesOf(std::int64_t epoch) const;
     void loadEpoch(std::int64_t epoch);
     std::int64_t stepsFor(std::size_t sequences) const;
 
@@ -59,7 +68,7 @@ private:
     std::int64_t m_totalSteps = 0;
     std::vector<std::int64_t> m_firstStep;  ///< of each epoch seen so far, from 0; packing makes epochs differ in length
     std::int64_t m_epoch = -1;
-    std::vector<Sequence> m_sequences;      ///< of m_epoch
+    Sequences m_sequences;                  ///< of m_epoch
 };
 
 }  // namespace luthier

@@ -2,6 +2,7 @@
 #include "data/token_cache.h"
 
 #include "io/atomic.h"
+#include "io/mapped_file.h"
 #include "io/sha256.h"
 
 #include <algorithm>
@@ -17,38 +18,31 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::string_view kMagic{"LTHTOK1\n"};
+constexpr std::string_view kMagic{"LTHTOK2\n"};
 constexpr std::size_t kHeadBytes = 16;
 constexpr std::uintmax_t kWorthBytes = 1 << 20;
-constexpr std::size_t kLargestBytes = std::size_t{1} << 30;
 constexpr const char* kExtension = ".tokens";
 
-/// FNV-1a over words of eight bytes: it finds damage, at the speed of memory.
-std::uint64_t checksumOf(std::string_view bytes) {
-    std::uint64_t hash = 1469598103934665603ull ^ bytes.size();
-    for (std::size_t at = 0; at < bytes.size(); at += 8) {
-        std::uint64_t word = 0;
-        std::memcpy(&word, bytes.data() + at, std::min<std::size_t>(8, bytes.size() - at));
-        hash = (hash ^ word) * 1099511628211ull;
-        hash ^= hash >> 29;
-    }
-    return hash;
-}
+constexpr std::size_t wholeWords(std::size_t bytes) { return (bytes + 7) / 8 * 8; }
 
-/// Stretches of `labels` that repeat the ids where all others carry no loss, as {begin, end, …}; nullopt where labels are of another kind.
-std::optional<std::vector<std::uint32_t>> learnedStretches(const DataRow& row) {
-    if (row.labels.size() != row.ids.size()) return std::nullopt;
-    std::vector<std::uint32_t> ends;
-    bool isLearned = false;
-    for (std::size_t i = 0; i < row.labels.size(); ++i) {
-        if (row.labels[i] != kIgnoredLabel && row.labels[i] != row.ids[i]) return std::nullopt;
-        if ((row.labels[i] != kIgnoredLabel) == isLearned) continue;
-        isLearned = !isLearned;
-        ends.push_back(static_cast<std::uint32_t>(i));
+/// FNV-1a over words of eight bytes: it finds damage, at the speed of memory.
+class Checksum final {
+public:
+    explicit Checksum(std::uint64_t totalBytes) : m_hash(1469598103934665603ull ^ totalBytes) {}
+    /// A part that is not the last is followed by zeros up to a whole word.
+    void add(std::string_view bytes) {
+        for (std::size_t at = 0; at < bytes.size(); at += 8) {
+            std::uint64_t word = 0;
+            std::memcpy(&word, bytes.data() + at, std::min<std::size_t>(8, bytes.size() - at));
+            m_hash = (m_hash ^ word) * 1099511628211ull;
+            m_hash ^= m_hash >> 29;
+        }
     }
-    if (isLearned) ends.push_back(static_cast<std::uint32_t>(row.labels.size()));
-    return ends;
-}
+    std::uint64_t value() const { return m_hash; }
+
+private:
+    std::uint64_t m_hash;
+};
 
 class Writer final {
 public:
@@ -116,47 +110,6 @@ private:
     bool m_isWhole = true;
 };
 
-void write(Writer& out, const DataRow& row) {
-    out.list(row.ids);
-    const auto stretches = learnedStretches(row);
-    out.number<std::uint8_t>(stretches ? 1 : 0);
-    if (stretches) out.list(*stretches);
-    else out.list(row.labels);
-    out.list(row.types);
-    out.list(row.cut);
-    out.number(row.classIndex);
-    out.list(row.targets);
-    out.number<std::uint64_t>(row.choices.size());
-    for (const std::vector<std::int32_t>& choice : row.choices) out.list(choice);
-    out.number(row.answer);
-    out.number(row.sourceRow);
-    out.number(row.cutTokens);
-    out.number<std::uint8_t>(row.isTruncated ? 1 : 0);
-}
-
-DataRow readRow(Reader& in) {
-    DataRow row;
-    row.ids = in.list<std::int32_t>();
-    if (in.number<std::uint8_t>() == 0) {
-        row.labels = in.list<std::int32_t>();
-    } else {
-        row.labels.assign(row.ids.size(), kIgnoredLabel);
-        const auto ends = in.list<std::uint32_t>();
-        for (std::size_t i = 0; i + 1 < ends.size(); i += 2)
-            for (std::size_t at = ends[i]; at < std::min<std::size_t>(ends[i + 1], row.ids.size()); ++at) row.labels[at] = row.ids[at];
-    }
-    row.types = in.list<std::int32_t>();
-    row.cut = in.list<std::int32_t>();
-    row.classIndex = in.number<std::int32_t>();
-    row.targets = in.list<float>();
-    for (auto left = in.number<std::uint64_t>(); left > 0 && in.isWhole(); --left) row.choices.push_back(in.list<std::int32_t>());
-    row.answer = in.number<std::int32_t>();
-    row.sourceRow = in.number<std::int64_t>();
-    row.cutTokens = in.number<std::int64_t>();
-    row.isTruncated = in.number<std::uint8_t>() != 0;
-    return row;
-}
-
 /// What is not rows, as JSON.
 Json aboutOf(const Dataset& dataset) {
     const DataFacts& facts = dataset.facts;
@@ -176,51 +129,55 @@ void takeAbout(const Json& about, Dataset& dataset) {
     dataset.task = static_cast<RowTask>(about.at("task").get<int>());
 }
 
-std::string bytesOf(const std::string& key, const Dataset& dataset) {
+/// All but the rows: 16 bytes of magic and checksum, then what describes them, filled up to whole words.
+std::string headOf(const std::string& key, const Dataset& dataset) {
+    const bool isShared = dataset.eval.empty() || dataset.eval.sharesBytesWith(dataset.train);
     Writer out;
     for (const char c : kMagic) out.number(c);
     out.number<std::uint64_t>(0);  // the checksum's place
+    out.number<std::uint64_t>(0);  // the head's size
     out.text(key);
     out.text(dumpLine(aboutOf(dataset)));
     out.list(dataset.lengths);
-    for (const auto* rows : {&dataset.train, &dataset.eval}) {
-        out.number<std::uint64_t>(rows->size());
-        for (const DataRow& row : *rows) {
-            write(out, row);
-            if (out.size() > kLargestBytes) return {};
-        }
-    }
-    std::string bytes = out.take();
-    const std::uint64_t checksum = checksumOf(std::string_view(bytes).substr(kHeadBytes));
-    std::memcpy(bytes.data() + kMagic.size(), &checksum, sizeof checksum);
-    return bytes;
+    out.list(dataset.train.begins());
+    out.list(dataset.eval.begins());
+    out.number<std::uint64_t>(dataset.train.bytes().size());
+    out.number<std::uint64_t>(isShared ? 0 : dataset.eval.bytes().size());
+    std::string head = out.take();
+    head.resize(wholeWords(head.size()), '\0');
+    const std::uint64_t size = head.size();
+    std::memcpy(head.data() + kHeadBytes, &size, sizeof size);
+    return head;
 }
 
-std::optional<Dataset> datasetOf(std::string_view bytes, const std::string& key) {
-    if (bytes.size() < kHeadBytes || !bytes.starts_with(kMagic)) return std::nullopt;
-    std::uint64_t checksum = 0;
+std::string_view lettersOf(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+
+std::optional<Dataset> datasetOf(const std::shared_ptr<const MappedFile>& file, const std::string& key) {
+    const std::span<const std::byte> all = file->bytes();
+    const std::string_view bytes = lettersOf(all);
+    if (bytes.size() < kHeadBytes + 8 || !bytes.starts_with(kMagic)) return std::nullopt;
+    std::uint64_t checksum = 0, headSize = 0;
     std::memcpy(&checksum, bytes.data() + kMagic.size(), sizeof checksum);
-    if (checksumOf(bytes.substr(kHeadBytes)) != checksum) return std::nullopt;
-    Reader in(bytes.substr(kHeadBytes));
+    std::memcpy(&headSize, bytes.data() + kHeadBytes, sizeof headSize);
+    Checksum found(bytes.size());
+    found.add(bytes.substr(kHeadBytes));
+    if (found.value() != checksum || headSize < kHeadBytes + 8 || headSize > bytes.size()) return std::nullopt;
+    Reader in(bytes.substr(kHeadBytes + 8, headSize - kHeadBytes - 8));
     if (in.text() != key) return std::nullopt;
     Dataset dataset;
     const Result<Json> about = parseJson(in.text(), "cache");
     if (!about) return std::nullopt;
     takeAbout(*about, dataset);
     dataset.lengths = in.list<std::uint32_t>();
-    for (auto* rows : {&dataset.train, &dataset.eval})
-        for (auto left = in.number<std::uint64_t>(); left > 0 && in.isWhole(); --left) rows->push_back(readRow(in));
-    if (!in.isAtEnd()) return std::nullopt;
+    auto train = in.list<std::uint64_t>();
+    auto eval = in.list<std::uint64_t>();
+    const auto trainBytes = in.number<std::uint64_t>();
+    const auto evalBytes = in.number<std::uint64_t>();
+    if (!in.isWhole() || headSize + wholeWords(trainBytes) + evalBytes != bytes.size()) return std::nullopt;
+    const std::span<const std::byte> rows = all.subspan(headSize, trainBytes);
+    dataset.train = RowList(rows, file, std::move(train));
+    dataset.eval = RowList(evalBytes == 0 ? rows : all.subspan(headSize + wholeWords(trainBytes)), file, std::move(eval));
     return dataset;
-}
-
-std::string readWhole(const fs::path& file) {
-    std::error_code code;
-    const std::uintmax_t size = fs::file_size(file, code);
-    if (code || size > 2 * kLargestBytes) return {};
-    std::string bytes(size, '\0');
-    if (!std::ifstream(file, std::ios::binary).read(bytes.data(), static_cast<std::streamsize>(size))) return {};
-    return bytes;
 }
 
 /// Another build may map rows otherwise.
@@ -250,7 +207,8 @@ std::optional<Dataset> TokenCache::find(const std::string& key) const {
     const fs::path file = m_folder / (key + kExtension);
     std::error_code code;
     if (!fs::exists(file, code)) return std::nullopt;
-    std::optional<Dataset> dataset = datasetOf(readWhole(file), key);
+    const Result<std::shared_ptr<const MappedFile>> mapped = MappedFile::open(file);
+    std::optional<Dataset> dataset = mapped ? datasetOf(*mapped, key) : std::nullopt;
     if (dataset) fs::last_write_time(file, fs::file_time_type::clock::now(), code);
     else fs::remove(file, code);
     return dataset;
@@ -260,9 +218,18 @@ void TokenCache::store(const std::string& key, const Dataset& dataset) const {
     std::error_code code;
     fs::create_directories(m_folder, code);
     fs::permissions(m_folder, fs::perms::owner_all, code);
-    const std::string bytes = bytesOf(key, dataset);
-    if (bytes.empty() || static_cast<std::int64_t>(bytes.size()) > m_limitBytes / 2) return;
-    static_cast<void>(writeFileAtomically(m_folder / (key + kExtension), bytes));
+    std::string head = headOf(key, dataset);
+    const std::string_view train = lettersOf(dataset.train.bytes());
+    const std::string_view eval = dataset.eval.empty() || dataset.eval.sharesBytesWith(dataset.train) ? std::string_view() : lettersOf(dataset.eval.bytes());
+    const std::string filling(wholeWords(train.size()) - train.size(), '\0');
+    const std::size_t total = head.size() + train.size() + filling.size() + eval.size();
+    if (static_cast<std::int64_t>(total) > m_limitBytes / 2) return;
+    Checksum checksum(total);
+    for (const std::string_view part : {std::string_view(head).substr(kHeadBytes), train, eval}) checksum.add(part);
+    const std::uint64_t value = checksum.value();
+    std::memcpy(head.data() + kMagic.size(), &value, sizeof value);
+    const std::string_view parts[] = {head, train, filling, eval};
+    static_cast<void>(writePartsAtomically(m_folder / (key + kExtension), parts));
     makeRoom();
 }
 

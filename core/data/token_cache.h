@@ -2,7 +2,8 @@
 #pragma once
 // Tokenised data sets on disk, by what they come from: the rows' files, the tokenizer, the settings and this program. One file each,
 //
-//     magic (8 bytes) | checksum of the rest (u64) | the name (64 hexadecimal digits) and the data set
+//     magic (8 bytes) | checksum of the rest (u64) | the name (64 hexadecimal digits) and what describes the data set | the rows' bytes (row_list.h),
+//     which stay in the file and are mapped
 //
 // 1. A file appears whole or not at all (io/atomic.h), so two processes may store the same one.
 // 2. A file whose checksum or name is not right is deleted and the rows are tokenised again.

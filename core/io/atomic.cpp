@@ -149,10 +149,13 @@ void AtomicDir::discard() noexcept {
     fs::remove_all(m_path, ignored);
 }
 
-Result<void> writeFileAtomically(const fs::path& file, std::string_view bytes) {
+Result<void> writeFileAtomically(const fs::path& file, std::string_view bytes) { return writePartsAtomically(file, {&bytes, 1}); }
+
+Result<void> writePartsAtomically(const fs::path& file, std::span<const std::string_view> parts) {
     Result<FileWriter> writer = FileWriter::create(file);
     if (!writer) return writer.problems();
-    if (Result<void> written = writer->write(bytes.data(), bytes.size()); !written) return written;
+    for (const std::string_view part : parts)
+        if (Result<void> written = writer->write(part.data(), part.size()); !written) return written;
     return writer->publish();
 }
 

@@ -12,6 +12,7 @@
 #include "contract/problem.h"
 
 #include <filesystem>
+#include <span>
 #include <string_view>
 
 namespace luthier {
@@ -55,6 +56,9 @@ private:
 
 /// Temporary sibling, fsync, rename, fsync folder. The folder must exist.
 Result<void> writeFileAtomically(const std::filesystem::path& file, std::string_view bytes);
+
+/// The same for bytes that lie in several places.
+Result<void> writePartsAtomically(const std::filesystem::path& file, std::span<const std::string_view> parts);
 
 /// The same with indent 2 and a final newline; invalid UTF-8 becomes U+FFFD.
 Result<void> writeJsonAtomically(const std::filesystem::path& file, const Json& json);

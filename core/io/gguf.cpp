@@ -4,11 +4,9 @@
 #include "io/file.h"
 
 #include <array>
-#include <cerrno>
 #include <cstring>
 #include <fstream>
 #include <optional>
-#include <sys/mman.h>
 #include <utility>
 
 namespace luthier {
@@ -246,15 +244,13 @@ Result<std::shared_ptr<const GgufFile>> GgufFile::open(const std::filesystem::pa
     const auto damaged = [&](const std::string& why) {
         return Problem{"gguf_damaged", path.string() + " is no whole GGUF file: " + why + ".", "Copy or export it again.", path.string()};
     };
-    Result<ReadableFile> file = openForReading(path);
-    if (!file) return file.problems();
-    if (file->bytes < 24) return damaged("it has " + std::to_string(file->bytes) + " bytes");
-    void* mapping = ::mmap(nullptr, static_cast<std::size_t>(file->bytes), PROT_READ, MAP_PRIVATE, file->descriptor.get(), 0);
-    if (mapping == MAP_FAILED) return Problem{"file_unreadable", path.string() + " could not be mapped into memory: " + std::strerror(errno) + ".", "Copy the file to a local disk.", path.string()};
+    Result<std::shared_ptr<const MappedFile>> mapped = MappedFile::open(path);
+    if (!mapped) return mapped.problems();
+    const std::span<const std::byte> all = (*mapped)->bytes();
+    if (all.size() < 24) return damaged("it has " + std::to_string(all.size()) + " bytes");
     std::shared_ptr<GgufFile> opened(new GgufFile);
-    opened->m_mapping = static_cast<const std::byte*>(mapping);
-    opened->m_bytes = file->bytes;
-    Cursor cursor(opened->m_mapping, opened->m_bytes);
+    opened->m_file = *mapped;
+    Cursor cursor(all.data(), all.size());
     if (cursor.number<std::uint32_t>() != 0x46554747u) return damaged("it does not begin with \"GGUF\"");
     if (const auto version = cursor.number<std::uint32_t>(); version != kVersion)
         return Problem{"gguf_unsupported", path.string() + " has version " + std::to_string(version) + " of GGUF; Luthier reads version 3.", "Convert it anew.", path.string()};
@@ -279,16 +275,12 @@ Result<std::shared_ptr<const GgufFile>> GgufFile::open(const std::filesystem::pa
     const std::uint64_t start = padded(cursor.place());
     for (Info& info : infos) {
         const std::uint64_t bytes = bytesOf(info.tensor.type, countOf(info.tensor.shape));
-        if (start > opened->m_bytes || info.offset > opened->m_bytes - start || bytes > opened->m_bytes - start - info.offset)
+        if (start > all.size() || info.offset > all.size() - start || bytes > all.size() - start - info.offset)
             return damaged(info.tensor.name + " lies beyond its end");
-        info.tensor.data = {opened->m_mapping + start + info.offset, static_cast<std::size_t>(bytes)};
+        info.tensor.data = all.subspan(start + info.offset, bytes);
         opened->m_tensors.push_back(std::move(info.tensor));
     }
     return std::shared_ptr<const GgufFile>(std::move(opened));
-}
-
-GgufFile::~GgufFile() {
-    if (m_mapping != nullptr) ::munmap(const_cast<std::byte*>(m_mapping), static_cast<std::size_t>(m_bytes));
 }
 
 const GgufTensor* GgufFile::find(std::string_view name) const {

@@ -8,6 +8,7 @@
 //   string: u64 bytes, then UTF-8; array: u32 element type, u64 count, elements
 
 #include "contract/problem.h"
+#include "io/mapped_file.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -62,7 +63,6 @@ class GgufFile final {
 public:
     /// Problem codes: file_missing, file_unreadable, gguf_damaged, gguf_unsupported.
     static Result<std::shared_ptr<const GgufFile>> open(const std::filesystem::path& path);
-    ~GgufFile();
     GgufFile(const GgufFile&) = delete;
     GgufFile& operator=(const GgufFile&) = delete;
 
@@ -80,8 +80,7 @@ public:
 private:
     GgufFile() = default;
 
-    const std::byte* m_mapping = nullptr;
-    std::uint64_t m_bytes = 0;
+    std::shared_ptr<const MappedFile> m_file;
     GgufKeys m_keys;
     std::vector<GgufTensor> m_tensors;
 };

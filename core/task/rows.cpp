@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 
 namespace luthier {
 
@@ -12,18 +13,24 @@ std::string rowText(const DataRow& row) { return "Row " + std::to_string(row.sou
 
 /// A model with one output measures: "4" is a value there, not the name of a class.
 Result<void> classesAsValues(Dataset& data) {
-    for (std::vector<DataRow>* rows : {&data.train, &data.eval})
-        for (DataRow& row : *rows) {
-            if (row.classIndex < 0) continue;
-            const std::string& name = data.classNames[static_cast<std::size_t>(row.classIndex)];
-            float value = 0;
-            const auto [end, code] = std::from_chars(name.data(), name.data() + name.size(), value);
-            if (code != std::errc() || end != name.data() + name.size())
-                return Problem{"label_not_a_number", rowText(row) + " has the label \"" + name + "\"; a model with one output learns numbers.",
-                               "Give numbers, or set model.num_labels to the number of classes.", "model.num_labels"};
-            row.targets = {value};
+    std::vector<std::optional<float>> values;
+    for (const std::string& name : data.classNames) {
+        float value = 0;
+        const auto [end, code] = std::from_chars(name.data(), name.data() + name.size(), value);
+        values.push_back(code == std::errc() && end == name.data() + name.size() ? std::optional(value) : std::nullopt);
+    }
+    Problems problems;
+    for (RowList* rows : {&data.train, &data.eval})
+        rows->transform([&](DataRow& row) {
+            if (row.classIndex < 0) return;
+            const auto index = static_cast<std::size_t>(row.classIndex);
+            if (!values[index] && problems.empty())
+                problems.push_back({"label_not_a_number", rowText(row) + " has the label \"" + data.classNames[index] + "\"; a model with one output learns numbers.",
+                                    "Give numbers, or set model.num_labels to the number of classes.", "model.num_labels"});
+            row.targets = {values[index].value_or(0)};
             row.classIndex = -1;
-        }
+        });
+    if (!problems.empty()) return problems;
     data.classNames.clear();
     return {};
 }
@@ -36,9 +43,10 @@ void takeModelClasses(Dataset& data, const std::vector<std::string>& names) {
         if (found == names.end()) return;
         newIndex.push_back(static_cast<std::int32_t>(found - names.begin()));
     }
-    for (std::vector<DataRow>* rows : {&data.train, &data.eval})
-        for (DataRow& row : *rows)
+    for (RowList* rows : {&data.train, &data.eval})
+        rows->transform([&](DataRow& row) {
             if (row.classIndex >= 0) row.classIndex = newIndex[static_cast<std::size_t>(row.classIndex)];
+        });
     if (!newIndex.empty()) data.classNames = names;
 }
 
@@ -56,7 +64,7 @@ Result<void> fitLabels(Dataset& data, const ModelDescription& description) {
     if (known > classes)
         return Problem{"too_many_classes", "The data has " + std::to_string(known) + " classes; the model has " + std::to_string(classes) + ".",
                        "Set model.num_labels to " + std::to_string(known) + ".", "model.num_labels"};
-    for (const std::vector<DataRow>* rows : {&data.train, &data.eval})
+    for (const RowList* rows : {&data.train, &data.eval})
         for (const DataRow& row : *rows) {
             if (known > 0 && row.classIndex < 0)
                 return Problem{"label_count", rowText(row) + " gives values where other rows name a class.", "Label all rows alike.", "data.train.path"};
@@ -69,7 +77,7 @@ Result<void> fitLabels(Dataset& data, const ModelDescription& description) {
 
 bool haveChoices(const Dataset& data) {
     if (data.train.empty()) return false;
-    for (const std::vector<DataRow>* rows : {&data.train, &data.eval})
+    for (const RowList* rows : {&data.train, &data.eval})
         for (const DataRow& row : *rows)
             if (row.choices.empty()) return false;
     return true;

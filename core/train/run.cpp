@@ -21,6 +21,7 @@
 #include <ATen/Parallel.h>
 
 #include <chrono>
+#include <deque>
 #include <filesystem>
 #include <limits>
 #include <thread>
@@ -136,7 +137,7 @@ private:
     /// An id beyond the embedding would read foreign memory.
     void checkVocabulary() const {
         const auto vocabulary = static_cast<std::int32_t>(m_model->description().vocabulary);
-        for (const std::vector<DataRow>* rows : {&m_data.train, &m_data.eval})
+        for (const RowList* rows : {&m_data.train, &m_data.eval})
             for (const DataRow& row : *rows) {
                 std::int32_t worst = 0;
                 for (const std::int32_t id : row.ids) worst = id < 0 ? std::numeric_limits<std::int32_t>::max() : std::max(worst, id);
@@ -213,14 +214,16 @@ private:
             if (m_plannedStep != step) {
                 m_planned = plan.step(step + 1);
                 m_plannedStep = step;
+                m_stepRows.clear();
             }
             if (microStep >= static_cast<std::int64_t>(m_planned.microBatches.size())) return rows;
             for (const Sequence& sequence : m_planned.microBatches[static_cast<std::size_t>(microStep)])
-                for (const std::uint32_t row : sequence) rows.push_back(exampleOf(m_data.train[row]));
+                for (const std::uint32_t row : sequence) rows.push_back(exampleOf(m_stepRows.emplace_back(m_data.train[row])));
             return rows;
         };
         ports.epochAt = [this](std::int64_t) { return m_planned.epoch; };
-        ports.evalRows = examplesOf(m_data.eval);
+        m_evalRows.assign(m_data.eval.begin(), m_data.eval.end());
+        ports.evalRows = examplesOf(m_evalRows);
         ports.emit = [this](const Json& event) { emit(event); };
         ports.saveCheckpoint = [this](const TrainState& state) { return saveCheckpoint(state); };
         if (m_tokenizer && !m_config.train().at("sample_prompts").empty()) ports.sample = [this](std::int64_t step) { sample(step); };
@@ -312,6 +315,8 @@ private:
     std::unique_ptr<Tokenizer> m_tokenizer;
     std::unique_ptr<TextEncoder> m_encoder;
     Dataset m_data;
+    std::deque<DataRow> m_stepRows;     // of the step that is being taken: examples are views
+    std::vector<DataRow> m_evalRows;
     TaskOptions m_taskOptions;
     std::shared_ptr<Adapter> m_adapter;
     Optimizer* m_optimizer = nullptr;  // the trainer's; checkpoints hold its moments

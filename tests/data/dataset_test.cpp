@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "data/batch.h"
 #include "data/dataset.h"
 #include "letters.h"
 
@@ -166,20 +165,6 @@ TEST_CASE("the preview says what each token is for") {
     CHECK(tokens[3]["state"] == "loss");
     CHECK(tokens[5]["state"] == "cut");
     CHECK(json["lengths"]["longest"] == 8);
-}
-
-TEST_CASE("a batch is padded on the right and keeps packed rows apart") {
-    const DataFile file("z.jsonl", "{\"text\":\"ab\"}\n{\"text\":\"c\"}\n{\"text\":\"defg\"}\n");
-    const Dataset dataset = built(file.path);
-    const Batch batch = makeBatch(dataset.train, {{0, 1}, {2}}, 0);
-    CHECK(batch.B == 2);
-    CHECK(batch.T == 7);
-    CHECK(batch.isPacked);
-    CHECK(batch.segments == std::vector<std::int64_t>{0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0, -1});
-    CHECK(batch.positions == std::vector<std::int64_t>{0, 1, 2, 3, 0, 1, 2, 0, 1, 2, 3, 4, 5, 0});
-    CHECK(batch.labels[4] == -100);
-    CHECK(batch.supervisedTokens == 3 + 2 + 5);
-    CHECK(batch.lengths == std::vector<std::int64_t>{7, 6});
 }
 
 TEST_CASE("rows that cannot be used are named and left out") {

@@ -87,9 +87,10 @@ Dataset smallDataset() {
     row.sourceRow = 17;
     row.cutTokens = 2;
     row.isTruncated = true;
-    dataset.train = {row, row, row};
-    dataset.train[1].labels = {-100, 7, -100};  // not the ids
-    dataset.train[2].labels = {4};
+    DataRow other = row, decoded = row;
+    other.labels = {-100, 7, -100};  // not the ids
+    decoded.labels = {4};
+    dataset.train = {row, other, decoded};
     dataset.eval = {DataRow{}};
     dataset.classNames = {"bad", "good"};
     dataset.facts = {1, 2, 3, 4, 5, 6, "text", "text + end"};
@@ -120,7 +121,7 @@ TEST_CASE("a stored data set comes back with everything in it") {
     REQUIRE(other->train.size() == 3);
     CHECK(other->train[1].labels == one.train[1].labels);
     CHECK(other->train[2].labels == one.train[2].labels);
-    const DataRow &a = one.train[0], &b = other->train[0];
+    const DataRow a = one.train[0], b = other->train[0];
     CHECK(std::tie(a.ids, a.labels, a.types, a.cut, a.classIndex, a.targets, a.choices, a.answer, a.sourceRow, a.cutTokens, a.isTruncated) ==
           std::tie(b.ids, b.labels, b.types, b.cut, b.classIndex, b.targets, b.choices, b.answer, b.sourceRow, b.cutTokens, b.isTruncated));
     CHECK(other->eval.size() == 1);

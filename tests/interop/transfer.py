@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from common import check, engine, finish, gpt2, llama, losses, random_rows, reference_losses, temporary, train, worst
-from contract import Classifier, Seq2Seq
+from contract import Classifier, Decoder, Seq2Seq
 import encoders
 from saved_modules import EPSILON, loss_sum, relative, with_rows
 
@@ -24,9 +24,9 @@ def depth_of(name, layers, encoder_layers=0):
         return 1 + int(block[2]) + (encoder_layers if block[1] == "decoder" else 0)
     if "encoder.final_layer_norm" in name:
         return encoder_layers
-    if block := re.search(r"(layers|h)\.(\d+)\.", name):
+    if block := re.search(r"(layers|h|layer)\.(\d+)\.", name):
         return 1 + int(block[2])
-    return layers + 1 if re.search(r"norm\.|ln_f|lm_head|final_layer_norm", name) else 0
+    return layers + 1 if re.search(r"norm\.|ln_f|lm_head|final_layer_norm|pooler|classifier", name) and "embeddings" not in name else 0
 
 
 def reference(model, rows, depths, lr, decay=1.0, every=0, only=None):
@@ -100,6 +100,11 @@ def rates(base):
     config = case.model.config
     depths = {name: depth_of(name, config.num_layers + config.num_decoder_layers, config.num_layers) for name, _ in case.model.named_parameters()}
     compare("full t5 in stages with rates", base / "t5-run", base / "t5", case.model, dict(type="full", unfreeze_every=3, layer_lr_decay=0.7), case.rows, depths, case.extra)
+    for label, case in (("bloom", Decoder("bloom")), ("bert", Classifier("bert"))):
+        case = with_rows(case)
+        case.model.save_pretrained(base / label)
+        depths = {name: depth_of(name, case.model.config.num_hidden_layers) for name, _ in case.model.named_parameters()}
+        compare(f"full {label} in stages with rates", base / f"{label}-run", base / label, case.model, dict(type="full", unfreeze_every=4, layer_lr_decay=0.6), case.rows, depths, case.extra)
     model = llama()
     model.save_pretrained(base / "freeze")
     depths = {name: depth_of(name, 3) for name, _ in model.named_parameters()}

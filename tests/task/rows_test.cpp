@@ -11,8 +11,9 @@ Dataset labelled(const std::vector<std::string>& names) {
     Dataset data;
     data.classNames = names;
     for (std::size_t i = 0; i < names.size(); ++i) {
-        data.train.emplace_back();
-        data.train.back().classIndex = static_cast<std::int32_t>(i);
+        DataRow row;
+        row.classIndex = static_cast<std::int32_t>(i);
+        data.train.push_back(row);
     }
     return data;
 }

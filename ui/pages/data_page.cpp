@@ -480,6 +480,7 @@ void DataPage::load() {
         showProblems(QJsonObject{{"problems", QJsonArray{QJsonObject{{"level", "error"}, {"code", problem.code}, {"message", problem.message}, {"hint", problem.hint}}}}, {"failed", true}});
         m_use->setEnabled(false);
     }, [this, own](const QJsonObject& event) {
+        if (event["type"].toString() == "beginning" && *own == m_request) return takeBeginning(event["value"].toObject());
         if (event["type"].toString() != "phase" || *own != m_request || QDateTime::currentMSecsSinceEpoch() - m_asked < 900) return;
         m_phase->setText(tr("Counting tokens"));
         m_bar->setRange(0, 1000);
@@ -489,8 +490,7 @@ void DataPage::load() {
     *own = m_request = id;
 }
 
-void DataPage::take(const QJsonObject& value) {
-    m_value = value;
+void DataPage::showRows(const QJsonObject& value) {
     std::vector<TokenRow> rows;
     const QJsonArray classes = value["classes"].toArray();
     for (const QJsonValue& each : value["preview"].toArray()) {
@@ -506,6 +506,30 @@ void DataPage::take(const QJsonObject& value) {
     if (rows.empty()) m_rowProblem->set("ok", tr("No row is cut"), tr("All of them fit into %n token(s).", nullptr, value["max_length"].toInt()), tr("Show all rows"));
     m_rowStack->setCurrentIndex(rows.empty() ? 1 : 0);
     m_rows->setRows(std::move(rows), value["max_length"].toInteger());
+}
+
+/// The first rows of a large file, long before all are counted.
+void DataPage::takeBeginning(const QJsonObject& value) {
+    if (value["preview"].toArray().isEmpty()) return;
+    showRows(value);
+    m_histogram->setLengths({});
+    m_at->setText(tr("the first %n row(s)", nullptr, static_cast<int>(value["preview"].toArray().size())));
+    m_back->setEnabled(false);
+    m_next->setEnabled(false);
+    const QString format = value["format"].toString();
+    m_recognised->setText(m_state["format"].toString("auto") == "auto" ? tr("Recognised as %1").arg(formatWords(format).toLower()) : QString());
+    m_recognised->setVisible(!m_recognised->text().isEmpty());
+    m_mapping->setText(value["mapping"].toString());
+    m_well->setVisible(!m_mapping->text().isEmpty());
+    m_lossNote->setText(tr("Counting the other rows…"));
+    m_lengthNote->clear();
+    m_use->setEnabled(true);
+    showCounts();
+}
+
+void DataPage::take(const QJsonObject& value) {
+    m_value = value;
+    showRows(value);
     std::map<int, std::int64_t> lengths;
     for (const QJsonValue& pair : value["lengths"]["by_length"].toArray()) lengths[pair[0].toInt()] = pair[1].toInteger();
     m_histogram->setLengths(std::move(lengths));

@@ -54,6 +54,8 @@ private:
     static QJsonObject configOf(const QJsonObject& state);
     void load();
     void take(const QJsonObject& value);
+    void takeBeginning(const QJsonObject& value);
+    void showRows(const QJsonObject& value);
     void showProblems(const QJsonObject& value);
     void showCounts();
     void askProbabilities(int row);

@@ -167,7 +167,7 @@ LibraryPage::LibraryPage(Workbench& bench) : Page(bench) {
             const QString path = QFileDialog::getOpenFileName(this, tr("Data"), {}, dataFileFilter());
             if (!path.isEmpty()) add(path);
         });
-        menu.addAction(themedIcon("inbox"), tr("A GGUF file…"), this, [this] {
+        menu.addAction(themedIcon("cube"), tr("A GGUF file…"), this, [this] {
             const QString path = QFileDialog::getOpenFileName(this, tr("GGUF model or adapter"), {}, tr("GGUF (*.gguf);;All files (*)"));
             if (!path.isEmpty()) add(path);
         });

@@ -253,7 +253,13 @@ void NewRunPage::applySchemas() {
     if (!catalogue.method(m_method)) m_method = catalogue.methods().front().name;
     if (isFirst || !m_pending.isEmpty()) {
         const QJsonObject config = m_pending.isEmpty() ? QJsonObject() : std::exchange(m_pending, {});
+        const QString typed = m_name->edit()->isModified() ? m_name->edit()->text() : QString();  // while the engine was starting
         load(config, m_origin);
+        if (!typed.isEmpty()) {
+            m_name->edit()->setText(typed);
+            m_name->edit()->setModified(true);
+            m_nameIsOurs = false;
+        }
     }
 }
 

@@ -79,7 +79,8 @@ private:
             std::vector<at::Tensor> weights;  // four of each direction
             for (std::int64_t i = 8 * layer; i < 8 * (layer + 1); ++i) weights.push_back(m_encoder.lstm[static_cast<std::size_t>(i)].tensor);
             const at::Tensor zero = at::zeros({2, 1, weights[1].size(1)}, e.options().requires_grad(false));
-            x = std::get<0>(at::lstm(x.unsqueeze(0), {zero, zero}, weights, true, 1, 0.0, false, true, true)).squeeze(0);  // [n, 2 H]
+            constexpr bool kTrain = true;  // cuDNN keeps what a backward pass needs only then; there is no dropout for it to switch on
+            x = std::get<0>(at::lstm(x.unsqueeze(0), {zero, zero}, weights, true, 1, 0.0, kTrain, true, true)).squeeze(0);  // [n, 2 H]
         }
         for (std::size_t i = 0; i < m_encoder.linears.size(); i += 2) {
             if (i > 0) x = at::relu(x);
