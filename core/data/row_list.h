@@ -45,6 +45,8 @@ public:
     class Iterator {
     public:
         using value_type = DataRow;
+        using reference = DataRow;
+        using pointer = void;
         using difference_type = std::ptrdiff_t;
         using iterator_category = std::input_iterator_tag;
         Iterator(const RowList* list, std::size_t index) : m_list(list), m_index(index) {}

@@ -64,10 +64,18 @@ def train(folder, dtype, steps, batch, learning_rate, device):
                 torch.cuda.synchronize()
             say(type="step", step=state.global_step, seconds=time.perf_counter() - self.start, loss=trainer.last_loss)
 
+    def padded(batch):
+        """As transformers' collators do: to the longest row of the batch, on the right."""
+        longest = max(len(row["input_ids"]) for row in batch)
+        fill = lambda key, value: torch.tensor([row[key] + [value] * (longest - len(row[key])) for row in batch])
+        mask = torch.tensor([[1] * len(row["input_ids"]) + [0] * (longest - len(row["input_ids"])) for row in batch])
+        return dict(input_ids=fill("input_ids", 0), labels=fill("labels", -100), attention_mask=mask)
+
+    collator = padded if len({len(row["input_ids"]) for row in rows}) > 1 else None
     arguments = TrainingArguments(output_dir=os.path.join(folder, "theirs"), max_steps=steps, per_device_train_batch_size=batch,
                                   learning_rate=learning_rate, lr_scheduler_type="linear", weight_decay=0.0, max_grad_norm=1.0,
                                   save_strategy="no", logging_strategy="no", report_to=[], use_cpu=device == "cpu", disable_tqdm=True)
-    trainer = InOrder(model=model, args=arguments, train_dataset=rows, callbacks=[Turns()])
+    trainer = InOrder(model=model, args=arguments, train_dataset=rows, data_collator=collator, callbacks=[Turns()])
     say(type="ready", imported=imported, threads=torch.get_num_threads())
     trainer.train()
     say(type="end", device_peak=torch.cuda.max_memory_reserved() if device == "cuda" else 0)

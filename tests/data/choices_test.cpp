@@ -23,7 +23,7 @@ DataRow rowOf(const std::string& text, const Json& data = Json::object(), const 
     Result<Dataset> dataset = tried(text, data, task);
     REQUIRE_MESSAGE(dataset.ok(), describe(dataset.ok() ? Problems{} : dataset.problems()));
     CHECK(dataset->facts.format == "choices");
-    return dataset->train.at(0);
+    return dataset->train[0];
 }
 
 std::string shown(const std::vector<std::int32_t>& ids) {

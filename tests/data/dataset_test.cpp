@@ -167,6 +167,19 @@ TEST_CASE("the preview says what each token is for") {
     CHECK(json["lengths"]["longest"] == 8);
 }
 
+TEST_CASE("a beginning holds the first rows as the whole has them") {
+    std::string text;
+    for (int i = 0; i < 1000; ++i) text += "{\"prompt\":\"p" + std::to_string(i) + "\",\"completion\":\"c" + std::to_string(i) + "\"}\n";
+    const DataFile file("beginning.jsonl", text);
+    const Result<Dataset> start = Dataset::beginning(configFor(file.path), Letters{}, 20);
+    REQUIRE(start.ok());
+    const Dataset whole = built(file.path);
+    REQUIRE(start->train.size() == 20);
+    for (std::size_t i = 0; i < 20; ++i) CHECK(start->train[i].ids == whole.train[i].ids);
+    CHECK(start->facts.format == whole.facts.format);
+    CHECK(start->problems.empty());
+}
+
 TEST_CASE("rows that cannot be used are named and left out") {
     const DataFile file("bad.jsonl", "{\"prompt\":\"ab\",\"completion\":\"cd\"}\n{\"prompt\": oops}\n{\"prompt\":\"x\"}\n{\"prompt\":\"ab\",\"completion\":[1]}\n{\"prompt\":\"e\",\"completion\":\"f\"}\n");
     const Dataset dataset = built(file.path);

@@ -47,6 +47,8 @@ private slots:
     void libraryShowsWhyAModelCannotBeTrained();
     void droppedFilesAreListedAndUndone();
     void aDroppedPickleIsRefusedInOneSentence();
+    void aDroppedGgufModelBecomesAFolder();
+    void aLargeFileShowsItsFirstRowsBeforeAllAreCounted();
     void settingsAreUndone();
     void everyControlHasAName();
 
@@ -241,6 +243,47 @@ void PagesTest::aDroppedPickleIsRefusedInOneSentence() {
     };
     QTRY_VERIFY_WITH_TIMEOUT(isTold(), 30000);
     QVERIFY(!Settings::value("library/folders").toStringList().contains(path));
+}
+
+void PagesTest::aDroppedGgufModelBecomesAFolder() {
+    const QString path = m_folder.filePath("story q8.gguf");
+    QProcess write;
+    write.start(cliPath(), {"export", demoFolder() + "/story-2m", "--format", "gguf-merged", "--type", "q8_0", "--out", path});
+    QVERIFY(write.waitForFinished(120000));
+    QCOMPARE(write.exitCode(), 0);
+    LibraryPage page(*m_bench);
+    page.resize(1200, 720);
+    page.show();
+    drop(page, path);
+    const QString made = QFileInfo(m_folder.filePath("workspace/models/story-q8")).absoluteFilePath();
+    const auto isListed = [&] {
+        for (const QJsonObject& model : m_bench->catalogue.models())
+            if (QFileInfo(model["path"].toString()) == QFileInfo(made)) return model["can_train"].toBool();
+        return false;
+    };
+    QTRY_VERIFY_WITH_TIMEOUT(isListed(), 60000);
+    QVERIFY(QFileInfo::exists(made + "/tokenizer.json"));
+    QVERIFY(QFileInfo::exists(path));
+}
+
+void PagesTest::aLargeFileShowsItsFirstRowsBeforeAllAreCounted() {
+    const QString path = m_folder.filePath("large.jsonl");
+    QFile file(path);
+    QVERIFY(file.open(QIODevice::WriteOnly));
+    for (int i = 0; i < 60000; ++i) file.write(QStringLiteral("{\"prompt\": \"Tell me about the number %1 and the %2 others that come before it.\", \"completion\": \"It is %3.\"}\n").arg(i).arg(i % 977).arg(7 * i).toUtf8());
+    file.close();
+    QVERIFY(file.size() > (4 << 20));
+    DataPage page(*m_bench);
+    page.resize(1200, 720);
+    page.show();
+    page.open(path);
+    auto* rows = page.findChild<TokenView*>();
+    auto* histogram = page.findChild<LengthHistogram*>();
+    QTRY_VERIFY_WITH_TIMEOUT(!rows->rows().empty(), 30000);
+    QCOMPARE(histogram->rowCount(), 0);   // not counted yet
+    QCOMPARE(rows->rows().front().number, 1);
+    QTRY_COMPARE_WITH_TIMEOUT(histogram->rowCount(), 60000, 60000);
+    QVERIFY(!rows->rows().empty());
 }
 
 void PagesTest::settingsAreUndone() {

@@ -104,10 +104,10 @@ def losses(folder):
     return [values[step] for step in sorted(values)]
 
 
-def reference_losses(model, rows, steps, batch=4, accumulation=1, lr=5e-3, clip=1.0, optimizer=None):
+def reference_losses(model, rows, steps, batch=4, accumulation=1, lr=5e-3, clip=1.0, optimizer=None, eps=1e-8):
     """A plain loop: token-exact loss over all micro-batches, AdamW, linear schedule; one row at a time, so nothing is padded."""
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = optimizer or torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0)
+    optimizer = optimizer or torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.999), eps=eps, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: max(0.0, (steps - k) / max(1, steps)))
     position = 0
     values = []

@@ -133,7 +133,7 @@ def demo(base):
     export(adapter, "gguf", base / "folder", "--model", DEMO)
     check("a folder holds the file and its certificate", sorted(p.name for p in (base / "folder").iterdir()) == ["adapter.gguf", "luthier-export.json"])
     jobs = [dict(text=text, bos=True, count=COUNT) for text in texts]
-    ours = [json.loads(engine("generate", DEMO, "--adapter", adapter, "--prompt", text, "--max-new-tokens", COUNT, "--temperature", 0, "--json"))["ids"] for text in texts]
+    ours = [json.loads(engine("generate", DEMO, "--adapter", adapter, "--prompt", text, "--max-new-tokens", COUNT, "--temperature", 0, "--dtype", "float32", "--json"))["ids"] for text in texts]
     prompts = [json.loads(engine("tokenize", DEMO, "--text", text, "--json"))["ids"] for text in texts]
     results = llama_cpp(base, base / "base.gguf", jobs, base / "folder/adapter.gguf")
     check("llama.cpp's tokenizer gives Luthier's ids", [r["prompt"] for r in results] == prompts, f"{[r['prompt'] for r in results]} against {prompts}")

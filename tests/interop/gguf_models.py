@@ -100,10 +100,10 @@ def sentencepiece(base):
     folder = base / "model"
     stream = io.BytesIO()
     corpus = [word for text in TEXTS for word in [text] * 3] + ["the cat sat on the mat", "once more, once again"] * 20
-    spm.SentencePieceTrainer.train(sentence_iterator=iter(corpus), model_writer=stream, model_type="bpe", vocab_size=310, byte_fallback=True, normalization_rule_name="identity", add_dummy_prefix=True,
+    spm.SentencePieceTrainer.train(sentence_iterator=iter(corpus), model_writer=stream, model_type="bpe", vocab_size=360, character_coverage=0.98, byte_fallback=True, normalization_rule_name="identity", add_dummy_prefix=True,
                                    remove_extra_whitespaces=False, hard_vocab_limit=False, minloglevel=2)
     from transformers import LlamaConfig, LlamaForCausalLM
-    config = model.config.to_dict() | dict(vocab_size=320, bos_token_id=1, eos_token_id=2)
+    config = model.config.to_dict() | dict(vocab_size=384, bos_token_id=1, eos_token_id=2)
     LlamaForCausalLM(LlamaConfig(**config)).save_pretrained(folder)
     (folder / "tokenizer.model").write_bytes(stream.getvalue())
     (folder / "tokenizer_config.json").write_text(json.dumps(dict(tokenizer_class="LlamaTokenizer", bos_token="<s>", eos_token="</s>", unk_token="<unk>", legacy=True, add_bos_token=True, add_eos_token=False,

@@ -73,7 +73,7 @@ def classifiers(base):
         rows = [{"input_ids": i, "label": label} for i, label in zip(ids, labels)]
         write_rows(folder / "rows.jsonl", rows)
         expected = formula(logits_of(model, rows), labels)
-        found = json.loads(engine("eval", folder, "--data", folder / "rows.jsonl", "--json"))["metrics"]
+        found = json.loads(engine("eval", folder, "--data", folder / "rows.jsonl", "--dtype", "float32", "--json"))["metrics"]
         compare(f"eval of {name}", found, expected)
         _, run = train(base / f"{folder.name}-run", folder, dict(type="bitfit"), rows, 1, lr=0, eval_every=1,
                        extra=("--set", 'model.task="sequence_classification"', "--set", f"model.num_labels={changes['num_labels']}", "--set", f'data.eval.path="{folder}/rows.jsonl"'))
@@ -104,7 +104,7 @@ def language(base):
             right += int(((logits.argmax(-1) == labels) & (labels != -100)).sum())
             count += int((labels != -100).sum())
         write_rows(base / f"{family}.jsonl", rows)
-        found = json.loads(engine("eval", base / family, "--data", base / f"{family}.jsonl", "--json"))["metrics"]
+        found = json.loads(engine("eval", base / family, "--data", base / f"{family}.jsonl", "--dtype", "float32", "--json"))["metrics"]
         check(f"some tokens are right and some wrong ({family})", 0.02 < right / count < 0.98, f"{right} of {count}")
         compare(f"eval of {family}", found, dict(loss=total / count, accuracy=right / count), 1e-5)
         check(f"perplexity is exp(loss) ({family})", abs(found["perplexity"] / math.exp(total / count) - 1) < 1e-5, f"{found['perplexity']}")
@@ -139,7 +139,7 @@ def written(base):
     for i in range(0, QUESTIONS, 3):  # every third question gets the model's own answer
         rows[i]["answer"] = answers[i].strip()
     write_rows(base / "asked.jsonl", rows)
-    found = json.loads(engine("eval", DEMO / "story-2m", "--data", base / "asked.jsonl", "--metric", "exact_match", "--metric", "rouge", "--max-new-tokens", 20, "--json"))["metrics"]
+    found = json.loads(engine("eval", DEMO / "story-2m", "--data", base / "asked.jsonl", "--metric", "exact_match", "--metric", "rouge", "--max-new-tokens", 20, "--dtype", "float32", "--json"))["metrics"]
     expected = dict(exact_match=numpy.mean([squad(a) == squad(row["answer"]) for a, row in zip(answers, rows)]), rouge=numpy.mean([rouge(a, row["answer"]) for a, row in zip(answers, rows)]))
     check("some answers match", 0 < expected["exact_match"] < 1, f"{expected['exact_match']:.3f}")
     compare("exact match and ROUGE-L of written answers", found, expected, 1e-9)

@@ -141,7 +141,7 @@ def ranking(family, folder, rows, adapter, model):
     figure = max((ours[f"choices.{i}"] - row).abs().max().item() for i, row in enumerate(scores))
     check(f"length-normalised scores ({family})", figure < 1e-4, f"worst {figure:.1e}")
     right = sum(int(row.argmin()) == rows[i]["answer"] for i, row in enumerate(scores)) / len(rows)
-    found = json.loads(engine("eval", folder / "model", "--adapter", adapter, "--data", folder / "rows.jsonl", "--format", "choices", "--json"))["metrics"]
+    found = json.loads(engine("eval", folder / "model", "--adapter", adapter, "--data", folder / "rows.jsonl", "--format", "choices", "--dtype", "float32", "--json"))["metrics"]
     check(f"rank accuracy in eval ({family})", 0 < right < 1 and abs(found["rank_accuracy"] - right) < 1e-9, f"{found['rank_accuracy']} against {right}")
     check(f"loss in eval is L_LM ({family})", abs(found["loss"] - terms["lm"].item()) < 1e-4 and abs(found["perplexity"] - math.exp(terms["lm"])) < 1e-2, f"{found['loss']}")
     _, run = train(folder / "ranked", folder / "model", dict(type="ia3", init_from=str(adapter)), rows, 1, lr=0, eval_every=1, loss=dict(unlikelihood=1, length_normalized=1),
