@@ -72,8 +72,9 @@ with temporary() as base:
             folder = base / label.replace(" ", "-").replace(",", "")
             model = shaken(get_peft_model(make(), config))
             model.save_pretrained(folder / "start")
-            expected = reference_losses(model, rows, STEPS, eps=EPSILON)
-            actual, run = train(folder, model_folder, {**method, "init_from": str(folder / "start")}, rows, STEPS, adam_epsilon=EPSILON)
+            lr = 1e-3 if name.startswith("oft") else 5e-3  # rotations of 8 x 8 blocks: larger steps make rounding grow tenfold in a few of them
+            expected = reference_losses(model, rows, STEPS, lr=lr, eps=EPSILON)
+            actual, run = train(folder, model_folder, {**method, "init_from": str(folder / "start")}, rows, STEPS, lr=lr, adam_epsilon=EPSILON)
             check(f"loss curve follows peft ({label})", worst(actual, expected) < 1e-4, f"worst {worst(actual, expected):.1e}")
             model.save_pretrained(folder / "end")
             figure = relative(load_file(run / "adapter" / "adapter_model.safetensors"), load_file(folder / "end" / "adapter_model.safetensors"))

@@ -28,6 +28,7 @@
 #include <QDragEnterEvent>
 #include <QFileDialog>
 #include <QMimeData>
+#include <QScreen>
 #include <QShortcut>
 
 namespace luthier::ui {
@@ -277,7 +278,9 @@ void MainWindow::openPalette() {
 }
 
 void MainWindow::restore() {
-    if (!restoreGeometry(Settings::value("window/geometry").toByteArray())) resize(1440, 900);
+    if (restoreGeometry(Settings::value("window/geometry").toByteArray())) return;
+    const QSize all = screen()->availableSize();
+    resize(QSize(1440, 900).expandedTo(all * 0.7).boundedTo(all));
 }
 
 void MainWindow::dragEnterEvent(QDragEnterEvent* event) {

@@ -24,6 +24,7 @@
 #include <QSplitter>
 
 #include <cmath>
+#include <utility>
 
 namespace luthier::ui {
 
@@ -109,9 +110,9 @@ LibraryPage::LibraryPage(Workbench& bench) : Page(bench) {
     auto* listColumn = makeColumn(0);
     listColumn->setContentsMargins(8, 8, 8, 8);
     const QString titles[] = {tr("Models"), tr("Datasets"), tr("Adapters")};
-    const QString nothing[] = {tr("No model yet. Drop a folder with config.json and safetensors files."), tr("No data yet. Drop a JSON lines, JSON, CSV or text file."), tr("No adapter yet. Every finished run leaves one.")};
+    const QString nothing[] = {tr("No model yet. Drop a folder with config.json and safetensors files, or a GGUF file."), tr("No data yet. Drop a JSON lines, JSON, CSV, Parquet, Arrow or text file."), tr("No adapter yet. Every finished run leaves one.")};
     m_tables[Models] = new SimpleTable({tr("Model"), tr("Family"), tr("Parameters"), tr("Type"), tr("Layers"), tr("Context"), tr("On disk"), tr("Template"), tr("Problems")}, {200, 70, 86, 52, 58, 70, 82, 70, 150}, 8);
-    m_tables[Datasets] = new SimpleTable({tr("Dataset"), tr("Format"), tr("Rows"), tr("Columns"), tr("On disk"), tr("Problems")}, {200, 160, 76, 160, 82, 150}, 5);
+    m_tables[Datasets] = new SimpleTable({tr("Dataset"), tr("Format"), tr("Rows"), tr("Columns"), tr("On disk"), tr("Problems")}, {200, 160, 92, 160, 82, 150}, 5);
     m_tables[Adapters] = new SimpleTable({tr("Adapter"), tr("Method"), tr("Base"), tr("Best evaluation"), tr("Size"), tr("Made")}, {200, 190, 120, 110, 84, 96}, 0);
     m_tables[Models]->setOptional({3, 4, 7, 5, 1}, 150);
     m_tables[Datasets]->setOptional({3, 4, 2}, 150);
@@ -193,6 +194,13 @@ LibraryPage::LibraryPage(Workbench& bench) : Page(bench) {
 bool LibraryPage::isSettled() const { return m_bench.catalogue.modelsLoaded() && m_bench.catalogue.methodsLoaded() && m_bench.runs.isLoaded() && m_isShown; }
 
 void LibraryPage::fill() {
+    fillTables();
+    if (m_awaited.second.isEmpty() || m_tables[m_awaited.first]->rows()->find(m_awaited.second) < 0) return;
+    const auto [kind, id] = std::exchange(m_awaited, {Models, {}});
+    choose(kind, id);
+}
+
+void LibraryPage::fillTables() {
     const QString filter = m_filter->text().trimmed();
     fillModels(filter);
     fillDatasets(filter);
@@ -341,11 +349,11 @@ void LibraryPage::add(const QString& path) {
             return m_bench.openPlayground(model, path);
         }
         if (value["kind"].toString() == "gguf") return takeGguf(path, value);
+        m_awaited = {value["kind"].toString() == "dataset" ? Datasets : Models, path};
         take();
+        fill();   // it may be listed already
         const QJsonArray problems = value["problems"].toArray();
         if (!problems.isEmpty()) m_banner->show("warn", tr("%1 is listed, but: %2").arg(QFileInfo(path).fileName(), problems.first()["message"].toString()), tr("Close"));
-        m_kind = value["kind"].toString() == "dataset" ? Datasets : Models;
-        m_chosen = path;
     }, [this](const ServeProblem& problem) { m_banner->show("err", problem.message + " " + problem.hint, tr("Close")); });
 }
 
@@ -375,8 +383,7 @@ void LibraryPage::takeGguf(const QString& path, const QJsonObject& facts) {
     m_import = m_bench.heavy.request("import", {{"path", path}, {"out", out}}, this, {[this, name, out](const QJsonValue& value) {
         m_import = 0;
         m_banner->hide();
-        m_kind = Models;
-        m_chosen = out;
+        m_awaited = {Models, out};
         m_bench.catalogue.refreshModels();
         m_bench.say(value["tokenizer"].toBool() ? tr("%1 brought in").arg(name) : tr("%1 brought in; the file has no tokenizer").arg(name), tr("New run"), [this, out] { m_bench.editAsNewRun({{"model", QJsonObject{{"path", out}}}}, QFileInfo(out).fileName()); });
     }, [this](const ServeProblem& problem) {

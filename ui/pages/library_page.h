@@ -5,6 +5,8 @@
 
 #include "pages/page.h"
 
+#include <utility>
+
 class QLabel;
 class QLineEdit;
 
@@ -35,6 +37,7 @@ protected:
 private:
     enum Kind { Models, Datasets, Adapters, Kinds };
     void fill();
+    void fillTables();
     void fillModels(const QString& filter);
     void fillDatasets(const QString& filter);
     void fillAdapters(const QString& filter);
@@ -46,6 +49,7 @@ private:
     void takeGguf(const QString& path, const QJsonObject& facts);
 
     int m_import = 0;    // the request that makes a folder of a GGUF model
+    std::pair<Kind, QString> m_awaited{Models, {}};   // what was added and is not in the tables yet
     Kind m_kind = Models;
     QString m_chosen;
     bool m_isShown = false;
