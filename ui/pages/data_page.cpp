@@ -222,7 +222,7 @@ QWidget* DataPage::buildRows() {
     m_at = new QLineEdit;
     m_at->setProperty("size", "24");
     m_at->setAlignment(Qt::AlignCenter);
-    m_at->setFixedWidth(px(84));
+    m_at->setFixedWidth(px(112));
     m_at->setAccessibleName(tr("Go to row"));
     m_next = makeIconButton("chevron-right", tr("Later rows"), 24);
     first->addWidget(m_filter);
@@ -512,8 +512,8 @@ void DataPage::showRows(const QJsonObject& value) {
 void DataPage::takeBeginning(const QJsonObject& value) {
     if (value["preview"].toArray().isEmpty()) return;
     showRows(value);
-    m_histogram->setLengths({});
-    m_at->setText(tr("the first %n row(s)", nullptr, static_cast<int>(value["preview"].toArray().size())));
+    m_histogram->setLengths({}, tr("Counting…"));
+    m_at->setText(tr("1 of …"));
     m_back->setEnabled(false);
     m_next->setEnabled(false);
     const QString format = value["format"].toString();

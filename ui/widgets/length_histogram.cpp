@@ -34,7 +34,8 @@ LengthHistogram::LengthHistogram() {
 
 QSize LengthHistogram::sizeHint() const { return {300, px(196)}; }
 
-void LengthHistogram::setLengths(std::map<int, std::int64_t> rowsByLength) {
+void LengthHistogram::setLengths(std::map<int, std::int64_t> rowsByLength, const QString& nothing) {
+    m_nothing = nothing;
     m_rowsByLength = std::move(rowsByLength);
     m_rows = m_tokens = 0;
     for (const auto& [length, rows] : m_rowsByLength) {
@@ -84,7 +85,7 @@ void LengthHistogram::paintEvent(QPaintEvent*) {
     p.setFont(themeFont(Type::Caption));
     if (m_rowsByLength.empty()) {
         p.setPen(t.t3);
-        p.drawText(area, Qt::AlignCenter, tr("No rows"));
+        p.drawText(area, Qt::AlignCenter, m_nothing.isEmpty() ? tr("No rows") : m_nothing);
         return;
     }
     const int width = std::max(1, static_cast<int>(std::ceil(span() / 56)));

@@ -13,8 +13,8 @@ class LengthHistogram final : public QWidget {
     Q_OBJECT
 public:
     LengthHistogram();
-    /// Rows by their length in tokens, before any cut.
-    void setLengths(std::map<int, std::int64_t> rowsByLength);
+    /// Rows by their length in tokens, before any cut. `nothing`: what stands there when there are none, else "No rows".
+    void setLengths(std::map<int, std::int64_t> rowsByLength, const QString& nothing = {});
     void setLimit(int tokens);
     int limit() const { return m_limit; }
     std::int64_t rowCount() const { return m_rows; }
@@ -44,6 +44,7 @@ private:
     double span() const;
     void moveTo(int tokens);
     std::map<int, std::int64_t> m_rowsByLength;
+    QString m_nothing;
     std::int64_t m_rows = 0, m_tokens = 0;
     int m_limit = 0;
     bool m_isDragging = false, m_hasMoved = false;
