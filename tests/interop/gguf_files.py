@@ -122,8 +122,8 @@ def demo(base):
     """The demo model with its own tokenizer: text in, text out, in every type of values."""
     adapter = base / "adapter"
     from transformers import AutoModelForCausalLM
-    adapted = get_peft_model(AutoModelForCausalLM.from_pretrained(DEMO), LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16, target_modules=["q_proj", "k_proj", "v_proj", "down_proj"]))
     torch.manual_seed(1)
+    adapted = get_peft_model(AutoModelForCausalLM.from_pretrained(DEMO), LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=16, target_modules=["q_proj", "k_proj", "v_proj", "down_proj"]))
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:
             parameter.data.normal_(0, 0.02)
@@ -145,7 +145,11 @@ def demo(base):
         sizes[kind] = file.stat().st_size
         results = llama_cpp(base, file, jobs)
         same = [r["ids"][:len(o)] == o for r, o in zip(results, ours)]
-        check(f"greedy text of the merged GGUF equals Luthier's ({kind})", all(same) if kind != "q8_0" else certificate["greedy_agreement"] > 0.97, f"{same}, KL {certificate['mean_kl']:.1e}")
+        if kind in ("f32", "f16"):
+            check(f"greedy text of the merged GGUF equals Luthier's ({kind})", all(same), f"{same}, KL {certificate['mean_kl']:.1e}")
+        else:  # llama.cpp rounds what goes through such weights as well, to 8 bits of mantissa: near ties fall either way from CPU to CPU
+            check(f"the merged GGUF keeps the greedy tokens ({kind})", certificate["greedy_agreement"] > 0.97, f"{certificate['greedy_agreement']:.3f}, KL {certificate['mean_kl']:.1e}")
+            check_tokens(f"llama.cpp's greedy text of the merged GGUF ({kind})", adapted, prompts, results, 0.1)
         if kind in ("bf16", "q8_0"):
             reader = gguf.GGUFReader(file)
             tensor = next(t for t in reader.tensors if t.name == "blk.2.ffn_up.weight")
