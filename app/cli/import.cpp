@@ -3,6 +3,7 @@
 // a GGUF model as a Hugging Face folder.
 #include "command.h"
 #include "importing.h"
+#include "survey.h"
 
 #include "contract/number_text.h"
 #include "data/imports.h"
@@ -23,6 +24,17 @@ SettingsKind kindOf(const Options& options, const Json& document) {
     const std::optional<SettingsKind> kind = options.kind == "auto" ? settingsKindOf(document) : settingsKindFromName(options.kind);
     if (kind) return *kind;
     throw Failure({"import_kind", options.file + " has no key that tells which program it is for.", "Say it with --from peft, axolotl, llama-factory or trl.", "--from", ExitCode::BadUsage});
+}
+
+/// A name on the hub becomes the folder it was downloaded to.
+void findModel(ImportedSettings& settings) {
+    Json& path = settings.run["model"]["path"];
+    const std::optional<std::filesystem::path> folder = path.is_string() ? downloadedModel(path.get<std::string>()) : std::nullopt;
+    if (!folder) return;
+    path = folder->string();
+    for (TakenSetting& setting : settings.taken)
+        if (setting.setting == "model.path") setting.value = path;
+    std::erase_if(settings.missing, [](const MissingSetting& setting) { return setting.key == "model.path"; });
 }
 
 std::string tableOf(const ImportedSettings& settings, SettingsKind kind) {
@@ -48,7 +60,8 @@ ExitCode run(const Options& options, const Context& context) {
     if (isGguf(options.file)) return runGguf(options, context);
     const Json source = readSettingsFile(options.file).orThrow();
     const SettingsKind kind = kindOf(options, source);
-    const ImportedSettings settings = importSettings(source, kind, methodSchemas()).orThrow();
+    ImportedSettings settings = importSettings(source, kind, methodSchemas()).orThrow();
+    findModel(settings);
     if (!options.out.empty()) writeJsonAtomically(options.out, settings.run).orThrow();
     Json document{{"path", options.file}, {"from", settingsKindName(kind)}, {"out", options.out.empty() ? Json() : Json(options.out)}};
     document.update(settings.toJson());

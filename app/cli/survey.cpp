@@ -18,6 +18,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
 #include <limits>
 #include <map>
 #include <set>
@@ -285,6 +286,20 @@ fs::path huggingFaceCache() {
 }
 
 }  // namespace
+
+std::optional<fs::path> downloadedModel(const std::string& name) {
+    std::string folderName = "models--" + name;
+    for (std::size_t at = 0; (at = folderName.find('/', at)) != std::string::npos; at += 2) folderName.replace(at, 1, "--");
+    const fs::path folder = huggingFaceCache() / folderName;
+    std::error_code code;
+    const auto isModel = [&](const fs::path& snapshot) { return fs::exists(snapshot / "config.json", code); };
+    std::string revision;
+    std::ifstream(folder / "refs/main") >> revision;
+    if (!revision.empty() && isModel(folder / "snapshots" / revision)) return folder / "snapshots" / revision;
+    for (const auto& entry : fs::directory_iterator(folder / "snapshots", code))
+        if (isModel(entry.path())) return entry.path();
+    return std::nullopt;
+}
 
 namespace {
 

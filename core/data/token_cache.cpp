@@ -196,6 +196,8 @@ std::vector<fs::path> allOf(const DataFiles& files) {
 }  // namespace
 
 std::optional<TokenCache> TokenCache::ofUser() {
+    const char* chosen = std::getenv("LUTHIER_TOKEN_CACHE");
+    if (chosen != nullptr && std::string_view(chosen) == "off") return std::nullopt;
     const char* cache = std::getenv("XDG_CACHE_HOME");
     const char* home = std::getenv("HOME");
     if (cache != nullptr && *cache == '/') return TokenCache(fs::path(cache) / "luthier/tokens");

@@ -22,7 +22,7 @@ namespace luthier {
 class TokenCache final {
 public:
     explicit TokenCache(std::filesystem::path folder, std::int64_t limitBytes = std::int64_t{4} << 30) : m_folder(std::move(folder)), m_limitBytes(limitBytes) {}
-    /// In $XDG_CACHE_HOME, else ~/.cache: luthier/tokens; nullopt where neither is known.
+    /// In $XDG_CACHE_HOME, else ~/.cache: luthier/tokens; nullopt where neither is known, or LUTHIER_TOKEN_CACHE is "off".
     static std::optional<TokenCache> ofUser();
 
     std::optional<Dataset> find(const std::string& key) const;

@@ -194,6 +194,16 @@ TEST_CASE("the same rows are tokenised once; other rows, settings and tokenizers
     CHECK(folder.count() == before);
 }
 
+TEST_CASE("LUTHIER_TOKEN_CACHE=off keeps nothing") {
+    const CacheFolder folder;
+    ::setenv("LUTHIER_TOKEN_CACHE", "off", 1);
+    CHECK(!TokenCache::ofUser());
+    ::setenv("LUTHIER_TOKEN_CACHE", "on", 1);
+    CHECK(TokenCache::ofUser());
+    ::unsetenv("LUTHIER_TOKEN_CACHE");
+    CHECK(TokenCache::ofUser());
+}
+
 TEST_CASE("a damaged cache is mended by the next run") {
     const CacheFolder folder;
     const DataFile file("mended.jsonl", manyRows("c"));

@@ -2,6 +2,7 @@
 """`luthier-cli import`: what PEFT itself writes gives a run with the same settings, and YAML files give what transformers'
 own parser makes of them; every imported RUN.json is trained for real."""
 import json
+import os
 from pathlib import Path
 
 import yaml
@@ -107,6 +108,22 @@ def bad_files(base):
     check("a model that is only a name on the hub is named", any(entry["key"] == "model.path" and "nowhere/at-all" in entry["why"] for entry in document["missing"]), str(document["missing"]))
 
 
+def downloaded(base):
+    """A name on the hub stands for the snapshot in Hugging Face's cache."""
+    cache = base / "hub/models--maker--small"
+    for revision in ("1111", "2222"):
+        llama().save_pretrained(cache / "snapshots" / revision)
+    (cache / "refs").mkdir()
+    (cache / "refs/main").write_text("1111")
+    (base / "named.yaml").write_text("base_model: maker/small\nadapter: lora\ndatasets: [{path: rows.jsonl, type: alpaca}]\n")
+    os.environ["HF_HUB_CACHE"] = str(base / "hub")
+    document = json.loads(engine("import", base / "named.yaml", "--json"))
+    del os.environ["HF_HUB_CACHE"]
+    wanted = str(cache / "snapshots/1111")
+    check("a name on the hub becomes the snapshot that was downloaded", document["run"]["model"]["path"] == wanted and not any(entry["key"] == "model.path" for entry in document["missing"])
+          and any(entry["value"] == wanted for entry in document["taken"]), str(document["run"]["model"]))
+
+
 with temporary() as folder:
     base = Path(folder)
     llama().save_pretrained(base / "model")
@@ -115,4 +132,5 @@ with temporary() as folder:
     yaml_files(base, base / "rows.jsonl")
     axolotl_file(base, base / "rows.jsonl")
     bad_files(base)
+    downloaded(base)
 finish()
