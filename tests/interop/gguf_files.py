@@ -189,25 +189,26 @@ def golden(base):
         check(f"rows in the converter's order ({module})", numpy.array_equal(stored, original[recorded["lora_B_row_source_index"][key]]))
 
 
-def main():
-    if not (LLAMA / "node_modules/node-llama-cpp").exists():
-        print(f"skipped: {LLAMA} holds no node-llama-cpp")
-        sys.exit(77)
+def run(parts, family, skipped=()):
+    """The named parts and each configuration of `family`, those that the command line names or all."""
     wanted = sys.argv[1:]
-    for name, part in (("golden", golden), ("refusals", refusals), ("demo", demo)):
+    for name, part in parts.items():
         if not wanted or name in wanted:
             with temporary() as base:
                 part(Path(base))
-    for name, indices in CONFIGURATIONS.items():
-        for index in indices:
-            if not wanted or name in wanted:
-                with temporary() as base:
-                    try:
-                        family(name, index, Path(base))
-                    except RuntimeError as error:
-                        check(f"exports ({name} {index})", False, str(error)[-300:])
+    for name, index in [(name, index) for name, indices in CONFIGURATIONS.items() for index in indices]:
+        if (name, index) in skipped or (wanted and name not in wanted):
+            continue
+        with temporary() as base:
+            try:
+                family(name, index, Path(base))
+            except RuntimeError as error:
+                check(f"runs ({name} {index})", False, str(error)[-300:])
     finish()
 
 
 if __name__ == "__main__":
-    main()
+    if not (LLAMA / "node_modules/node-llama-cpp").exists():
+        print(f"skipped: {LLAMA} holds no node-llama-cpp")
+        sys.exit(77)
+    run(dict(golden=golden, refusals=refusals, demo=demo), family)

@@ -3,7 +3,6 @@
 bit (F32, F16, BF16), and a configuration and tokenizer from which transformers computes the same logits and ids; Q8_0 gives the numbers that
 the gguf package reads. `gguf_models.py FAMILY…` runs a part."""
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -18,9 +17,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from common import check, engine, finish, logits_of, random_rows, temporary, train
+from common import check, engine, logits_of, random_rows, temporary, train
 from families import make
-from gguf_files import CONFIGURATIONS, DEMO, add_tokenizer, export
+from gguf_files import DEMO, add_tokenizer, export, run
 
 ROUNDED_NORMS = {"gemma", "gemma2", "gemma3_text"}  # the file holds 1 + weight
 # what the file does not say, the family's published models do
@@ -162,28 +161,11 @@ def refusals(base):
     (base / "there").mkdir()
     done = engine("import", base / "a.gguf", "--out", base / "there", expect=2)
     check("an existing folder is left alone", done.returncode == 2 and "target_exists" in done.stderr and not list((base / "there").iterdir()))
-    _, run = train(base / "run", base / "model", dict(type="lora", r=4, lora_alpha=8, target_modules="all-linear"), random_rows(4), 1)
-    engine("export", run, "--format", "gguf", "--out", base / "adapter.gguf")
+    _, trained = train(base / "run", base / "model", dict(type="lora", r=4, lora_alpha=8, target_modules="all-linear"), random_rows(4), 1)
+    engine("export", trained, "--format", "gguf", "--out", base / "adapter.gguf")
     done = engine("import", base / "adapter.gguf", "--out", base / "x", expect=2)
     check("an adapter is no model", done.returncode == 2 and "gguf_kind" in done.stderr and "--adapter" in done.stderr, done.stderr.strip()[-200:])
 
 
-def main():
-    wanted = sys.argv[1:]
-    for name, part in (("demo", demo), ("sentencepiece", sentencepiece), ("foreign", foreign), ("refusals", refusals)):
-        if not wanted or name in wanted:
-            with temporary() as base:
-                part(Path(base))
-    for name, indices in CONFIGURATIONS.items():
-        for index in indices:
-            if (name, index) not in UNSAID and (not wanted or name in wanted):
-                with temporary() as base:
-                    try:
-                        family(name, index, Path(base))
-                    except RuntimeError as error:
-                        check(f"imports ({name} {index})", False, str(error)[-300:])
-    finish()
-
-
 if __name__ == "__main__":
-    main()
+    run(dict(demo=demo, sentencepiece=sentencepiece, foreign=foreign, refusals=refusals), family, UNSAID)

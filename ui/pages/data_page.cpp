@@ -506,6 +506,11 @@ void DataPage::showRows(const QJsonObject& value) {
     if (rows.empty()) m_rowProblem->set("ok", tr("No row is cut"), tr("All of them fit into %n token(s).", nullptr, value["max_length"].toInt()), tr("Show all rows"));
     m_rowStack->setCurrentIndex(rows.empty() ? 1 : 0);
     m_rows->setRows(std::move(rows), value["max_length"].toInteger());
+    const QString format = value["format"].toString();
+    m_recognised->setText(m_state["format"].toString("auto") == "auto" ? tr("Recognised as %1").arg(formatWords(format).toLower()) : QString());
+    m_recognised->setVisible(!m_recognised->text().isEmpty());
+    m_mapping->setText(value["mapping"].toString());
+    m_well->setVisible(!m_mapping->text().isEmpty());
 }
 
 /// The first rows of a large file, long before all are counted.
@@ -514,13 +519,7 @@ void DataPage::takeBeginning(const QJsonObject& value) {
     showRows(value);
     m_histogram->setLengths({}, tr("Counting…"));
     m_at->setText(tr("1 of …"));
-    m_back->setEnabled(false);
-    m_next->setEnabled(false);
-    const QString format = value["format"].toString();
-    m_recognised->setText(m_state["format"].toString("auto") == "auto" ? tr("Recognised as %1").arg(formatWords(format).toLower()) : QString());
-    m_recognised->setVisible(!m_recognised->text().isEmpty());
-    m_mapping->setText(value["mapping"].toString());
-    m_well->setVisible(!m_mapping->text().isEmpty());
+    for (QWidget* each : {static_cast<QWidget*>(m_back), static_cast<QWidget*>(m_next)}) each->setEnabled(false);
     m_lossNote->setText(tr("Counting the other rows…"));
     m_lengthNote->clear();
     m_use->setEnabled(true);
@@ -550,11 +549,6 @@ void DataPage::take(const QJsonObject& value) {
     m_split->setEnabled(!m_hasOwnEvaluation);
     m_splitNote->setText(m_hasOwnEvaluation ? tr("The folder brings its own %1 rows to evaluate on; the share is not used.").arg(format::count(evaluated)) : tr("%1 rows are held back.").arg(format::count(evaluated)));
     m_splitNote->show();
-    const QString format = value["format"].toString();
-    m_recognised->setText(m_state["format"].toString("auto") == "auto" ? tr("Recognised as %1").arg(formatWords(format).toLower()) : QString());
-    m_recognised->setVisible(!m_recognised->text().isEmpty());
-    m_mapping->setText(value["mapping"].toString());
-    m_well->setVisible(!m_mapping->text().isEmpty());
     const double tokens = value["tokens"].toDouble(), supervised = value["supervised_tokens"].toDouble();
     m_lossNote->setText(tr("Loss is taken on %1 of %2 training tokens (%3).").arg(format::count(value["supervised_tokens"].toInteger()), format::count(value["tokens"].toInteger()),
                         format::percent(tokens > 0 ? supervised / tokens : 0)));
