@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "contract/json.h"
+#include "contract/python_json.h"
 
 #include <algorithm>
 #include <cctype>
@@ -160,13 +161,17 @@ std::size_t editDistance(const std::string& a, const std::string& b) {
 
 }  // namespace
 
-Result<Json> parseJson(std::string_view text, const std::string& name, JsonComments comments, JsonNumbers numbers) {
+namespace {
+
+enum class JsonNumbers { Finite, AsPython };
+
+Result<Json> parsed(std::string_view text, const std::string& name, JsonComments comments, JsonNumbers numbers) {
     Respelt other;
     const auto read = [&](std::string_view document) -> Result<Json> {
-        const Json::parser_callback_t guard = [&other](int depth, Json::parse_event_t event, Json& parsed) {
+        const Json::parser_callback_t guard = [&other](int depth, Json::parse_event_t event, Json& found) {
             if (depth > kMaxDepth) throw std::length_error("depth");
-            if (event == Json::parse_event_t::value && !other.marker.empty() && parsed.is_string())
-                if (const std::string& spelling = parsed.get_ref<const std::string&>(); spelling.starts_with(other.marker)) parsed = std::strtod(spelling.c_str() + other.marker.size(), nullptr);
+            if (event == Json::parse_event_t::value && !other.marker.empty() && found.is_string())
+                if (const std::string& spelling = found.get_ref<const std::string&>(); spelling.starts_with(other.marker)) found = std::strtod(spelling.c_str() + other.marker.size(), nullptr);
             return true;
         };
         try {
@@ -189,6 +194,12 @@ Result<Json> parseJson(std::string_view text, const std::string& name, JsonComme
     other = respelt(text);
     return other.text == text ? value : read(other.text);
 }
+
+}  // namespace
+
+Result<Json> parseJson(std::string_view text, const std::string& name, JsonComments comments) { return parsed(text, name, comments, JsonNumbers::Finite); }
+
+Result<Json> parsePythonJson(std::string_view text, const std::string& name) { return parsed(text, name, JsonComments::Forbidden, JsonNumbers::AsPython); }
 
 Result<Json> readJsonFile(const std::filesystem::path& path, std::size_t maxBytes, JsonComments comments) {
     std::error_code code;

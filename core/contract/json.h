@@ -18,13 +18,10 @@ namespace luthier {
 using Json = nlohmann::ordered_json;
 
 enum class JsonComments { Forbidden, Allowed };
-/// AsPython: what Python's json module reads besides, as people's data files have it. NaN, Infinity, -Infinity and numbers beyond a
-/// double become values that are not finite; half a surrogate pair becomes U+FFFD.
-enum class JsonNumbers { Finite, AsPython };
 
-/// Parses `text`; `name` is the file (or other source) that messages mention. Depth is limited to 64; of a key given twice the last counts. Never throws
-/// but for memory. Problem codes: json_syntax (with line, column and reason), json_number, json_depth.
-Result<Json> parseJson(std::string_view text, const std::string& name, JsonComments comments = JsonComments::Forbidden, JsonNumbers numbers = JsonNumbers::Finite);
+/// Parses `text`; `name` is the file (or other source) that messages mention. Depth is limited to 64.
+/// Problem codes: json_syntax (with line and column), json_depth.
+Result<Json> parseJson(std::string_view text, const std::string& name, JsonComments comments = JsonComments::Forbidden);
 
 /// Reads and parses a file of at most `maxBytes`. Problem codes: file_missing, file_unreadable, file_too_large, json_*.
 Result<Json> readJsonFile(const std::filesystem::path& path, std::size_t maxBytes = 64u << 20,
