@@ -87,7 +87,7 @@ void addGenerate(CLI::App& app, Context& context) {
     command->add_option("--top-k", options->sampling.topK)->check(CLI::Range(0, 1 << 24));
     command->add_option("--repetition-penalty", options->sampling.repetitionPenalty, "Above 1: tokens already seen become less likely")->check(CLI::PositiveNumber);
     command->add_option("--seed", options->sampling.seed);
-    command->add_option("--dtype", options->dtype)->check(CLI::IsMember({"auto", "float32", "bfloat16"}));
+    command->add_option("--dtype", options->dtype)->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}));
     command->add_option("--device", options->device);
     command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });
 }

@@ -364,10 +364,20 @@ Json listModels(const std::vector<std::string>& folders, const fs::path& workspa
     return Json{{"models", std::move(list)}};
 }
 
+namespace {
+
+Json withLengthWarning(Json document, const RunConfig& config) {
+    if (const std::optional<Problem> warning = lengthWarning(config))
+        document["problems"].push_back({{"level", "warning"}, {"code", warning->code}, {"message", warning->message}, {"hint", warning->hint}, {"rows", Json::array()}});
+    return document;
+}
+
+}  // namespace
+
 Json previewData(const RunConfig& config, std::int64_t first, std::int64_t count, const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress) {
     const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::open(config.get<std::string>("model.path")).orThrow();
     const TokenizerEncoder encoder(*tokenizer);
-    return Dataset::build(withTask(config).orThrow(), encoder, progress).orThrow().toJson(encoder, first, count);
+    return withLengthWarning(Dataset::build(withTask(config).orThrow(), encoder, progress).orThrow().toJson(encoder, first, count), config);
 }
 
 namespace {
@@ -396,8 +406,9 @@ DataPreviews::~DataPreviews() = default;
 
 Json DataPreviews::page(const RunConfig& config, std::int64_t first, std::int64_t count, const std::string& filter,
                         const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress, const std::function<void(const Json&)>& beginning) {
+    const RunConfig whole = withTask(config).orThrow();
     const std::string model = config.get<std::string>("model.path");
-    std::string key = dumpLine(config.data()) + model + config.get<std::string>("model.task") + std::to_string(config.get<std::int64_t>("train.seed"));
+    std::string key = dumpLine(whole.data()) + model + config.get<std::string>("model.task") + std::to_string(config.get<std::int64_t>("train.seed"));
     std::error_code code;
     for (const std::string& path : {config.get<std::string>("data.train.path"), config.optional<std::string>("data.eval.path").value_or(""),
                                     (fs::path(model) / "tokenizer.json").string(), (fs::path(model) / "tokenizer_config.json").string(),
@@ -407,7 +418,6 @@ Json DataPreviews::page(const RunConfig& config, std::int64_t first, std::int64_
     if (!m_entry || m_entry->key != key) {
         m_entry.reset();
         std::unique_ptr<Tokenizer> tokenizer = Tokenizer::open(model).orThrow();
-        const RunConfig whole = withTask(config).orThrow();
         const TokenizerEncoder encoder(*tokenizer);
         if (first == 0 && count > 0 && filter == "all" && bytesOf(whole.get<std::string>("data.train.path")) > kAtOnceBytes)
             if (const Result<Dataset> start = Dataset::beginning(whole, encoder, count)) {
@@ -419,7 +429,7 @@ Json DataPreviews::page(const RunConfig& config, std::int64_t first, std::int64_
         m_entry = std::make_unique<Entry>(Entry{key, std::move(tokenizer), std::move(data)});
     }
     const RowFilter chosen = filter == "cut" ? RowFilter::Cut : filter == "longest" ? RowFilter::Longest : RowFilter::All;
-    return m_entry->data.toJson(TokenizerEncoder(*m_entry->tokenizer), first, count, chosen);
+    return withLengthWarning(m_entry->data.toJson(TokenizerEncoder(*m_entry->tokenizer), first, count, chosen), config);
 }
 
 }  // namespace luthier::cli

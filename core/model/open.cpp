@@ -46,7 +46,7 @@ Result<at::Device> chooseDevice(const std::string& name) {
 }
 
 at::ScalarType chooseDtype(const std::string& name, const at::Device& device) {
-    if (name == "float32") return at::kFloat;
+    if (name == "float32" || name == "float16") return at::kFloat;
     if (name == "bfloat16") return at::kBFloat16;
     return nn::hasFastBfloat16(device) ? at::kBFloat16 : at::kFloat;
 }
@@ -72,6 +72,15 @@ Result<ModelDescription> readDescription(const std::filesystem::path& folder, co
     return description;
 }
 
+namespace {
+
+/// "float16": the numbers that a float16 file would hold, computed in float32.
+void roundToHalf(Weights& weights) {
+    for (const std::string& name : weights.names()) weights.assign(name, weights.at(name).to(at::kHalf).to(at::kFloat));
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Model>> openModel(const ModelRequest& request) {
     Result<at::Device> device = chooseDevice(request.device);
     if (!device) return device.problems();
@@ -85,6 +94,7 @@ Result<std::unique_ptr<Model>> openModel(const ModelRequest& request) {
     if (request.mayDrawHead || request.hasNewHead) draw = HeadDraw{request.seed, request.hasNewHead ? HeadDraw::When::Always : HeadDraw::When::Missing};
     Result<Weights> weights = Weights::open(request.folder, *description, dtype, *device, draw);
     if (!weights) return weights.problems();
+    if (request.dtype == "float16") roundToHalf(*weights);
     return std::make_unique<Model>(*description, std::move(*weights), dtype, *device);
 }
 
