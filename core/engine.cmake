@@ -94,6 +94,7 @@ add_library(luthier_engine STATIC
   task/texts.cpp
   train/adamw.cpp
   train/checkpoint.cpp
+  train/devices.cpp
   train/estimate.cpp
   train/run.cpp
   train/memory_probe.cpp

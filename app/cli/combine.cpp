@@ -25,6 +25,7 @@ ExitCode run(const Options& options, const Context& context) {
     const std::vector<std::string>& names = combinationNames();
     if (!options.method.empty()) request.how = static_cast<Combination>(std::find(names.begin(), names.end(), options.method) - names.begin());
     request.votesByCount = options.sign == "frequency";
+    context.progress->phase("combining", 0, 0);
     const Json result = combineAdapters(request, options.out).orThrow();
     report(context, result, options.out + "  " + (result.contains("r") ? "rank " + result["r"].dump() + ", " : "") + result["modules"].dump() + " modules, " + bytesText(result["bytes"].get<std::int64_t>()) + "\n");
     return ExitCode::Done;

@@ -9,6 +9,7 @@
 namespace luthier::cli {
 
 void print(const Context& context, const std::string& text) {
+    if (context.progress) context.progress->clear();
     std::size_t done = 0;
     while (done < text.size()) {
         const ssize_t count = ::write(context.stdoutDescriptor, text.data() + done, text.size() - done);

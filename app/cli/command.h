@@ -3,6 +3,8 @@
 // What every command of luthier-cli shares: one file a command, each adding itself to the parser and doing its work in a
 // function that returns an exit code or throws a Failure. With --json exactly one document goes to stdout.
 
+#include "progress.h"
+
 #include "contract/json.h"
 #include "contract/number_text.h"
 #include "contract/problem.h"
@@ -10,6 +12,7 @@
 #include <CLI/CLI.hpp>
 
 #include <functional>
+#include <memory>
 #include <string>
 
 namespace luthier::cli {
@@ -17,7 +20,9 @@ namespace luthier::cli {
 struct Context {
     bool isJson = false;                    ///< --json
     std::function<ExitCode()> run;          ///< set by the chosen command
+    bool isQuiet = false;                   ///< --quiet: no progress
     int stdoutDescriptor = 1;               ///< the true standard output; descriptor 1 itself points at stderr
+    std::shared_ptr<Progress> progress;     ///< set before `run` is called; silent with --json and --quiet
 };
 
 /// Writes to the true standard output.
@@ -50,6 +55,7 @@ void addCombine(CLI::App& app, Context& context);
 void addCompareMethods(CLI::App& app, Context& context);
 void addExport(CLI::App& app, Context& context);
 void addRuns(CLI::App& app, Context& context);
+void addDevices(CLI::App& app, Context& context);
 void addServe(CLI::App& app, Context& context);
 
 }  // namespace luthier::cli

@@ -3,6 +3,7 @@
 // Every run is a process of its own, so that one's peak memory says nothing about the next and a failure ends one run only. Runs that the
 // workspace holds already, finished and with the same settings, are not taken again: a broken-off comparison goes on where it was.
 #include "command.h"
+#include "run_progress.h"
 #include "worker_process.h"
 
 #include "contract/run_report.h"
@@ -16,8 +17,6 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
-#include <cstdio>
-#include <unistd.h>
 #include <utility>
 
 namespace luthier::cli {
@@ -41,17 +40,14 @@ struct Setup {
 };
 
 /// Trains one configuration; its progress goes to standard error.
-WorkerOutcome train(const Json& config, const fs::path& workspace, const std::string& position) {
-    const bool isTerminal = ::isatty(2) == 1;
-    std::int64_t told = 0;
+WorkerOutcome train(const Json& config, const fs::path& workspace, const std::string& position, Progress& progress) {
     WorkerOutcome outcome = trainInProcess(config, workspace, [&](const RunSnapshot& run) {
-        if (isTerminal && std::exchange(told, run.lastStep()) != run.lastStep())
-            std::fprintf(stderr, "\r\033[K%s  step %lld of %lld  loss %.4f", position.c_str(), static_cast<long long>(run.lastStep()), static_cast<long long>(run.maxSteps), run.steps.loss.back());
+        showRun(progress, run, position);
         return true;
     });
     std::string end = outcome.run.failure ? "failed: " + outcome.run.failure->message : outcome.isStopped ? "stopped" : "no evaluation";
     if (const std::optional<std::size_t> best = outcome.run.bestEval(); !outcome.run.failure && !outcome.isStopped && best) end = "evaluation loss " + dumpLine(outcome.run.evals[*best].loss);
-    std::fprintf(stderr, "%s%s  %s\n", isTerminal ? "\r\033[K" : "", position.c_str(), end.c_str());
+    progress.say(position + "  " + end);
     return outcome;
 }
 
@@ -138,8 +134,8 @@ Setup setUp(const Options& options) {
 }
 
 /// Steps that fit the time, from a few that are taken to see; 0 when the user stopped it.
-std::int64_t stepsWithin(double seconds, const Json& config, const std::string& position) {
-    std::fprintf(stderr, "%s  measuring a step\n", position.c_str());
+std::int64_t stepsWithin(double seconds, const Json& config, const std::string& position, Progress& progress) {
+    progress.show({position + "  measuring a step"});
     const Result<Pace> pace = measurePace(config, [](const RunSnapshot&) { return true; });
     if (!pace) return pace.problem().code == "cancelled" ? 0 : 1;  // the run itself will say what is wrong
     return std::max<std::int64_t>(1, static_cast<std::int64_t>(seconds / std::max(pace->stepSeconds, 1e-6)));
@@ -151,7 +147,7 @@ struct Shootout {
     bool isStopped = false;
 };
 
-Shootout trainAll(const std::vector<Json>& configs, RunStore& store) {
+Shootout trainAll(const std::vector<Json>& configs, RunStore& store, Progress& progress) {
     Shootout shootout;
     const std::vector<RunInfo> before = store.list().orThrow();
     for (std::size_t i = 0; i < configs.size() && !shootout.isStopped; ++i) {
@@ -159,11 +155,11 @@ Shootout trainAll(const std::vector<Json>& configs, RunStore& store) {
         const std::string position = std::to_string(i + 1) + "/" + std::to_string(configs.size()) + "  " + name;
         const RunConfig resolved = withTask(resolveRunConfig(configs[i], ".", methodSchemas()).orThrow()).orThrow();
         if (const std::string id = alreadyTrained(before, resolved); !id.empty()) {
-            std::fprintf(stderr, "%s  taken from %s\n", position.c_str(), id.c_str());
+            progress.say(position + "  taken from " + id);
             shootout.ids.push_back(id);
             continue;
         }
-        const WorkerOutcome outcome = train(configs[i], store.workspace().root, position);
+        const WorkerOutcome outcome = train(configs[i], store.workspace().root, position, progress);
         shootout.isStopped = outcome.isStopped;
         if (outcome.run.failure)
             shootout.failed.push_back(name + ": " + outcome.run.failure->message);
@@ -188,11 +184,11 @@ ExitCode run(const Options& given, const Context& context) {
     for (std::size_t i = 0; options.seconds > 0 && i < setup.contenders.size() && !isStopped; ++i) {
         Contender& contender = setup.contenders[i];
         const Json config = shootoutConfigs(setup.base.document, {contender}, {options.shootout.group, 1, 1}).front();
-        contender.steps = stepsWithin(options.seconds, config, std::to_string(i + 1) + "/" + std::to_string(setup.contenders.size()) + "  " + contender.method.at("type").get<std::string>());
+        contender.steps = stepsWithin(options.seconds, config, std::to_string(i + 1) + "/" + std::to_string(setup.contenders.size()) + "  " + contender.method.at("type").get<std::string>(), *context.progress);
         isStopped = contender.steps == 0;
     }
     Shootout shootout;
-    if (!isStopped) shootout = trainAll(shootoutConfigs(setup.base.document, setup.contenders, options.shootout), store);
+    if (!isStopped) shootout = trainAll(shootoutConfigs(setup.base.document, setup.contenders, options.shootout), store, *context.progress);
     RunReport report = makeReport(store, shootout.ids, "Methods compared: " + options.shootout.group).orThrow();
     report.failed = shootout.failed;
     for (const auto& [method, why] : setup.leftOut) report.failed.push_back(method + ": " + why);

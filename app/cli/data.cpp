@@ -65,7 +65,7 @@ ExitCode showFile(const Options& options, const Context& context) {
 ExitCode run(const Options& options, const Context& context) {
     if (!isRunConfig(options.config)) return showFile(options, context);
     const RunConfig config = loadRunConfig(options.config, options.overrides, methodSchemas()).orThrow();
-    const Json document = previewData(config, options.first, options.count);
+    const Json document = previewData(config, options.first, options.count, context.progress->callback());
     std::string table;
     for (const char* key : {"rows", "train_rows", "eval_rows", "tokens", "supervised_tokens", "truncated_rows", "skipped_rows"})
         table += std::string(key) + "  " + withThousands(document.at(key).get<std::int64_t>()) + "\n";

@@ -16,6 +16,11 @@ ExitCode run(const std::string& path, const std::vector<std::string>& overrides,
     std::string table = "trainable  " + withThousands(document["trainable"].get<std::int64_t>()) + " of " + withThousands(document["total"].get<std::int64_t>()) + "\n";
     table += "file       " + bytesText(document["adapter_bytes"].get<std::int64_t>()) + "\n";
     for (const auto& [part, bytes] : document["memory"].items()) table += "memory     " + part + "  " + bytesText(bytes.get<std::int64_t>()) + "\n";
+    if (const Json& evaluation = document["evaluation"]; evaluation.is_object() && evaluation["times"].get<std::int64_t>() > 0) {
+        const std::int64_t percent = static_cast<std::int64_t>(evaluation["share"].get<double>() * 100 + 0.5);
+        table += "evaluating  about " + std::to_string(percent) + " % of the run: " + withThousands(evaluation["rows"]) + " of " + withThousands(evaluation["of_rows"]) + " rows, " + withThousands(evaluation["times"]) + " times\n";
+    }
+    for (const Json& warning : document["warnings"]) table += "warning: " + warning["message"].get<std::string>() + " " + warning["hint"].get<std::string>() + "\n";
     report(context, document, table);
     return ExitCode::Done;
 }

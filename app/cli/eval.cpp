@@ -12,8 +12,6 @@
 #include "task/texts.h"
 
 #include <algorithm>
-#include <chrono>
-#include <cstdio>
 
 namespace luthier::cli {
 
@@ -39,13 +37,13 @@ std::string namesIn(const Json& object) {
     return names;
 }
 
-Dataset readRows(const Options& options, const ModelDescription& description, const TextEncoder& encoder) {
+Dataset readRows(const Options& options, const ModelDescription& description, const TextEncoder& encoder, Progress& progress) {
     const char* task = description.isClassifier() ? "sequence_classification" : description.encoder ? "seq2seq_lm" : "causal_lm";
     const Json document{{"model", {{"path", options.model}, {"task", task}}},
                         {"method", {{"type", "full"}}},
                         {"data", {{"train", {{"path", options.data}, {"format", options.format}}}, {"eval", {{"split", 0}}}, {"max_length", options.maxLength}}}};
     const RunConfig config = resolveRunConfig(document, std::filesystem::current_path(), methodSchemas()).orThrow();
-    Dataset data = Dataset::build(config, encoder).orThrow();
+    Dataset data = Dataset::build(config, encoder, progress.callback()).orThrow();
     if (options.limit > 0 && static_cast<std::size_t>(options.limit) < data.train.size()) data.train.truncate(static_cast<std::size_t>(options.limit));
     return data;
 }
@@ -66,9 +64,8 @@ Asked askedOf(const DataRow& row, const ModelDescription& description) {
     return asked;
 }
 
-/// exact_match and rouge over the rows that were not cut. Progress goes to stderr.
-Json writtenMetrics(const Options& options, const Loaded& loaded, AdapterStack& stack, const Dataset& data) {
-    using Clock = std::chrono::steady_clock;
+/// exact_match and rouge over the rows that were not cut.
+Json writtenMetrics(const Options& options, const Loaded& loaded, AdapterStack& stack, const Dataset& data, Progress& progress) {
     const ModelDescription& description = loaded.model->description();
     if (description.isClassifier() || data.facts.format == "text")
         throw Failure({"metric_unsupported", "exact_match and rouge compare written answers; these rows have none.", "Give rows with a prompt and an answer.", "--metric", ExitCode::BadUsage});
@@ -80,8 +77,9 @@ Json writtenMetrics(const Options& options, const Loaded& loaded, AdapterStack& 
     std::int64_t matching = 0;
     std::int64_t cut = 0;
     double rouge = 0;
-    Clock::time_point told = Clock::now();
+    std::int64_t done = 0;
     for (const DataRow& row : data.train) {
+        progress.show({"writing answers", done++, static_cast<std::int64_t>(data.train.size()), written > 0 ? withThousands(matching) + " match" : ""});
         const Asked asked = askedOf(row, description);
         if (row.isTruncated || asked.prompt.empty()) {
             ++cut;
@@ -93,11 +91,8 @@ Json writtenMetrics(const Options& options, const Loaded& loaded, AdapterStack& 
         matching += isExactMatch(text, right) ? 1 : 0;
         rouge += rougeL(text, right);
         ++written;
-        if (Clock::now() - told < std::chrono::seconds(2)) continue;
-        told = Clock::now();
-        std::fprintf(stderr, "%s of %s rows written, %s match\n", withThousands(written).c_str(), withThousands(static_cast<std::int64_t>(data.train.size())).c_str(), withThousands(matching).c_str());
     }
-    if (cut > 0) std::fprintf(stderr, "%s rows have no prompt or are longer than --max-length and were left out of exact_match and rouge.\n", withThousands(cut).c_str());
+    if (cut > 0) progress.say(withThousands(cut) + " rows have no prompt or are longer than --max-length and were left out of exact_match and rouge.");
     if (written == 0) throw Failure({"no_rows", "No row has a prompt and a whole answer within " + std::to_string(options.maxLength) + " tokens.", "Raise --max-length.", "--max-length"});
     return {{"exact_match", static_cast<double>(matching) / static_cast<double>(written)}, {"rouge", rouge / static_cast<double>(written)}, {"written_rows", written}};
 }
@@ -108,11 +103,12 @@ std::unique_ptr<TextEncoder> encoderOf(const Loaded& loaded) {
 }
 
 ExitCode run(const Options& options, const Context& context) {
+    context.progress->phase("loading", 0, 0);
     const Loaded loaded = loadModel(options.model, options.dtype, options.device, options.adapters);
     AdapterStack stack = loaded.stack(options.adapters);
     const std::unique_ptr<TextEncoder> encoder = encoderOf(loaded);
     const ModelDescription& description = loaded.model->description();
-    Dataset data = readRows(options, description, *encoder);
+    Dataset data = readRows(options, description, *encoder, *context.progress);
     fitLabels(data, description).orThrow();
     const std::vector<DataRow> unpacked(data.train.begin(), data.train.end());  // examples are views
     std::vector<Example> rows;
@@ -124,13 +120,16 @@ ExitCode run(const Options& options, const Context& context) {
     if (isAnyMeasured) {
         TaskOptions task;
         task.hasChoices = haveChoices(data);
-        const Measured measured = makeTask(*loaded.model, task)->measure(*loaded.model, stack, rows, options.batch);
+        const Measured measured = makeTask(*loaded.model, task)->measure(*loaded.model, stack, rows, {options.batch, [&](std::int64_t done, std::int64_t total) {
+            context.progress->phase("evaluating", done, total);
+            return true;
+        }});
         found = measured.metrics;
         setNumber(found, "loss", measured.loss());
         document["labels"] = measured.labels;
     }
     if (isAnyWritten) {
-        const Json written = writtenMetrics(options, loaded, stack, data);
+        const Json written = writtenMetrics(options, loaded, stack, data, *context.progress);
         for (const std::string& name : kWritten) found[name] = written[name];
         document["written_rows"] = written["written_rows"];
     }

@@ -123,7 +123,7 @@ Json exportResult(const std::string& source, const std::string& model, const std
 namespace {
 
 ExitCode run(const Options& options, const Context& context) {
-    const Json document = exportResult(options.source, options.model, options.format, options.type, options.out, options.workspace, {});
+    const Json document = exportResult(options.source, options.model, options.format, options.type, options.out, options.workspace, context.progress->callback());
     std::string table = document["path"].get<std::string>() + "\n";
     for (const Json& file : document["files"]) table += "  " + file["name"].get<std::string>() + "  " + bytesText(file["bytes"].get<std::int64_t>()) + "\n";
     table += "read back and compared: largest logit difference " + dumpLine(document["certificate"]["max_abs_difference"]) + "\n";

@@ -45,12 +45,14 @@ std::vector<std::int64_t> promptIds(const Loaded& loaded, const Options& options
 }
 
 ExitCode run(const Options& options, const Context& context) {
+    context.progress->phase("loading", 0, 0);
     const Loaded loaded = loadModel(options.model, options.dtype, options.device, options.adapters);
     AdapterStack stack = loaded.stack(options.adapters);
     const std::vector<std::int64_t> prompt = promptIds(loaded, options);
     // Ids in, ids out: a model without a tokenizer can continue ids all the same.
     std::optional<StreamDecoder> stream;
     if (options.ids.empty() || loaded.tokenizer) stream.emplace(loaded.needTokenizer());
+    context.progress->phase("reading the prompt", 0, 0);
     std::string text;
     const auto emit = [&](const std::string& piece) {
         text += piece;

@@ -47,7 +47,7 @@ std::string tableOf(const ImportedSettings& settings, SettingsKind kind) {
 
 ExitCode runGguf(const Options& options, const Context& context) {
     if (options.out.empty()) throw Failure({"option_missing", "A GGUF model becomes a folder, whose name is missing.", "Say it with --out FOLDER.", "--out", ExitCode::BadUsage});
-    const Json result = importedModel(options.file, options.out, {});
+    const Json result = importedModel(options.file, options.out, context.progress->callback());
     report(context, result,
            options.out + "  " + result["family"].get<std::string>() + ", " + withThousands(result["parameters"]) + " parameters in " + result["dtype"].get<std::string>() + ", " + bytesText(result["bytes"]) +
                (result["tokenizer"] == true ? "" : ", without a tokenizer") + "\n");

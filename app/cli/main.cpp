@@ -67,17 +67,21 @@ Problem fromTorch(const c10::Error& error) {
     return {"internal", "An internal step failed: " + text.substr(0, text.find('\n')), "This is a fault of Luthier; please report it with this message.", "", ExitCode::Internal};
 }
 
-int guarded(const std::function<ExitCode()>& run) {
+int guarded(cli::Context& context) {
+    const auto failed = [&context](const Problem& problem) {
+        context.progress->clear();
+        return fail({problem});
+    };
     try {
-        return static_cast<int>(run());
+        return static_cast<int>(context.run());
     } catch (const Failure& failure) {
-        return fail({failure.problem()});
+        return failed(failure.problem());
     } catch (const std::bad_alloc&) {
-        return fail({outOfMemory()});
+        return failed(outOfMemory());
     } catch (const c10::Error& error) {
-        return fail({fromTorch(error)});
+        return failed(fromTorch(error));
     } catch (const std::exception& error) {
-        return fail({{"internal", std::string("An internal step failed: ") + error.what(), "This is a fault of Luthier; please report it with this message.", "", ExitCode::Internal}});
+        return failed({"internal", std::string("An internal step failed: ") + error.what(), "This is a fault of Luthier; please report it with this message.", "", ExitCode::Internal});
     }
 }
 
@@ -101,6 +105,7 @@ int main(int argc, char** argv) {
     app.require_subcommand(1);
     app.fallthrough();
     app.add_flag("--json", context.isJson, "Print one JSON document instead of a table");
+    app.add_flag("--quiet", context.isQuiet, "No progress on standard error");
     cli::addTrain(app, context);
     cli::addEstimate(app, context);
     cli::addMethods(app, context);
@@ -117,6 +122,7 @@ int main(int argc, char** argv) {
     cli::addCompareMethods(app, context);
     cli::addExport(app, context);
     cli::addRuns(app, context);
+    cli::addDevices(app, context);
     cli::addServe(app, context);
     try {
         app.parse(argc, argv);
@@ -129,5 +135,6 @@ int main(int argc, char** argv) {
     } catch (const CLI::ParseError& error) {
         return fail({{"bad_usage", error.what(), "luthier-cli --help lists the commands, luthier-cli COMMAND --help its options.", "", ExitCode::BadUsage}});
     }
-    return guarded(context.run);
+    context.progress = std::make_shared<cli::Progress>(cli::progressStyle(context.isJson || context.isQuiet));
+    return guarded(context);
 }

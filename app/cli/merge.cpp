@@ -39,6 +39,7 @@ ExitCode run(const Options& options, const Context& context) {
     request.device = "cpu";
     request.task = taskOfAdapter(weightedPath(options.adapters.front()).path).orThrow();
     request.mayDrawHead = true;
+    context.progress->phase("loading", 0, 0);
     const std::unique_ptr<Model> model = openModel(request).orThrow();
     // All adapters are read against the base before the first one changes it.
     std::vector<std::shared_ptr<Adapter>> adapters;
@@ -47,8 +48,13 @@ ExitCode run(const Options& options, const Context& context) {
         adapters.push_back(openAdapter(chosen.path, *model).orThrow());
         adapters.back()->setWeight(chosen.weight).orThrow();
     }
-    for (const auto& adapter : adapters) adapter->merge(*model).orThrow();
+    for (std::size_t i = 0; i < adapters.size(); ++i) {
+        context.progress->phase("merging", static_cast<std::int64_t>(i), static_cast<std::int64_t>(adapters.size()));
+        adapters[i]->merge(*model).orThrow();
+    }
+    context.progress->phase("comparing with the unmerged model", 0, 0);
     const Json difference = differenceToUnmerged(options, *model);
+    context.progress->phase("writing", 0, 0);
     AtomicDir target = AtomicDir::begin(options.out).orThrow();
     const std::int64_t bytes = writeModel(*model, options.model, target.path(), options.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat).orThrow();
     target.commit(Existing::Refuse).orThrow();

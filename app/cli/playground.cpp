@@ -16,14 +16,14 @@ struct Prompt {
     std::string text;   ///< rendered chat; empty for plain text
 };
 
-Prompt promptOf(const Json& request, const Tokenizer& tokenizer) {
+Prompt promptOf(const Fields& request, const Tokenizer& tokenizer) {
     Prompt prompt;
     std::vector<int> ids;
-    if (request.contains("messages")) {
-        prompt.text = tokenizer.renderChat(request["messages"], true).orThrow();
+    if (request.has("messages")) {
+        prompt.text = tokenizer.renderChat(request.list("messages"), true).orThrow();
         ids = tokenizer.encode(prompt.text, SpecialTokens::Omit, TextKind::Template);
     } else {
-        ids = tokenizer.encode(request.value("prompt", ""));
+        ids = tokenizer.encode(request.get("prompt", ""));
         // A tokenizer that closes every text would make the model answer after the end.
         if (ids.size() > 1 && tokenizer.eosId() && ids.back() == *tokenizer.eosId()) ids.pop_back();
     }
@@ -33,15 +33,15 @@ Prompt promptOf(const Json& request, const Tokenizer& tokenizer) {
     return prompt;
 }
 
-SamplingSettings samplingOf(const Json& request) {
+SamplingSettings samplingOf(const Fields& request) {
     SamplingSettings settings;
-    settings.maxNewTokens = request.value("max_new_tokens", settings.maxNewTokens);
-    settings.temperature = request.value("temperature", settings.temperature);
-    settings.topP = request.value("top_p", settings.topP);
-    settings.topK = request.value("top_k", settings.topK);
-    settings.repetitionPenalty = request.value("repetition_penalty", settings.repetitionPenalty);
-    settings.seed = request.value("seed", settings.seed);
-    settings.alternatives = std::clamp<std::int64_t>(request.value("alternatives", std::int64_t{0}), 0, 50);
+    settings.maxNewTokens = request.get("max_new_tokens", settings.maxNewTokens);
+    settings.temperature = request.get("temperature", settings.temperature);
+    settings.topP = request.get("top_p", settings.topP);
+    settings.topK = request.get("top_k", settings.topK);
+    settings.repetitionPenalty = request.get("repetition_penalty", settings.repetitionPenalty);
+    settings.seed = request.get("seed", settings.seed);
+    settings.alternatives = std::clamp<std::int64_t>(request.get("alternatives", std::int64_t{0}), 0, 50);
     const auto refuse = [](const char* field, const std::string& message, const std::string& hint) { throw Failure({"out_of_range", message, hint, field, ExitCode::BadUsage}); };
     if (settings.maxNewTokens < 1) refuse("max_new_tokens", "The number of new tokens is below 1.", "Ask for at least one.");
     if (settings.temperature < 0) refuse("temperature", "The temperature is negative.", "0 takes the most probable token, 1 follows the model.");
@@ -52,15 +52,16 @@ SamplingSettings samplingOf(const Json& request) {
 
 AdapterStack stackOf(const Json& column, const Loaded& base) {
     AdapterStack stack(*base.model);
-    for (const Json& entry : column.value("adapters", Json::array())) {
-        std::shared_ptr<Adapter> adapter = openAdapter(entry.at("path").get<std::string>(), *base.model).orThrow();
-        adapter->setWeight(entry.value("weight", 1.0)).orThrow();
+    for (const Json& each : Fields(column, "column").list("adapters")) {
+        const Fields entry(each, "column's adapter");
+        std::shared_ptr<Adapter> adapter = openAdapter(entry.need<std::string>("path"), *base.model).orThrow();
+        adapter->setWeight(entry.get("weight", 1.0)).orThrow();
         stack.add(std::move(adapter));
     }
     return stack;
 }
 
-bool hasAdapters(const Json& column) { return !column.value("adapters", Json::array()).empty(); }
+bool hasAdapters(const Json& column) { return !Fields(column, "column").list("adapters").empty(); }
 
 Json problemOf(const Failure& failure) {
     const Problem& problem = failure.problem();
@@ -119,13 +120,13 @@ void compareWithBase(Json& document, const Loaded& base, AdapterStack& stack, co
 
 }  // namespace
 
-Json generateColumns(const Json& request, const Loaded& base, const Reply& reply) {
+Json generateColumns(const Fields& request, const Loaded& base, const Reply& reply) {
     const Tokenizer& tokenizer = base.needTokenizer();
     const SmallModelThreads threads(base.model->device().is_cpu() ? base.model->weights().bytes() : 0);
     const Prompt prompt = promptOf(request, tokenizer);
     const SamplingSettings settings = samplingOf(request);
-    const auto stops = request.value("stop", std::vector<std::string>{});
-    const Json wanted = request.at("columns");
+    const auto stops = request.get("stop", std::vector<std::string>{});
+    const Json& wanted = request.list("columns");
     std::vector<std::unique_ptr<Column>> columns;
     Json documents = Json::array();
     for (const Json& each : wanted) {
@@ -171,7 +172,7 @@ Json generateColumns(const Json& request, const Loaded& base, const Reply& reply
             if (cutAtStop(column.text, stops)) column.continuation->finish("stop_text");
         }
     }
-    const bool comparesBase = request.value("compare_base", false) && !reply.isCancelled();
+    const bool comparesBase = request.get("compare_base", false) && !reply.isCancelled();
     for (std::size_t i = 0; i < columns.size(); ++i) {
         if (!columns[i]) continue;
         Column& column = *columns[i];
@@ -186,15 +187,15 @@ Json generateColumns(const Json& request, const Loaded& base, const Reply& reply
                 {"dtype", base.model->dtype() == at::kFloat ? "float32" : base.model->dtype() == at::kBFloat16 ? "bfloat16" : "float16"}};
 }
 
-Json scoreColumns(const Json& request, const Loaded& base, const Reply& reply) {
+Json scoreColumns(const Fields& request, const Loaded& base, const Reply& reply) {
     const Tokenizer& tokenizer = base.needTokenizer();
     std::vector<std::int64_t> ids;
     Json tokens = Json::array();
-    if (request.contains("ids")) {
-        ids = request["ids"].get<std::vector<std::int64_t>>();
+    if (request.has("ids")) {
+        ids = request.need<std::vector<std::int64_t>>("ids");
         for (const std::int64_t id : ids) tokens.push_back({{"id", id}, {"text", tokenizer.tokenText(static_cast<int>(id))}});
     } else {
-        const std::string text = request.value("text", "");
+        const std::string text = request.get("text", "");
         std::size_t shown = 0;  // several tokens may share one character: its text belongs to the first of them
         for (const TokenSpan& span : tokenizer.encodeWithOffsets(text)) {
             ids.push_back(span.id);
@@ -217,7 +218,7 @@ Json scoreColumns(const Json& request, const Loaded& base, const Reply& reply) {
             throw Failure({"bad_row", "Token " + std::to_string(id) + " lies outside the model's vocabulary of " + std::to_string(description.vocabulary) + ".", "The data was tokenised for another model.", "ids"});
     Json columns = Json::array();
     std::int64_t done = 0;
-    for (const Json& wanted : request.at("columns")) {
+    for (const Json& wanted : request.list("columns")) {
         if (reply.isCancelled()) throw Failure({"cancelled", "The request was cancelled.", "", ""});
         Json document = Json::object();
         try {
@@ -238,20 +239,20 @@ Json scoreColumns(const Json& request, const Loaded& base, const Reply& reply) {
             document["problem"] = problemOf(failure);
         }
         columns.push_back(std::move(document));
-        reply.send("phase", Json{{"name", "scoring"}, {"done", ++done}, {"total", request.at("columns").size()}});
+        reply.send("phase", Json{{"name", "scoring"}, {"done", ++done}, {"total", request.list("columns").size()}});
     }
     return Json{{"tokens", std::move(tokens)}, {"columns", std::move(columns)}};
 }
 
-Json tokenizePrompt(const Json& request, const Tokenizer& tokenizer) {
+Json tokenizePrompt(const Fields& request, const Tokenizer& tokenizer) {
     Json document = Json::object();
     std::vector<int> ids;
-    if (request.contains("messages")) {
-        const std::string rendered = tokenizer.renderChat(request["messages"], request.value("generation_prompt", true)).orThrow();
+    if (request.has("messages")) {
+        const std::string rendered = tokenizer.renderChat(request.list("messages"), request.get("generation_prompt", true)).orThrow();
         document["text"] = rendered;
         ids = tokenizer.encode(rendered, SpecialTokens::Omit, TextKind::Template);
     } else {
-        ids = tokenizer.encode(request.value("text", ""));
+        ids = tokenizer.encode(request.get("text", ""));
     }
     Json tokens = Json::array();
     for (const int id : ids) tokens.push_back(tokenizer.tokenText(id));

@@ -5,7 +5,7 @@
 
 #include "loaded.h"
 
-#include "contract/json.h"
+#include "contract/fields.h"
 
 #include <functional>
 
@@ -18,12 +18,12 @@ struct Reply {
 };
 
 /// `generate`. A column whose adapter cannot be opened gets a "problem"; the others go on. Throws Failure.
-Json generateColumns(const Json& request, const Loaded& base, const Reply& reply);
+Json generateColumns(const Fields& request, const Loaded& base, const Reply& reply);
 
 /// `perplexity`. Throws Failure.
-Json scoreColumns(const Json& request, const Loaded& base, const Reply& reply);
+Json scoreColumns(const Fields& request, const Loaded& base, const Reply& reply);
 
 /// `tokenize`: as `tokenize --json`. Throws Failure.
-Json tokenizePrompt(const Json& request, const Tokenizer& tokenizer);
+Json tokenizePrompt(const Fields& request, const Tokenizer& tokenizer);
 
 }  // namespace luthier::cli

@@ -157,7 +157,7 @@ at::Tensor scored(const Loaded& loaded, const Task& task, AdapterStack& stack, c
 }
 
 /// Rows of different adapters, kMixedRows in one pass.
-std::vector<at::Tensor> scoredTogether(const Loaded& loaded, const Task& task, const Options& options, const std::vector<Row>& rows) {
+std::vector<at::Tensor> scoredTogether(const Loaded& loaded, const Task& task, const Options& options, const std::vector<Row>& rows, Progress& progress) {
     constexpr std::size_t kMixedRows = 8;
     if (options.what != "logits" && options.what != "logprobs")
         throw Failure({"bad_usage", "Rows that name their adapters are scored by logits or log-probabilities.", "Ask for --what logits or logprobs.", "--what", ExitCode::BadUsage});
@@ -172,6 +172,7 @@ std::vector<at::Tensor> scoredTogether(const Loaded& loaded, const Task& task, c
     };
     std::vector<at::Tensor> results;
     for (std::size_t first = 0; first < rows.size(); first += kMixedRows) {
+        progress.phase("scoring", static_cast<std::int64_t>(first), static_cast<std::int64_t>(rows.size()));
         const std::span<const Row> part(rows.data() + first, std::min(kMixedRows, rows.size() - first));
         std::vector<Example> examples;
         std::vector<AdapterStack*> chosen;
@@ -218,6 +219,7 @@ void writeGradients(const Loaded& loaded, const Task& task, AdapterStack& stack,
 ExitCode run(const Options& options, const Context& context) {
     const bool wantsGradients = options.what == "gradients";
     const at::AutoGradMode mode(wantsGradients);
+    context.progress->phase("loading", 0, 0);
     const Loaded loaded = loadModel(options.model, options.dtype, options.device, options.adapters);
     TaskOptions wanted;
     wanted.unlikelihood = options.unlikelihood;
@@ -245,9 +247,11 @@ ExitCode run(const Options& options, const Context& context) {
     const auto index = static_cast<std::int64_t>(rows.size());
     const bool isMixed = std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.adapter.has_value(); });
     AdapterStack stack = isMixed ? AdapterStack(*loaded.model) : loaded.stack(options.adapters);
-    const std::vector<at::Tensor> together = isMixed ? scoredTogether(loaded, *task, options, rows) : std::vector<at::Tensor>{};
-    for (std::size_t i = 0; i < rows.size() && !wantsGradients; ++i)
+    const std::vector<at::Tensor> together = isMixed ? scoredTogether(loaded, *task, options, rows, *context.progress) : std::vector<at::Tensor>{};
+    for (std::size_t i = 0; i < rows.size() && !wantsGradients; ++i) {
+        context.progress->phase("scoring", static_cast<std::int64_t>(i), index);
         views.push_back(viewOf(options.what + "." + std::to_string(i), isMixed ? together[i] : scored(loaded, *task, stack, rows[i], options.what), storage));
+    }
     if (wantsGradients) {
         if (rows.empty()) throw Failure({"no_rows", options.data + " has no rows.", "Give at least one row.", options.data});
         writeGradients(loaded, *task, stack, rows, options.out);

@@ -10,6 +10,7 @@
 #include "worker_process.h"
 
 #include "contract/events.h"
+#include "contract/fields.h"
 #include "contract/run_store.h"
 #include "io/command_server.h"
 #include "peft/method.h"
@@ -44,10 +45,11 @@ private:
         while (true) {
             const std::optional<Json> request = m_incoming.wait(1000);
             if (!request) continue;
-            const std::string command = request->value("command", "");
+            const std::string command = textOr(*request, "command");
             if (command == "cancel") {
+                const auto target = request->find("target");
                 const std::lock_guard lock(m_mutex);
-                m_cancelled.insert(request->value("target", std::int64_t{-1}));
+                if (target != request->end() && target->is_number_integer()) m_cancelled.insert(target->get<std::int64_t>());
                 continue;
             }
             m_work.push(*request);
@@ -59,7 +61,7 @@ private:
         while (true) {
             std::optional<Json> request = m_work.wait(1000);
             if (!request) continue;
-            if (request->value("command", "") == "input_closed") return std::nullopt;
+            if (textOr(*request, "command") == "input_closed") return std::nullopt;
             return request;
         }
     }
@@ -76,7 +78,8 @@ private:
     }
 
     void handle(const Json& request) {
-        const Json id = request.value("id", Json());
+        const auto found = request.find("id");
+        const Json id = found == request.end() ? Json() : *found;
         const auto fail = [&](const Problems& problems) {
             Json failed = event::failed(problems);
             failed.erase("type");
@@ -84,7 +87,7 @@ private:
         };
         try {
             if (isCancelled(id)) return fail({{"cancelled", "The request was cancelled.", "", ""}});
-            send(id, "result", Json{{"value", answer(request, id)}});
+            send(id, "result", Json{{"value", answer(Fields(request, "request"), id)}});
         } catch (const Failure& failure) {
             fail(m_problems.empty() ? Problems{failure.problem()} : m_problems);
         } catch (const std::bad_alloc&) {
@@ -98,15 +101,15 @@ private:
         m_problems.clear();
     }
 
-    Json answer(const Json& request, const Json& id) {
-        const std::string command = request.value("command", "");
+    Json answer(const Fields& request, const Json& id) {
+        const auto command = request.need<std::string>("command");
         const auto progress = [&](const std::string& phase, std::int64_t done, std::int64_t total) {
             if (isCancelled(id)) throw Failure({"cancelled", "The request was cancelled.", "", ""});
             send(id, "phase", Json{{"name", phase}, {"done", done}, {"total", total}});
         };
         if (command == "methods") return describeMethods();
-        if (command == "inspect") return inspectPath(request.at("path").get<std::string>());
-        if (command == "models") return listModels(request.value("folders", std::vector<std::string>{}), Workspace::choose(m_workspace).root);
+        if (command == "inspect") return inspectPath(request.need<std::string>("path"));
+        if (command == "models") return listModels(request.get("folders", std::vector<std::string>{}), Workspace::choose(m_workspace).root);
         if (command == "estimate") return estimateRun(configOf(request)).orThrow();
         if (command == "measure") {
             const Pace pace = measurePace(configOf(request).document, [&](const RunSnapshot& run) {
@@ -116,25 +119,25 @@ private:
             return Json{{"step_seconds", pace.stepSeconds}, {"peak_bytes", pace.peakBytes}};
         }
         if (command == "preview")
-            return m_previews.page(configOf(request), request.value("first", std::int64_t{0}), request.value("count", std::int64_t{50}), request.value("filter", "all"), progress,
+            return m_previews.page(configOf(request), request.get("first", std::int64_t{0}), request.get("count", std::int64_t{50}), request.get("filter", "all"), progress,
                                    [&](const Json& document) { send(id, "beginning", Json{{"value", document}}); });
         if (command == "export")
-            return exportResult(request.at("source"), request.value("model", ""), request.at("format"), request.value("type", ""), request.at("out"), m_workspace, progress);
+            return exportResult(request.need<std::string>("source"), request.get("model", ""), request.need<std::string>("format"), request.get("type", ""), request.need<std::string>("out"), m_workspace, progress);
         if (command == "formats") return listExportFormats();
-        if (command == "import") return importedModel(request.at("path"), request.at("out"), progress);
+        if (command == "import") return importedModel(request.need<std::string>("path"), request.need<std::string>("out"), progress);
         if (command == "generate" || command == "perplexity") {
-            const std::string folder = request.at("model").get<std::string>();
-            const std::string dtype = request.value("dtype", "auto");
+            const auto folder = request.need<std::string>("model");
+            const std::string dtype = request.get("dtype", "auto");
             if (!isLoaded(folder, dtype)) progress("opening the model", 0, 1);
             const Loaded& base = loaded(folder, dtype);
             return command == "generate" ? generateColumns(request, base, replyTo(id)) : scoreColumns(request, base, replyTo(id));
         }
-        if (command == "tokenize") return tokenizePrompt(request, tokenizer(request.at("model").get<std::string>()));
+        if (command == "tokenize") return tokenizePrompt(request, tokenizer(request.need<std::string>("model")));
         throw Failure({"unknown_command", "\"" + command + "\" is not a request.", "inspect, models, methods, estimate, measure, preview, generate, perplexity, tokenize, formats, export, import.", "command"});
     }
 
-    RunConfig configOf(const Json& request) {
-        Result<RunConfig> config = resolveRunConfig(request.at("config"), request.value("directory", "."), methodSchemas());
+    RunConfig configOf(const Fields& request) {
+        Result<RunConfig> config = resolveRunConfig(request.object("config"), request.get("directory", "."), methodSchemas());
         if (!config) m_problems = config.problems();
         return std::move(config).orThrow();
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // train RUN.json: the worker. The event log comes first, then the pipe; commands come from stdin and the run's socket.
 #include "command.h"
+#include "run_progress.h"
 
 #include "contract/events.h"
 #include "contract/run_store.h"
@@ -105,10 +106,19 @@ ExitCode run(const Options& options, const Context& context) {
     const double now = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
     writeJsonAtomically(folder.worker(), Json{{"pid", ::getpid()}, {"socket", server.socketPath()}, {"started", now}}).orThrow();
 
+    // The stream's last line is `finished`; a window or a job that reads it wants nothing else.
+    if (options.events == "-") return supervised({prepared.config, folder, prepared.start, *events, commands}, &explained);
+    RunProgress progress(*context.progress);
+    progress.begin(folder.id(), prepared.config.document);
+    const auto start = std::chrono::steady_clock::now();
+    events->observe([&progress](const Json& event) { progress.apply(event); });
     const ExitCode code = supervised({prepared.config, folder, prepared.start, *events, commands}, &explained);
-    if (options.events == "-") return code;  // the stream's last line is `finished`
-    const Json document{{"run", folder.id()}, {"folder", folder.path.string()}};
-    report(context, document, folder.id() + "\n" + folder.path.string() + "\n");
+    const Json& summary = progress.run().summary;
+    if (!context.progress->isSilent()) {
+        context.progress->clear();
+        std::cerr << runEndText(progress.run(), summary, folder.path.string(), std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), options.workspace);
+    }
+    report(context, {{"run", folder.id()}, {"folder", folder.path.string()}, {"summary", summary}}, folder.id() + "\n" + folder.path.string() + "\n");
     return code;
 }
 

@@ -30,10 +30,12 @@ Json step(const StepFacts& facts) {
     return json;
 }
 
-Json eval(std::int64_t step, double loss, const Json& metrics) {
+Json eval(std::int64_t step, double loss, const Json& metrics, std::int64_t rows, std::int64_t ofRows) {
     Json json{{"type", "eval"}, {"step", step}};
     setNumber(json, "loss", loss);
     json["metrics"] = metrics;
+    json["rows"] = rows;
+    json["of_rows"] = ofRows;
     return json;
 }
 

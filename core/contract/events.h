@@ -42,7 +42,8 @@ namespace event {
 
 Json phase(const std::string& name, std::int64_t done, std::int64_t total);
 Json step(const StepFacts& facts);
-Json eval(std::int64_t step, double loss, const Json& metrics);
+/// `rows` were measured of `ofRows` that there are.
+Json eval(std::int64_t step, double loss, const Json& metrics, std::int64_t rows, std::int64_t ofRows);
 Json sample(std::int64_t step, const std::string& prompt, const std::string& text);
 Json checkpoint(std::int64_t step, const std::string& path, std::int64_t bytes);
 Json warning(const std::string& code, const std::string& message, const std::string& hint);

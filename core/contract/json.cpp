@@ -58,6 +58,10 @@ Result<Json> parseJson(std::string_view text, const std::string& name, JsonComme
     } catch (const Json::parse_error& error) {
         return Problem{"json_syntax", name + " is not valid JSON at " + positionOf(text, error.byte) + ".",
                        "Correct the text there; strings need double quotes and lists no trailing comma.", name};
+    } catch (const Json::out_of_range&) {
+        return Problem{"json_number", name + " holds a number that no 64-bit float can hold.", "Numbers lie within 1.8e308 of 0.", name};
+    } catch (const Json::exception&) {
+        return Problem{"json_syntax", name + " cannot be read as JSON.", "Use a file written by a known tool.", name};
     } catch (const std::length_error&) {
         return Problem{"json_depth", name + " nests deeper than " + std::to_string(kMaxDepth) + " levels.",
                        "Use a file written by a known tool.", name};

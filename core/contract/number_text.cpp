@@ -25,4 +25,45 @@ std::string bytesText(std::int64_t bytes) {
     return text;
 }
 
+namespace {
+
+/// Bytes of the UTF-8 character that begins here; 0 when none does.
+std::size_t characterSize(std::string_view text) {
+    const auto at = [&text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+    const unsigned char first = at(0);
+    const std::size_t size = first < 0x80 ? 1 : first >= 0xC2 && first < 0xE0 ? 2 : (first & 0xF0) == 0xE0 ? 3 : first >= 0xF0 && first < 0xF5 ? 4 : 0;
+    if (size == 0 || size > text.size()) return 0;
+    for (std::size_t i = 1; i < size; ++i)
+        if ((at(i) & 0xC0) != 0x80) return 0;
+    return size;
+}
+
+std::string escapedByte(char byte) {
+    char text[8];
+    std::snprintf(text, sizeof text, "\\x%02x", static_cast<unsigned char>(byte));
+    return text;
+}
+
+}  // namespace
+
+std::string printable(std::string_view text) {
+    std::string shown;
+    for (std::size_t at = 0; at < text.size();) {
+        const std::size_t size = characterSize(text.substr(at));
+        const auto first = static_cast<unsigned char>(text[at]);
+        const bool isControl = size == 1 ? first < 0x20 || first == 0x7F : size == 2 && first == 0xC2 && static_cast<unsigned char>(text[at + 1]) < 0xA0;
+        if (text[at] == '\n') {
+            shown += "\\n";
+        } else if (text[at] == '\t') {
+            shown += ' ';
+        } else if (size == 0 || isControl) {
+            for (std::size_t i = 0; i < (size == 0 ? 1 : size); ++i) shown += escapedByte(text[at + i]);
+        } else {
+            shown += text.substr(at, size);
+        }
+        at += size == 0 ? 1 : size;
+    }
+    return shown;
+}
+
 }  // namespace luthier

@@ -389,7 +389,9 @@ void RunSnapshot::apply(const Json& event) {
     } else if (type == "eval") {
         const std::int64_t tokens = steps.tokens.empty() ? 0 : steps.tokens.back();
         const double trained = steps.trainSeconds.empty() ? 0 : steps.trainSeconds.back();
-        evals.push_back({countOr(event, "step", lastStep()), tokens, seconds, trained, numberOr(event, "loss", kNaN), objectOr(event, "metrics")});
+        evals.push_back({countOr(event, "step", lastStep()), tokens, seconds, trained, numberOr(event, "loss", kNaN), objectOr(event, "metrics"),
+                         countOr(event, "rows"), countOr(event, "of_rows")});
+        phase = {};
     } else if (type == "sample") {
         samples.push_back({countOr(event, "step", lastStep()), textOr(event, "prompt"), textOr(event, "text")});
     } else if (type == "checkpoint") {

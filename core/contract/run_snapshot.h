@@ -54,6 +54,8 @@ struct EvalPoint {
     double trainSeconds = 0;  ///< cumulative, of the last step before it
     double loss = 0;
     Json metrics;
+    std::int64_t rows = 0;    ///< measured; 0 in logs of earlier versions
+    std::int64_t ofRows = 0;  ///< that there are
 };
 
 struct SamplePoint {

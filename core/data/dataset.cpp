@@ -327,11 +327,16 @@ void sortClasses(Dataset& dataset, const std::map<std::string, std::int32_t>& cl
     renumberClasses(dataset, newIndex);
 }
 
-void split(Dataset& dataset, double share, std::uint64_t seed) {
-    const std::size_t count = dataset.train.size();
+/// How many of `count` rows a split of `share` holds back.
+std::size_t heldBack(std::size_t count, double share) {
     auto held = static_cast<std::size_t>(std::llround(share * static_cast<double>(count)));
     if (share > 0 && held == 0 && count > 1) held = 1;
-    held = std::min(held, count > 0 ? count - 1 : 0);
+    return std::min(held, count > 0 ? count - 1 : 0);
+}
+
+void split(Dataset& dataset, double share, std::uint64_t seed) {
+    const std::size_t count = dataset.train.size();
+    const std::size_t held = heldBack(count, share);
     if (held == 0) return;
     const std::vector<std::uint32_t> order = permutation(count, seed, "split", 0);
     std::vector<bool> isHeld(count, false);
@@ -480,6 +485,20 @@ Result<DataFiles> filesOf(const RunConfig& config) {
     return files;
 }
 
+/// Rows of the files, the first few of which tell how long one is.
+std::optional<std::pair<std::int64_t, bool>> countedRows(const std::vector<std::filesystem::path>& files) {
+    constexpr std::int64_t kSample = 64;
+    Result<OpenSource> source = openSource(files);
+    if (!source) return {};
+    if (source->count) return std::pair{*source->count, true};
+    std::int64_t rows = 0;
+    for (; rows < kSample; ++rows)
+        if (Result<std::optional<SourceRow>> row = source->rows->next(); row && !row->has_value()) return std::pair{rows, true};
+    const std::int64_t bytes = source->rows->bytesRead();
+    if (bytes <= 0) return {};
+    return std::pair{std::max(rows, source->bytes * rows / bytes), false};
+}
+
 /// @param limit of rows, for a beginning
 Result<Dataset> tokenised(const RunConfig& config, const TextEncoder& encoder, const DataFiles& files, const Dataset::Progress& progress, std::optional<std::int64_t> limit = {}) {
     Dataset dataset;
@@ -566,6 +585,20 @@ Result<Dataset> Dataset::beginning(const RunConfig& config, const TextEncoder& e
     Result<DataFiles> files = filesOf(config);
     if (!files) return files.problems();
     return tokenised(config, encoder, *files, {}, rows);
+}
+
+std::optional<ExpectedRows> expectedRows(const RunConfig& config) {
+    const Result<DataFiles> files = filesOf(config);
+    if (!files) return {};
+    const auto train = countedRows(files->train);
+    if (!train) return {};
+    if (files->eval.empty()) {
+        const auto held = heldBack(static_cast<std::size_t>(train->first), config.get<double>("data.eval.split"));
+        return ExpectedRows{train->first - static_cast<std::int64_t>(held), static_cast<std::int64_t>(held), train->second};
+    }
+    const auto eval = countedRows(files->eval);
+    if (!eval) return {};
+    return ExpectedRows{train->first, eval->first, train->second && eval->second};
 }
 
 std::vector<std::uint32_t> Dataset::trainLengths() const {

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,16 @@ struct DataFacts {
     std::string format;
     std::string mapping;
 };
+
+/// Rows that a run will find, told from the beginning of its files.
+struct ExpectedRows {
+    std::int64_t train = 0;
+    std::int64_t eval = 0;
+    bool isExact = false;  ///< the files say how many they hold, or were short enough to be counted
+};
+
+/// Reads a few rows of each file; nothing where a file cannot be read.
+std::optional<ExpectedRows> expectedRows(const RunConfig& config);
 
 struct Dataset {
     RowList train;

@@ -48,6 +48,13 @@ std::vector<std::uint32_t> permutation(std::size_t count, std::uint64_t seed, st
     return order;
 }
 
+std::vector<std::uint32_t> drawnRows(std::size_t count, std::size_t wanted, std::uint64_t seed, std::string_view purpose) {
+    std::vector<std::uint32_t> rows = permutation(count, seed, purpose, 0);
+    rows.resize(std::min(count, wanted));
+    std::sort(rows.begin(), rows.end());
+    return rows;
+}
+
 BatchPlan::BatchPlan(std::vector<std::uint32_t> lengths, PlanOptions options) : m_lengths(std::move(lengths)), m_options(options) {
     m_options.batchSize = std::max<std::int64_t>(1, m_options.batchSize);
     m_options.accumulation = std::max<std::int64_t>(1, m_options.accumulation);

@@ -17,6 +17,9 @@ std::uint64_t counterHash(std::uint64_t seed, std::string_view purpose, std::uin
 /// A permutation of 0 … count-1 by Fisher-Yates over counterHash.
 std::vector<std::uint32_t> permutation(std::size_t count, std::uint64_t seed, std::string_view purpose, std::uint64_t stream);
 
+/// `wanted` of `count` rows, drawn by the seed, in ascending order; all of them when there are no more.
+std::vector<std::uint32_t> drawnRows(std::size_t count, std::size_t wanted, std::uint64_t seed, std::string_view purpose);
+
 struct PlanOptions {
     std::int64_t batchSize = 1;
     std::int64_t accumulation = 1;

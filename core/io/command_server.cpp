@@ -127,12 +127,18 @@ CommandServer::~CommandServer() {
 void CommandServer::takeLines(std::string& buffer) {
     std::size_t begin = 0;
     for (std::size_t end = buffer.find('\n'); end != std::string::npos; end = buffer.find('\n', begin)) {
-        Result<Json> command = parseJson(std::string_view(buffer).substr(begin, end - begin), "command");
-        if (command && command->is_object()) m_queue.push(std::move(*command));
+        const std::string_view line = std::string_view(buffer).substr(begin, end - begin);
         begin = end + 1;
+        if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+        // What is no command is passed on as well: whoever takes it says so.
+        Result<Json> command = parseJson(line, "command");
+        m_queue.push(command && command->is_object() ? std::move(*command) : Json{{"line", line.substr(0, 80)}});
     }
     buffer.erase(0, begin);
-    if (buffer.size() > kMaxLineBytes) buffer.clear();
+    if (buffer.size() > kMaxLineBytes) {
+        m_queue.push({{"line", buffer.substr(0, 80)}});
+        buffer.clear();
+    }
 }
 
 void CommandServer::serve() {

@@ -60,6 +60,7 @@ Result<void> EventLog::write(const Json& event) {
         done += static_cast<std::size_t>(count);
     }
     if (m_pipe >= 0) offer(line);
+    if (m_observer) m_observer(event);
     return {};
 }
 

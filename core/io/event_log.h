@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <deque>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -27,6 +28,8 @@ public:
 
     /// Appends one event. Problem code: disk_full, log_not_written.
     Result<void> write(const Json& event);
+    /// Sees each event that was written, on the thread that writes it.
+    void observe(std::function<void(const Json&)> observer) { m_observer = std::move(observer); }
     /// Makes everything written so far durable.
     Result<void> sync();
 
@@ -38,6 +41,7 @@ private:
     int m_pipe;
     std::string m_run;
     std::mutex m_mutex;
+    std::function<void(const Json&)> m_observer;
     std::string m_pending;  // bytes the pipe has not taken, whole lines but for the first
 };
 

@@ -27,8 +27,8 @@ public:
         return model.logits(model.hidden(input, {}, hooks), hooks).split_with_sizes(input.segments, 0);
     }
 
-    Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch) const override {
-        return measureLanguage([&model](std::span<const Example> part) { return predictedOf(part, model.device()); }, model, stack, rows, batch);
+    Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, const Measuring& how) const override {
+        return measureLanguage([&model](std::span<const Example> part) { return predictedOf(part, model.device()); }, model, stack, rows, how);
     }
 
 private:

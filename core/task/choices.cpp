@@ -65,7 +65,7 @@ public:
         return m_plain->logitsOfEach(model, rows, hooks);
     }
 
-    Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch) const override {
+    Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, const Measuring& how) const override {
         const at::NoGradGuard guard;
         LossCounts all;
         for (const Example& row : rows) all += counts(row);
@@ -73,8 +73,7 @@ public:
         std::int64_t right = 0;
         std::int64_t rightTokens = 0;
         LossTerms terms;
-        for (std::size_t first = 0; first < rows.size(); first += batch) {
-            const std::span<const Example> part = rows.subspan(first, std::min(batch, rows.size() - first));
+        const bool isWhole = inBatches(rows, how, [&](std::span<const Example> part, std::span<const std::int64_t>) {
             stack.beginPass({});
             const ChoicesInput input = inputOf(part, model.device());
             const nn::TokenLosses tokens = model.tokenLosses(input.predicted.input, input.predicted.places, input.predicted.labels, stack.hooks());
@@ -88,8 +87,9 @@ public:
             const std::vector<std::int64_t> predicted = rankedFirst(sums.scores, input.layout);
             for (std::size_t i = 0; i < part.size(); ++i) right += predicted[i] == part[i].answer ? 1 : 0;
             rightTokens += rightIn(tokens.isBest, input.layout);
-        }
+        });
         Measured measured{total * static_cast<double>(all.labels), all.labels};
+        measured.isWhole = isWhole;
         setNumber(measured.metrics, "perplexity", std::exp(terms.empty() ? 0 : terms.front().second));
         setNumber(measured.metrics, "accuracy", static_cast<double>(rightTokens) / static_cast<double>(std::max<std::int64_t>(1, all.labels)));
         setNumber(measured.metrics, "rank_accuracy", static_cast<double>(right) / static_cast<double>(std::max<std::int64_t>(1, all.rows)));

@@ -40,20 +40,20 @@ public:
         return classLogits(model, rows, {hooks}).unbind(0);
     }
 
-    Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch) const override {
+    Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, const Measuring& how) const override {
         const at::NoGradGuard guard;
         Measured measured;
-        std::vector<at::Tensor> all;
-        for (std::size_t first = 0; first < rows.size(); first += batch) {
-            const std::span<const Example> part = rows.subspan(first, std::min(batch, rows.size() - first));
+        at::Tensor logits;  // [rows, classes] f32, in the order of rows
+        measured.isWhole = inBatches(rows, how, [&](std::span<const Example> part, std::span<const std::int64_t> places) {
             stack.beginPass({});
-            const at::Tensor logits = classLogits(model, part, {stack.hooks()});
-            measured.lossSum += lossOf(logits, part, 0).item<double>();
+            const at::Tensor some = classLogits(model, part, {stack.hooks()});
+            measured.lossSum += lossOf(some, part, 0).item<double>();
             measured.labels += static_cast<std::int64_t>(part.size());
-            all.push_back(logits.to(at::kCPU));
-        }
-        if (all.empty()) return measured;
-        const at::Tensor logits = at::cat(all).contiguous();
+            const at::Tensor here = some.to(at::kCPU);
+            if (!logits.defined()) logits = at::empty({static_cast<std::int64_t>(rows.size()), here.size(1)}, here.options());
+            logits.index_copy_(0, at::tensor(std::vector<std::int64_t>(places.begin(), places.end())), here);
+        });
+        if (!logits.defined() || !measured.isWhole) return measured;
         if (rows.front().classIndex >= 0)
             judgeClasses(logits, rows, measured.metrics);
         else if (m_isRegression)

@@ -29,8 +29,8 @@ public:
         return model.logits(model.hidden(text, {}, hooks), hooks).split_with_sizes(text.segments, 0);
     }
 
-    Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch) const override {
-        return measureLanguage([&](std::span<const Example> part) { return predictedOf(part, model.device()); }, model, stack, rows, batch);
+    Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, const Measuring& how) const override {
+        return measureLanguage([&](std::span<const Example> part) { return predictedOf(part, model.device()); }, model, stack, rows, how);
     }
 
 private:

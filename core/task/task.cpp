@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace luthier {
 
@@ -72,19 +73,44 @@ Loss languageLoss(Predicted predicted, const Model& model, const TaskOptions& op
     return {model.loss(predicted.input, predicted.places, predicted.labels, 1.0 / static_cast<double>(step.labels), pass.hooks, pass.activations, smoothing)};
 }
 
-Measured measureLanguage(const PredictedOf& predictedOf, const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch) {
+bool inBatches(std::span<const Example> rows, const Measuring& how, const std::function<void(std::span<const Example>, std::span<const std::int64_t>)>& show) {
+    const auto tokensOf = [&rows](std::int64_t place) {
+        const Example& row = rows[static_cast<std::size_t>(place)];
+        std::size_t tokens = std::max(row.ids.size(), row.labels.size());
+        for (const std::vector<std::int32_t>& choice : row.choices) tokens += choice.size();
+        return tokens;
+    };
+    std::vector<std::int64_t> order(rows.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) { return tokensOf(a) > tokensOf(b); });
+    const std::size_t most = rows.empty() ? 0 : how.batch * tokensOf(order.front());
+    std::vector<Example> batch;
+    for (std::size_t first = 0; first < order.size(); first += batch.size()) {
+        batch.clear();
+        std::size_t tokens = 0;
+        for (std::size_t i = first; i < order.size() && (batch.size() < how.batch || tokens + tokensOf(order[i]) <= most); ++i) {
+            tokens += tokensOf(order[i]);
+            batch.push_back(rows[static_cast<std::size_t>(order[i])]);
+        }
+        show(batch, std::span(order).subspan(first, batch.size()));
+        if (how.goOn && !how.goOn(static_cast<std::int64_t>(first + batch.size()), static_cast<std::int64_t>(order.size()))) return false;
+    }
+    return true;
+}
+
+Measured measureLanguage(const PredictedOf& predictedOf, const Model& model, AdapterStack& stack, std::span<const Example> rows, const Measuring& how) {
     const at::NoGradGuard guard;
     Measured measured;
     std::int64_t right = 0;
-    for (std::size_t first = 0; first < rows.size(); first += batch) {
-        const Predicted predicted = predictedOf(rows.subspan(first, std::min(batch, rows.size() - first)));
-        if (predicted.labels.size(0) == 0) continue;
+    measured.isWhole = inBatches(rows, how, [&](std::span<const Example> batch, std::span<const std::int64_t>) {
+        const Predicted predicted = predictedOf(batch);
+        if (predicted.labels.size(0) == 0) return;
         stack.beginPass({});
         const nn::TokenLosses tokens = model.tokenLosses(predicted.input, predicted.places, predicted.labels, stack.hooks());
         measured.lossSum += tokens.losses.sum(at::kDouble).item<double>();
         measured.labels += predicted.labels.size(0);
         right += tokens.isBest.sum().item<std::int64_t>();
-    }
+    });
     setNumber(measured.metrics, "perplexity", std::exp(measured.loss()));
     setNumber(measured.metrics, "accuracy", static_cast<double>(right) / static_cast<double>(std::max<std::int64_t>(1, measured.labels)));
     return measured;

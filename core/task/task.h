@@ -74,11 +74,18 @@ struct TaskOptions {
     double noiseAlpha = 0;          ///< NEFTune; 0: none
 };
 
+/// How evaluation rows pass through the model.
+struct Measuring {
+    std::size_t batch = 8;  ///< rows that pass together; more of short ones, as many tokens as that many of the longest row
+    std::function<bool(std::int64_t done, std::int64_t total)> goOn = {};  ///< asked after each batch with the rows that are done; false ends early
+};
+
 /// What a pass over evaluation rows found.
 struct Measured {
     double lossSum = 0;
     std::int64_t labels = 0;         ///< that the sum is over (choices: their weighted loss times these)
     Json metrics = Json::object();   ///< "perplexity", "accuracy", …
+    bool isWhole = true;             ///< false when it was ended early: nothing else counts then
 
     double loss() const { return lossSum / static_cast<double>(labels > 0 ? labels : 1); }
 };
@@ -99,8 +106,8 @@ public:
     at::Tensor logits(const Model& model, const Example& row, const SiteHooks& hooks) const { return logitsOfEach(model, {&row, 1}, hooks).front(); }
     /// The same of several rows that pass together.
     virtual std::vector<at::Tensor> logitsOfEach(const Model& model, std::span<const Example> rows, const SiteHooks& hooks) const = 0;
-    /// Loss and metrics over rows, `batch` at a time, without gradients.
-    virtual Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch) const = 0;
+    /// Loss and metrics over rows, without gradients.
+    virtual Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, const Measuring& how) const = 0;
 };
 
 /// The task that `model` was opened for.
@@ -128,6 +135,9 @@ struct Predicted {
 Loss languageLoss(Predicted predicted, const Model& model, const TaskOptions& options, const LossCounts& step, const Pass& pass);
 using PredictedOf = std::function<Predicted(std::span<const Example> rows)>;
 /// Loss, perplexity and accuracy over the rows' labels: what every language model measures.
-Measured measureLanguage(const PredictedOf& predictedOf, const Model& model, AdapterStack& stack, std::span<const Example> rows, std::size_t batch);
+Measured measureLanguage(const PredictedOf& predictedOf, const Model& model, AdapterStack& stack, std::span<const Example> rows, const Measuring& how);
+/// Shows all rows in batches of like length, the longest first, so that memory that is too small shows at once. `places`: where each row of the
+/// batch stands in `rows`. @returns false when `how.goOn` ended it early
+bool inBatches(std::span<const Example> rows, const Measuring& how, const std::function<void(std::span<const Example> batch, std::span<const std::int64_t> places)>& show);
 
 }  // namespace luthier

@@ -31,15 +31,18 @@ Result<std::int64_t> writeCheckpoint(const std::filesystem::path& folder, const 
     for (const NamedTensor& tensor : everything(adapter, optimizer)) views.push_back(viewOf(tensor.name, tensor.tensor, storage));
     Result<std::uint64_t> bytes = writeSafetensors(target->path() / "state.safetensors", views, {{"format", "pt"}});
     if (!bytes) return bytes.problems();
-    const Json json{{"step", state.step},
-                    {"learning_rate", state.learningRate},
-                    {"tokens", state.tokens},
-                    {"supervised_tokens", state.supervisedTokens},
-                    {"seconds", state.seconds},
-                    {"best_eval_loss", state.bestEvalLoss},
-                    {"best_eval_step", state.bestEvalStep},
-                    {"evals_without_gain", state.evalsWithoutGain},
-                    {"threads", state.threads}};
+    Json json{{"step", state.step},
+              {"learning_rate", state.learningRate},
+              {"tokens", state.tokens},
+              {"supervised_tokens", state.supervisedTokens},
+              {"seconds", state.seconds},
+              {"best_eval_loss", state.bestEvalLoss},
+              {"best_eval_step", state.bestEvalStep},
+              {"evals_without_gain", state.evalsWithoutGain},
+              {"evaluation_due", state.isEvaluationDue},
+              {"threads", state.threads}};
+    for (const auto& [key, value] : {std::pair{"first_loss", state.firstLoss}, {"loss", state.lastLoss}, {"eval_loss", state.lastEvalLoss}})
+        if (value) setNumber(json, key, *value);
     Result<void> done = writeJsonAtomically(target->path() / "state.json", json);
     if (done) done = target->commit(Existing::Replace);
     if (!done) return done.problems();
@@ -70,6 +73,9 @@ Result<TrainState> readCheckpoint(const std::filesystem::path& folder, const Ada
         state.bestEvalLoss = json->at("best_eval_loss");
         state.bestEvalStep = json->at("best_eval_step");
         state.evalsWithoutGain = json->value("evals_without_gain", std::int64_t{0});
+        for (const auto& [key, value] : {std::pair{"first_loss", &state.firstLoss}, {"loss", &state.lastLoss}, {"eval_loss", &state.lastEvalLoss}})
+            if (json->contains(key) && json->at(key).is_number()) *value = json->at(key).get<double>();
+        state.isEvaluationDue = json->value("evaluation_due", false);
         state.threads = json->at("threads");
     } catch (const Json::exception&) {
         return Problem{"checkpoint_mismatch", (folder / "state.json").string() + " lacks a key.", "Resume from an earlier checkpoint.", folder.string()};

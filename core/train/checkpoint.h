@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 
 namespace luthier {
 
@@ -24,6 +25,9 @@ struct TrainState {
     double bestEvalLoss = 0;
     std::int64_t bestEvalStep = -1;      ///< -1 when none was finite yet
     std::int64_t evalsWithoutGain = 0;   ///< since the evaluation loss last fell
+    std::optional<double> firstLoss, lastLoss;  ///< of the steps taken; not finite where a step's was not
+    std::optional<double> lastEvalLoss;
+    bool isEvaluationDue = false;        ///< the evaluation at this step was begun and not ended: a run that goes on here takes it first
     int threads = 0;                     ///< results are bit-equal only with as many
 };
 

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/estimate.h"
 
+#include "data/dataset.h"
 #include "io/safetensors.h"
 #include "model/open.h"
 #include "peft/method.h"
+#include "train/devices.h"
 #include "train/memory_probe.h"
 #include "train/optimizer.h"
 
 #include <algorithm>
-#include <fstream>
+#include <cmath>
 #include <set>
-#include <thread>
 
 namespace luthier {
 
@@ -72,6 +73,24 @@ Json memoryByPart(const RunConfig& config, const Model& model, const Adapter& ad
             {"runtime", kRuntimeBytes}};
 }
 
+/// Steps, rows and what evaluating takes, as far as the beginning of the data tells: rows of all files are taken to be of one length.
+void addCourse(Json& result, const RunConfig& config, Activations activations) {
+    const std::optional<ExpectedRows> rows = expectedRows(config);
+    std::optional<std::int64_t> steps = config.optional<std::int64_t>("train.max_steps");
+    const double perStep = config.get<double>("train.batch_size") * config.get<double>("train.gradient_accumulation_steps");
+    if (!steps && rows && !config.get<bool>("data.packing")) steps = static_cast<std::int64_t>(std::ceil(static_cast<double>(rows->train) / perStep * config.optional<double>("train.epochs").value_or(1)));
+    result["steps"] = steps ? Json(*steps) : Json();
+    result["rows"] = rows ? Json(rows->train + rows->eval) : Json();
+    result["evaluation"] = nullptr;
+    result["warnings"] = Json::array();
+    if (!rows || !steps) return;
+    const std::int64_t most = config.optional<std::int64_t>("data.eval.max_rows").value_or(rows->eval);
+    const std::int64_t measured = std::min(most, rows->eval);
+    const EvaluationShare share = evaluationShare(config, *steps, activations, measured, rows->eval, perStep * static_cast<double>(*steps), static_cast<double>(measured));
+    result["evaluation"] = share.toJson();
+    if (const std::optional<Problem> heavy = heavyEvaluation(share)) result["warnings"].push_back({{"code", heavy->code}, {"message", heavy->message}, {"hint", heavy->hint}, {"field", heavy->field}});
+}
+
 }  // namespace
 
 Activations chooseActivations(const RunConfig& config, const Model& model, const Adapter& adapter) {
@@ -83,16 +102,37 @@ Activations chooseActivations(const RunConfig& config, const Model& model, const
     return needed <= availableHostBytes() ? Activations::Keep : Activations::Recompute;
 }
 
-Json describeDevice(const std::string&) {
-    std::ifstream file("/proc/cpuinfo");
-    std::string line;
-    std::string name = "CPU";
-    while (std::getline(file, line))
-        if (line.rfind("model name", 0) == 0) {
-            name = line.substr(line.find(':') + 2);
-            break;
-        }
-    return Json{{"name", name}, {"kind", "cpu"}, {"total_bytes", totalHostBytes()}, {"cores", std::thread::hardware_concurrency()}};
+Json describeDevice(const std::string& name) {
+    DeviceInfo device = describeCpu();
+    if (const Result<at::Device> chosen = chooseDevice(name); chosen && chosen->is_cuda())
+        for (const DeviceInfo& each : listDevices(DeviceTrial::None))
+            if (each.id == "cuda:" + std::to_string(std::max<int>(0, chosen->index()))) device = each;
+    Json json{{"name", device.name}, {"kind", device.kind}, {"total_bytes", device.totalBytes}};
+    if (device.cores > 0) json["cores"] = device.cores;
+    return json;
+}
+
+Json EvaluationShare::toJson() const { return {{"times", times}, {"rows", rows}, {"of_rows", ofRows}, {"share", share}}; }
+
+EvaluationShare evaluationShare(const RunConfig& config, std::int64_t steps, Activations activations, std::int64_t rows, std::int64_t ofRows, double trainTokens, double evalTokens) {
+    EvaluationShare found{0, rows, ofRows, 0};
+    if (rows == 0 || steps == 0) return found;
+    const auto every = config.get<std::int64_t>("train.eval_every");
+    found.times = 1 + (every > 0 ? (steps - 1) / every : 0) + (every > 0 && config.get<bool>("train.eval_at_start") ? 1 : 0);
+    // Forward, gradients of what passes through, gradients of the weights where these are trained, and forward again where blocks are recomputed.
+    const bool trainsBase = config.methodType() == "full";
+    const double passes = 2.0 + (trainsBase ? 1 : 0) + (activations == Activations::Recompute ? 1 : 0);
+    const double measured = static_cast<double>(found.times) * evalTokens;
+    found.share = measured / std::max(1.0, measured + passes * trainTokens);
+    return found;
+}
+
+std::optional<Problem> heavyEvaluation(const EvaluationShare& share) {
+    if (share.share <= 0.5) return {};
+    const auto percent = static_cast<std::int64_t>(100 * share.share + 0.5);
+    return Problem{"evaluation_share",
+                   "Evaluating takes about " + std::to_string(percent) + " % of this run: " + std::to_string(share.rows) + " rows, " + std::to_string(share.times) + (share.times == 1 ? " time." : " times."),
+                   share.times > 1 ? "Lower data.eval.max_rows, raise train.eval_every, or set train.eval_at_start to false." : "Lower data.eval.max_rows.", "data.eval.max_rows"};
 }
 
 Json countByPart(const Adapter& adapter) {
@@ -142,7 +182,7 @@ Result<Json> estimateRun(const RunConfig& config) {
     result["by_part"] = countByPart(**adapter);
     result["memory"] = memoryByPart(config, **model, **adapter, activations);
     result["gradient_checkpointing"] = activations == Activations::Recompute;
-    result["steps"] = config.train().at("max_steps");
+    addCourse(result, config, activations);
     result["device"] = describeDevice(config.device());
     return result;
 }

@@ -9,6 +9,8 @@
 #include "model/open.h"
 #include "peft/adapter.h"
 
+#include <optional>
+
 namespace luthier {
 
 /// What the configuration opens its model for.
@@ -18,6 +20,22 @@ bool wantsNewHead(const RunConfig& config);
 
 /// The configuration with model.task "auto" replaced by what the model's config.json says. Problem codes: those of readDescription.
 Result<RunConfig> withTask(RunConfig config);
+
+/// What evaluating is of a run's computation.
+struct EvaluationShare {
+    std::int64_t times = 0;
+    std::int64_t rows = 0;    ///< of each
+    std::int64_t ofRows = 0;
+    double share = 0;         ///< of the passes through the model that the run makes, tokens counted
+
+    Json toJson() const;
+};
+
+/// @param trainTokens, evalTokens of all steps, and of one evaluation
+EvaluationShare evaluationShare(const RunConfig& config, std::int64_t steps, Activations activations, std::int64_t rows, std::int64_t ofRows, double trainTokens, double evalTokens);
+
+/// A warning when evaluating is more than half of the run, with what to set. Problem code: evaluation_share.
+std::optional<Problem> heavyEvaluation(const EvaluationShare& share);
 
 /// The document of `estimate --json` (core/README.md).
 Result<Json> estimateRun(const RunConfig& config);

@@ -20,10 +20,12 @@
 
 #include <ATen/Parallel.h>
 
+#include <atomic>
 #include <chrono>
 #include <deque>
 #include <filesystem>
 #include <limits>
+#include <optional>
 #include <thread>
 
 namespace luthier {
@@ -62,14 +64,18 @@ public:
         announce();
         openModelAndRows();
         attach();
-        BatchPlan plan(m_data.trainLengths(), planOptions());
+        BatchPlan& plan = *m_plan;
         Trainer trainer(*m_model, m_adapter,
                         createOptimizer(m_config.get<std::string>("train.optimizer"), m_adapter->parameters(), optimizerSettings(m_config)),
                         trainerSettings(plan), ports(plan));
         m_optimizer = &trainer.optimizer();
+        tellEvaluationShare(plan);
         if (m_request.start == RunStart::Resume) resume(trainer);
         // Hashing reads every input once; the steps need not wait for it.
-        std::thread hashing([this] { m_hashes = hashesOf(m_config); });
+        std::thread hashing([this] {
+            m_hashes = hashesOf(m_config);
+            m_areHashesDone = true;
+        });
         TrainEnd end;
         try {
             end = trainer.run();
@@ -77,8 +83,10 @@ public:
             hashing.join();
             throw;
         }
+        if (!m_areHashesDone) emit(event::phase("hashing", 0, 1));
         hashing.join();
         writeConfig(m_hashes);
+        emit(event::phase("exporting", 0, 1));
         return finish(trainer, end);
     }
 
@@ -125,9 +133,12 @@ private:
                  }).orThrow();
         checkVocabulary();
         fitLabels(m_data, m_model->description()).orThrow();
+        const std::size_t most = static_cast<std::size_t>(m_config.optional<std::int64_t>("data.eval.max_rows").value_or(static_cast<std::int64_t>(m_data.eval.size())));
+        for (const std::uint32_t row : drawnRows(m_data.eval.size(), most, m_config.get<std::uint64_t>("train.seed"), "evaluation")) m_evalRows.push_back(m_data.eval[row]);
         m_taskOptions = taskOptions(m_config, m_data, m_model->description()).orThrow();
         if (m_model->description().isClassifier()) m_model->setClassNames(m_data.classNames);
-        emit({{"type", "data"}, {"rows", m_data.facts.rows}, {"train_rows", m_data.train.size()}, {"eval_rows", m_data.eval.size()},
+        m_plan.emplace(m_data.trainLengths(), planOptions());
+        emit({{"type", "data"}, {"max_steps", m_plan->totalSteps()}, {"rows", m_data.facts.rows}, {"train_rows", m_data.train.size()}, {"eval_rows", m_data.eval.size()},
               {"tokens", m_data.facts.tokens}, {"supervised_tokens", m_data.facts.supervisedTokens},
               {"truncated_rows", m_data.facts.truncatedRows}, {"skipped_rows", m_data.facts.skippedRows}});
         for (const DataProblem& problem : m_data.problems)
@@ -174,6 +185,17 @@ private:
               {"gradient_checkpointing", m_activations == Activations::Recompute}});
     }
 
+    /// Before the first step: a run that would do little but measure says so.
+    void tellEvaluationShare(const BatchPlan& plan) {
+        double evalTokens = 0;
+        for (const DataRow& row : m_evalRows) evalTokens += static_cast<double>(row.ids.size());
+        const double rowsPerStep = m_config.get<double>("train.batch_size") * m_config.get<double>("train.gradient_accumulation_steps");
+        const double perRow = m_config.get<bool>("data.packing") ? m_config.get<double>("data.max_length") : static_cast<double>(m_data.facts.tokens) / static_cast<double>(m_data.train.size());
+        const EvaluationShare share = evaluationShare(m_config, plan.totalSteps(), m_activations, static_cast<std::int64_t>(m_evalRows.size()), static_cast<std::int64_t>(m_data.eval.size()),
+                                                      perRow * rowsPerStep * static_cast<double>(plan.totalSteps()), evalTokens);
+        if (const std::optional<Problem> heavy = heavyEvaluation(share)) emit(event::warning(heavy->code, heavy->message, heavy->hint));
+    }
+
     PlanOptions planOptions() const {
         PlanOptions options;
         options.batchSize = m_config.get<std::int64_t>("train.batch_size");
@@ -200,6 +222,7 @@ private:
         settings.maxGradNorm = m_config.optional<double>("train.max_grad_norm").value_or(0);
         settings.seed = m_config.get<std::uint64_t>("train.seed");
         settings.evalEvery = m_config.get<std::int64_t>("train.eval_every");
+        settings.evaluatesAtStart = m_config.get<bool>("train.eval_at_start");
         settings.saveEvery = m_config.get<std::int64_t>("train.save_every");
         settings.activations = m_activations;
         settings.task = m_taskOptions;
@@ -222,11 +245,11 @@ private:
             return rows;
         };
         ports.epochAt = [this](std::int64_t) { return m_planned.epoch; };
-        m_evalRows.assign(m_data.eval.begin(), m_data.eval.end());
         ports.evalRows = examplesOf(m_evalRows);
+        ports.ofEvalRows = static_cast<std::int64_t>(m_data.eval.size());
         ports.emit = [this](const Json& event) { emit(event); };
         ports.saveCheckpoint = [this](const TrainState& state) { return saveCheckpoint(state); };
-        if (m_tokenizer && !m_config.train().at("sample_prompts").empty()) ports.sample = [this](std::int64_t step) { sample(step); };
+        if (m_tokenizer && !m_config.train().at("sample_prompts").empty()) ports.sample = [this](std::int64_t step, const std::function<bool()>& goOn) { sample(step, goOn); };
         ports.commands = &m_request.commands;
         return ports;
     }
@@ -246,7 +269,7 @@ private:
         return {};
     }
 
-    void sample(std::int64_t step) {
+    void sample(std::int64_t step, const std::function<bool()>& goOn) {
         AdapterStack stack(*m_model);
         stack.add(m_adapter);
         SamplingSettings settings;
@@ -256,7 +279,8 @@ private:
             std::vector<int> ids = m_tokenizer->encode(prompt.get<std::string>());
             if (ids.size() > 1 && m_tokenizer->eosId() && ids.back() == *m_tokenizer->eosId()) ids.pop_back();
             if (ids.empty()) continue;
-            const Generated generated = generate(*m_model, stack, {ids.begin(), ids.end()}, {ends.begin(), ends.end()}, settings);
+            const Generated generated = generate(*m_model, stack, {ids.begin(), ids.end()}, {ends.begin(), ends.end()}, settings, [&](const GeneratedToken&) { return goOn(); });
+            if (generated.finishReason == "cancelled") return;
             const std::vector<int> out(generated.ids.begin(), generated.ids.end());
             emit(event::sample(step, prompt, m_tokenizer->decode(out)));
         }
@@ -286,13 +310,11 @@ private:
                                                            : writeAdapter(*m_adapter, result.path(), "").orThrow();
         result.commit(Existing::Replace).orThrow();
         Json summary{{"status", end == TrainEnd::Finished ? "finished" : "stopped"}, {"steps", state.step}, {"tokens", state.tokens}};
-        setNumber(summary, "loss", trainer.lastLoss());
-        if (!m_data.eval.empty()) {
-            setNumber(summary, "eval_loss", trainer.lastEvalLoss());
-            if (state.bestEvalStep >= 0) {
-                setNumber(summary, "best_eval_loss", state.bestEvalLoss);
-                summary["best_eval_step"] = state.bestEvalStep;
-            }
+        for (const auto& [key, value] : {std::pair{"first_loss", state.firstLoss}, {"loss", state.lastLoss}, {"eval_loss", state.lastEvalLoss}})
+            if (value) setNumber(summary, key, *value);
+        if (state.bestEvalStep >= 0) {
+            setNumber(summary, "best_eval_loss", state.bestEvalLoss);
+            summary["best_eval_step"] = state.bestEvalStep;
         }
         if (trainer.isPatienceOver()) summary["early_stopped"] = true;
         if (m_config.get<bool>("train.load_best_model_at_end")) summary["result_step"] = isBestUsed ? state.bestEvalStep : state.step;
@@ -316,7 +338,8 @@ private:
     std::unique_ptr<TextEncoder> m_encoder;
     Dataset m_data;
     std::deque<DataRow> m_stepRows;     // of the step that is being taken: examples are views
-    std::vector<DataRow> m_evalRows;
+    std::vector<DataRow> m_evalRows;    // of each evaluation
+    std::optional<BatchPlan> m_plan;
     TaskOptions m_taskOptions;
     std::shared_ptr<Adapter> m_adapter;
     Optimizer* m_optimizer = nullptr;  // the trainer's; checkpoints hold its moments
@@ -326,6 +349,7 @@ private:
     std::int64_t m_trainable = 0;
     std::int64_t m_total = 0;
     Json m_hashes;
+    std::atomic<bool> m_areHashesDone = false;
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include "peft/training_hooks.h"
 
+#include "contract/fields.h"
 #include "train/memory_probe.h"
 
 #include <ATen/Parallel.h>
@@ -18,6 +19,8 @@ namespace luthier {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+constexpr double kPhaseSeconds = 0.5;  ///< between reports of an evaluation's progress
 
 double secondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -50,21 +53,31 @@ double Trainer::rate() const {
     return m_state.learningRate * m_settings.schedule.factor(m_state.step);
 }
 
+bool Trainer::isEvaluationStep() const {
+    if (m_state.step == 0) return m_settings.evalEvery > 0 && m_settings.evaluatesAtStart;
+    return m_state.step == m_settings.totalSteps || (m_settings.evalEvery > 0 && m_state.step % m_settings.evalEvery == 0);
+}
+
+Trainer::Wish Trainer::afterStep() {
+    const bool isLast = m_state.step == m_settings.totalSteps;
+    if ((isEvaluationStep() || m_state.isEvaluationDue) && evaluate() == Wish::Stop) return Wish::Stop;
+    if (isLast || isPatienceOver() || (m_state.step > 0 && m_settings.saveEvery > 0 && m_state.step % m_settings.saveEvery == 0)) save();
+    if (!isLast && isPatienceOver())
+        m_ports.emit({{"type", "early_stopped"}, {"step", m_state.step}, {"best_step", m_state.bestEvalStep}, {"evaluations", m_state.evalsWithoutGain}});
+    return Wish::GoOn;
+}
+
 TrainEnd Trainer::run() {
-    if (m_state.step == 0 && m_settings.evalEvery > 0) evaluate();
-    while (m_state.step < m_settings.totalSteps) {
-        if (obey() == Wish::Stop) {
-            save();
-            return TrainEnd::Stopped;
-        }
+    const auto stopped = [this] {
+        save();
+        return TrainEnd::Stopped;
+    };
+    // A run that goes on behind its first step has what was due there behind it, but for an evaluation that was broken off.
+    if ((m_state.step == 0 || m_state.isEvaluationDue) && afterStep() == Wish::Stop) return stopped();
+    while (m_state.step < m_settings.totalSteps && !isPatienceOver()) {
+        if (obey() == Wish::Stop) return stopped();
         step();
-        const bool isLast = m_state.step == m_settings.totalSteps;
-        if (isLast || (m_settings.evalEvery > 0 && m_state.step % m_settings.evalEvery == 0)) evaluate();
-        if (isLast || isPatienceOver() || (m_settings.saveEvery > 0 && m_state.step % m_settings.saveEvery == 0)) save();
-        if (!isLast && isPatienceOver()) {
-            m_ports.emit({{"type", "early_stopped"}, {"step", m_state.step}, {"best_step", m_state.bestEvalStep}, {"evaluations", m_state.evalsWithoutGain}});
-            break;
-        }
+        if (afterStep() == Wish::Stop) return stopped();
     }
     return TrainEnd::Finished;
 }
@@ -126,7 +139,8 @@ void Trainer::step() {
     m_state.tokens += tokens;
     m_state.supervisedTokens += counts.labels;
     m_state.seconds += seconds;
-    m_lastLoss = loss;
+    m_state.lastLoss = loss;
+    if (!m_state.firstLoss) m_state.firstLoss = loss;
     facts.step = m_state.step;
     facts.epoch = m_ports.epochAt(m_state.step);
     facts.loss = loss;
@@ -146,18 +160,41 @@ void Trainer::step() {
                        "Lower train.learning_rate or train.max_grad_norm, and resume from the last checkpoint.", "train.learning_rate", ExitCode::RunFailed});
 }
 
-void Trainer::evaluate() {
-    if (m_evaluatedStep == m_state.step) return;
-    m_evaluatedStep = m_state.step;
+Trainer::Wish Trainer::evaluate() {
+    if (m_evaluatedStep == m_state.step && !m_state.isEvaluationDue) return Wish::GoOn;
     if (!m_ports.evalRows.empty()) {
-        const Measured measured = m_task->measure(m_model, m_stack, m_ports.evalRows, m_settings.evalBatch);
+        m_state.isEvaluationDue = true;
+        m_isEvaluating = true;
+        Clock::time_point told = Clock::now();
+        const auto tell = [&](std::int64_t done, std::int64_t total) { m_ports.emit(event::phase("evaluating", done, total)); };
+        tell(0, static_cast<std::int64_t>(m_ports.evalRows.size()));
+        const Measured measured = m_task->measure(m_model, m_stack, m_ports.evalRows, {m_settings.evalBatch, [&](std::int64_t done, std::int64_t total) {
+            if (done == total || secondsSince(told) >= kPhaseSeconds) {
+                tell(done, total);
+                told = Clock::now();
+            }
+            return done == total || obey() != Wish::Stop;
+        }});
+        m_isEvaluating = false;
+        if (!measured.isWhole) return Wish::Stop;
+        m_state.isEvaluationDue = false;
         const double loss = measured.loss();
-        m_lastEvalLoss = loss;
+        m_state.lastEvalLoss = loss;
         judge(loss);
-        m_ports.emit(event::eval(m_state.step, loss, measured.metrics));
+        m_ports.emit(event::eval(m_state.step, loss, measured.metrics, static_cast<std::int64_t>(m_ports.evalRows.size()), m_ports.ofEvalRows));
         if (m_settings.keepsBest && m_state.bestEvalStep == m_state.step) save();
     }
-    if (m_ports.sample) m_ports.sample(m_state.step);
+    m_evaluatedStep = m_state.step;
+    return takeSamples();
+}
+
+Trainer::Wish Trainer::takeSamples() {
+    if (!m_ports.sample) return Wish::GoOn;
+    Wish wish = Wish::GoOn;
+    m_isEvaluating = true;
+    m_ports.sample(m_state.step, [&] { return wish == Wish::GoOn && (wish = obey()) == Wish::GoOn; });
+    m_isEvaluating = false;
+    return wish;
 }
 
 /// Keeps count of the best loss and of evaluations since it fell, as transformers' EarlyStoppingCallback does. The evaluation before the
@@ -185,20 +222,30 @@ Trainer::Wish Trainer::obey() {
 }
 
 Trainer::Wish Trainer::obeyOne(const Json& command) {
-    const std::string name = command.value("command", "");
+    const std::string name = textOr(command, "command");
+    const auto refuse = [&](const std::string& why) {
+        m_ports.emit(event::warning("bad_command", "The command " + dumpLine(command).substr(0, 80) + " was not understood.", why));
+    };
     if (name == "stop" || name == "input_closed") return Wish::Stop;
     if (name == "pause") return pause();
-    if (name == "checkpoint") save();
-    if (name == "evaluate") {
+    if (name == "resume") return Wish::GoOn;  // nothing waits
+    if (name == "checkpoint") {
+        save();
+    } else if (name == "evaluate") {
+        if (m_isEvaluating) return Wish::GoOn;  // one that is under way is what was asked for
         m_evaluatedStep = -1;
-        evaluate();
-    }
-    if (name == "set") {
+        return evaluate();
+    } else if (name == "set") {
         const auto value = command.find("learning_rate");
         const bool isValid = value != command.end() && value->is_number() && std::isfinite(value->get<double>()) && value->get<double>() >= 0;
-        if (isValid) m_state.learningRate = value->get<double>();
-        m_ports.emit(isValid ? Json{{"type", "learning_rate"}, {"step", m_state.step}, {"learning_rate", m_state.learningRate}}
-                             : event::warning("bad_command", "The command " + dumpLine(command).substr(0, 80) + " was not understood.", "set takes a learning_rate of at least 0."));
+        if (!isValid) {
+            refuse("set takes a learning_rate of at least 0.");
+        } else {
+            m_state.learningRate = value->get<double>();
+            m_ports.emit({{"type", "learning_rate"}, {"step", m_state.step}, {"learning_rate", m_state.learningRate}});
+        }
+    } else {
+        refuse("Commands are objects: {\"command\": \"pause\" | \"resume\" | \"stop\" | \"checkpoint\" | \"evaluate\" | \"set\", …}.");
     }
     return Wish::GoOn;
 }
@@ -208,8 +255,9 @@ Trainer::Wish Trainer::pause() {
     while (true) {
         const std::optional<Json> command = m_ports.commands->wait(1000);
         if (!command) continue;
-        if (command->value("command", "") == "resume") break;
-        if (command->value("command", "") != "pause" && obeyOne(*command) == Wish::Stop) return Wish::Stop;
+        const std::string name = textOr(*command, "command");
+        if (name == "resume") break;
+        if (name != "pause" && obeyOne(*command) == Wish::Stop) return Wish::Stop;
     }
     m_ports.emit(Json{{"type", "resumed"}, {"step", m_state.step}});
     return Wish::GoOn;

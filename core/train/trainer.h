@@ -29,6 +29,7 @@ struct TrainerSettings {
     double maxGradNorm = 1;              ///< 0: never clip
     std::uint64_t seed = 42;
     std::int64_t evalEvery = 0;          ///< 0: only at the end
+    bool evaluatesAtStart = true;        ///< with evalEvery: before the first step too
     std::int64_t saveEvery = 0;
     std::size_t evalBatch = 8;
     std::int64_t patience = 0;           ///< evaluations without a lower loss before the run ends early; 0: never
@@ -43,10 +44,11 @@ struct TrainerPorts {
     /// Rows of one micro-step of optimiser step `step` (from 0); fewer than usual, or none, at the end of an epoch.
     std::function<std::vector<Example>(std::int64_t step, std::int64_t microStep)> batch;
     std::function<double(std::int64_t stepsDone)> epochAt;
-    std::vector<Example> evalRows;
+    std::vector<Example> evalRows;                  ///< the rows of each evaluation
+    std::int64_t ofEvalRows = 0;                    ///< those there are
     std::function<void(const Json& event)> emit;
     std::function<Result<void>(const TrainState&)> saveCheckpoint;
-    std::function<void(std::int64_t step)> sample;  ///< may be empty
+    std::function<void(std::int64_t step, const std::function<bool()>& goOn)> sample;  ///< may be empty; ends early when goOn says no
     CommandQueue* commands = nullptr;               ///< may be null
 };
 
@@ -58,20 +60,22 @@ public:
 
     Optimizer& optimizer() { return *m_optimizer; }
     TrainState& state() { return m_state; }
-    double lastLoss() const { return m_lastLoss; }
-    double lastEvalLoss() const { return m_lastEvalLoss; }
     /// True when the evaluation loss stopped falling before the last step.
     bool isPatienceOver() const { return m_settings.patience > 0 && m_state.evalsWithoutGain >= m_settings.patience; }
 
     /// Runs from state().step to the end, or until a stop command. Throws Failure: non_finite_loss, disk_full, …
     TrainEnd run();
 
-    /// Mean loss per label over the evaluation rows; emits `eval`.
-    void evaluate();
-
 private:
     enum class Wish { GoOn, Stop };
 
+    /// Mean loss per label over the evaluation rows, then the samples; emits `phase` and `eval`. Commands are taken between batches: a pause waits
+    /// there, a stop ends it and leaves it due.
+    Wish evaluate();
+    Wish takeSamples();
+    /// What is due after a step: evaluation, checkpoint.
+    Wish afterStep();
+    bool isEvaluationStep() const;
     Wish obey();
     Wish pause();
     Wish obeyOne(const Json& command);
@@ -90,8 +94,7 @@ private:
     TrainState m_state;
     std::int64_t m_savedStep = -1;
     std::int64_t m_evaluatedStep = -1;
-    double m_lastLoss = 0;
-    double m_lastEvalLoss = 0;
+    bool m_isEvaluating = false;
 };
 
 }  // namespace luthier

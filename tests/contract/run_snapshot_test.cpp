@@ -42,7 +42,7 @@ TEST_CASE("a snapshot folds a whole run") {
     CHECK(run.phase.name == "tokenising");
     run.applyLine(R"({"type":"parameters","time":11,"trainable":10,"frozen":90,"by_part":{"q_proj":6,"v_proj":4}})");
     for (int step = 1; step <= 3; ++step) run.applyLine(stepLine(step, 3.0 / step, 11 + step));
-    run.applyLine(eventLine(event::eval(3, 0.9, Json{{"accuracy", 0.5}}), "r", 15));
+    run.applyLine(eventLine(event::eval(3, 0.9, Json{{"accuracy", 0.5}}, 4, 9), "r", 15));
     run.applyLine(R"({"type":"finished","time":16,"run":"r","summary":{"steps":3}})");
     CHECK(run.status == RunStatus::Finished);
     CHECK(run.name == "poems");
@@ -63,7 +63,7 @@ TEST_CASE("a snapshot folds a whole run") {
 TEST_CASE("a resumed run forgets what came after the step it resumes at") {
     RunSnapshot run;
     for (int step = 1; step <= 5; ++step) run.applyLine(stepLine(step, step, step));
-    run.applyLine(eventLine(event::eval(5, 1, {}), "r", 6));
+    run.applyLine(eventLine(event::eval(5, 1, {}, 4, 4), "r", 6));
     run.applyLine(R"({"type":"resumed","time":9,"step":3})");
     CHECK(run.steps.size() == 3);
     CHECK(run.evals.empty());
@@ -101,8 +101,8 @@ TEST_CASE("the terms of a loss are series of their own, empty where a step has n
 
 TEST_CASE("the best evaluation may be the one before the first step") {
     RunSnapshot run;
-    run.applyLine(eventLine(event::eval(0, 1.0, {}), "r", 1));
-    run.applyLine(eventLine(event::eval(5, 1.5, {}), "r", 2));
+    run.applyLine(eventLine(event::eval(0, 1.0, {}, 4, 4), "r", 1));
+    run.applyLine(eventLine(event::eval(5, 1.5, {}, 4, 4), "r", 2));
     REQUIRE(run.bestEval());
     CHECK(run.evals[*run.bestEval()].step == 0);
 }

@@ -28,7 +28,7 @@ RunFolder makeRun(RunStore& store, const std::string& id, double time, double lo
     StepFacts facts;
     facts.step = 1;
     facts.loss = loss;
-    log << eventLine(event::step(facts), id, time) << "\n" << eventLine(event::eval(1, loss, {}), id, time + 1) << "\n";
+    log << eventLine(event::step(facts), id, time) << "\n" << eventLine(event::eval(1, loss, {}, 4, 4), id, time + 1) << "\n";
     if (isFinished) log << eventLine(Json{{"type", "finished"}, {"summary", Json::object()}}, id, time + 2) << "\n";
     return folder;
 }

@@ -99,3 +99,15 @@ TEST_CASE("grouping by length keeps every row once an epoch and another order ea
     CHECK(std::set<std::uint32_t>(epochs[0].begin(), epochs[0].end()).size() == 203);
     CHECK(epochs[0].size() == 203);
 }
+
+TEST_CASE("rows drawn for evaluation are the same for a seed, ascending and without repeats") {
+    const auto rows = drawnRows(1000, 50, 42, "evaluation");
+    CHECK(rows.size() == 50);
+    CHECK(std::is_sorted(rows.begin(), rows.end()));
+    CHECK(std::set<std::uint32_t>(rows.begin(), rows.end()).size() == 50);
+    CHECK(rows.back() < 1000);
+    CHECK(rows == drawnRows(1000, 50, 42, "evaluation"));
+    CHECK(rows != drawnRows(1000, 50, 43, "evaluation"));
+    CHECK(drawnRows(3, 50, 42, "evaluation") == std::vector<std::uint32_t>{0, 1, 2});
+    CHECK(drawnRows(0, 50, 42, "evaluation").empty());
+}

@@ -104,7 +104,7 @@ void RunRecord::noteChanges() {
     }
     if (s.phase.name != m_told.phase) {
         m_told.phase = s.phase.name;
-        if (!m_told.phase.empty()) note(QString::fromStdString(m_told.phase));
+        if (!m_told.phase.empty() && m_told.phase != "evaluating") note(QString::fromStdString(m_told.phase));
     }
     if (s.modelParameters != m_told.modelParameters) {
         m_told.modelParameters = s.modelParameters;
@@ -120,6 +120,7 @@ void RunRecord::noteChanges() {
         const EvalPoint& point = s.evals[m_told.evals];
         const bool isBest = bestEval() == &point;
         QString words = (isBest ? tr("evaluation at %1: loss %2 (best)") : tr("evaluation at %1: loss %2")).arg(point.step).arg(format::loss(point.loss));
+        if (point.rows < point.ofRows) words += tr(" over %1 of %2 rows").arg(format::count(point.rows), format::count(point.ofRows));
         for (const Metric& metric : metricsOf(point)) words += tr(", %1 %2").arg(metric.name.toLower(), metric.value);
         note(words);
     }

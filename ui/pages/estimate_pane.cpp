@@ -117,6 +117,9 @@ EstimatePane::EstimatePane() {
     m_legend->setLayout(grid);
     body->addWidget(m_legend);
     body->addSpacing(8);
+    m_evaluation = makeLabel({}, "table", "t2");
+    m_evaluation->setWordWrap(true);
+    body->addWidget(m_evaluation);
     m_note = makeLabel({}, "table", "t3");
     m_note->setWordWrap(true);
     body->addWidget(m_note);
@@ -152,8 +155,14 @@ EstimatePane::EstimatePane() {
 }
 
 void EstimatePane::showEstimate(const QJsonObject& e, double secondsPerStep) {
-    m_problem->hide();
+    showWarnings(e["warnings"].toArray());
     m_body->setEnabled(true);
+    const QJsonObject evaluation = e["evaluation"].toObject();
+    const auto measured = static_cast<std::int64_t>(evaluation["rows"].toDouble()), there = static_cast<std::int64_t>(evaluation["of_rows"].toDouble());
+    const int times = evaluation["times"].toInt();
+    m_evaluation->setText(times == 0 ? QString()
+                                     : tr("Evaluating takes about %1 of the run: %2 rows, %n time(s).", nullptr, times)
+                                           .arg(format::percent(evaluation["share"].toDouble()), measured < there ? tr("%1 of %2").arg(format::count(measured), format::count(there)) : format::count(measured)));
     const auto trainable = static_cast<std::int64_t>(e["trainable"].toDouble());
     const double total = e["total"].toDouble();
     const double share = total > 0 ? static_cast<double>(trainable) / total : 0;
@@ -194,6 +203,13 @@ void EstimatePane::showEstimate(const QJsonObject& e, double secondsPerStep) {
     m_note->setText(isTiny ? tr("The bar shows this run alone; it takes %1 of the device.").arg(format::percent(sum / capacity)) : QString());
 }
 
+void EstimatePane::showWarnings(const QJsonArray& warnings) {
+    if (warnings.isEmpty()) return m_problem->hide();
+    QStringList words;
+    for (const QJsonValue& warning : warnings) words << warning["message"].toString() + " " + warning["hint"].toString();
+    m_problem->show("warn", words.join(" "));
+}
+
 void EstimatePane::showProblem(const QString& message, const QString& hint) {
     m_problem->show("err", hint.isEmpty() ? message : message + " " + hint);
     m_verdict->setText({});
@@ -211,6 +227,7 @@ void EstimatePane::showWaiting(const QString& words) {
     m_memoryTotal->setText({});
     m_device->setText({});
     m_bar->set({}, 0);
+    m_evaluation->setText({});
     m_note->setText(words);
 }
 

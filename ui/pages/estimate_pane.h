@@ -4,6 +4,7 @@
 
 #include "widgets/memory_bar.h"
 
+#include <QJsonArray>
 #include <QJsonObject>
 #include <QWidget>
 
@@ -32,8 +33,10 @@ signals:
     void compareClicked();
 
 private:
+    void showWarnings(const QJsonArray& warnings);
+
     PaneHeader* m_header;
-    QLabel *m_verdict, *m_verdictIcon, *m_count, *m_percent, *m_memoryTotal, *m_device, *m_note;
+    QLabel *m_verdict, *m_verdictIcon, *m_count, *m_percent, *m_memoryTotal, *m_device, *m_evaluation, *m_note;
     ParameterBar* m_share;
     StatTile *m_file, *m_steps, *m_time;
     MemoryBar* m_bar;

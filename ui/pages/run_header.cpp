@@ -33,21 +33,6 @@ void RunProgress::paintEvent(QPaintEvent*) {
     for (double tick : m_ticks) p.fillRect(QRectF(std::round(width() * tick), 0, 1, height()), tick * width() < done ? t.bg1 : t.line2);
 }
 
-namespace {
-
-/// The engine tells an evaluation only when it is done, which may take a minute: until then it follows from the steps taken.
-bool isEvaluating(const RunRecord& record, const QJsonObject& config, bool isOver) {
-    const RunSnapshot& run = record.snapshot;
-    const QJsonObject part = config["data"].toObject()["eval"].toObject();
-    const bool hasRows = !part["path"].toString().isEmpty() || part["split"].toDouble(0.05) > 0;
-    const auto every = config["train"].toObject()["eval_every"].toInteger(50);
-    if (isOver || run.status != RunStatus::Running || !run.phase.name.empty() || run.rows <= 0 || every <= 0 || !hasRows) return false;
-    if (record.lastStep() == 0) return run.evals.empty();
-    return record.lastStep() % every == 0 && !run.evals.empty() && run.evals.back().step < record.lastStep();
-}
-
-}  // namespace
-
 RunHeader::RunHeader() {
     auto* column = makeColumn(8);
     column->setContentsMargins(16, 12, 16, 10);
@@ -117,14 +102,15 @@ void RunHeader::show(const RunInfo& info, const RunFeed& feed, const QString& st
     const RunRecord& r = feed.record();
     const PhaseProgress& phase = r.snapshot.phase;
     const StatusLook look = statusLook(status);
-    m_chip->set(status == "running" && !phase.name.empty() ? tr("Starting") : look.words, look.kind, look.icon);
+    const bool isEvaluating = status == "running" && phase.name == "evaluating";
+    const bool isStarting = status == "running" && !phase.name.empty() && !isEvaluating && r.lastStep() == 0;
+    m_chip->set(isEvaluating ? tr("Evaluating") : isStarting ? tr("Starting") : look.words, look.kind, look.icon);
     m_name->setWhole(info.name);
     m_words->setWhole(QStringList{info.methodWords(), info.modelName(), info.dataName()}.join(" · "));
     const bool isOver = status == "finished" || status == "failed" || status == "stopped" || status == "interrupted";
-    if (isEvaluating(r, info.config, isOver)) {
-        m_chip->set(tr("Evaluating"), look.kind, look.icon);
-        m_words->setWhole(tr("Measures the loss on the evaluation rows before step %1").arg(format::count(r.lastStep() + 1)));
-    }
+    if (isEvaluating)
+        m_words->setWhole(r.lastStep() == 0 ? tr("Measures the loss before step 1: %1 of %2 rows").arg(format::count(phase.done), format::count(phase.total))
+                                            : tr("Measures the loss at step %1: %2 of %3 rows").arg(format::count(r.lastStep()), format::count(phase.done), format::count(phase.total)));
     const auto total = info.maxSteps;
     m_step->setCaption(status == "failed" || status == "stopped" ? tr("Stopped at") : tr("Step"));
     m_step->set(format::count(r.lastStep()), total > 0 ? tr("of %1").arg(format::count(total)) : QString());
@@ -157,7 +143,7 @@ void RunHeader::show(const RunInfo& info, const RunFeed& feed, const QString& st
     const double every = info.config["train"]["eval_every"].toDouble(50);
     if (total > 0 && every > 0 && static_cast<double>(total) / every < 60)
         for (double step = every; step < static_cast<double>(total); step += every) ticks.push_back(step / static_cast<double>(total));
-    const bool isLoading = !phase.name.empty() && phase.total > 0;
+    const bool isLoading = !phase.name.empty() && phase.total > 0 && !isEvaluating;
     const double share = isLoading ? static_cast<double>(phase.done) / static_cast<double>(phase.total) : total > 0 ? static_cast<double>(r.lastStep()) / static_cast<double>(total) : 0;
     m_progress->set(status == "finished" ? 1 : share, isLoading ? std::vector<double>{} : ticks, isOver && status != "finished");
     if (isLoading) m_words->setWhole(tr("%1: %2 of %3").arg(QString::fromStdString(phase.name), format::count(phase.done), format::count(phase.total)));

@@ -54,7 +54,7 @@ void writeRuns(const QString& workspace, int runs, int points) {
             facts.stepSeconds = 0.1;
             facts.memory.hostBytes = 400'000'000;
             log << eventLine(event::step(facts), "bench", 1764000000.0 + 0.1 * step) << '\n';
-            if (step % 10000 == 0) log << eventLine(event::eval(step, facts.loss, {}), "bench", 1764000000.0 + 0.1 * step) << '\n';
+            if (step % 10000 == 0) log << eventLine(event::eval(step, facts.loss, {}, 4, 4), "bench", 1764000000.0 + 0.1 * step) << '\n';
         }
         log << eventLine(Json{{"type", "finished"}, {"summary", {{"status", "finished"}}}}, "bench", 1764000000.0 + 0.1 * points) << '\n';
     }
