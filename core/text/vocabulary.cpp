@@ -161,7 +161,7 @@ Result<Vocabulary> fromTokenizerJson(const fs::path& folder, std::int64_t rows, 
         setToken(vocabulary, token.at("id").get<std::int64_t>(), rows, token.at("content"), token.value("special", false) ? TokenKind::Control : TokenKind::UserDefined);
     if (const Tree unknown = child(model, "unk_token"); isSentencePiece && unknown.is_string())
         for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id)
-            if (vocabulary.tokens[id] == unknown) vocabulary.kinds[id] = TokenKind::Unknown;
+            if (vocabulary.tokens[id] == unknown.get_ref<const std::string&>()) vocabulary.kinds[id] = TokenKind::Unknown;
     if (isSentencePiece) {
         scoreByMerges(vocabulary);
         bool prepends = child(child(document, "pre_tokenizer"), "type") == "Metaspace" && child(document["pre_tokenizer"], "prepend_scheme") != "never";

@@ -9,8 +9,8 @@ from pathlib import Path
 try:
     import gguf
 except ImportError:
-    print("skipped: the Python environment has no gguf package")
-    sys.exit(77)
+    print("missing: the Python environment has no gguf package")
+    sys.exit(78)
 
 import numpy
 import torch
