@@ -5,6 +5,7 @@
 #include "exporting.h"
 #include "importing.h"
 #include "loaded.h"
+#include "model_list.h"
 #include "playground.h"
 #include "survey.h"
 #include "worker_process.h"
@@ -12,6 +13,7 @@
 #include "contract/events.h"
 #include "contract/run_store.h"
 #include "io/command_server.h"
+#include "model/open.h"
 #include "peft/method.h"
 #include "train/estimate.h"
 
@@ -121,7 +123,7 @@ private:
         if (command == "export")
             return exportResult(request.at("source"), request.value("model", ""), request.at("format"), request.value("type", ""), request.at("out"), m_workspace, progress);
         if (command == "formats") return listExportFormats();
-        if (command == "import") return importedModel(request.at("path"), request.at("out"), progress);
+        if (command == "import") return importedModel(request.at("path"), request.at("out"), request.value("dtype", "auto"), progress);
         if (command == "generate" || command == "perplexity") {
             const std::string folder = request.at("model").get<std::string>();
             const std::string dtype = request.value("dtype", "auto");
@@ -146,7 +148,7 @@ private:
     const Tokenizer& tokenizer(const std::string& folder) {
         if (isLoaded(folder)) return m_loaded.needTokenizer();
         if (!m_tokenizer || m_tokenizerFolder != folder) {
-            m_tokenizer = Tokenizer::open(folder).orThrow();
+            m_tokenizer = openTokenizer(folder).orThrow();
             m_tokenizerFolder = folder;
         }
         return *m_tokenizer;

@@ -100,15 +100,21 @@ Result<std::unique_ptr<Model>> openShapes(const ModelRequest& request) {
 
 Result<std::unique_ptr<Tokenizer>> openTokenizer(const std::filesystem::path& folder, const ModelDescription& description) {
     Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::open(folder);
-    if (tokenizer && (*tokenizer)->vocabularySize() > description.vocabulary) {
-        std::error_code code;
-        const std::filesystem::path file = folder / (std::filesystem::exists(folder / "tokenizer.json", code) ? "tokenizer.json" : "tokenizer.model");
-        return Problem{"tokenizer_too_large",
-                       file.string() + " has ids up to " + std::to_string((*tokenizer)->vocabularySize() - 1) + "; vocab_size of config.json is " +
-                           std::to_string(description.vocabulary) + ".",
-                       "Use the tokenizer that came with the model, or remove the tokens that were added to it.", file.string()};
-    }
+    if (tokenizer) (*tokenizer)->limitTo(description.vocabulary);
     return tokenizer;
+}
+
+Result<std::unique_ptr<Tokenizer>> openTokenizer(const std::filesystem::path& folder) {
+    const Result<ModelDescription> description = readDescription(folder);
+    return description ? openTokenizer(folder, *description) : Tokenizer::open(folder);
+}
+
+std::optional<Problem> warningOf(const Tokenizer& tokenizer) {
+    const int rows = tokenizer.usableIds(), tokens = tokenizer.vocabularySize();
+    if (tokens <= rows) return {};
+    const std::string first = tokenizer.tokenText(rows);
+    return Problem{"tokenizer_larger", "The tokenizer has " + std::to_string(tokens) + " tokens, the model's embedding " + std::to_string(rows) + " rows: " + (tokens - rows == 1 ? "the token " + first + " (id " + std::to_string(rows) + ") has" : "the tokens from " + first + " (id " + std::to_string(rows) + ") on have") + " none.",
+                   "Nothing is wrong as long as no text holds " + std::string(tokens - rows == 1 ? "it" : "them") + "; a row that does cannot be used.", ""};
 }
 
 }  // namespace luthier
