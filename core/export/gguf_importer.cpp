@@ -13,6 +13,7 @@
 #include <ATen/ops/isfinite.h>
 
 #include <algorithm>
+#include <array>
 
 namespace luthier {
 
@@ -40,6 +41,8 @@ std::optional<Vocabulary> vocabularyOf(const GgufFile& file) {
     if (const auto* merges = file.value<std::vector<std::string>>("tokenizer.ggml.merges")) vocabulary.merges = *merges;
     if (const auto* kinds = file.value<std::vector<std::int32_t>>("tokenizer.ggml.token_type"))
         for (const std::int32_t kind : *kinds) vocabulary.kinds.push_back(static_cast<TokenKind>(kind));
+    else
+        vocabulary.kinds.assign(vocabulary.tokens.size(), TokenKind::Normal);  // as llama.cpp takes a file that does not say
     for (const char* name : {"bos", "eos", "unknown", "padding"})
         if (const auto* id = file.value<std::uint32_t>("tokenizer.ggml." + std::string(name) + "_token_id")) vocabulary.special[name] = static_cast<int>(*id);
     // What llama.cpp does when a file does not say.
@@ -139,6 +142,35 @@ void addTokenIds(Json& config, const Vocabulary& vocabulary) {
         config[key] = vocabulary.special.contains(name) ? Json(vocabulary.special.at(name)) : Json();
 }
 
+/// What ends an answer: the file's end tokens, and of the control tokens those that chats end a turn with, as llama.cpp takes them. A chat model
+/// whose end of a turn is not known to end anything writes on for the user.
+std::vector<int> endIdsOf(const GgufFile& file, const Vocabulary& vocabulary) {
+    std::vector<int> ids;
+    const auto add = [&](std::int64_t id) {
+        const bool isToken = id >= 0 && id < static_cast<std::int64_t>(vocabulary.tokens.size());
+        if (isToken && std::find(ids.begin(), ids.end(), static_cast<int>(id)) == ids.end()) ids.push_back(static_cast<int>(id));
+    };
+    for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"})
+        if (const auto* id = file.value<std::uint32_t>(key)) add(*id);
+    if (vocabulary.chatTemplate.empty()) return ids;
+    for (std::size_t id = 0; id < vocabulary.tokens.size() && id < vocabulary.kinds.size(); ++id) {
+        static constexpr std::array kEndings{"<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|END_OF_TURN_TOKEN|>", "<|end_of_text|>", "<EOT>"};
+        const bool isEnding = std::find(kEndings.begin(), kEndings.end(), vocabulary.tokens[id]) != kEndings.end();
+        if (isEnding && vocabulary.kinds[id] == TokenKind::Control) add(static_cast<std::int64_t>(id));
+    }
+    return ids;
+}
+
+/// generation_config.json, where more than one token ends an answer.
+Result<void> writeEnds(const GgufFile& file, const Vocabulary& vocabulary, const std::filesystem::path& folder) {
+    const std::vector<int> ends = endIdsOf(file, vocabulary);
+    if (ends.size() < 2) return {};
+    Json config = Json::object();
+    addTokenIds(config, vocabulary);
+    config["eos_token_id"] = ends;
+    return writeJsonAtomically(folder / "generation_config.json", config);
+}
+
 Result<void> checkFolder(const std::filesystem::path& folder, const ModelDescription& description, bool hasTokenizer) {
     Result<std::shared_ptr<const WeightFolder>> weights = WeightFolder::open(folder);
     if (!weights) return weights.problems();
@@ -229,6 +261,7 @@ Result<GgufImported> importGguf(const GgufImport& request) try {
     opened->config["torch_dtype"] = result.dtype;
     Result<void> done = writeJsonAtomically(target->path() / "config.json", opened->config);
     if (done && opened->vocabulary) done = writeVocabulary(*opened->vocabulary, target->path());
+    if (done && opened->vocabulary) done = writeEnds(**file, *opened->vocabulary, target->path());
     if (!done) return done.problems();
     if (Result<std::int64_t> bytes = writeShards(tensors, target->path()); !bytes) return bytes.problems();
     if (request.progress) request.progress("writing", result.bytes, result.bytes);

@@ -5,6 +5,7 @@
 #include "io/weight_folder.h"
 #include "model/functions.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 #ifdef LUTHIER_CUDA
@@ -55,6 +56,12 @@ Result<Json> readConfig(const std::filesystem::path& folder) {
     std::error_code code;
     if (isGguf(folder))
         return Problem{"folder_missing", folder.string() + " is a GGUF file, not a folder.", "Make a folder of it: luthier-cli import " + folder.string() + " --out FOLDER.", folder.string()};
+    // A RUN.json's path comes with its folder in front.
+    if (const std::string whole = folder.string(); !std::filesystem::exists(folder, code))
+        if (const std::size_t at = std::min(whole.find("ollama:"), whole.find("lmstudio:")); at != std::string::npos) {
+            const std::string source = whole.substr(at);
+            return Problem{"folder_missing", source + " is the name of a GGUF model that another program keeps.", "Make a folder of it: luthier-cli import " + source + " --out FOLDER.", whole};
+        }
     if (!std::filesystem::is_directory(folder, code))
         return Problem{"folder_missing", folder.string() + " is not a folder.", "Give the folder that holds config.json and *.safetensors.", folder.string()};
     const std::filesystem::path file = folder / "config.json";
