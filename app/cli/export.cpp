@@ -12,6 +12,7 @@
 #include "data/dataset.h"
 #include "data/tokenizer_encoder.h"
 #include "export/exporter.h"
+#include "model/open.h"
 #include "peft/gguf_adapter.h"
 #include "peft/method.h"
 #include "train/estimate.h"
@@ -81,7 +82,7 @@ std::vector<Probe> evaluationRows(const fs::path& runConfig, const fs::path& mod
     (*document)["model"]["path"] = model.string();
     Result<RunConfig> config = resolveRunConfig(*document, runConfig.parent_path(), methodSchemas());
     if (!config) return {};
-    Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::open(model);
+    Result<std::unique_ptr<Tokenizer>> tokenizer = openTokenizer(model);
     if (!tokenizer) return {};
     config = withTask(std::move(*config));
     if (!config) return {};

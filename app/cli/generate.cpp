@@ -40,6 +40,7 @@ std::vector<std::int64_t> promptIds(const Loaded& loaded, const Options& options
         ids = tokenizer.encode(text, SpecialTokens::Omit, TextKind::Template);
     }
     if (ids.empty() && tokenizer.bosId()) ids.push_back(*tokenizer.bosId());
+    tokenizer.checkIds(ids, "The prompt", options.chat.empty() ? "--prompt" : "--chat").orThrow();
     if (ids.empty()) throw Failure({"empty_prompt", "The prompt has no token.", "Give some text with --prompt.", "--prompt", ExitCode::BadUsage});
     return {ids.begin(), ids.end()};
 }

@@ -401,7 +401,7 @@ Result<std::int64_t> writeModel(const Model& model, const fs::path& source, cons
     std::vector<ShardTensor> tensors;
     for (const std::string& name : model.weights().names()) {
         const at::Tensor& tensor = model.weights().at(name);
-        tensors.push_back({name, tensor.numel() * static_cast<std::int64_t>(at::elementSize(dtype)), [&tensor, dtype] { return tensor.to(dtype); }});
+        tensors.push_back({name, dtype, tensor.sizes().vec(), [&tensor, dtype] { return tensor.to(dtype); }});
     }
     return writeShards(tensors, folder);
 }

@@ -156,6 +156,7 @@ private:
               {"dtype", m_model->dtype() == at::kBFloat16 ? "bfloat16" : "float32"}});
         Result<std::unique_ptr<Tokenizer>> tokenizer = openTokenizer(request.folder, m_model->description());
         if (tokenizer) m_tokenizer = std::move(*tokenizer);
+        if (const std::optional<Problem> larger = m_tokenizer ? warningOf(*m_tokenizer) : std::nullopt) emit(event::warning(larger->code, larger->message, larger->hint));
         if (m_tokenizer)
             m_encoder = std::make_unique<TokenizerEncoder>(*m_tokenizer);
         else
@@ -200,10 +201,10 @@ private:
     void attach() {
         const Method* method = findMethod(m_config.methodType());
         const auto tokenize = [this](const std::string& text) {
-            std::vector<std::int64_t> ids;
-            if (m_tokenizer)
-                for (const int id : m_tokenizer->encode(text)) ids.push_back(id);
-            return ids;
+            if (!m_tokenizer) return std::vector<std::int64_t>{};
+            const std::vector<int> ids = m_tokenizer->encode(text);
+            m_tokenizer->checkIds(ids, "The text that the prompt starts from", "method.prompt_tuning_init_text").orThrow();
+            return std::vector<std::int64_t>(ids.begin(), ids.end());
         };
         m_adapter = createAdapter(*method, {*m_model, m_config.method(), m_config.get<std::uint64_t>("train.seed"), tokenize}).orThrow();
         if (const auto from = m_config.optional<std::string>("method.init_from"); from && m_request.start == RunStart::New)
@@ -322,6 +323,7 @@ private:
             std::vector<int> ids = m_tokenizer->encode(prompt.get<std::string>());
             if (ids.size() > 1 && m_tokenizer->eosId() && ids.back() == *m_tokenizer->eosId()) ids.pop_back();
             if (ids.empty()) continue;
+            m_tokenizer->checkIds(ids, "A prompt to sample", "train.sample_prompts").orThrow();
             const Generated generated = generate(*m_model, stack, {ids.begin(), ids.end()}, {ends.begin(), ends.end()}, settings, [&](const GeneratedToken&) { return goOn(); });
             if (generated.finishReason == "cancelled") return;
             const std::vector<int> out(generated.ids.begin(), generated.ids.end());
