@@ -100,7 +100,7 @@ void applySetting(Json& method, const std::string& text) {
     const std::string type = text.substr(0, dot);
     if (dot == std::string::npos || equals == std::string::npos || equals < dot || findMethod(type) == nullptr)
         throw Failure({"bad_usage", "--with " + text + " is not METHOD.KEY=JSON.", "For example --with lora.r=4.", "--with", ExitCode::BadUsage});
-    if (type != method.at("type")) return;
+    if (type != method.at("type").get<std::string>()) return;
     Result<Json> value = parseJson(text.substr(equals + 1), "--with " + text);
     method[text.substr(dot + 1, equals - dot - 1)] = value ? std::move(*value) : Json(text.substr(equals + 1));
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// runs list|show|compare|report|delete: the run store, newest first.
+// runs list|show|compare|report|verify|delete: the run store, newest first.
 #include "command.h"
 
 #include "contract/run_report.h"
 #include "contract/run_store.h"
 #include "io/atomic.h"
+#include "io/manifest.h"
 
 namespace luthier::cli {
 
@@ -87,6 +88,31 @@ ExitCode makeReportFile(const Options& options, const Context& context) {
     return ExitCode::Done;
 }
 
+/// Holds every checkpoint and the result against their manifests.
+ExitCode verify(const Options& options, const Context& context) {
+    RunStore store(Workspace::choose(options.workspace));
+    const RunFolder folder = store.find(options.id).orThrow();
+    std::vector<std::filesystem::path> places;
+    for (const std::int64_t step : folder.checkpointSteps()) places.push_back(folder.checkpoint(step));
+    std::error_code code;
+    for (const auto& result : {folder.adapter(), folder.model()})
+        if (std::filesystem::is_directory(result, code)) places.push_back(result);
+    Json list = Json::array();
+    std::string table, damaged;
+    for (const std::filesystem::path& place : places) {
+        context.progress->phase("hashing", static_cast<std::int64_t>(list.size()), static_cast<std::int64_t>(places.size()));
+        const ManifestCheck check = checkManifest(place);
+        const std::string name = std::filesystem::relative(place, folder.path, code).generic_string();
+        const char* state = check.state == ManifestState::Whole ? "whole" : check.state == ManifestState::Missing ? "without a manifest" : "damaged";
+        list.push_back({{"path", name}, {"state", state}, {"problems", check.damaged}});
+        table += padded(name, 28) + state + (check.damaged.empty() ? "" : ": " + printable(check.text())) + "\n";
+        if (check.state == ManifestState::Damaged) damaged += (damaged.empty() ? "" : "; ") + name + ": " + check.text();
+    }
+    report(context, Json{{"run", folder.id()}, {"whole", damaged.empty()}, {"folders", list}}, table);
+    if (!damaged.empty()) throw Failure({"checkpoint_damaged", folder.id() + " is damaged: " + printable(damaged) + ".", "train --resume goes on from the newest whole checkpoint.", folder.path.string()});
+    return ExitCode::Done;
+}
+
 ExitCode remove(const Options& options, const Context& context) {
     RunStore store(Workspace::choose(options.workspace));
     const std::string id = store.find(options.id).orThrow().id();
@@ -115,6 +141,7 @@ void addRuns(CLI::App& app, Context& context) {
     reporting->add_option("ids", options->ids);
     reporting->add_option("--group", options->group, "Every run of this group");
     reporting->add_option("--out", options->out, "File: .html (table and picture), .md, .csv or .svg");
+    add("verify", "Hold checkpoints and result against their manifests", &verify)->add_option("id", options->id, "Run id, unique prefix or latest")->required();
     add("delete", "Delete a run with its files", &remove)->add_option("id", options->id)->required();
 }
 

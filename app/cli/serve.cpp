@@ -5,6 +5,7 @@
 #include "exporting.h"
 #include "importing.h"
 #include "loaded.h"
+#include "model_list.h"
 #include "playground.h"
 #include "survey.h"
 #include "worker_process.h"
@@ -13,6 +14,7 @@
 #include "contract/fields.h"
 #include "contract/run_store.h"
 #include "io/command_server.h"
+#include "model/open.h"
 #include "peft/method.h"
 #include "train/estimate.h"
 
@@ -124,7 +126,7 @@ private:
         if (command == "export")
             return exportResult(request.need<std::string>("source"), request.get("model", ""), request.need<std::string>("format"), request.get("type", ""), request.need<std::string>("out"), m_workspace, progress);
         if (command == "formats") return listExportFormats();
-        if (command == "import") return importedModel(request.need<std::string>("path"), request.need<std::string>("out"), progress);
+        if (command == "import") return importedModel(request.need<std::string>("path"), request.need<std::string>("out"), request.get("dtype", "auto"), progress);
         if (command == "generate" || command == "perplexity") {
             const auto folder = request.need<std::string>("model");
             const std::string dtype = request.get("dtype", "auto");
@@ -149,7 +151,7 @@ private:
     const Tokenizer& tokenizer(const std::string& folder) {
         if (isLoaded(folder)) return m_loaded.needTokenizer();
         if (!m_tokenizer || m_tokenizerFolder != folder) {
-            m_tokenizer = Tokenizer::open(folder).orThrow();
+            m_tokenizer = openTokenizer(folder).orThrow();
             m_tokenizerFolder = folder;
         }
         return *m_tokenizer;

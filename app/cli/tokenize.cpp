@@ -2,7 +2,7 @@
 // tokenize MODEL [--text S | --file F] [--chat MESSAGES.json]: ids as the trainer makes them.
 #include "command.h"
 
-#include "text/tokenizer.h"
+#include "model/open.h"
 
 #include <fstream>
 #include <iterator>
@@ -24,7 +24,7 @@ std::string readText(const std::string& path) {
 }
 
 ExitCode run(const Options& options, const Context& context) {
-    const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::open(options.model).orThrow();
+    const std::unique_ptr<Tokenizer> tokenizer = openTokenizer(options.model).orThrow();
     Json document = Json::object();
     std::vector<int> ids;
     if (!options.chat.empty()) {
@@ -35,6 +35,7 @@ ExitCode run(const Options& options, const Context& context) {
         const std::string text = options.file.empty() ? options.text : readText(options.file);
         ids = tokenizer->encode(text, options.noSpecial ? SpecialTokens::Omit : SpecialTokens::Add, TextKind::Template);
     }
+    tokenizer->checkIds(ids, options.chat.empty() ? "The text" : "The chat", options.chat.empty() ? options.file : options.chat).orThrow();
     Json tokens = Json::array();
     std::string table;
     for (const int id : ids) {

@@ -8,7 +8,7 @@ namespace luthier {
 
 std::string withThousands(std::int64_t value) {
     std::string digits = std::to_string(std::abs(value));
-    for (int at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<std::size_t>(at), ",");
+    for (int at = static_cast<int>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<std::size_t>(at), 1, ',');
     return value < 0 ? '-' + digits : digits;
 }
 

@@ -6,6 +6,7 @@
 #include <sqlite3.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -241,7 +242,8 @@ std::vector<std::int64_t> RunFolder::checkpointSteps() const {
         const std::string text = entry.path().filename().string();
         if (text.rfind("step-", 0) != 0 || text.size() < 6 || text.size() > 24 || !entry.is_directory(code)) continue;
         if (!std::all_of(text.begin() + 5, text.end(), [](char c) { return c >= '0' && c <= '9'; })) continue;
-        steps.push_back(std::stoll(text.substr(5)));
+        std::int64_t step = 0;  // a number beyond 64 bits is no step of ours
+        if (std::from_chars(text.data() + 5, text.data() + text.size(), step).ec == std::errc()) steps.push_back(step);
     }
     std::sort(steps.begin(), steps.end());
     return steps;

@@ -35,6 +35,9 @@ struct DataFacts {
     std::map<std::string, std::int64_t> unusedColumns; ///< columns and "messages[].KEY" that no mapping read, and in how many rows they say something
 };
 
+/// The files that data.train and data.eval stand for, training rows first; empty where they cannot be told.
+std::vector<std::filesystem::path> dataFiles(const RunConfig& config);
+
 /// Rows that a run will find, told from the beginning of its files.
 struct ExpectedRows {
     std::int64_t train = 0;

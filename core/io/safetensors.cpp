@@ -11,6 +11,7 @@
 #include "io/safetensors.h"
 
 #include "io/file.h"
+#include "io/safetensors_stream.h"
 #include "io/json_events.h"
 
 #include <sys/mman.h>
@@ -391,8 +392,8 @@ const TensorView* SafetensorsFile::find(std::string_view name) const {
     return found == m_index.end() ? nullptr : &m_tensors[found->second];
 }
 
-Result<std::uint64_t> writeSafetensors(const std::filesystem::path& file, const std::vector<TensorView>& tensors,
-                                       const std::map<std::string, std::string>& metadata) {
+Result<std::uint64_t> streamSafetensors(const std::filesystem::path& file, const std::vector<TensorView>& tensors,
+                                        const std::map<std::string, std::string>& metadata, const TensorBytes& bytes) {
     std::vector<const TensorView*> ordered;
     for (const TensorView& tensor : tensors) ordered.push_back(&tensor);
     std::sort(ordered.begin(), ordered.end(), [](const TensorView* a, const TensorView* b) {
@@ -407,11 +408,17 @@ Result<std::uint64_t> writeSafetensors(const std::filesystem::path& file, const 
     if (Result<void> written = writer->write(header->data(), header->size()); !written) return written.problems();
     std::uint64_t total = header->size();
     for (const TensorView* tensor : ordered) {
-        if (Result<void> written = writer->write(tensor->data, tensor->bytes); !written) return written.problems();
+        const std::byte* data = bytes(static_cast<std::size_t>(tensor - tensors.data()));
+        if (Result<void> written = writer->write(data, tensor->bytes); !written) return written.problems();
         total += tensor->bytes;
     }
     if (Result<void> published = writer->publish(); !published) return published.problems();
     return total;
+}
+
+Result<std::uint64_t> writeSafetensors(const std::filesystem::path& file, const std::vector<TensorView>& tensors,
+                                       const std::map<std::string, std::string>& metadata) {
+    return streamSafetensors(file, tensors, metadata, [&](std::size_t index) { return tensors[index].data; });
 }
 
 }  // namespace luthier

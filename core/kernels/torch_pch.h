@@ -3,15 +3,14 @@
 // The torch headers that nearly every engine file needs, compiled once (luthier_torch_pch() in LuthierTorch.cmake). One header an
 // operator: ATen/Functions.h with all operators makes a file cost ten times as much. Sources still include what they use.
 
+#include <nlohmann/json.hpp>
+
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/TensorIndexing.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <c10/core/InferenceMode.h>
-#include <torch/csrc/autograd/custom_function.h>
-#include <torch/csrc/autograd/function.h>
-#include <torch/csrc/autograd/variable.h>
 
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>

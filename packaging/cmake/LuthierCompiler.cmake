@@ -31,3 +31,21 @@ find_program(LUTHIER_MOLD mold)
 if(LUTHIER_MOLD)
   add_link_options(-fuse-ld=mold)
 endif()
+
+# luthier_together(TARGET NAME FILE…): small sources of TARGET compiled as one file, since each would spend most of its time on the same headers.
+# FILEs are relative to an include directory of the target, so that the one file is the same in every work tree. Names in their anonymous
+# namespaces must not clash; a file whose names do stays by itself. `dev` compiles them apart (LUTHIER_TOGETHER=OFF).
+option(LUTHIER_TOGETHER "Compile small sources together" ON)
+function(luthier_together target name)
+  if(NOT LUTHIER_TOGETHER)
+    return()
+  endif()
+  set(_text "// Made by luthier_together() in packaging/cmake/LuthierCompiler.cmake.\n")
+  foreach(_file ${ARGN})
+    string(APPEND _text "#include \"${_file}\"\n")
+    set_source_files_properties(${_file} PROPERTIES HEADER_FILE_ONLY ON)
+  endforeach()
+  set(_source ${CMAKE_CURRENT_BINARY_DIR}/together/${target}_${name}.cpp)
+  file(CONFIGURE OUTPUT ${_source} CONTENT "${_text}" @ONLY)
+  target_sources(${target} PRIVATE ${_source})
+endfunction()

@@ -30,7 +30,8 @@ set_target_properties(luthier_torch_cpu PROPERTIES IMPORTED_LOCATION ${_lib}/lib
 add_library(luthier_torch INTERFACE)
 add_library(luthier::torch ALIAS luthier_torch)
 target_include_directories(luthier_torch SYSTEM INTERFACE ${_include} ${_include}/torch/csrc/api/include)
-target_compile_definitions(luthier_torch INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
+# Without AT_PER_OPERATOR_HEADERS ATen/TensorOperators.h brings every operator.
+target_compile_definitions(luthier_torch INTERFACE _GLIBCXX_USE_CXX11_ABI=1 AT_PER_OPERATOR_HEADERS)
 target_link_libraries(luthier_torch INTERFACE luthier_torch_cpu luthier_c10 Threads::Threads)
 # libtorch_cpu.so needs libcudart.so.13, libcupti.so.13 and its own libgomp.so.1; its run path reaches them as long as the
 # wheels' relative layout is kept, so programs need one run path only. The link editor wants to see them too.
@@ -44,7 +45,7 @@ install(DIRECTORY ${_cuda_lib}/ DESTINATION lib/luthier/nvidia/cu13/lib COMPONEN
 # One precompiled header serves every target that asks for it (with the same flags: gcc refuses it under another -Wpedantic or -fPIC).
 file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/torch_pch.cpp CONTENT "")
 add_library(luthier_torch_headers OBJECT ${CMAKE_BINARY_DIR}/torch_pch.cpp)
-target_link_libraries(luthier_torch_headers PRIVATE luthier_torch luthier_warnings)
+target_link_libraries(luthier_torch_headers PRIVATE luthier_torch nlohmann_json::nlohmann_json luthier_warnings)
 target_precompile_headers(luthier_torch_headers PRIVATE ${PROJECT_SOURCE_DIR}/core/kernels/torch_pch.h)
 
 function(luthier_torch_pch target)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bottleneck adapters against the real `adapters` library (1.2.0, which wants transformers 4.51), in a Python of its own that
 $LUTHIER_ADAPTERS_PYTHON names, else ~/.cache/luthier/adapters-venv: exports load there with every tensor and equal logits; folders that it
-saves score as it does; names, shapes and config fields are peft-golden/adapterhub.json's. 77 when there is no such Python."""
+saves score as it does; names, shapes and config fields are peft-golden/adapterhub.json's. 78 when there is no such Python."""
 import json
 import os
 import subprocess
@@ -92,8 +92,8 @@ def one(base, family, make, placement):
 
 
 if not PYTHON.exists():
-    print(f"skipped: {PYTHON} does not exist (it needs adapters 1.2.0 and transformers 4.51.3)")
-    sys.exit(77)
+    print(f"missing: {PYTHON} does not exist (it needs adapters 1.2.0 and transformers 4.51.3)")
+    sys.exit(78)
 for family, make in {"gpt2": gpt2, "llama": llama}.items():
     for placement in CASES:
         with temporary() as base:

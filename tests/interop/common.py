@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the comparisons with transformers and peft share: tiny random models, rows, the engine as a process, and checks that are counted."""
+import hashlib
 import json
 import os
 import subprocess
@@ -25,7 +26,21 @@ def check(name, passed, figure=""):
     print(f"{'ok  ' if passed else 'FAIL'} {name} {figure}", flush=True)
 
 
+SLICE = os.environ.get("LUTHIER_TEST_SLICE", "")
+_slice = {"taken": 0, "left": 0}
+
+
+def taken(label):
+    """Whether a case of a large matrix runs: all of them, or under LUTHIER_TEST_SLICE (the commit, set by packaging/test without --all) the
+    half that its hash draws, the same whenever this commit is tested."""
+    yes = not SLICE or hashlib.sha256(f"{SLICE} {label}".encode()).digest()[0] % 2 == 0
+    _slice["taken" if yes else "left"] += 1
+    return yes
+
+
 def finish():
+    if _slice["left"]:
+        print(f"a slice: {_slice['taken']} of {sum(_slice.values())} cases, drawn by the commit {SLICE[:10]}; packaging/test --all runs all of them")
     print(f"{_checks['passed']} passed, {_checks['failed']} failed")
     sys.exit(1 if _checks["failed"] else 0)
 

@@ -15,7 +15,7 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
-from common import check, engine, finish, logits_of, random_rows, score, temporary, train
+from common import check, engine, finish, logits_of, random_rows, score, taken, temporary, train
 import encoders
 from families import FAMILIES, make
 
@@ -161,6 +161,8 @@ def main():
                 if asked and method not in asked:
                     continue
                 label = f"{family} {method}"
+                if not asked and not taken(label):
+                    continue
                 try:
                     losses, run = train(base / method, folder, {**settings, **targets(case.family, method, folder)}, rows, 3, lr=1e-2, extra=case.extra)
                 except RuntimeError as error:

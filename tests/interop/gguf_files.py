@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """GGUF files against the `gguf` package and the real llama.cpp (node-llama-cpp's built binaries, in $LUTHIER_LLAMA_CPP or
 ~/.cache/luthier/node-llama; llama_cpp/package.json pins them): greedy tokens of the base, of base + GGUF adapter and of the merged GGUF equal transformers' and peft's, which
-Luthier equals. `gguf_files.py FAMILY…` runs a part; 77 when neither is installed."""
+Luthier equals. `gguf_files.py FAMILY…` runs a part; 78 when neither is installed."""
 import json
 import os
 import shutil
@@ -12,8 +12,8 @@ from pathlib import Path
 try:
     import gguf
 except ImportError:
-    print("skipped: the Python environment has no gguf package")
-    sys.exit(77)
+    print("missing: the Python environment has no gguf package")
+    sys.exit(78)
 
 import numpy
 import torch
@@ -23,6 +23,7 @@ from common import check, engine, finish, random_rows, temporary
 from families import FAMILIES, make
 
 LLAMA = Path(os.environ.get("LUTHIER_LLAMA_CPP", Path.home() / ".cache/luthier/node-llama"))
+NODE = os.environ.get("LUTHIER_NODE", "node")  # 20 or newer
 GOLDEN = Path(os.environ.get("LUTHIER_SHARED", Path(__file__).resolve().parents[3] / "shared")) / "peft-golden/gguf_lora.json"
 DEMO = Path(__file__).resolve().parents[2] / "resources/demo/story-2m"
 COUNT = 24
@@ -42,7 +43,7 @@ def llama_cpp(folder, model, jobs, lora=None):
     """Greedy tokens of each prompt from llama.cpp."""
     shutil.copy(Path(__file__).resolve().parent / "llama_cpp/greedy.mjs", LLAMA / "greedy.mjs")
     (folder / "jobs.json").write_text(json.dumps(dict(model=str(model), lora=str(lora) if lora else None, jobs=jobs)))
-    done = subprocess.run(["node", LLAMA / "greedy.mjs", folder / "jobs.json"], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([NODE, LLAMA / "greedy.mjs", folder / "jobs.json"], capture_output=True, text=True, timeout=300)
     if done.returncode != 0:
         return done.stderr[-500:] + done.stdout[-200:]
     return json.loads(done.stdout.strip().splitlines()[-1])["results"]
@@ -209,6 +210,6 @@ def run(parts, family, skipped=()):
 
 if __name__ == "__main__":
     if not (LLAMA / "node_modules/node-llama-cpp").exists():
-        print(f"skipped: {LLAMA} holds no node-llama-cpp")
-        sys.exit(77)
+        print(f"missing: {LLAMA} holds no node-llama-cpp")
+        sys.exit(78)
     run(dict(golden=golden, refusals=refusals, demo=demo), family)

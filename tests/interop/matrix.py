@@ -15,7 +15,7 @@ from peft import (AdaLoraConfig, IA3Config, LNTuningConfig, LoHaConfig, LoKrConf
 from peft.optimizers import create_loraplus_optimizer
 from safetensors.torch import load_file
 
-from common import check, engine, finish, random_rows, score, temporary, train, worst
+from common import check, engine, finish, random_rows, score, taken, temporary, train, worst
 from contract import Classifier, Decoder, Seq2Seq
 from saved_modules import EPSILON, loss_sum, with_rows
 
@@ -271,6 +271,9 @@ def main():
             case.model.save_pretrained(model_folder)
             for name in methods:
                 label, folder = f"{family} {name}", Path(base) / name.replace(" ", "-")
+                if not asked and not taken(label):
+                    table[name].append("not in this slice")
+                    continue
                 if (name, family) in REFUSED:
                     refused(label, name, family, case, folder, model_folder)
                     table[name].append(REFUSED[name, family])
