@@ -62,7 +62,7 @@ struct Findings {
 
 bool isRowCode(const std::string& code) { return code == "bad_row" || code.starts_with("row_"); }
 /// What a template says to one row; anything else that goes wrong in one ends the run.
-bool isTemplateCode(const std::string& code) { return code == "template_raised" || code == "template_failed"; }
+bool isTemplateCode(const std::string& code) { return code == "template_raised" || code == "template_failed" || code == "template_limit"; }
 
 /// A number or a place of a row, which nobody expects in a prompt.
 bool isIdentifier(const std::string& key) {
