@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // tokenizer.model (or spiece.model) by sentencepiece, with control tokens treated as transformers' Llama tokenizers do: a text is
 // first cut at control tokens, then each piece is encoded. sentencepiece itself never makes a control token out of text.
+#include "io/recognise.h"
 #include "text/backend.h"
 #include "text/utf8.h"
 
@@ -167,6 +168,7 @@ private:
 }  // namespace
 
 Result<std::unique_ptr<TokenizerBackend>> openSentencePiece(const std::filesystem::path& file, bool legacy) {
+    if (std::optional<Problem> foreign = looksLike(file, "a tokenizer")) return *foreign;
     std::error_code error;
     if (std::filesystem::file_size(file, error) > kMaxBytes && !error) {
         return Problem{.code = "file_too_large", .message = file.string() + " is larger than 64 MiB, more than a tokenizer needs.",
