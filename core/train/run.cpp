@@ -25,6 +25,7 @@
 #include <atomic>
 #include <chrono>
 #include <deque>
+#include <exception>
 #include <filesystem>
 #include <limits>
 #include <optional>
@@ -97,7 +98,11 @@ public:
         removeLeftovers(m_request.folder);
         // Every input is read once more for its hash, beside the work of opening it.
         std::thread hashing([this] {
-            m_hashes = hashesOf(m_config, m_stopsHashing);
+            try {
+                m_hashes = hashesOf(m_config, m_stopsHashing);
+            } catch (...) {
+                m_hashFailure = std::current_exception();
+            }
             m_areHashesDone = true;
         });
         const auto stop = [this](std::thread* thread) {
@@ -116,6 +121,7 @@ public:
         tellEvaluationShare(plan);
         if (!m_areHashesDone) emit(event::phase("hashing", 0, 1));
         hashing.join();
+        if (m_hashFailure) std::rethrow_exception(m_hashFailure);
         if (m_request.start == RunStart::Resume) checkInputs();
         writeConfig(m_hashes);
         if (m_request.start == RunStart::Resume) resume(trainer);
@@ -429,6 +435,7 @@ private:
     std::int64_t m_trainable = 0;
     std::int64_t m_total = 0;
     Json m_hashes;
+    std::exception_ptr m_hashFailure;
     std::atomic<bool> m_areHashesDone = false;
     std::atomic<bool> m_stopsHashing = false;
 };
