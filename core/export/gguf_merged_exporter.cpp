@@ -95,6 +95,28 @@ Result<void> fill(Model& model, const GgufFile& file, const GgufLayout& layout) 
     return {};
 }
 
+/// Of each weight the largest difference, as a share of its largest number; the worst. Logits alone let a wrong tensor of small effect pass.
+double furthestWeight(const Model& wanted, const Model& found) {
+    double worst = 0;
+    for (const std::string& name : wanted.weights().names()) {
+        const at::Tensor right = wanted.weights().at(name).to(at::kFloat);
+        // Gemma's norms stand in the file with 1 added, and are exact to that size.
+        const double largest = std::max(right.abs().max().item<double>(), right.dim() == 1 ? wanted.description().normOffset : 0.0);
+        if (largest > 0) worst = std::max(worst, (found.weights().at(name).to(at::kFloat) - right).abs().max().item<double>() / largest);
+    }
+    return worst;
+}
+
+/// What rounding to a type may change by that measure, about twice: half of the last place (2^-11, 2^-9), of Q8_0 half a step (1/254) and its scale's rounding.
+double roundingOf(GgufType type) {
+    switch (type) {
+        case GgufType::F32: return 1e-6;
+        case GgufType::F16: return 1e-3;
+        case GgufType::BF16: return 4e-3;
+        default: return 1e-2;
+    }
+}
+
 /// The trained model: base and adapter.
 struct Trained {
     std::unique_ptr<Model> base;
@@ -138,6 +160,9 @@ Result<ExportResult> write(const ExportRequest& request) {
     progress("merging", 1);
     Result<Trained> trained = openTrained(request);
     if (!trained) return trained.problems();
+    // Training may have given a tied head weights of its own: the file needs them too.
+    if (const bool isUntied = description->isTied && !trained->merged->description().isTied; isUntied) layout = ggufLayout(trained->merged->description());
+    if (!layout) return layout.problems();
     return publishGguf(request, "model.gguf", [&](const std::filesystem::path& path) -> Result<Json> {
         progress("writing", 2);
         Result<std::uint64_t> bytes = writeGguf(path, keysFor(request, *layout, *vocabulary, *type), tensorsFor(*layout, *trained->merged, *type));
@@ -147,8 +172,10 @@ Result<ExportResult> write(const ExportRequest& request) {
         if (!file) return file.problems();
         Result<std::unique_ptr<Model>> again = openBase(request);
         if (!again) return again.problems();
+        if (!trained->merged->description().isTied) (*again)->untieHead();
         Result<void> done = fill(**again, **file, *layout);
         if (!done) return done.problems();
+        const double furthest = furthestWeight(*trained->merged, **again);
         AdapterStack trainedStack(*trained->base);
         if (trained->adapter) trainedStack.add(trained->adapter);
         AdapterStack none(**again);
@@ -159,6 +186,8 @@ Result<ExportResult> write(const ExportRequest& request) {
             certificate["tolerance_mean_kl"] = kRoundedKl;
             certificate["passed"] = numberOr(certificate, "mean_kl", 1) <= kRoundedKl;
         }
+        certificate["max_weight_difference"] = furthest;
+        certificate["passed"] = certificate["passed"] == true && furthest <= roundingOf(*type);
         certificate["format"] = "gguf-merged";
         certificate["type"] = name(*type);
         certificate.update(request.provenance);
