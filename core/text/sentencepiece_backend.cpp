@@ -82,13 +82,13 @@ public:
     std::optional<int> idOf(std::string_view token) const override {
         if (const auto found = m_declared.find(token); found != m_declared.end()) return found->second;
         const int id = m_model.PieceToId(token);
-        if (m_model.IsUnknown(id)) return std::nullopt;
+        if (isUnknown(id)) return std::nullopt;
         return id;
     }
 
     bool isSpecial(int id) const override {
         if (const auto found = m_isSpecial.find(id); found != m_isSpecial.end()) return found->second;
-        return id >= 0 && id < m_model.GetPieceSize() && (m_model.IsControl(id) || m_model.IsUnknown(id));
+        return id >= 0 && id < m_model.GetPieceSize() && (m_model.IsControl(id) || isUnknown(id));
     }
 
     int size() const override { return m_size; }
@@ -126,11 +126,14 @@ private:
         int id;
     };
 
+    /// Ids behind the last piece are tokens that were added; sentencepiece must not be asked about them.
+    bool isUnknown(int id) const { return id >= 0 && id < m_model.GetPieceSize() && m_model.IsUnknown(id); }
+
     /// The first declared token at or behind `from`, the longest if several begin there; begin is text.size() if there is none.
     Found nextDeclared(std::string_view text, std::size_t from, TextKind kind) const {
         Found best{text.size(), -1};
         for (const auto& [spelling, id] : m_declared) {
-            if (m_model.IsUnknown(id) || (kind == TextKind::Plain && isSpecial(id))) continue;
+            if (isUnknown(id) || (kind == TextKind::Plain && isSpecial(id))) continue;
             const std::size_t begin = text.find(spelling, from);
             if (begin == std::string_view::npos) continue;
             const bool isLonger = begin == best.begin && (best.id < 0 || spelling.size() > m_spellings.at(best.id).size());
