@@ -293,6 +293,7 @@ private:
         ports.evalRows = examplesOf(m_evalRows);
         ports.ofEvalRows = static_cast<std::int64_t>(m_data.eval.size());
         ports.emit = [this](const Json& event) { emit(event); };
+        ports.bytesWaiting = [this] { return m_request.events.catchUp() ? std::int64_t{0} : static_cast<std::int64_t>(m_request.events.waitingBytes()); };
         ports.saveCheckpoint = [this](const TrainState& state) { return saveCheckpoint(state); };
         if (m_tokenizer && !m_config.train().at("sample_prompts").empty()) ports.sample = [this](std::int64_t step, const std::function<bool()>& goOn) { sample(step, goOn); };
         ports.commands = &m_request.commands;
