@@ -10,6 +10,7 @@
 #include "peft/method.h"
 #include "task/rows.h"
 #include "task/texts.h"
+#include "train/estimate.h"
 
 #include <algorithm>
 
@@ -42,7 +43,9 @@ Dataset readRows(const Options& options, const ModelDescription& description, co
     const Json document{{"model", {{"path", options.model}, {"task", task}}},
                         {"method", {{"type", "full"}}},
                         {"data", {{"train", {{"path", options.data}, {"format", options.format}}}, {"eval", {{"split", 0}}}, {"max_length", options.maxLength}}}};
-    const RunConfig config = resolveRunConfig(document, std::filesystem::current_path(), methodSchemas()).orThrow();
+    const RunConfig asked = resolveRunConfig(document, std::filesystem::current_path(), methodSchemas()).orThrow();
+    if (const std::optional<Problem> warning = lengthWarning(asked)) progress.say("warning: " + warning->message);
+    const RunConfig config = withTask(asked).orThrow();
     Dataset data = Dataset::build(config, encoder, progress.callback()).orThrow();
     if (options.limit > 0 && static_cast<std::size_t>(options.limit) < data.train.size()) data.train.truncate(static_cast<std::size_t>(options.limit));
     return data;
@@ -162,7 +165,7 @@ void addEval(CLI::App& app, Context& context) {
     command->add_option("--max-length", options->maxLength)->check(CLI::Range(2, 1 << 20));
     command->add_option("--max-new-tokens", options->maxNewTokens, "Longest answer for exact_match and rouge")->check(CLI::Range(1, 1 << 20));
     command->add_option("--limit", options->limit, "Only the first rows; 0: all")->check(CLI::NonNegativeNumber);
-    command->add_option("--dtype", options->dtype)->check(CLI::IsMember({"auto", "float32", "bfloat16"}));
+    command->add_option("--dtype", options->dtype)->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}));
     command->add_option("--device", options->device);
     command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });
 }

@@ -4,12 +4,15 @@
 
 #include "command.h"
 #include "loaded.h"
+#include "survey.h"
 
+#include "contract/fields.h"
 #include "contract/run_config.h"
 #include "contract/run_store.h"
 #include "data/dataset.h"
 #include "data/tokenizer_encoder.h"
 #include "export/exporter.h"
+#include "model/open.h"
 #include "peft/gguf_adapter.h"
 #include "peft/method.h"
 #include "train/estimate.h"
@@ -28,6 +31,16 @@ struct Options {
     std::string source, model, format, type, out, workspace;
 };
 
+/// The base that an adapter's own configuration names, where it is here: a folder, or a model of the hub in the cache; else empty.
+fs::path baseOfAdapter(const fs::path& adapter) {
+    const Result<Json> config = readJsonFile(adapter / "adapter_config.json");
+    const std::string name = config ? textOr(*config, "base_model_name_or_path") : "";
+    std::error_code code;
+    if (name.empty()) return {};
+    if (fs::exists(fs::path(name) / "config.json", code)) return name;
+    return downloadedModel(name).value_or(fs::path());
+}
+
 /// The adapter folder and base model that `source` names; for gguf-merged also a model folder or a run that trained base weights.
 ExportRequest requestFor(const std::string& source, const std::string& model, const std::string& format, const std::string& workspace) {
     ExportRequest request;
@@ -40,6 +53,7 @@ ExportRequest requestFor(const std::string& source, const std::string& model, co
         const fs::path runConfig = fs::path(source).parent_path() / "run.json";
         if (model.empty() && fs::exists(runConfig, code))
             if (Result<Json> config = readJsonFile(runConfig)) request.model = (*config)["model"].value("path", "");
+        if (request.model.empty()) request.model = baseOfAdapter(source);
     } else if (format == "gguf-merged" && fs::exists(fs::path(source) / "config.json", code)) {
         request.model = source;
     } else {
@@ -68,7 +82,7 @@ std::vector<Probe> evaluationRows(const fs::path& runConfig, const fs::path& mod
     (*document)["model"]["path"] = model.string();
     Result<RunConfig> config = resolveRunConfig(*document, runConfig.parent_path(), methodSchemas());
     if (!config) return {};
-    Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::open(model);
+    Result<std::unique_ptr<Tokenizer>> tokenizer = openTokenizer(model);
     if (!tokenizer) return {};
     config = withTask(std::move(*config));
     if (!config) return {};

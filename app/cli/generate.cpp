@@ -40,6 +40,7 @@ std::vector<std::int64_t> promptIds(const Loaded& loaded, const Options& options
         ids = tokenizer.encode(text, SpecialTokens::Omit, TextKind::Template);
     }
     if (ids.empty() && tokenizer.bosId()) ids.push_back(*tokenizer.bosId());
+    tokenizer.checkIds(ids, "The prompt", options.chat.empty() ? "--prompt" : "--chat").orThrow();
     if (ids.empty()) throw Failure({"empty_prompt", "The prompt has no token.", "Give some text with --prompt.", "--prompt", ExitCode::BadUsage});
     return {ids.begin(), ids.end()};
 }
@@ -87,7 +88,7 @@ void addGenerate(CLI::App& app, Context& context) {
     command->add_option("--top-k", options->sampling.topK)->check(CLI::Range(0, 1 << 24));
     command->add_option("--repetition-penalty", options->sampling.repetitionPenalty, "Above 1: tokens already seen become less likely")->check(CLI::PositiveNumber);
     command->add_option("--seed", options->sampling.seed);
-    command->add_option("--dtype", options->dtype)->check(CLI::IsMember({"auto", "float32", "bfloat16"}));
+    command->add_option("--dtype", options->dtype)->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}));
     command->add_option("--device", options->device);
     command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // import FILE: settings of another program (PEFT, Axolotl, LLaMA-Factory, TRL) as a RUN.json, with a word on each that is taken, left out or missing;
-// a GGUF model as a Hugging Face folder.
+// a GGUF model, also by the name that Ollama or LM Studio has for it, as a Hugging Face folder.
 #include "command.h"
 #include "importing.h"
-#include "survey.h"
+#include "interrupt.h"
+#include "model_stores.h"
 
 #include "contract/number_text.h"
 #include "data/imports.h"
@@ -17,7 +18,7 @@ namespace luthier::cli {
 namespace {
 
 struct Options {
-    std::string file, kind = "auto", out;
+    std::string file, kind = "auto", out, dtype = "auto";
 };
 
 SettingsKind kindOf(const Options& options, const Json& document) {
@@ -47,7 +48,11 @@ std::string tableOf(const ImportedSettings& settings, SettingsKind kind) {
 
 ExitCode runGguf(const Options& options, const Context& context) {
     if (options.out.empty()) throw Failure({"option_missing", "A GGUF model becomes a folder, whose name is missing.", "Say it with --out FOLDER.", "--out", ExitCode::BadUsage});
-    const Json result = importedModel(options.file, options.out, context.progress->callback());
+    const Interrupt interrupt;
+    const Json result = importedModel(options.file, options.out, options.dtype, [&](const std::string& phase, std::int64_t done, std::int64_t total) {
+        interrupt.check();
+        context.progress->phase(phase, done, total);
+    });
     report(context, result,
            options.out + "  " + result["family"].get<std::string>() + ", " + withThousands(result["parameters"]) + " parameters in " + result["dtype"].get<std::string>() + ", " + bytesText(result["bytes"]) +
                (result["tokenizer"] == true ? "" : ", without a tokenizer") + "\n");
@@ -57,7 +62,8 @@ ExitCode runGguf(const Options& options, const Context& context) {
 ExitCode run(const Options& options, const Context& context) {
     if (std::error_code code; !options.out.empty() && std::filesystem::exists(options.out, code))
         throw Failure({"target_exists", options.out + " exists already.", "Choose another name or delete it.", "--out", ExitCode::BadUsage});
-    if (isGguf(options.file)) return runGguf(options, context);
+    if (options.file.rfind("ollama:", 0) == 0 || options.file.rfind("lmstudio:", 0) == 0 || isGguf(options.file)) return runGguf(options, context);
+    if (std::error_code code; !std::filesystem::exists(options.file, code)) throw Failure({"file_missing", options.file + " does not exist.", "Check the path; luthier-cli models lists the models on this machine.", options.file});
     const Json source = readSettingsFile(options.file).orThrow();
     const SettingsKind kind = kindOf(options, source);
     ImportedSettings settings = importSettings(source, kind, methodSchemas()).orThrow();
@@ -71,17 +77,19 @@ ExitCode run(const Options& options, const Context& context) {
 
 }  // namespace
 
-Json importedModel(const std::string& path, const std::string& out, const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress) {
-    const GgufImported result = importGguf({path, out, progress}).orThrow();
-    return {{"path", path}, {"from", "gguf"}, {"out", out}, {"family", result.family}, {"parameters", result.parameters}, {"bytes", result.bytes}, {"dtype", result.dtype}, {"tokenizer", result.hasTokenizer}};
+Json importedModel(const std::string& path, const std::string& out, const std::string& dtype, const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress) {
+    const std::filesystem::path file = pathOfModelName(path).orThrow();
+    const GgufImported result = importGguf({file, out, dtype, progress}).orThrow();
+    return {{"path", path}, {"file", file.string()}, {"types", result.types}, {"from", "gguf"}, {"out", out}, {"family", result.family}, {"parameters", result.parameters}, {"bytes", result.bytes}, {"dtype", result.dtype}, {"tokenizer", result.hasTokenizer}};
 }
 
 void addImport(CLI::App& app, Context& context) {
     auto options = std::make_shared<Options>();
     CLI::App* command = app.add_subcommand("import", "A RUN.json from another program's settings, or a model folder from a GGUF file");
-    command->add_option("file", options->file, "adapter_config.json of PEFT, YAML of Axolotl, LLaMA-Factory or TRL, or a GGUF model")->required();
+    command->add_option("file", options->file, "adapter_config.json of PEFT, YAML of Axolotl, LLaMA-Factory or TRL, or a GGUF model: its file (any part of several), ollama:NAME[:TAG] or lmstudio:NAME")->required();
     command->add_option("--from", options->kind, "The program, where its keys do not tell")->check(CLI::IsMember({"auto", "peft", "axolotl", "llama-factory", "trl"}));
     command->add_option("--out", options->out, "File (of a GGUF model: folder) to write; without it the document is shown");
+    command->add_option("--dtype", options->dtype, "Of a GGUF model's weights; auto: a file of F32, F16 or BF16 exactly as it is, quantised values as bfloat16")->check(CLI::IsMember({"auto", "float32", "float16", "bfloat16"}));
     command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });
 }
 

@@ -3,22 +3,26 @@
 #include "command.h"
 #include "survey.h"
 
+#include <algorithm>
+
 namespace luthier::cli {
 
 namespace {
+
+bool isError(const Json& problem) { return problem.value("level", "error") == "error"; }
 
 ExitCode run(const std::string& path, const Context& context) {
     const Json document = inspectPath(path);
     std::string table;
     for (const auto& [key, value] : document.items()) {
-        if (value.is_structured() && key != "dtypes" && key != "columns") continue;
+        if (value.is_structured() && key != "dtypes" && key != "values" && key != "columns") continue;
         table += key + std::string(key.size() < 18 ? 18 - key.size() : 1, ' ') + (value.is_string() ? value.get<std::string>() : value.is_number_integer() ? withThousands(value.get<std::int64_t>()) : dumpLine(value)) + "\n";
     }
     for (const Json& part : document.value("parts", Json::array())) table += "  " + part["name"].get<std::string>() + "  " + withThousands(part["parameters"].get<std::int64_t>()) + "\n";
-    for (const Json& problem : document.value("problems", Json::array())) table += "problem: " + problem["message"].get<std::string>() + " " + problem["hint"].get<std::string>() + "\n";
+    for (const Json& problem : document.value("problems", Json::array())) table += (isError(problem) ? "problem: " : "warning: ") + problem["message"].get<std::string>() + " " + problem["hint"].get<std::string>() + "\n";
     report(context, document, table);
     const Json& problems = document.at("problems");
-    return problems.empty() ? ExitCode::Done : ExitCode::BadInput;
+    return std::any_of(problems.begin(), problems.end(), isError) ? ExitCode::BadInput : ExitCode::Done;
 }
 
 }  // namespace

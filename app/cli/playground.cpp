@@ -28,6 +28,7 @@ Prompt promptOf(const Fields& request, const Tokenizer& tokenizer) {
         if (ids.size() > 1 && tokenizer.eosId() && ids.back() == *tokenizer.eosId()) ids.pop_back();
     }
     if (ids.empty() && tokenizer.bosId()) ids.push_back(*tokenizer.bosId());
+    tokenizer.checkIds(ids, "The prompt", "prompt").orThrow();
     if (ids.empty()) throw Failure({"empty_prompt", "The prompt has no token.", "Write some text first.", "prompt"});
     prompt.ids.assign(ids.begin(), ids.end());
     return prompt;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// runs list|show|compare|report|delete: the run store, newest first.
+// runs list|show|compare|report|verify|delete: the run store, newest first.
 #include "command.h"
 
 #include "contract/run_report.h"
 #include "contract/run_store.h"
 #include "io/atomic.h"
+#include "io/manifest.h"
 
 namespace luthier::cli {
 
@@ -26,7 +27,7 @@ ExitCode list(const Options& options, const Context& context) {
     std::string table;
     for (const RunInfo& info : store.list().orThrow()) {
         const Json json = toJson(info);
-        table += padded(info.id, 44) + padded(json["status"].get<std::string>(), 13) + padded(info.method, 16) + padded(std::to_string(info.steps) + "/" + std::to_string(info.maxSteps), 12) + "loss " + dumpLine(json["loss"]) + "\n";
+        table += padded(printable(info.id), 44) + padded(json["status"].get<std::string>(), 13) + padded(printable(info.method), 16) + padded(std::to_string(info.steps) + "/" + std::to_string(info.maxSteps), 12) + "loss " + dumpLine(json["loss"]) + "\n";
         runs.push_back(json);
     }
     report(context, Json{{"runs", std::move(runs)}}, table);
@@ -39,7 +40,7 @@ ExitCode show(const Options& options, const Context& context) {
     Json document = toJson(readRunInfo(folder));
     document["folder"] = folder.path.string();
     std::string table;
-    for (const auto& [key, value] : document.items()) table += padded(key, 20) + (value.is_string() ? value.get<std::string>() : dumpLine(value)) + "\n";
+    for (const auto& [key, value] : document.items()) table += padded(key, 20) + printable(value.is_string() ? value.get<std::string>() : dumpLine(value)) + "\n";
     if (Result<Json> config = readJsonFile(folder.config())) document["config"] = *config;
     report(context, document, table);
     return ExitCode::Done;
@@ -52,12 +53,12 @@ ExitCode compare(const Options& options, const Context& context) {
     const Json document = store.compare(ids).orThrow();
     std::string table;
     for (const Json& run : document.at("runs")) {
-        table += padded(run["name"].get<std::string>(), 24);
+        table += padded(printable(run["name"].get<std::string>()), 24);
         for (const char* key : {"loss", "eval_loss", "best_eval_loss", "trainable", "tokens_per_second"}) table += std::string(key) + " " + dumpLine(run.value(key, Json())) + "  ";
         table += "\n";
     }
     for (const Json& difference : document.at("differences")) {
-        table += padded(difference["key"].get<std::string>(), 32);
+        table += padded(printable(difference["key"].get<std::string>()), 32);
         for (const Json& value : difference["values"]) table += padded(dumpLine(value), 20);
         table += "\n";
     }
@@ -84,6 +85,31 @@ ExitCode makeReportFile(const Options& options, const Context& context) {
     const RunReport report = makeReport(store, ids, options.group.empty() ? "Runs compared" : "Runs of " + options.group).orThrow();
     if (!options.out.empty()) writeFileAtomically(options.out, reportText(report, std::filesystem::path(options.out).extension().string()).orThrow()).orThrow();
     cli::report(context, toJson(report), toMarkdown(report));
+    return ExitCode::Done;
+}
+
+/// Holds every checkpoint and the result against their manifests.
+ExitCode verify(const Options& options, const Context& context) {
+    RunStore store(Workspace::choose(options.workspace));
+    const RunFolder folder = store.find(options.id).orThrow();
+    std::vector<std::filesystem::path> places;
+    for (const std::int64_t step : folder.checkpointSteps()) places.push_back(folder.checkpoint(step));
+    std::error_code code;
+    for (const auto& result : {folder.adapter(), folder.model()})
+        if (std::filesystem::is_directory(result, code)) places.push_back(result);
+    Json list = Json::array();
+    std::string table, damaged;
+    for (const std::filesystem::path& place : places) {
+        context.progress->phase("hashing", static_cast<std::int64_t>(list.size()), static_cast<std::int64_t>(places.size()));
+        const ManifestCheck check = checkManifest(place);
+        const std::string name = std::filesystem::relative(place, folder.path, code).generic_string();
+        const char* state = check.state == ManifestState::Whole ? "whole" : check.state == ManifestState::Missing ? "without a manifest" : "damaged";
+        list.push_back({{"path", name}, {"state", state}, {"problems", check.damaged}});
+        table += padded(name, 28) + state + (check.damaged.empty() ? "" : ": " + printable(check.text())) + "\n";
+        if (check.state == ManifestState::Damaged) damaged += (damaged.empty() ? "" : "; ") + name + ": " + check.text();
+    }
+    report(context, Json{{"run", folder.id()}, {"whole", damaged.empty()}, {"folders", list}}, table);
+    if (!damaged.empty()) throw Failure({"checkpoint_damaged", folder.id() + " is damaged: " + printable(damaged) + ".", "train --resume goes on from the newest whole checkpoint.", folder.path.string()});
     return ExitCode::Done;
 }
 
@@ -115,6 +141,7 @@ void addRuns(CLI::App& app, Context& context) {
     reporting->add_option("ids", options->ids);
     reporting->add_option("--group", options->group, "Every run of this group");
     reporting->add_option("--out", options->out, "File: .html (table and picture), .md, .csv or .svg");
+    add("verify", "Hold checkpoints and result against their manifests", &verify)->add_option("id", options->id, "Run id, unique prefix or latest")->required();
     add("delete", "Delete a run with its files", &remove)->add_option("id", options->id)->required();
 }
 

@@ -273,7 +273,7 @@ void addScore(CLI::App& app, Context& context) {
     command->add_option("--out", options->out, "File to write")->required();
     command->add_option("--adapter", options->adapters, "Adapter folder, optionally :WEIGHT or NAME=FOLDER for rows that name it; may be repeated");
     command->add_option("--what", options->what)->check(CLI::IsMember({"logits", "logprobs", "loss", "choices", "gradients"}));
-    command->add_option("--dtype", options->dtype)->check(CLI::IsMember({"auto", "float32", "bfloat16"}));
+    command->add_option("--dtype", options->dtype)->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}));
     command->add_option("--device", options->device);
     command->add_option("--unlikelihood", options->unlikelihood, "Weight of T-Few's L_UL in losses and gradients")->check(CLI::Range(0.0, 1e3));
     command->add_option("--length-normalized", options->lengthNormalized, "Weight of T-Few's L_LN")->check(CLI::Range(0.0, 1e3));

@@ -2,9 +2,11 @@
 // serve: the window's session (core/README.md). One thread reads requests, this one works on them in order; a cancel takes
 // effect at the next token or phase. Models stay open between requests, so columns of a playground share one base.
 #include "command.h"
+#include "explain.h"
 #include "exporting.h"
 #include "importing.h"
 #include "loaded.h"
+#include "model_list.h"
 #include "playground.h"
 #include "survey.h"
 #include "worker_process.h"
@@ -13,10 +15,9 @@
 #include "contract/fields.h"
 #include "contract/run_store.h"
 #include "io/command_server.h"
+#include "model/open.h"
 #include "peft/method.h"
 #include "train/estimate.h"
-
-#include <c10/util/Exception.h>
 
 #include <atomic>
 #include <mutex>
@@ -90,13 +91,8 @@ private:
             send(id, "result", Json{{"value", answer(Fields(request, "request"), id)}});
         } catch (const Failure& failure) {
             fail(m_problems.empty() ? Problems{failure.problem()} : m_problems);
-        } catch (const std::bad_alloc&) {
-            fail({{"out_of_memory", "There is not enough memory for this.", "Choose a smaller model.", ""}});
-        } catch (const c10::Error& error) {
-            const std::string text = error.what_without_backtrace();
-            fail({{"internal", "An internal step failed: " + text.substr(0, text.find('\n')), "This is a fault of Luthier; please report it.", ""}});
-        } catch (const std::exception& error) {
-            fail({{"bad_request", std::string("The request could not be carried out: ") + error.what(), "", ""}});
+        } catch (...) {
+            fail({explain(std::current_exception())});
         }
         m_problems.clear();
     }
@@ -124,7 +120,7 @@ private:
         if (command == "export")
             return exportResult(request.need<std::string>("source"), request.get("model", ""), request.need<std::string>("format"), request.get("type", ""), request.need<std::string>("out"), m_workspace, progress);
         if (command == "formats") return listExportFormats();
-        if (command == "import") return importedModel(request.need<std::string>("path"), request.need<std::string>("out"), progress);
+        if (command == "import") return importedModel(request.need<std::string>("path"), request.need<std::string>("out"), request.get("dtype", "auto"), progress);
         if (command == "generate" || command == "perplexity") {
             const auto folder = request.need<std::string>("model");
             const std::string dtype = request.get("dtype", "auto");
@@ -149,7 +145,7 @@ private:
     const Tokenizer& tokenizer(const std::string& folder) {
         if (isLoaded(folder)) return m_loaded.needTokenizer();
         if (!m_tokenizer || m_tokenizerFolder != folder) {
-            m_tokenizer = Tokenizer::open(folder).orThrow();
+            m_tokenizer = openTokenizer(folder).orThrow();
             m_tokenizerFolder = folder;
         }
         return *m_tokenizer;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "survey.h"
 
+#include "gguf_survey.h"
+
 #include "contract/run_store.h"
 #include "data/dataset.h"
 #include "data/row_format.h"
@@ -29,7 +31,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-Json problemJson(const Problem& problem) { return Json{{"code", problem.code}, {"message", problem.message}, {"hint", problem.hint}}; }
+Json problemJson(const Problem& problem, const char* level = "error") { return Json{{"code", problem.code}, {"message", problem.message}, {"hint", problem.hint}, {"level", level}}; }
 
 std::string lastPart(const std::string& path) {
     const std::size_t dot = path.rfind('.');
@@ -180,6 +182,7 @@ Json inspectModel(const fs::path& folder) {
     document["reason"] = problems.empty() ? "" : problems.front().message;
     Json list = Json::array();
     for (const Problem& problem : problems) list.push_back(problemJson(problem));
+    if (const std::optional<Problem> warning = tokenizer ? warningOf(**tokenizer) : std::nullopt) list.push_back(problemJson(*warning, "warning"));
     document["problems"] = std::move(list);
     return document;
 }
@@ -264,64 +267,6 @@ Json inspectData(const fs::path& file) {
     return document;
 }
 
-void findModels(const fs::path& folder, int depth, std::vector<fs::path>& found) {
-    std::error_code code;
-    if (depth < 0 || !fs::is_directory(folder, code)) return;
-    if (fs::exists(folder / "config.json", code)) {
-        found.push_back(folder);
-        return;
-    }
-    std::vector<fs::path> children;
-    for (const auto& entry : fs::directory_iterator(folder, fs::directory_options::skip_permission_denied, code))
-        if (entry.is_directory(code) && entry.path().filename().string().rfind('.', 0) != 0) children.push_back(entry.path());
-    std::sort(children.begin(), children.end());
-    for (const fs::path& child : children) findModels(child, depth - 1, found);
-}
-
-fs::path huggingFaceCache() {
-    if (const char* cache = std::getenv("HF_HUB_CACHE")) return cache;
-    if (const char* home = std::getenv("HF_HOME")) return fs::path(home) / "hub";
-    const char* home = std::getenv("HOME");
-    return home == nullptr ? fs::path() : fs::path(home) / ".cache/huggingface/hub";
-}
-
-}  // namespace
-
-std::optional<fs::path> downloadedModel(const std::string& name) {
-    std::string folderName = "models--" + name;
-    for (std::size_t at = 0; (at = folderName.find('/', at)) != std::string::npos; at += 2) folderName.replace(at, 1, "--");
-    const fs::path folder = huggingFaceCache() / folderName;
-    std::error_code code;
-    const auto isModel = [&](const fs::path& snapshot) { return fs::exists(snapshot / "config.json", code); };
-    std::string revision;
-    std::ifstream(folder / "refs/main") >> revision;
-    if (!revision.empty() && isModel(folder / "snapshots" / revision)) return folder / "snapshots" / revision;
-    for (const auto& entry : fs::directory_iterator(folder / "snapshots", code))
-        if (isModel(entry.path())) return entry.path();
-    return std::nullopt;
-}
-
-namespace {
-
-Json inspectGguf(const fs::path& path) {
-    const std::shared_ptr<const GgufFile> file = GgufFile::open(path).orThrow();
-    const auto text = [&](const char* key, const char* fallback) {
-        const std::string* value = file->value<std::string>(key);
-        return value != nullptr ? *value : std::string(fallback);
-    };
-    std::int64_t parameters = 0;
-    Json types = Json::object();
-    for (const GgufTensor& tensor : file->tensors()) {
-        std::int64_t count = 1;
-        for (const std::int64_t size : tensor.shape) count *= size;
-        parameters += count;
-        types[name(tensor.type)] = types.value(name(tensor.type), 0) + 1;
-    }
-    std::error_code code;
-    return {{"kind", "gguf"}, {"path", path.string()}, {"name", text("general.name", path.stem().c_str())}, {"type", text("general.type", "model")}, {"architecture", text("general.architecture", "")},
-            {"parameters", parameters}, {"tensors", file->tensors().size()}, {"dtypes", types}, {"bytes", fs::file_size(path, code)}, {"problems", Json::array()}};
-}
-
 }  // namespace
 
 Json inspectPath(const fs::path& given) {
@@ -349,25 +294,20 @@ Json inspectPath(const fs::path& given) {
     return inspectData(path);
 }
 
-Json listModels(const std::vector<std::string>& folders, const fs::path& workspace) {
-    std::vector<fs::path> found;
-    for (const std::string& folder : folders) findModels(folder, 4, found);
-    findModels(workspace / "models", 3, found);
-    findModels(huggingFaceCache(), 3, found);
-    Json list = Json::array();
-    std::set<std::string> seen;
-    for (const fs::path& folder : found) {
-        std::error_code code;
-        const std::string canonical = fs::weakly_canonical(folder, code).string();
-        if (seen.insert(canonical).second) list.push_back(inspectPath(folder));
-    }
-    return Json{{"models", std::move(list)}};
+namespace {
+
+Json withLengthWarning(Json document, const RunConfig& config) {
+    if (const std::optional<Problem> warning = lengthWarning(config))
+        document["problems"].push_back({{"level", "warning"}, {"code", warning->code}, {"message", warning->message}, {"hint", warning->hint}, {"rows", Json::array()}});
+    return document;
 }
 
+}  // namespace
+
 Json previewData(const RunConfig& config, std::int64_t first, std::int64_t count, const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress) {
-    const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::open(config.get<std::string>("model.path")).orThrow();
+    const std::unique_ptr<Tokenizer> tokenizer = openTokenizer(config.get<std::string>("model.path")).orThrow();
     const TokenizerEncoder encoder(*tokenizer);
-    return Dataset::build(withTask(config).orThrow(), encoder, progress).orThrow().toJson(encoder, first, count);
+    return withLengthWarning(Dataset::build(withTask(config).orThrow(), encoder, progress).orThrow().toJson(encoder, first, count), config);
 }
 
 namespace {
@@ -396,8 +336,9 @@ DataPreviews::~DataPreviews() = default;
 
 Json DataPreviews::page(const RunConfig& config, std::int64_t first, std::int64_t count, const std::string& filter,
                         const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress, const std::function<void(const Json&)>& beginning) {
+    const RunConfig whole = withTask(config).orThrow();
     const std::string model = config.get<std::string>("model.path");
-    std::string key = dumpLine(config.data()) + model + config.get<std::string>("model.task") + std::to_string(config.get<std::int64_t>("train.seed"));
+    std::string key = dumpLine(whole.data()) + model + config.get<std::string>("model.task") + std::to_string(config.get<std::int64_t>("train.seed"));
     std::error_code code;
     for (const std::string& path : {config.get<std::string>("data.train.path"), config.optional<std::string>("data.eval.path").value_or(""),
                                     (fs::path(model) / "tokenizer.json").string(), (fs::path(model) / "tokenizer_config.json").string(),
@@ -406,8 +347,7 @@ Json DataPreviews::page(const RunConfig& config, std::int64_t first, std::int64_
             key += "|" + std::to_string(fs::file_size(path, code)) + ":" + std::to_string(fs::last_write_time(path, code).time_since_epoch().count());
     if (!m_entry || m_entry->key != key) {
         m_entry.reset();
-        std::unique_ptr<Tokenizer> tokenizer = Tokenizer::open(model).orThrow();
-        const RunConfig whole = withTask(config).orThrow();
+        std::unique_ptr<Tokenizer> tokenizer = openTokenizer(model).orThrow();
         const TokenizerEncoder encoder(*tokenizer);
         if (first == 0 && count > 0 && filter == "all" && bytesOf(whole.get<std::string>("data.train.path")) > kAtOnceBytes)
             if (const Result<Dataset> start = Dataset::beginning(whole, encoder, count)) {
@@ -419,7 +359,7 @@ Json DataPreviews::page(const RunConfig& config, std::int64_t first, std::int64_
         m_entry = std::make_unique<Entry>(Entry{key, std::move(tokenizer), std::move(data)});
     }
     const RowFilter chosen = filter == "cut" ? RowFilter::Cut : filter == "longest" ? RowFilter::Longest : RowFilter::All;
-    return m_entry->data.toJson(TokenizerEncoder(*m_entry->tokenizer), first, count, chosen);
+    return withLengthWarning(m_entry->data.toJson(TokenizerEncoder(*m_entry->tokenizer), first, count, chosen), config);
 }
 
 }  // namespace luthier::cli

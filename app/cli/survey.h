@@ -15,10 +15,8 @@
 
 namespace luthier::cli {
 
+/// Problems have a "level": an error keeps the thing from being used, a warning does not.
 Json inspectPath(const std::filesystem::path& path);
-Json listModels(const std::vector<std::string>& folders, const std::filesystem::path& workspace);
-/// The snapshot of "owner/name" in Hugging Face's cache (HF_HUB_CACHE, HF_HOME), the one that refs/main names where it is there; its folder holds a config.json.
-std::optional<std::filesystem::path> downloadedModel(const std::string& name);
 Json previewData(const RunConfig& config, std::int64_t first, std::int64_t count,
                  const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress = {});
 

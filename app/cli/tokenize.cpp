@@ -2,7 +2,7 @@
 // tokenize MODEL [--text S | --file F] [--chat MESSAGES.json]: ids as the trainer makes them.
 #include "command.h"
 
-#include "text/tokenizer.h"
+#include "model/open.h"
 
 #include <fstream>
 #include <iterator>
@@ -15,6 +15,7 @@ struct Options {
     std::string model, text, file, chat;
     bool generationPrompt = false;
     bool noSpecial = false;
+    bool hasText = false;  ///< also of the empty text
 };
 
 std::string readText(const std::string& path) {
@@ -24,7 +25,9 @@ std::string readText(const std::string& path) {
 }
 
 ExitCode run(const Options& options, const Context& context) {
-    const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::open(options.model).orThrow();
+    if (options.chat.empty() && options.file.empty() && !options.hasText)
+        throw Failure({"bad_usage", "tokenize has no text.", "Give --text TEXT, --file FILE or --chat MESSAGES.json.", "--text", ExitCode::BadUsage});
+    const std::unique_ptr<Tokenizer> tokenizer = openTokenizer(options.model).orThrow();
     Json document = Json::object();
     std::vector<int> ids;
     if (!options.chat.empty()) {
@@ -35,6 +38,7 @@ ExitCode run(const Options& options, const Context& context) {
         const std::string text = options.file.empty() ? options.text : readText(options.file);
         ids = tokenizer->encode(text, options.noSpecial ? SpecialTokens::Omit : SpecialTokens::Add, TextKind::Template);
     }
+    tokenizer->checkIds(ids, options.chat.empty() ? "The text" : "The chat", options.chat.empty() ? options.file : options.chat).orThrow();
     Json tokens = Json::array();
     std::string table;
     for (const int id : ids) {
@@ -58,7 +62,10 @@ void addTokenize(CLI::App& app, Context& context) {
     command->add_option("--chat", options->chat, "JSON file with a list of messages")->excludes(text)->excludes(file);
     command->add_flag("--generation-prompt", options->generationPrompt);
     command->add_flag("--no-special", options->noSpecial, "Leave out begin and end tokens");
-    command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });
+    command->callback([options, text, &context] {
+        options->hasText = text->count() > 0;
+        context.run = [options, &context] { return run(*options, context); };
+    });
 }
 
 }  // namespace luthier::cli

@@ -15,7 +15,7 @@ bool isWhole(const Json& value) {
 }  // namespace
 
 Fields::Fields(const Json& object, std::string what) : m_object(object), m_what(std::move(what)) {
-    if (!object.is_object()) throw Failure({"bad_request", "A " + m_what + " must be an object.", "Send {\"command\": …}.", m_what, ExitCode::BadUsage});
+    if (!object.is_object()) throw Failure({"bad_request", "A " + m_what + " must be an object, {\"key\": value, …}.", "", m_what, ExitCode::BadUsage});
 }
 
 const Json* Fields::find(const char* key) const {

@@ -116,6 +116,17 @@ Json resolvedMethod(const Json& method, const MethodSchemas& methods, Problems& 
     return problems.empty() ? withDefaults(method, *schema) : method;
 }
 
+/// model.quantization, which is part of the contract but has one value so far: taken out before the schema is asked.
+Json withoutQuantization(Json model, Problems& problems) {
+    const auto found = model.find("quantization");
+    if (found == model.end()) return model;
+    if (!found->is_null() && *found != "none")
+        problems.push_back({"not_supported", "model.quantization " + dumpLine(*found) + " is not supported yet, neither on the CPU nor on a GPU: weights are kept as float32, bfloat16 or float16.",
+                            "Set model.quantization to \"none\".", "model.quantization", ExitCode::BadUsage});
+    model.erase("quantization");
+    return model;
+}
+
 /// Settings that do not go with each other.
 void checkTogether(const Json& resolved, Problems& problems) {
     const Json& train = resolved["train"];
@@ -155,8 +166,8 @@ const Schema& modelSchema() {
             rare(nullable(integer("num_labels", nullptr, "Classes", "Classes of a sequence classifier; empty: as the model's config.json says.", 1, 1 << 20))),
             choice("dtype", "auto", "Precision",
                    "Type of frozen weights and of the computation; trained parameters stay float32. auto: bfloat16 where the "
-                   "device is fast at it.",
-                   {"auto", "float32", "bfloat16"}),
+                   "device is fast at it. float16: weights rounded to float16, computed in float32.",
+                   {"auto", "float32", "bfloat16", "float16"}),
             choice("init", "pretrained", "Start from", "pretrained: the weights in the folder; random: new weights from its config.",
                    {"pretrained", "random"}),
         }};
@@ -205,7 +216,7 @@ const Schema& trainSchema() {
             rare(choice("optimizer", "adamw", "Optimiser", "The rule that turns gradients into updates. adamw_8bit keeps its moments in 8 bits, adafactor as row and column sums.",
                         {"adamw", "adamw_8bit", "adafactor", "lion", "sgd"})),
             real("learning_rate", 2e-4, "Learning rate", "Step size at the top of the schedule.", 0, 100),
-            rare(real("weight_decay", 0.0, "Weight decay", "Decoupled decay (sgd: added to the gradient).", 0, 1)),
+            rare(real("weight_decay", 0.0, "Weight decay", "Decoupled decay (sgd: added to the gradient); biases and norms have none, as in transformers.", 0, 1e6)),
             rare(real("adam_beta1", 0.9, "Beta 1", "Decay of the first moment.", 0, 0.999999)),
             rare(real("adam_beta2", 0.999, "Beta 2", "Decay of the second moment; Lion's authors use 0.99.", 0, 0.9999999)),
             rare(real("adam_epsilon", 1e-8, "Epsilon", "Added to the root of the second moment.", 0, 1)),
@@ -259,7 +270,7 @@ Result<RunConfig> resolveRunConfig(const Json& document, const std::filesystem::
     if (!document.is_object())
         return Problem{"wrong_type", "The run configuration must be a JSON object.", "", "", ExitCode::BadUsage};
     checkTopLevel(document, problems);
-    const Json& model = sectionOf(document, "model", problems, true);
+    const Json model = withoutQuantization(sectionOf(document, "model", problems, true), problems);
     const Json& method = sectionOf(document, "method", problems, true);
     const Json& data = sectionOf(document, "data", problems, true);
     const Json& train = sectionOf(document, "train", problems, false);
@@ -280,6 +291,7 @@ Result<RunConfig> resolveRunConfig(const Json& document, const std::filesystem::
             resolved[key] = found == document.end() || found->is_null() ? Json("") : *found;
     }
     resolved["model"] = withDefaults(model, modelSchema());
+    resolved["model"]["quantization"] = "none";
     resolved["method"] = resolvedMethod(method, methods, problems);
     resolved["data"] = withDefaults(data, dataSchema());
     resolved["train"] = withDefaults(train, trainSchema());

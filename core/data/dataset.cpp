@@ -587,6 +587,14 @@ Result<Dataset> Dataset::beginning(const RunConfig& config, const TextEncoder& e
     return tokenised(config, encoder, *files, {}, rows);
 }
 
+std::vector<std::filesystem::path> dataFiles(const RunConfig& config) {
+    Result<DataFiles> files = filesOf(config);
+    if (!files) return {};
+    std::vector<std::filesystem::path> all = std::move(files->train);
+    all.insert(all.end(), files->eval.begin(), files->eval.end());
+    return all;
+}
+
 std::optional<ExpectedRows> expectedRows(const RunConfig& config) {
     const Result<DataFiles> files = filesOf(config);
     if (!files) return {};

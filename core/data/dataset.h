@@ -31,6 +31,9 @@ struct DataFacts {
     std::string mapping;
 };
 
+/// The files that data.train and data.eval stand for, training rows first; empty where they cannot be told.
+std::vector<std::filesystem::path> dataFiles(const RunConfig& config);
+
 /// Rows that a run will find, told from the beginning of its files.
 struct ExpectedRows {
     std::int64_t train = 0;

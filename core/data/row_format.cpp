@@ -546,6 +546,23 @@ std::string classKeyOf(const Json& row) {
 
 bool isSentencePair(const Json& row) { return sentencePairOf(row) != nullptr; }
 
+namespace {
+
+/// The first id that the model's embedding has no row for.
+std::optional<std::int32_t> idWithoutRow(const MappedRow& mapped, std::int64_t rows) {
+    const auto first = [rows](const std::vector<std::int32_t>& ids) -> std::optional<std::int32_t> {
+        const auto found = std::find_if(ids.begin(), ids.end(), [rows](std::int32_t id) { return id != kIgnoredLabel && (id < 0 || id >= rows); });
+        return found == ids.end() ? std::nullopt : std::optional(*found);
+    };
+    if (const auto id = first(mapped.ids)) return id;
+    if (const auto id = first(mapped.labels)) return id;
+    for (const std::vector<std::int32_t>& choice : mapped.choices)
+        if (const auto id = first(choice)) return id;
+    return {};
+}
+
+}  // namespace
+
 Result<MappedRow> mapRow(const Json& row, RowFormat format, const MappingOptions& options, const TextEncoder& encoder, const std::string& place) {
     Result<MappedRow> mapped = MappedRow{};
     switch (format) {
@@ -565,7 +582,11 @@ Result<MappedRow> mapRow(const Json& row, RowFormat format, const MappingOptions
             break;
         }
     }
-    if (mapped && options.task == RowTask::CausalLm && !mapped->labels.empty()) mapped->labels.front() = kIgnoredLabel;
+    if (!mapped) return mapped;
+    if (const std::optional<std::int32_t> id = idWithoutRow(*mapped, encoder.vocabularySize()))
+        return Problem{"row_token_unknown", "In " + place + " stands the token " + encoder.tokenText(*id) + " (id " + std::to_string(*id) + "), which has no row in the model's embedding: its ids end at " + std::to_string(encoder.vocabularySize() - 1) + ".",
+                       "Leave that token out of the row (or of the template that writes it), or use a model whose embedding was enlarged for it.", place};
+    if (options.task == RowTask::CausalLm && !mapped->labels.empty()) mapped->labels.front() = kIgnoredLabel;
     return mapped;
 }
 

@@ -54,7 +54,7 @@ public:
     virtual std::optional<std::int32_t> padding() const = 0;
     /// The token for what the vocabulary lacks, when there is one.
     virtual std::optional<std::int32_t> unknown() const { return std::nullopt; }
-    virtual std::int64_t vocabularySize() const = 0;  ///< highest id + 1
+    virtual std::int64_t vocabularySize() const = 0;  ///< ids below it have a row in the model's embedding
     virtual std::string tokenText(std::int32_t id) const = 0;
     virtual bool isSpecial(std::int32_t id) const = 0;
     virtual bool hasChatTemplate() const = 0;

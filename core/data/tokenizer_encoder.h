@@ -20,7 +20,7 @@ public:
     std::optional<std::int32_t> end() const override { return m_tokenizer.eosId(); }
     std::optional<std::int32_t> padding() const override { return m_tokenizer.padId(); }
     std::optional<std::int32_t> unknown() const override { return m_unknown; }
-    std::int64_t vocabularySize() const override { return m_tokenizer.vocabularySize(); }
+    std::int64_t vocabularySize() const override { return m_tokenizer.usableIds(); }
     std::string tokenText(std::int32_t id) const override;
     bool isSpecial(std::int32_t id) const override { return m_tokenizer.isSpecial(id); }
     bool hasChatTemplate() const override { return m_tokenizer.hasChatTemplate(); }

@@ -31,6 +31,7 @@ Json compareModels(const Model& trained, AdapterStack& trainedStack, const Model
                    const std::vector<Probe>& probes, double tolerance) {
     const at::NoGradGuard guard;
     double largest = 0;
+    double largestLogit = 0;
     double divergence = 0;
     std::int64_t agreeing = 0;
     std::int64_t tokens = 0;
@@ -52,6 +53,7 @@ Json compareModels(const Model& trained, AdapterStack& trainedStack, const Model
         const at::Tensor a = outputs(trained, trainedStack);
         const at::Tensor b = outputs(readBack, readBackStack);
         largest = std::max(largest, (a - b).abs().max().item<double>());
+        largestLogit = std::max(largestLogit, a.abs().max().item<double>());
         const at::Tensor logA = at::log_softmax(a, -1);
         const at::Tensor logB = at::log_softmax(b, -1);
         divergence += (logA.exp() * (logA - logB)).sum().item<double>();
@@ -68,6 +70,7 @@ Json compareModels(const Model& trained, AdapterStack& trainedStack, const Model
     const double count = static_cast<double>(std::max<std::int64_t>(1, tokens));
     Json certificate{{"probes", probes.size()}, {"tokens", tokens}};
     setNumber(certificate, "max_abs_difference", largest);
+    setNumber(certificate, "largest_logit", largestLogit);
     setNumber(certificate, "mean_kl", std::max(0.0, divergence / count));
     if (predicted > 0) {
         setNumber(certificate, "loss_before", lossA / static_cast<double>(predicted));

@@ -42,7 +42,7 @@ struct ExportedFile {
 struct ExportResult {
     std::filesystem::path path;
     std::vector<ExportedFile> files;
-    Json certificate;  ///< {"format", "probes", "tokens", "max_abs_difference", "mean_kl", "greedy_agreement", "loss_before", "loss_after",
+    Json certificate;  ///< {"format", "probes", "tokens", "max_abs_difference", "largest_logit", "mean_kl", "greedy_agreement", "loss_before", "loss_after",
                        ///<  "tolerance", "passed"} and the provenance
 };
 

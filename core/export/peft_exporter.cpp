@@ -2,6 +2,7 @@
 // A folder in PEFT's format (or the adapters library's for bottlenecks): tensors, the smallest config, and a model card.
 #include "export/exporter.h"
 
+#include "contract/fields.h"
 #include "io/atomic.h"
 #include "model/open.h"
 #include "peft/adapter_file.h"
@@ -13,13 +14,27 @@ namespace {
 // Both sides compute in float32 from the same numbers: only a wrong name or shape can make a difference.
 constexpr double kTolerance = 1e-5;
 
+/// What the adapter says already, when that is no folder of this machine; else the base as it is here.
+std::string baseOf(const ExportRequest& request) {
+    const Result<Json> config = readJsonFile(request.adapter / "adapter_config.json");
+    const std::string named = config ? textOr(*config, "base_model_name_or_path") : "";
+    return named.empty() || named.front() == '/' ? baseNameOf(request.model) : named;
+}
+
+/// transformers' class for what the adapter was trained for.
+const char* autoClassOf(const Adapter& adapter) {
+    if (adapter.taskType() == "SEQ_CLS") return "AutoModelForSequenceClassification";
+    return adapter.taskType() == "SEQ_2_SEQ_LM" ? "AutoModelForSeq2SeqLM" : "AutoModelForCausalLM";
+}
+
 std::string modelCard(const ExportRequest& request, const Adapter& adapter, bool isBottleneck) {
-    const std::string base = request.model.filename().string();
+    const std::string base = baseOf(request);
+    const std::string autoClass = autoClassOf(adapter);
     std::string card = "---\nlibrary_name: " + std::string(isBottleneck ? "adapters" : "peft") + "\ntags:\n- luthier\n---\n\n";
     card += "# " + adapter.method() + " adapter for " + base + "\n\nTrained with Luthier.\n";
     if (!isBottleneck)
-        card += "\n```python\nfrom transformers import AutoModelForCausalLM\nfrom peft import PeftModel\n\n"
-                "model = AutoModelForCausalLM.from_pretrained(\"" + base + "\")\nmodel = PeftModel.from_pretrained(model, \"" + request.out.filename().string() + "\")\n```\n";
+        card += "\n```python\nfrom transformers import " + autoClass + "\nfrom peft import PeftModel\n\n"
+                "model = " + autoClass + ".from_pretrained(\"" + base + "\")\nmodel = PeftModel.from_pretrained(model, \"" + request.out.filename().string() + "\")\n```\n";
     return card;
 }
 
@@ -35,7 +50,7 @@ Result<ExportResult> write(const ExportRequest& request) {
     progress("writing", 1);
     Result<AtomicDir> target = AtomicDir::begin(request.out);
     if (!target) return target.problems();
-    Result<std::int64_t> bytes = writeAdapter(**trained, target->path(), "");
+    Result<std::int64_t> bytes = writeAdapter(**trained, target->path(), baseOf(request));
     if (!bytes) return bytes.problems();
     const bool isBottleneck = (*trained)->method() == "bottleneck";
     Result<void> done = writeFileAtomically(target->path() / "README.md", modelCard(request, **trained, isBottleneck));

@@ -18,8 +18,8 @@ constexpr std::size_t kMaxPendingBytes = 4u << 20;
 double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 Problem notWritten(const char* what) {
-    if (errno == ENOSPC) return {"disk_full", "The disk is full: the event log could not be written.", "Free some space and resume the run.", "events.jsonl"};
-    return {"log_not_written", std::string("The event log could not be ") + what + ": " + std::strerror(errno) + ".", "Check the disk and the folder's permissions.", "events.jsonl"};
+    if (errno == ENOSPC) return {"disk_full", "The disk is full: the event log could not be written.", "Free some space and resume the run.", "events.jsonl", ExitCode::RunFailed};
+    return {"log_not_written", std::string("The event log could not be ") + what + ": " + std::strerror(errno) + ".", "Check the disk and the folder's permissions.", "events.jsonl", ExitCode::RunFailed};
 }
 
 }  // namespace

@@ -11,6 +11,9 @@
 #include "io/safetensors.h"
 
 #include "io/file.h"
+#include "io/mapped_file.h"
+#include "io/recognise.h"
+#include "io/safetensors_stream.h"
 #include "io/json_events.h"
 
 #include <sys/mman.h>
@@ -347,6 +350,7 @@ Result<std::string> headerFor(const std::vector<const TensorView*>& tensors, con
 
 Result<std::shared_ptr<const SafetensorsFile>> SafetensorsFile::open(const std::filesystem::path& path) {
     const std::string name = path.string();
+    if (std::optional<Problem> other = looksLike(path, "weights")) return *std::move(other);
     Result<ReadableFile> file = openForReading(path);
     if (!file) return file.problems();
     if (file->bytes < kLengthBytes) {
@@ -357,8 +361,7 @@ Result<std::shared_ptr<const SafetensorsFile>> SafetensorsFile::open(const std::
     std::shared_ptr<SafetensorsFile> opened(new SafetensorsFile);
     void* mapping = ::mmap(nullptr, static_cast<std::size_t>(file->bytes), PROT_READ, MAP_PRIVATE, file->descriptor.get(), 0);
     if (mapping == MAP_FAILED) {
-        return Problem{"file_unreadable", name + " could not be mapped into memory: " + std::strerror(errno) + ".",
-                       "Copy the file to a local disk.", name};
+        return notMapped(path, errno);
     }
     opened->m_path = path;
     opened->m_mapping = static_cast<const std::byte*>(mapping);
@@ -391,8 +394,8 @@ const TensorView* SafetensorsFile::find(std::string_view name) const {
     return found == m_index.end() ? nullptr : &m_tensors[found->second];
 }
 
-Result<std::uint64_t> writeSafetensors(const std::filesystem::path& file, const std::vector<TensorView>& tensors,
-                                       const std::map<std::string, std::string>& metadata) {
+Result<std::uint64_t> streamSafetensors(const std::filesystem::path& file, const std::vector<TensorView>& tensors,
+                                        const std::map<std::string, std::string>& metadata, const TensorBytes& bytes) {
     std::vector<const TensorView*> ordered;
     for (const TensorView& tensor : tensors) ordered.push_back(&tensor);
     std::sort(ordered.begin(), ordered.end(), [](const TensorView* a, const TensorView* b) {
@@ -407,11 +410,17 @@ Result<std::uint64_t> writeSafetensors(const std::filesystem::path& file, const 
     if (Result<void> written = writer->write(header->data(), header->size()); !written) return written.problems();
     std::uint64_t total = header->size();
     for (const TensorView* tensor : ordered) {
-        if (Result<void> written = writer->write(tensor->data, tensor->bytes); !written) return written.problems();
+        const std::byte* data = bytes(static_cast<std::size_t>(tensor - tensors.data()));
+        if (Result<void> written = writer->write(data, tensor->bytes); !written) return written.problems();
         total += tensor->bytes;
     }
     if (Result<void> published = writer->publish(); !published) return published.problems();
     return total;
+}
+
+Result<std::uint64_t> writeSafetensors(const std::filesystem::path& file, const std::vector<TensorView>& tensors,
+                                       const std::map<std::string, std::string>& metadata) {
+    return streamSafetensors(file, tensors, metadata, [&](std::size_t index) { return tensors[index].data; });
 }
 
 }  // namespace luthier

@@ -71,14 +71,22 @@ double decimal(float value) {
     return result;
 }
 
+/// A whole number, also where a converter wrote it once for each layer.
+std::optional<std::int64_t> wholeOf(const GgufValue& value) {
+    if (const auto* number = std::get_if<std::uint32_t>(&value)) return *number;
+    if (const auto* number = std::get_if<std::int32_t>(&value)) return *number;
+    if (const auto* list = std::get_if<std::vector<std::int32_t>>(&value); list != nullptr && !list->empty() && std::count(list->begin(), list->end(), list->front()) == std::ssize(*list)) return list->front();
+    return {};
+}
+
 /// The keys of one file, those of its architecture without its name in front.
 class Keys {
 public:
     Keys(const GgufFile& file, std::string name, std::string architecture) : m_file(file), m_name(std::move(name)), m_architecture(std::move(architecture)) {}
 
     std::optional<std::int64_t> whole(const std::string& key) const {
-        if (const std::uint32_t* value = m_file.value<std::uint32_t>(m_architecture + "." + key)) return *value;
-        if (const std::int32_t* value = m_file.value<std::int32_t>(m_architecture + "." + key)) return *value;
+        for (const auto& [name, value] : m_file.keys())
+            if (name == m_architecture + "." + key) return wholeOf(value);
         return {};
     }
     std::optional<double> number(const std::string& key) const {
@@ -115,6 +123,9 @@ bool isTied(const GgufFile& file) {
     if (head == nullptr || embedding == nullptr) return true;
     return head->data.size() == embedding->data.size() && head->type == embedding->type && std::memcmp(head->data.data(), embedding->data.data(), head->data.size()) == 0;
 }
+
+/// Divisors of 1 scale nothing: old converters wrote them for every LLaMA.
+bool isAllOnes(const GgufTensor& divisors) { return ggufTensor(divisors).eq(1).all().item<bool>(); }
 
 /// Solves Llama 3's smooth passage between unscaled and scaled frequencies from the divisors in rope_freqs.weight: s, the unscaled share
 /// of frequency i, is (length / wavelength - low) / (high - low). Only length / low and high / low matter, so low is 1.
@@ -168,7 +179,7 @@ void addRope(Json& config, Keys& keys, const std::string& family, std::int64_t h
         }
         config["rope_scaling"] = std::move(scaling);
     }
-    if (const GgufTensor* divisors = keys.file().find("rope_freqs.weight")) config["rope_scaling"] = llama3Scaling(*divisors, theta);
+    if (const GgufTensor* divisors = keys.file().find("rope_freqs.weight"); divisors != nullptr && !isAllOnes(*divisors)) config["rope_scaling"] = llama3Scaling(*divisors, theta);
     const GgufTensor* longFactors = keys.file().find("rope_factors_long.weight");
     const GgufTensor* shortFactors = keys.file().find("rope_factors_short.weight");
     if (longFactors != nullptr && shortFactors != nullptr) {
@@ -202,6 +213,7 @@ void addOwn(Json& config, Keys& keys, const std::string& family, std::int64_t he
         const std::optional<std::int64_t> window = keys.whole("attention.sliding_window");
         config["sliding_window"] = window ? *window : keys.needed("context_length");
     }
+    if (family == "phi3") count("sliding_window", "attention.sliding_window");
     if (family == "llama" || family == "granite" || family == "smollm3") {
         config["attention_bias"] = hasQkvBias;
         config["mlp_bias"] = hasUpBias;
@@ -250,6 +262,7 @@ void addOwn(Json& config, Keys& keys, const std::string& family, std::int64_t he
 }
 
 bool isSame(const GgufValue& a, const GgufValue& b) {
+    if (const std::optional<std::int64_t> one = wholeOf(a), other = wholeOf(b); one && other) return *one == *other;
     const float* x = std::get_if<float>(&a);
     const float* y = std::get_if<float>(&b);
     if (x != nullptr && y != nullptr) return std::abs(*x - *y) <= 1e-6f * std::abs(*x);
@@ -262,12 +275,48 @@ std::string shapeText(const std::vector<std::int64_t>& shape) {
     return text;
 }
 
+/// Values that say: nothing of the kind.
+bool isNeutral(const std::string& key, const GgufValue& value) {
+    static const std::map<std::string, double> neutral{{"rope.scaling.factor", 1},    {"rope.scaling.attn_factor", 1}, {"attention.causal", 1},      {"pooling_type", 0},      {"attention.sliding_window", 0}, {"expert_count", 0},
+                                                       {"expert_used_count", 0},       {"expert_weights_scale", 1},     {"expert_shared_count", 0},   {"leading_dense_block_count", 0}, {"nextn_predict_layers", 0},
+                                                       {"attention.temperature_scale", 1}, {"attention.shared_kv_layers", 0}, {"logit_scale", 1},      {"residual_scale", 1},    {"embedding_scale", 1},          {"attn_logit_softcapping", 0},
+                                                       {"final_logit_softcapping", 0}, {"attention.clamp_kqv", 0}};
+    if (const auto* text = std::get_if<std::string>(&value)) return key == "rope.scaling.type" && *text == "none";
+    const auto found = neutral.find(key);
+    if (found == neutral.end()) return false;
+    if (const std::optional<std::int64_t> whole = wholeOf(value)) return static_cast<double>(*whole) == found->second;
+    if (const auto* number = std::get_if<float>(&value)) return *number == found->second;
+    if (const auto* flag = std::get_if<bool>(&value)) return *flag == (found->second != 0);
+    return false;
+}
+
 /// Keys without an effect on the computation, and two that repeat what tensors say.
 bool isHarmless(const std::string& key) {
-    static const std::set<std::string> known{"vocab_size", "rope.dimension_count", "attention.key_length", "attention.value_length", "attention.key_length_swa", "attention.value_length_swa",
+    static const std::set<std::string> known{"vocab_size", "rope.dimension_count_swa", "rope.dimension_count", "attention.key_length", "attention.value_length", "attention.key_length_swa", "attention.value_length_swa",
                                              "rope.scaling.finetuned", "tensor_data_layout", "rope.scaling.original_context_length", "attention.head_count_kv",
                                              "use_parallel_residual", "expert_feed_forward_length", "expert_count", "expert_used_count"};
     return known.contains(key);
+}
+
+/// What the description says though llama.cpp's graph, and so an export's keys, do not: Phi 3's window, which llama.cpp leaves out, with the
+/// context that it would end; which layers of Gemma have windows.
+bool isOfDescription(const std::string& key, const GgufValue& value, const ModelDescription& description) {
+    if (key == "context_length") return wholeOf(value) == description.maxPositions;
+    if (key == "attention.sliding_window" && description.family == "phi3") {
+        for (std::int64_t layer = 0; layer < description.layers; ++layer)
+            if (const std::int64_t window = description.layer(layer).window; window != 0 && wholeOf(value) != window) return false;
+        return true;
+    }
+    if (key != "attention.sliding_window_pattern") return false;
+    const auto* flags = std::get_if<std::vector<bool>>(&value);
+    const std::optional<std::int64_t> period = wholeOf(value);
+    if (flags == nullptr && !period) return false;
+    for (std::int64_t layer = 0; layer < description.layers; ++layer) {
+        const auto place = static_cast<std::size_t>(layer);
+        const bool slides = flags != nullptr ? place < flags->size() && (*flags)[place] : (layer + 1) % std::max<std::int64_t>(1, *period) != 0;
+        if (slides != (description.layer(layer).window > 0)) return false;
+    }
+    return true;
 }
 
 }  // namespace
@@ -323,7 +372,8 @@ Result<void> checkAgainstLayout(const GgufFile& file, const std::string& name, c
     for (const auto& [key, value] : file.keys()) {
         if (key.rfind(prefix, 0) != 0) continue;
         const auto expected = std::find_if(layout.keys.begin(), layout.keys.end(), [&](const auto& entry) { return entry.first == key; });
-        const bool fits = expected != layout.keys.end() ? isSame(expected->second, value) : isHarmless(key.substr(prefix.size()));
+        const std::string own = key.substr(prefix.size());
+        const bool fits = expected != layout.keys.end() ? isSame(expected->second, value) || own == "vocab_size" || isOfDescription(own, value, description) : isHarmless(own) || isNeutral(own, value) || isOfDescription(own, value, description);
         if (!fits)
             problems.push_back({"gguf_feature", name + " sets " + key + (expected == layout.keys.end() ? ", which Luthier does not compute." : " to a value that Luthier has no counterpart of."),
                                 "Use the model's Hugging Face folder instead.", name});
@@ -354,6 +404,7 @@ Result<void> checkAgainstLayout(const GgufFile& file, const std::string& name, c
         const bool fits = tensor != nullptr && ggufTensor(*tensor).numel() == value.numel() && ((ggufTensor(*tensor).flatten() - value.flatten()).abs() <= 1e-4 * value.flatten().abs()).all().item<bool>();
         if (!fits) problems.push_back({"gguf_feature", name + " scales its rotation by a " + tensorName + " that Luthier has no counterpart of.", "Use the model's Hugging Face folder instead.", name});
     }
+    if (const GgufTensor* divisors = file.find("rope_freqs.weight"); divisors != nullptr && isAllOnes(*divisors)) used.insert(divisors->name);
     for (const GgufTensor& tensor : file.tensors())
         if (!used.contains(tensor.name) && !(tensor.name == "output.weight" && description.isTied))
             problems.push_back({"gguf_feature", name + " holds " + tensor.name + ", which a " + description.family + " model has no place for.", "Use the model's Hugging Face folder instead.", name});

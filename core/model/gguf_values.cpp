@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/gguf_values.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
+#include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -12,7 +15,8 @@ namespace luthier {
 
 namespace {
 
-constexpr std::int64_t kBlock = 32;
+constexpr std::int64_t kBlock = 32;      // values of a Q8_0 block
+constexpr std::int64_t kStretch = 2048;  // values decoded at a time: what stays in the first cache
 constexpr std::size_t kBlockBytes = 34;
 
 void quantise(const float* values, std::byte* block) {
@@ -23,12 +27,6 @@ void quantise(const float* values, std::byte* block) {
     const c10::Half scale(d);
     std::memcpy(block, &scale, 2);
     for (std::int64_t i = 0; i < kBlock; ++i) block[2 + i] = static_cast<std::byte>(static_cast<std::int8_t>(std::round(values[i] * inverse)));
-}
-
-void dequantise(const std::byte* block, float* values) {
-    c10::Half scale;
-    std::memcpy(&scale, block, 2);
-    for (std::int64_t i = 0; i < kBlock; ++i) values[i] = static_cast<float>(scale) * static_cast<float>(static_cast<std::int8_t>(block[2 + i]));
 }
 
 at::ScalarType scalarOf(GgufType type) { return type == GgufType::F16 ? at::kHalf : type == GgufType::BF16 ? at::kBFloat16 : at::kFloat; }
@@ -55,15 +53,26 @@ std::vector<std::byte> ggufBytes(GgufType type, const at::Tensor& tensor) {
     return bytes;
 }
 
-at::Tensor ggufTensor(const GgufTensor& tensor) {
-    if (tensor.type != GgufType::Q8_0) {
+at::Tensor ggufTensor(const GgufTensor& tensor, at::ScalarType type) {
+    const GgufTypeInfo& info = infoOf(tensor.type);
+    if (!info.isBlocks()) {
         at::Tensor value = at::empty(tensor.shape, scalarOf(tensor.type));
         std::memcpy(value.mutable_data_ptr(), tensor.data.data(), tensor.data.size());
-        return value.to(at::kFloat);
+        return value.to(type);
     }
-    at::Tensor value = at::empty(tensor.shape, at::kFloat);
-    float* values = value.mutable_data_ptr<float>();
-    for (std::int64_t i = 0; i < value.numel() / kBlock; ++i) dequantise(tensor.data.data() + static_cast<std::size_t>(i) * kBlockBytes, values + i * kBlock);
+    at::Tensor value = at::empty(tensor.shape, type);
+    const auto blocks = static_cast<std::int64_t>(tensor.data.size() / info.bytes), width = static_cast<std::int64_t>(info.values);
+    const std::int64_t stretch = kStretch / width;
+    at::parallel_for(0, blocks, 16 * stretch, [&](std::int64_t begin, std::int64_t end) {
+        std::array<float, kStretch> values{};
+        for (std::int64_t first = begin; first < end; first += stretch) {
+            const std::int64_t count = std::min(stretch, end - first) * width;
+            float* into = type == at::kFloat ? value.mutable_data_ptr<float>() + first * width : values.data();
+            decodeGguf(tensor.type, tensor.data.data() + static_cast<std::size_t>(first) * info.bytes, static_cast<std::uint64_t>(count), into);
+            if (type == at::kBFloat16) std::copy_n(into, count, value.mutable_data_ptr<at::BFloat16>() + first * width);
+            if (type == at::kHalf) std::copy_n(into, count, value.mutable_data_ptr<at::Half>() + first * width);
+        }
+    });
     return value;
 }
 

@@ -5,6 +5,7 @@
 #include "io/weight_folder.h"
 #include "model/functions.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 #ifdef LUTHIER_CUDA
@@ -46,7 +47,7 @@ Result<at::Device> chooseDevice(const std::string& name) {
 }
 
 at::ScalarType chooseDtype(const std::string& name, const at::Device& device) {
-    if (name == "float32") return at::kFloat;
+    if (name == "float32" || name == "float16") return at::kFloat;
     if (name == "bfloat16") return at::kBFloat16;
     return nn::hasFastBfloat16(device) ? at::kBFloat16 : at::kFloat;
 }
@@ -55,6 +56,12 @@ Result<Json> readConfig(const std::filesystem::path& folder) {
     std::error_code code;
     if (isGguf(folder))
         return Problem{"folder_missing", folder.string() + " is a GGUF file, not a folder.", "Make a folder of it: luthier-cli import " + folder.string() + " --out FOLDER.", folder.string()};
+    // A RUN.json's path comes with its folder in front.
+    if (const std::string whole = folder.string(); !std::filesystem::exists(folder, code))
+        if (const std::size_t at = std::min(whole.find("ollama:"), whole.find("lmstudio:")); at != std::string::npos) {
+            const std::string source = whole.substr(at);
+            return Problem{"folder_missing", source + " is the name of a GGUF model that another program keeps.", "Make a folder of it: luthier-cli import " + source + " --out FOLDER.", whole};
+        }
     if (!std::filesystem::is_directory(folder, code))
         return Problem{"folder_missing", folder.string() + " is not a folder.", "Give the folder that holds config.json and *.safetensors.", folder.string()};
     const std::filesystem::path file = folder / "config.json";
@@ -72,6 +79,15 @@ Result<ModelDescription> readDescription(const std::filesystem::path& folder, co
     return description;
 }
 
+namespace {
+
+/// "float16": the numbers that a float16 file would hold, computed in float32.
+void roundToHalf(Weights& weights) {
+    for (const std::string& name : weights.names()) weights.assign(name, weights.at(name).to(at::kHalf).to(at::kFloat));
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Model>> openModel(const ModelRequest& request) {
     Result<at::Device> device = chooseDevice(request.device);
     if (!device) return device.problems();
@@ -85,6 +101,7 @@ Result<std::unique_ptr<Model>> openModel(const ModelRequest& request) {
     if (request.mayDrawHead || request.hasNewHead) draw = HeadDraw{request.seed, request.hasNewHead ? HeadDraw::When::Always : HeadDraw::When::Missing};
     Result<Weights> weights = Weights::open(request.folder, *description, dtype, *device, draw);
     if (!weights) return weights.problems();
+    if (request.dtype == "float16") roundToHalf(*weights);
     return std::make_unique<Model>(*description, std::move(*weights), dtype, *device);
 }
 
@@ -100,15 +117,21 @@ Result<std::unique_ptr<Model>> openShapes(const ModelRequest& request) {
 
 Result<std::unique_ptr<Tokenizer>> openTokenizer(const std::filesystem::path& folder, const ModelDescription& description) {
     Result<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::open(folder);
-    if (tokenizer && (*tokenizer)->vocabularySize() > description.vocabulary) {
-        std::error_code code;
-        const std::filesystem::path file = folder / (std::filesystem::exists(folder / "tokenizer.json", code) ? "tokenizer.json" : "tokenizer.model");
-        return Problem{"tokenizer_too_large",
-                       file.string() + " has ids up to " + std::to_string((*tokenizer)->vocabularySize() - 1) + "; vocab_size of config.json is " +
-                           std::to_string(description.vocabulary) + ".",
-                       "Use the tokenizer that came with the model, or remove the tokens that were added to it.", file.string()};
-    }
+    if (tokenizer) (*tokenizer)->limitTo(description.vocabulary);
     return tokenizer;
+}
+
+Result<std::unique_ptr<Tokenizer>> openTokenizer(const std::filesystem::path& folder) {
+    const Result<ModelDescription> description = readDescription(folder);
+    return description ? openTokenizer(folder, *description) : Tokenizer::open(folder);
+}
+
+std::optional<Problem> warningOf(const Tokenizer& tokenizer) {
+    const int rows = tokenizer.usableIds(), tokens = tokenizer.vocabularySize();
+    if (tokens <= rows) return {};
+    const std::string first = tokenizer.tokenText(rows);
+    return Problem{"tokenizer_larger", "The tokenizer has " + std::to_string(tokens) + " tokens, the model's embedding " + std::to_string(rows) + " rows: " + (tokens - rows == 1 ? "the token " + first + " (id " + std::to_string(rows) + ") has" : "the tokens from " + first + " (id " + std::to_string(rows) + ") on have") + " none.",
+                   "Nothing is wrong as long as no text holds " + std::string(tokens - rows == 1 ? "it" : "them") + "; a row that does cannot be used.", ""};
 }
 
 }  // namespace luthier

@@ -12,6 +12,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace luthier {
@@ -41,8 +42,11 @@ Result<std::unique_ptr<Model>> openModel(const ModelRequest& request);
 /// The model without weights: for counting and estimates.
 Result<std::unique_ptr<Model>> openShapes(const ModelRequest& request);
 
-/// The tokenizer of a model folder, when its ids fit into the model's vocabulary. Problem codes: those of text/tokenizer.h,
-/// tokenizer_too_large.
+/// The tokenizer of a model folder, which knows how many rows the embedding has (Tokenizer::usableIds). Problem codes: those of text/tokenizer.h.
 Result<std::unique_ptr<Tokenizer>> openTokenizer(const std::filesystem::path& folder, const ModelDescription& description);
+/// The same by the folder's own config.json, where it has one.
+Result<std::unique_ptr<Tokenizer>> openTokenizer(const std::filesystem::path& folder);
+/// tokenizer_larger: what a person should know of a tokenizer with more tokens than the embedding has rows.
+std::optional<Problem> warningOf(const Tokenizer& tokenizer);
 
 }  // namespace luthier

@@ -18,9 +18,13 @@ inline constexpr std::int64_t kShardBytes = 5'000'000'000;
 
 struct ShardTensor {
     std::string name;
-    std::int64_t bytes = 0;
-    std::function<at::Tensor()> value;  ///< asked for when its shard is written, so that never more than a shard is held
+    at::ScalarType type = at::kFloat;
+    std::vector<std::int64_t> shape;
+    std::function<at::Tensor()> value;  ///< of that type and shape; asked for when its turn has come, so that one tensor is held at a time
 };
+
+/// Bytes of all.
+std::int64_t bytesOf(const std::vector<ShardTensor>& tensors);
 
 /// Order as given. @returns the bytes of all tensors. Problem codes: those of writeSafetensors.
 Result<std::int64_t> writeShards(const std::vector<ShardTensor>& tensors, const std::filesystem::path& folder, std::int64_t shardBytes = kShardBytes);

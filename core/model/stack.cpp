@@ -228,7 +228,14 @@ at::Tensor Stack::enter(const at::Tensor& embedded, const at::Tensor& positions,
     if (m_description.inputScale != 1.0) x = x * m_description.inputScale;
     if (m_projectIn >= 0) x = m_linears.project(m_projectIn, x, hooks);
     if (m_types != nullptr) x = x + (types.defined() ? at::embedding(hooks.current(*m_types), types) : hooks.current(*m_types).narrow(0, 0, 1)).to(m_dtype);
-    if (m_positions != nullptr) x = x + at::embedding(hooks.current(*m_positions), positions + m_description.positionOffset).to(m_dtype);
+    if (m_positions != nullptr) {
+        const std::int64_t rows = m_positions->size(0) - m_description.positionOffset;
+        // One synchronisation on a GPU, for models with a table alone: an index beyond it would end the process there.
+        if (const std::int64_t needed = positions.numel() == 0 ? 0 : positions.max().item<std::int64_t>() + 1; needed > rows)
+            throw Failure({"too_many_tokens", "A row needs " + std::to_string(needed) + " positions; this model has learned " + std::to_string(rows) + ".",
+                           "Shorten it, virtual tokens of a prompt included, or lower data.max_length.", "data.max_length"});
+        x = x + at::embedding(hooks.current(*m_positions), positions + m_description.positionOffset).to(m_dtype);
+    }
     if (m_embeddingNorm.weight != nullptr) x = applyNorm(m_embeddingNorm, x, {}, hooks).second;
     return x;
 }

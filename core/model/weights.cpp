@@ -28,10 +28,22 @@ std::string shapeText(const std::vector<std::int64_t>& shape) {
 
 /// The tensor under its name, or under the name that older files give it.
 const TensorView* findTensor(const WeightFolder& folder, const ModelDescription& description, const std::string& name) {
-    if (const TensorView* view = folder.find(name)) return view;
-    for (const std::string& prefix : description.prefixes)
-        if (name.rfind(prefix, 0) == 0)
-            if (const TensorView* view = folder.find(name.substr(prefix.size()))) return view;
+    const auto find = [&](const std::string& wanted) -> const TensorView* {
+        if (const TensorView* view = folder.find(wanted)) return view;
+        for (const std::string& prefix : description.prefixes) {
+            const TensorView* view = wanted.rfind(prefix, 0) == 0 ? folder.find(wanted.substr(prefix.size())) : folder.find(prefix + wanted);
+            if (view != nullptr) return view;
+        }
+        return nullptr;
+    };
+    if (const TensorView* view = find(name)) return view;
+    // A file keeps a matrix that several modules share under one of their names: embedding, tied head, or a stack's own embedding.
+    if (name == description.names.embedding + ".weight") {
+        if (description.isTied)
+            if (const TensorView* view = find(description.names.head + ".weight")) return view;
+        for (const char* shared : {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight"})
+            if (const TensorView* view = description.encoder ? find(shared) : nullptr) return view;
+    }
     // Files converted from TensorFlow call a norm's weight and bias gamma and beta.
     for (const auto& [modern, old] : {std::pair{"LayerNorm.weight", "gamma"}, std::pair{"LayerNorm.bias", "beta"}})
         if (name.ends_with(modern)) return findTensor(folder, description, name.substr(0, name.rfind('.') + 1) + old);
@@ -86,6 +98,30 @@ bool showsNotFinite(const TensorView& view) {
     return hasNotFinite(view.data, kBytes / element, view.dtype) || hasNotFinite(view.data + view.bytes - kBytes, kBytes / element, view.dtype);
 }
 
+/// By which method config.json says that the weights are quantised, where the tensors are of the kinds that such a file holds; empty for a file of plain
+/// numbers: a leftover of the key says nothing, the weights decide.
+std::string quantisedBy(const WeightFolder& folder) {
+    const auto isPacked = [](const TensorView* view) {
+        const bool isPlain = view->dtype == DType::F32 || view->dtype == DType::F16 || view->dtype == DType::BF16 || view->dtype == DType::F64;
+        return (!isPlain && view->shape.size() > 1) || view->name.ends_with(".qweight") || view->name.ends_with(".absmax");
+    };
+    const std::vector<const TensorView*> tensors = folder.tensors();
+    if (folder.files().empty() || std::none_of(tensors.begin(), tensors.end(), isPacked)) return "";
+    const Result<Json> config = readJsonFile(folder.files().front().parent_path() / "config.json");
+    if (!config || !config->is_object()) return "";
+    for (const char* key : {"quantization_config", "compression_config"})
+        if (const auto found = config->find(key); found != config->end() && found->is_object()) {
+            const auto method = found->find("quant_method");
+            return method != found->end() && method->is_string() ? method->get<std::string>() : "a method that it does not name";
+        }
+    return "";
+}
+
+Problem quantised(const std::string& where, const std::string& method) {
+    return {"quantized_checkpoint", where + " holds weights quantised by " + method + ", as quantization_config in its config.json says; Luthier opens float32, bfloat16 and float16 weights.",
+            "Take the model's original repository in 16-bit floats, or dequantise this one with transformers: AutoModelForCausalLM.from_pretrained(FOLDER).dequantize().save_pretrained(NEW_FOLDER).", "quantization_config"};
+}
+
 bool isAllZero(const TensorView& view) {
     return std::all_of(view.data, view.data + view.bytes, [](auto byte) { return byte == decltype(byte){}; });
 }
@@ -135,6 +171,8 @@ Problems Weights::check(const WeightFolder& folder, const ModelDescription& desc
         if (const TensorView* view = folder.find(name); view != nullptr && !isAllZero(*view))
             problems.push_back({"tensor_unexpected", where + ": " + name + " is not zero, which Luthier does not compute.",
                                 "Use a checkpoint whose " + name + " is zero.", name});
+    // Names and shapes of a packed file are symptoms; the cause stands in its config.json.
+    if (const std::string method = problems.empty() ? "" : quantisedBy(folder); !method.empty()) return {quantised(where, method)};
     return problems;
 }
 

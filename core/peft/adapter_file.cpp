@@ -51,9 +51,12 @@ Result<Json> peftSettings(const Json& config, const Method& method, const std::s
         }
     }
     if (settings.value("init_lora_weights", Json(true)).is_string()) {
-        // OLoRA and the like change the base when they load; plain starts change nothing.
+        // Starts that only choose A and B: the file holds what came of them. OLoRA and the like change the base when they load.
+        static const std::set<std::string> plain{"gaussian", "eva", "orthogonal"};
         const std::string init = settings["init_lora_weights"];
-        if (init != "gaussian" && init.rfind("pissa", 0) != 0)
+        if (plain.contains(init))
+            settings["init_lora_weights"] = true;
+        else if (init.rfind("pissa", 0) != 0)
             return Problem{"adapter_feature", file + " was started with init_lora_weights \"" + init + "\", which changes the base model.",
                            "Convert it to plain LoRA with PEFT's path_initial_model_for_weight_conversion.", "init_lora_weights"};
     }
@@ -204,6 +207,53 @@ Problems doesNotFit(const fs::path& path, Problems problems) {
     return problems;
 }
 
+/// Rows of the base's embedding and head that a file's own do not match: tokens were added before training.
+Problem grownVocabulary(const fs::path& path, std::int64_t rows, std::int64_t baseRows) {
+    return {"adapter_vocabulary", path.string() + " was trained on a vocabulary of " + std::to_string(rows) + " tokens; this model has " + std::to_string(baseRows) + ".",
+            rows > baseRows ? "Add the same tokens to the model first: in transformers tokenizer.add_tokens(…), model.resize_token_embeddings(" + std::to_string(rows) + "), then save both."
+                            : "Use the model that it was trained on; this one's vocabulary was extended since.", path.string()};
+}
+
+/// Whole weights of the base that stand in an adapter's file beside its own tensors, as PEFT's save_embedding_layers and ensure_weight_tying write them:
+/// copies of what the base has are dropped, others become modules_to_save of `settings`. Problem code: adapter_vocabulary.
+Result<void> takeWholeWeights(TensorMap& tensors, Json& settings, const Model& model, const fs::path& path) {
+    const std::string prefix = "base_model.model.", inner = ".base_layer.weight";
+    const ModelSites& sites = model.sites();
+    const std::string table = sites.embeddingPath + ".weight", head = sites.headPath + ".weight";
+    const Json saved = settings.value("modules_to_save", Json());
+    const auto isSaved = [&](const std::string& module) {
+        return saved.is_array() && std::any_of(saved.begin(), saved.end(), [&](const Json& entry) { return entry.is_string() && module.ends_with(entry.get<std::string>()); });
+    };
+    TensorMap kept;
+    for (const auto& [name, tensor] : tensors) {
+        std::string plain = name.rfind(prefix, 0) == 0 ? name.substr(prefix.size()) : name;
+        if (plain.ends_with(inner)) plain = plain.substr(0, plain.size() - inner.size()) + ".weight";
+        const at::Tensor* base = model.weights().find(plain);
+        const bool isEmbedding = plain == table || plain == head || std::any_of(sites.embeddings.begin(), sites.embeddings.end(), [&](const EmbeddingSite& site) { return plain == site.path + ".weight"; });
+        if (base == nullptr && isEmbedding) base = model.weights().find(table);
+        if (base == nullptr || !plain.ends_with(".weight") || sites.classes > 0) {
+            kept[name] = tensor;
+            continue;
+        }
+        if (isEmbedding && tensor.dim() == 2 && base->dim() == 2 && tensor.size(0) != base->size(0) && tensor.size(1) == base->size(1)) return grownVocabulary(path, tensor.size(0), base->size(0));
+        const std::string module = plain.substr(0, plain.size() - std::string(".weight").size());
+        if (isSaved(module)) {
+            kept[name] = tensor;
+            continue;
+        }
+        if (tensor.sizes() != base->sizes()) {
+            kept[name] = tensor;  // load() names it
+            continue;
+        }
+        if (tensor.to(at::kFloat).equal(base->to(at::kFloat))) continue;
+        if (!settings["modules_to_save"].is_array()) settings["modules_to_save"] = Json::array();
+        settings["modules_to_save"].push_back(module);
+        kept[prefix + plain] = tensor;
+    }
+    tensors = std::move(kept);
+    return {};
+}
+
 Result<std::shared_ptr<Adapter>> openGguf(const fs::path& path, Model& model) {
     Result<GgufAdapter> read = readGgufAdapter(path, model.description());
     if (!read) return read.problems();
@@ -236,10 +286,11 @@ Result<std::shared_ptr<Adapter>> openAdapter(const fs::path& path, Model& model)
     // All values come from the file: nothing is to be drawn, projected or looked up.
     Json settings = folder->settings;
     settings["init_from"] = path.string();
-    Result<std::shared_ptr<Adapter>> adapter = createAdapter(*folder->method, {model, settings, 0, {}});
-    if (!adapter) return adapter;
     Result<TensorMap> tensors = tensorsOf(*folder);
     if (!tensors) return tensors.problems();
+    if (Result<void> taken = takeWholeWeights(*tensors, settings, model, path); !taken) return taken.problems();
+    Result<std::shared_ptr<Adapter>> adapter = createAdapter(*folder->method, {model, settings, 0, {}});
+    if (!adapter) return adapter;
     Result<void> loaded = (*adapter)->load(*tensors);
     if (!loaded) return doesNotFit(path, loaded.problems());
     return adapter;
@@ -255,7 +306,22 @@ Result<void> loadInto(Adapter& adapter, const fs::path& path, const Model& model
                        "Set method.type to \"" + folder->method->type + "\".", "method.init_from"};
     Result<TensorMap> tensors = tensorsOf(*folder);
     if (!tensors) return tensors.problems();
+    // What the run does not train of the file's whole weights is refused by load().
+    Json settings = adapter.fileConfig();
+    if (Result<void> taken = takeWholeWeights(*tensors, settings, model, path); !taken) return taken.problems();
     return adapter.load(*tensors);
+}
+
+std::string baseNameOf(const fs::path& modelFolder) {
+    std::error_code code;
+    const fs::path whole = fs::absolute(modelFolder, code).lexically_normal();
+    // models--OWNER--NAME/snapshots/REVISION
+    const fs::path snapshots = whole.parent_path();
+    const std::string folder = snapshots.parent_path().filename().string();
+    if (snapshots.filename() != "snapshots" || folder.rfind("models--", 0) != 0) return whole.string();
+    std::string name = folder.substr(8);
+    if (const std::size_t cut = name.find("--"); cut != std::string::npos) name.replace(cut, 2, "/");
+    return name;
 }
 
 Result<std::int64_t> writeAdapter(const Adapter& adapter, const fs::path& folder, const std::string& baseModelName) {
@@ -335,7 +401,7 @@ Result<std::int64_t> writeModel(const Model& model, const fs::path& source, cons
     std::vector<ShardTensor> tensors;
     for (const std::string& name : model.weights().names()) {
         const at::Tensor& tensor = model.weights().at(name);
-        tensors.push_back({name, tensor.numel() * static_cast<std::int64_t>(at::elementSize(dtype)), [&tensor, dtype] { return tensor.to(dtype); }});
+        tensors.push_back({name, dtype, tensor.sizes().vec(), [&tensor, dtype] { return tensor.to(dtype); }});
     }
     return writeShards(tensors, folder);
 }

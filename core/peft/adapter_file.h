@@ -41,6 +41,9 @@ Result<std::shared_ptr<Adapter>> openAdapter(const std::filesystem::path& folder
 Result<void> loadInto(Adapter& adapter, const std::filesystem::path& folder, const Model& model);
 
 /// Writes the adapter's file and config into an existing folder. @returns bytes of the tensor file.
+/// How an adapter names its base: the hub's "owner/name" of a folder in Hugging Face's cache, else the folder's absolute path.
+std::string baseNameOf(const std::filesystem::path& modelFolder);
+
 Result<std::int64_t> writeAdapter(const Adapter& adapter, const std::filesystem::path& folder, const std::string& baseModelName);
 
 /// Writes a model folder: config.json and the other small files of `source`, and the weights of `model` as stored or float32.

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "peft/targets.h"
 
+#include "model/model.h"
 #include "peft/saved_modules.h"
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <regex>
 #include <set>
@@ -174,9 +176,6 @@ Result<MatchedSites> matchSites(const ModelSites& sites, const Json& settings, c
     for (std::size_t i = 0; i < sites.linears.size(); ++i) {
         const LinearSite& site = sites.linears[i];
         if (!(*chosen)[i] || (!layers.empty() && !layers.contains(site.layer)) || liesInSavedModule(site.path, saved)) continue;
-        if (site.role == LinearRole::Head && sites.isTied)
-            return Problem{"tied_head", sites.headPath + " shares its weights with " + sites.embeddingPath + " in this model and cannot be adapted alone.",
-                           "Leave " + sites.headPath + " out of target_modules, or train a copy of it: name it in modules_to_save.", field, ExitCode::BadUsage};
         matched.linears.push_back(i);
     }
     for (std::size_t i = 0; i < sites.embeddings.size(); ++i)
@@ -185,6 +184,78 @@ Result<MatchedSites> matchSites(const ModelSites& sites, const Json& settings, c
         return Problem{"no_target_matches", "target_modules " + dumpLine(rule) + " matches no layer of this model.",
                        "It has: " + existingNames(sites) + ".", field, ExitCode::BadUsage};
     return matched;
+}
+
+namespace {
+
+/// Entries of `list` (names, or an object's keys) and how many of `paths` each matches.
+void countEntries(MatchCounts& found, const char* key, const Names& entries, const Names& paths, const std::string& existing, const std::function<Result<bool>(const std::string& path, const std::string& entry)>& matches) {
+    Json& counts = found.counts[key] = Json::object();
+    Names known;
+    for (const std::string& path : paths)
+        if (std::find(known.begin(), known.end(), lastName(path)) == known.end()) known.push_back(lastName(path));
+    for (const std::string& entry : entries) {
+        std::int64_t count = 0;
+        for (const std::string& path : paths)
+            if (const Result<bool> isMatch = matches(path, entry); isMatch && *isMatch) ++count;
+        counts[entry] = count;
+        if (count > 0) continue;
+        const std::string near = nearestName(entry, known);
+        found.unmatched.push_back({"setting_matches_nothing", std::string("method.") + key + " names \"" + entry + "\", which matches nothing in this model.",
+                                   near.empty() ? "It has: " + existing + "." : "Did you mean \"" + near + "\"?", std::string("method.") + key});
+    }
+}
+
+Names keysOf(const Json& object) {
+    Names keys;
+    for (const auto& [key, value] : object.items()) keys.push_back(key);
+    return keys;
+}
+
+}  // namespace
+
+MatchCounts countMatches(const ModelSites& sites, const Json& settings) {
+    MatchCounts found;
+    const Names paths = pathsOf(sites);
+    const std::string existing = existingNames(sites);
+    const auto endsWith = [](const std::string& path, const std::string& entry) { return Result<bool>(endsWithModule(path, entry)); };
+    const auto isPattern = [](const std::string& path, const std::string& entry) -> Result<bool> {
+        Result<double> value = patternValue(Json{{entry, 1.0}}, path, 0.0, "");
+        if (!value) return value.problems();
+        return *value > 0;
+    };
+    for (const char* key : {"target_modules", "exclude_modules", "feedforward_modules"})
+        if (const Json value = settings.value(key, Json()); value.is_array()) countEntries(found, key, namesOf(value), paths, existing, endsWith);
+    if (const Json value = settings.value("exclude_modules", Json()); value.is_string())
+        if (const Result<std::vector<bool>> chosen = selected(sites, value, "method.exclude_modules"); chosen && std::find(chosen->begin(), chosen->end(), true) == chosen->end())
+            found.unmatched.push_back({"setting_matches_nothing", "method.exclude_modules " + dumpLine(value) + " matches nothing in this model.", "It has: " + existing + ".", "method.exclude_modules"});
+    for (const char* key : {"rank_pattern", "alpha_pattern"})
+        if (const Json value = settings.value(key, Json()); value.is_object()) countEntries(found, key, keysOf(value), paths, existing, isPattern);
+    Names layers;
+    const Json wanted = settings.value("layers_to_transform", Json());
+    if (wanted.is_number_integer()) layers.push_back(std::to_string(wanted.get<std::int64_t>()));
+    if (wanted.is_array())
+        for (const Json& layer : wanted) layers.push_back(std::to_string(layer.get<std::int64_t>()));
+    for (const std::string& layer : layers) {
+        std::int64_t count = 0, last = 0;
+        for (const LinearSite& site : sites.linears) {
+            count += std::to_string(site.layer) == layer ? 1 : 0;
+            last = std::max(last, static_cast<std::int64_t>(site.layer));
+        }
+        found.counts["layers_to_transform"][layer] = count;
+        if (count == 0)
+            found.unmatched.push_back({"setting_matches_nothing", "method.layers_to_transform names " + layer + ", which is no layer of this model.", "Its layers are 0 to " + std::to_string(last) + ".", "method.layers_to_transform"});
+    }
+    return found;
+}
+
+const at::Tensor& weightAt(const Model& model, const LinearSite& site) {
+    if (const at::Tensor* own = model.weights().find(site.path + ".weight")) return *own;
+    return model.weights().at(model.sites().embeddingPath + ".weight");
+}
+
+void untieFor(Model& model, const LinearSite& site) {
+    if (site.role == LinearRole::Head) model.untieHead();
 }
 
 Result<std::vector<std::size_t>> matchLinears(const ModelSites& sites, const Json& settings, const std::string& peftType) {

@@ -8,6 +8,8 @@
 #include "contract/problem.h"
 #include "model/site.h"
 
+#include <ATen/core/Tensor.h>
+
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -25,8 +27,8 @@ struct MatchedSites {
 };
 
 /// What target_modules of a method's settings names, without exclude_modules, what lies under modules_to_save, and layers that
-/// layers_to_transform leaves out; settings may lack any of these. Problem codes: no_default_targets, no_target_matches (naming the
-/// modules that exist), bad_pattern, tied_head.
+/// layers_to_transform leaves out; settings may lack any of these. A head that shares its matrix with the embedding is adapted on top of it, as PEFT does.
+/// Problem codes: no_default_targets, no_target_matches (naming the modules that exist), bad_pattern.
 Result<MatchedSites> matchSites(const ModelSites& sites, const Json& settings, const std::string& peftType);
 /// The same for methods that adapt projections alone; also unsupported_layer.
 Result<std::vector<std::size_t>> matchLinears(const ModelSites& sites, const Json& settings, const std::string& peftType);
@@ -34,6 +36,19 @@ Result<std::vector<std::size_t>> matchLinears(const ModelSites& sites, const Jso
 /// The shortest list that PEFT resolves to exactly these modules: last names, then the last two names, then whole paths.
 std::vector<std::string> targetNames(const ModelSites& sites, const MatchedSites& matched);
 std::vector<std::string> targetNames(const ModelSites& sites, const std::vector<std::size_t>& linears);
+
+/// What each entry of target_modules, exclude_modules, rank_pattern, alpha_pattern, feedforward_modules and layers_to_transform matched.
+struct MatchCounts {
+    Json counts = Json::object();  ///< {"target_modules": {"q_proj": 32}, …}; keys that are lists or objects of names alone
+    Problems unmatched;            ///< a warning an entry that matched nothing, with the nearest names. Problem code: setting_matches_nothing
+};
+MatchCounts countMatches(const ModelSites& sites, const Json& settings);
+
+class Model;
+/// The weight that a site's projection multiplies with: of a tied head, the embedding's.
+const at::Tensor& weightAt(const Model& model, const LinearSite& site);
+/// Before a site's weight is written: a tied head gets weights of its own.
+void untieFor(Model& model, const LinearSite& site);
 
 /// Whether PEFT trains the module `path` whole, or one around it, for these modules_to_save: then no adapter goes there.
 bool liesInSavedModule(const std::string& path, const Json& modulesToSave);

@@ -8,6 +8,7 @@
 #include "text/utf8.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 
 namespace luthier {
@@ -19,6 +20,7 @@ struct Tokenizer::Parts {
     std::optional<int> bos;
     std::optional<int> eos;
     std::optional<int> pad;
+    std::int64_t rows = std::numeric_limits<std::int64_t>::max();  ///< of the model's embedding
     std::map<std::string, std::unique_ptr<ChatTemplate>> chatTemplates;
 };
 
@@ -133,7 +135,7 @@ std::string Tokenizer::fingerprint() const {
         if (!hash) return {};
         all += file.filename().string() + " " + *hash + "\n";
     }
-    return sha256(all);
+    return sha256(all + std::to_string(usableIds()));
 }
 
 std::vector<TokenSpan> Tokenizer::encodeWithOffsets(std::string_view text, SpecialTokens special, TextKind kind) const {
@@ -166,6 +168,15 @@ std::string Tokenizer::tokenText(int id) const { return id < 0 ? std::string() :
 std::optional<int> Tokenizer::idOf(std::string_view token) const { return m_parts->backend->idOf(token); }
 bool Tokenizer::isSpecial(int id) const { return id >= 0 && m_parts->backend->isSpecial(id); }
 int Tokenizer::vocabularySize() const { return m_parts->backend->size(); }
+void Tokenizer::limitTo(std::int64_t rows) { m_parts->rows = rows; }
+int Tokenizer::usableIds() const { return static_cast<int>(std::min<std::int64_t>(vocabularySize(), m_parts->rows)); }
+
+Result<void> Tokenizer::checkIds(std::span<const int> ids, const std::string& what, const std::string& field) const {
+    const auto found = std::find_if(ids.begin(), ids.end(), [this](int id) { return id < 0 || id >= m_parts->rows; });
+    if (found == ids.end()) return {};
+    return Problem{"id_out_of_range", what + " holds the token " + tokenText(*found) + " (id " + std::to_string(*found) + "), which has no row in the model's embedding: its ids end at " + std::to_string(m_parts->rows - 1) + ".",
+                   "Leave that token out, or use a model whose embedding was enlarged for it.", field};
+}
 
 std::optional<int> Tokenizer::bosId() const { return m_parts->bos; }
 std::optional<int> Tokenizer::eosId() const { return m_parts->eos; }

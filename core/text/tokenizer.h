@@ -75,6 +75,13 @@ public:
     bool isSpecial(int id) const;
     int vocabularySize() const;           ///< highest id + 1, added tokens included
 
+    /// A tokenizer may have more tokens than its model's embedding has rows (Gemma 3's mark for images, a <pad> that nobody trained): harmless
+    /// until a text holds one of them. openTokenizer says how many rows there are.
+    void limitTo(std::int64_t rows);
+    int usableIds() const;                ///< ids below it have a row; vocabularySize() where nothing else was said
+    /// Problem code: id_out_of_range, naming the first token of `ids` that has no row. `what` begins the sentence: "The prompt".
+    Result<void> checkIds(std::span<const int> ids, const std::string& what, const std::string& field) const;
+
     std::optional<int> bosId() const;
     std::optional<int> eosId() const;
     std::optional<int> padId() const;

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 #include <limits>
+#include <set>
 
 namespace luthier {
 
@@ -124,6 +125,14 @@ Result<void> addMerges(Vocabulary& vocabulary, const Tree& merges) {
     return {};
 }
 
+/// Whether "a b" joins or makes one of these tokens.
+bool isMadeOf(const std::string& merge, const std::set<std::string>& tokens) {
+    const std::size_t blank = merge.find(' ', 1);
+    if (blank == std::string::npos) return false;
+    const std::string first = merge.substr(0, blank), second = merge.substr(blank + 1);
+    return tokens.contains(first) || tokens.contains(second) || tokens.contains(first + second);
+}
+
 /// Scores that make llama.cpp join pairs in the order of the merges.
 void scoreByMerges(Vocabulary& vocabulary) {
     std::map<std::string, float> rank;
@@ -152,11 +161,15 @@ Result<Vocabulary> fromTokenizerJson(const fs::path& folder, std::int64_t rows, 
     vocabulary.model = isSentencePiece ? "llama" : "gpt2";
     vocabulary.preTokenizer = isSentencePiece ? "default" : preTokenizerOf(child(document, "pre_tokenizer"));
     if (vocabulary.preTokenizer.empty()) return unsupported(folder, "cuts text by rules of its own (pre_tokenizer " + shown(child(document, "pre_tokenizer")) + ")");
+    // Tokens that the embedding has no row for are no tokens of the file, and neither is what merges would make them of.
+    std::set<std::string> beyond;
     for (const auto& [text, id] : words.items())
-        if (!id.is_number_integer() || !setToken(vocabulary, id.get<std::int64_t>(), rows, text, isSentencePiece && isByteToken(text) ? TokenKind::Byte : TokenKind::Normal))
+        if (id.is_number_integer() && id.get<std::int64_t>() >= rows) beyond.insert(text);
+        else if (!id.is_number_integer() || !setToken(vocabulary, id.get<std::int64_t>(), rows, text, isSentencePiece && isByteToken(text) ? TokenKind::Byte : TokenKind::Normal))
             return Problem{"tokenizer_invalid", file.string() + ": the token " + text + " has the id " + id.dump() + "; the model has " + std::to_string(rows) + " rows.", "", folder.string()};
     Result<void> merged = addMerges(vocabulary, child(model, "merges"));
     if (!merged) return merged.problems();
+    if (!beyond.empty()) std::erase_if(vocabulary.merges, [&](const std::string& merge) { return isMadeOf(merge, beyond); });
     for (const Tree& token : document.value("added_tokens", Tree::array()))
         setToken(vocabulary, token.at("id").get<std::int64_t>(), rows, token.at("content"), token.value("special", false) ? TokenKind::Control : TokenKind::UserDefined);
     if (const Tree unknown = child(model, "unk_token"); isSentencePiece && unknown.is_string())

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <initializer_list>
 #include <optional>
 
 namespace luthier {
@@ -20,15 +21,30 @@ Tree byteLevel(bool usesRule) { return {{"type", "ByteLevel"}, {"add_prefix_spac
 Tree split(const char* rule) { return {{"type", "Split"}, {"pattern", {{"Regex", rule}}}, {"behavior", "Isolated"}, {"invert", false}}; }
 Tree sequence(Tree steps) { return {{"type", "Sequence"}, {"pretokenizers", std::move(steps)}}; }
 
-/// The pre_tokenizer that llama.cpp's name stands for.
-std::optional<Tree> splitting(const std::string& name) {
-    if (name == "gpt-2" || name == "default" || name.empty()) return byteLevel(true);
-    if (name == "llama-bpe") return sequence({split(kLlama3), byteLevel(false)});
-    if (name == "qwen2") return sequence({split(kQwen2), byteLevel(false)});
-    if (name == "bloom") return sequence({split(kBloom), byteLevel(false)});
-    if (name == "starcoder") return sequence({{{"type", "Digits"}, {"individual_digits", true}}, byteLevel(true)});
-    if (name == "falcon")
-        return sequence({{{"type", "Punctuation"}, {"behavior", "Contiguous"}}, byteLevel(true), {{"type", "Digits"}, {"individual_digits", false}}, split("[0-9][0-9][0-9]")});
+Tree singleDigits() { return {{"type", "Digits"}, {"individual_digits", true}}; }
+
+struct SplitRule {
+    Tree preTokenizer;
+    bool prefersWholeWords = false;  ///< a word that is a token is not put together by merges (ignore_merges)
+    bool beginsTexts = false;
+    bool isComposed = false;         ///< texts are brought into Unicode's form C first
+};
+
+/// What llama.cpp's name of a rule stands for: names that it treats alike stand in one line.
+std::optional<SplitRule> splitting(const std::string& name) {
+    const auto is = [&](std::initializer_list<const char*> names) { return std::find(names.begin(), names.end(), name) != names.end(); };
+    if (is({"", "default", "gpt-2", "phi-2", "olmo", "mpt", "jais", "exaone4", "trillion", "granite-docling", "gigachat", "mellum", "modern-bert", "a.x-4.0"})) return SplitRule{byteLevel(true)};
+    if (is({"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"})) return SplitRule{sequence({singleDigits(), byteLevel(true)})};
+    if (is({"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"})) return SplitRule{sequence({split(kLlama3), byteLevel(false)}), true, true};
+    if (is({"dbrx", "smaug-bpe", "chatglm-bpe", "glm4"})) return SplitRule{sequence({split(kLlama3), byteLevel(false)})};
+    if (is({"qwen2", "deepseek-r1-qwen", "megrez"})) return SplitRule{.preTokenizer = sequence({split(kQwen2), byteLevel(false)}), .isComposed = true};  // as Qwen's own files have it
+    if (is({"stablelm2", "hunyuan"})) return SplitRule{sequence({split(kQwen2), byteLevel(false)})};
+    if (is({"tekken"})) return SplitRule{sequence({split(kTekken), byteLevel(false)}), true, true};
+    if (is({"gpt-4o", "llama4"})) return SplitRule{sequence({split(kGpt4o), byteLevel(false)})};
+    if (is({"deepseek-v3", "hunyuan-dense"})) return SplitRule{sequence({split(kThreeDigits), split(kDeepseekCjk), split(kDeepseek3), byteLevel(false)})};
+    if (is({"bloom", "poro-chat", "gpt3-finnish"})) return SplitRule{sequence({split(kBloom), byteLevel(false)})};
+    if (is({"falcon"}))
+        return SplitRule{sequence({{{"type", "Punctuation"}, {"behavior", "Contiguous"}}, byteLevel(true), {{"type", "Digits"}, {"individual_digits", false}}, split("[0-9][0-9][0-9]")})};
     return {};
 }
 
@@ -64,10 +80,7 @@ Tree declared(const std::string& text, bool isSpecial) {
 bool isDeclared(TokenKind kind) { return kind == TokenKind::Control || kind == TokenKind::UserDefined || kind == TokenKind::Unknown; }
 
 Result<void> writeTokenizerJson(const Vocabulary& vocabulary, const std::filesystem::path& folder) {
-    const std::optional<Tree> rule = splitting(vocabulary.preTokenizer);
-    if (!rule)
-        return Problem{"vocabulary_unsupported", "The tokenizer splits text by the rule \"" + vocabulary.preTokenizer + "\", which Luthier has no words for.", "Use the model's Hugging Face folder instead.", "tokenizer.ggml.pre"};
-    if (vocabulary.merges.empty()) return Problem{"tokenizer_invalid", "The tokenizer has no merges.", "Convert the model again.", "tokenizer.ggml.merges"};
+    const std::optional<SplitRule> rule = splitting(vocabulary.preTokenizer);
     Tree words = Tree::object(), added = Tree::array();
     for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id) {
         if (vocabulary.kinds[id] == TokenKind::Unused) continue;
@@ -77,10 +90,10 @@ Result<void> writeTokenizerJson(const Vocabulary& vocabulary, const std::filesys
         token["id"] = id;
         added.push_back(std::move(token));
     }
-    Tree document{{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", added}, {"normalizer", nullptr}, {"pre_tokenizer", *rule}, {"post_processor", framing(vocabulary)}, {"decoder", byteLevel(true)},
+    Tree document{{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", added}, {"normalizer", nullptr}, {"pre_tokenizer", rule->preTokenizer}, {"post_processor", framing(vocabulary)}, {"decoder", byteLevel(true)},
                   {"model", {{"type", "BPE"}, {"dropout", nullptr}, {"unk_token", nullptr}, {"continuing_subword_prefix", nullptr}, {"end_of_word_suffix", nullptr}, {"fuse_unk", false}, {"byte_fallback", false},
-                             {"ignore_merges", vocabulary.preTokenizer == "llama-bpe"}, {"vocab", std::move(words)}, {"merges", vocabulary.merges}}}};
-    if (vocabulary.preTokenizer == "qwen2") document["normalizer"] = {{"type", "NFC"}};  // as Qwen's own files have it
+                             {"ignore_merges", rule->prefersWholeWords}, {"vocab", std::move(words)}, {"merges", vocabulary.merges}}}};
+    if (rule->isComposed) document["normalizer"] = {{"type", "NFC"}};
     return writeFileAtomically(folder / "tokenizer.json", document.dump(-1, ' ', false, Tree::error_handler_t::replace));
 }
 
@@ -159,11 +172,25 @@ Result<void> writeTokenizerConfig(const Vocabulary& vocabulary, const std::files
 
 }  // namespace
 
-Result<void> writeVocabulary(const Vocabulary& vocabulary, const std::filesystem::path& folder) {
+Result<void> checkVocabulary(const Vocabulary& vocabulary) {
     if (vocabulary.model != "gpt2" && vocabulary.model != "llama")
         return Problem{"vocabulary_unsupported", "The tokenizer is of the kind \"" + vocabulary.model + "\"; Luthier reads \"gpt2\" (byte-level BPE) and \"llama\" (sentencepiece).", "Use the model's Hugging Face folder instead.", "tokenizer.ggml.model"};
     if (vocabulary.kinds.size() != vocabulary.tokens.size())
         return Problem{"tokenizer_invalid", "The tokenizer tells the kinds of " + std::to_string(vocabulary.kinds.size()) + " of its " + std::to_string(vocabulary.tokens.size()) + " tokens.", "Convert the model again.", "tokenizer.ggml.token_type"};
+    if (vocabulary.model != "gpt2") return {};
+    if (!splitting(vocabulary.preTokenizer))
+        return Problem{"vocabulary_unsupported", "The tokenizer splits text by the rule \"" + vocabulary.preTokenizer + "\", which Luthier has no words for.", "Use the model's Hugging Face folder instead.", "tokenizer.ggml.pre"};
+    if (vocabulary.merges.empty()) return Problem{"tokenizer_invalid", "The tokenizer has no merges.", "Convert the model again.", "tokenizer.ggml.merges"};
+    return {};
+}
+
+bool beginsTexts(const std::string& preTokenizer) {
+    const std::optional<SplitRule> rule = splitting(preTokenizer);
+    return rule && rule->beginsTexts;
+}
+
+Result<void> writeVocabulary(const Vocabulary& vocabulary, const std::filesystem::path& folder) {
+    if (Result<void> known = checkVocabulary(vocabulary); !known) return known;
     Result<void> done = vocabulary.model == "gpt2" ? writeTokenizerJson(vocabulary, folder) : writeSentencePiece(vocabulary, folder);
     return done ? writeTokenizerConfig(vocabulary, folder) : done;
 }

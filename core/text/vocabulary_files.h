@@ -13,5 +13,9 @@ namespace luthier {
 /// Problem codes: vocabulary_unsupported (a kind or rule of splitting that Luthier cannot spell out), tokenizer_invalid (scores or merges
 /// missing), those of io/atomic.h.
 Result<void> writeVocabulary(const Vocabulary& vocabulary, const std::filesystem::path& folder);
+/// Whether writeVocabulary can.
+Result<void> checkVocabulary(const Vocabulary& vocabulary);
+/// Whether llama.cpp puts the begin token in front of texts cut by this rule, where a file does not say.
+bool beginsTexts(const std::string& preTokenizer);
 
 }  // namespace luthier

@@ -8,6 +8,7 @@
 #include <ATen/ops/zeros_like.h>
 
 #include <map>
+#include <utility>
 
 namespace luthier {
 
@@ -24,21 +25,21 @@ void AdamW::step(double learningRate) {
     struct Group {
         std::vector<at::Tensor> values, gradients, first, second, steps;
     };
-    std::map<double, Group> groups;  // by rateFactor
+    std::map<std::pair<double, double>, Group> groups;  // by rateFactor and decay
     for (std::size_t i = 0; i < m_parameters.size(); ++i) {
         const at::Tensor& gradient = m_parameters[i].tensor.grad();
         if (!gradient.defined()) continue;
         m_steps[i].add_(1);
-        Group& group = groups[m_parameters[i].rateFactor];
+        Group& group = groups[{m_parameters[i].rateFactor, decayOf(m_settings, m_parameters[i].name)}];
         group.values.push_back(m_parameters[i].tensor);
         group.gradients.push_back(gradient.contiguous());
         group.first.push_back(m_first[i]);
         group.second.push_back(m_second[i]);
         group.steps.push_back(m_steps[i]);
     }
-    for (auto& [factor, group] : groups)
-        at::_fused_adamw_(group.values, group.gradients, group.first, group.second, {}, group.steps, learningRate * factor, m_settings.beta1,
-                          m_settings.beta2, m_settings.weightDecay, m_settings.epsilon, false, false);
+    for (auto& [kind, group] : groups)
+        at::_fused_adamw_(group.values, group.gradients, group.first, group.second, {}, group.steps, learningRate * kind.first, m_settings.beta1,
+                          m_settings.beta2, kind.second, m_settings.epsilon, false, false);
 }
 
 std::vector<NamedTensor> AdamW::state() const {

@@ -2,6 +2,7 @@
 #include "train/checkpoint.h"
 
 #include "io/atomic.h"
+#include "io/manifest.h"
 #include "io/safetensors.h"
 #include "model/tensors.h"
 #include "peft/adapter_file.h"
@@ -44,6 +45,7 @@ Result<std::int64_t> writeCheckpoint(const std::filesystem::path& folder, const 
     for (const auto& [key, value] : {std::pair{"first_loss", state.firstLoss}, {"loss", state.lastLoss}, {"eval_loss", state.lastEvalLoss}})
         if (value) setNumber(json, key, *value);
     Result<void> done = writeJsonAtomically(target->path() / "state.json", json);
+    if (done) done = writeManifest(target->path());
     if (done) done = target->commit(Existing::Replace);
     if (!done) return done.problems();
     return static_cast<std::int64_t>(*bytes);

@@ -5,6 +5,7 @@
 //
 //   checkpoints/step-000100/state.safetensors   parameter.NAME, optimizer.NAME.KEY as the optimiser names them, method.NAME
 //   checkpoints/step-000100/state.json          TrainState
+//   checkpoints/step-000100/MANIFEST.json       length and SHA-256 of both (io/manifest.h)
 
 #include "contract/problem.h"
 #include "peft/adapter.h"

@@ -150,12 +150,50 @@ ModelTask taskOf(const RunConfig& config) {
 
 bool wantsNewHead(const RunConfig& config) { return config.method().value("new_head", false); }
 
+namespace {
+
+/// Tokens that a method puts before a row at the model's positions.
+std::int64_t virtualTokens(const RunConfig& config) {
+    const auto count = config.method().find("num_virtual_tokens");
+    return count != config.method().end() && count->is_number_integer() ? count->get<std::int64_t>() : 0;
+}
+
+/// Positions with a row in a table, of the shortest table; nullopt for models that compute their positions.
+std::optional<std::int64_t> learnedPositions(const ModelDescription& description) {
+    std::optional<std::int64_t> positions;
+    for (const ModelDescription* stack : {&description, description.encoder.get()})
+        if (stack != nullptr && stack->learnsPositions()) positions = std::min(positions.value_or(stack->maxPositions), stack->maxPositions);
+    return positions;
+}
+
+}  // namespace
+
 Result<RunConfig> withTask(RunConfig config) {
-    if (config.get<std::string>("model.task") != "auto") return config;
     Result<ModelDescription> description = readDescription(config.get<std::string>("model.path"));
     if (!description) return description.problems();
-    config.document["model"]["task"] = description->isClassifier() ? "sequence_classification" : description->encoder ? "seq2seq_lm" : "causal_lm";
+    if (config.get<std::string>("model.task") == "auto")
+        config.document["model"]["task"] = description->isClassifier() ? "sequence_classification" : description->encoder ? "seq2seq_lm" : "causal_lm";
+    if (const std::optional<std::int64_t> positions = learnedPositions(*description))
+        config.document["data"]["max_length"] = std::min(config.get<std::int64_t>("data.max_length"), std::max<std::int64_t>(2, *positions - virtualTokens(config)));
     return config;
+}
+
+std::optional<Problem> lengthWarning(const RunConfig& config) {
+    const Result<ModelDescription> description = readDescription(config.get<std::string>("model.path"));
+    if (!description) return {};
+    const auto length = config.get<std::int64_t>("data.max_length");
+    const auto warning = [&](const char* code, std::int64_t most, const std::string& why) {
+        return Problem{code, "data.max_length is " + std::to_string(length) + ", but " + why, "Set data.max_length to at most " + std::to_string(most) + ".", "data.max_length"};
+    };
+    if (const std::optional<std::int64_t> positions = learnedPositions(*description)) {
+        const std::int64_t taken = virtualTokens(config);
+        const std::int64_t most = std::max<std::int64_t>(2, *positions - taken);
+        if (length <= most) return {};
+        return warning("max_length_positions", most, "the model has learned " + std::to_string(*positions) + " positions" + (taken > 0 ? ", " + std::to_string(taken) + " of which go to virtual tokens" : "") + ": rows are cut to " + std::to_string(most) + " tokens.");
+    }
+    const std::int64_t context = description->maxPositions;
+    if (description->position != PositionKind::Rope || context <= 0 || length <= context) return {};
+    return warning("max_length_context", context, "the model was made for " + std::to_string(context) + " tokens; what it says of longer rows is not to be relied on.");
 }
 
 Result<Json> estimateRun(const RunConfig& config) {

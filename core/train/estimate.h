@@ -18,8 +18,13 @@ ModelTask taskOf(const RunConfig& config);
 /// Whether the run starts with a fresh head whatever the folder has (freeze's new_head).
 bool wantsNewHead(const RunConfig& config);
 
-/// The configuration with model.task "auto" replaced by what the model's config.json says. Problem codes: those of readDescription.
+/// The configuration as the model's config.json lets it be: model.task "auto" replaced by what it says, and data.max_length by the positions that the
+/// model has learned where it asks for more (virtual tokens of the method taken off). Problem codes: those of readDescription.
 Result<RunConfig> withTask(RunConfig config);
+
+/// A warning when data.max_length is beyond what the model can read or was made for. Problem codes: max_length_positions (rows are cut to the positions
+/// learned), max_length_context.
+std::optional<Problem> lengthWarning(const RunConfig& config);
 
 /// What evaluating is of a run's computation.
 struct EvaluationShare {

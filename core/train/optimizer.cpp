@@ -7,7 +7,10 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cmath>
+#include <string_view>
 
 namespace luthier {
 
@@ -47,6 +50,21 @@ OptimizerSettings optimizerSettings(const RunConfig& config) {
     settings.relativeStep = config.get<bool>("train.adafactor.relative_step");
     settings.warmupInit = config.get<bool>("train.adafactor.warmup_init");
     return settings;
+}
+
+double decayOf(const OptimizerSettings& settings, const std::string& parameter) {
+    std::string name = parameter;
+    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    for (const char* part : {"bias", "layernorm", "rmsnorm"})
+        if (name.find(part) != std::string::npos) return 0;
+    // Trainer's patterns for segments, and torch's LayerNorms that are called otherwise (GPT-2's ln_1, MPT's norm_1).
+    for (std::size_t begin = 0; begin <= name.size();) {
+        const std::size_t end = std::min(name.find('.', begin), name.size());
+        const std::string_view segment = std::string_view(name).substr(begin, end - begin);
+        if (segment == "norm" || segment.ends_with("_norm") || segment.starts_with("norm_") || segment.starts_with("ln_")) return 0;
+        begin = end + 1;
+    }
+    return settings.weightDecay;
 }
 
 std::unique_ptr<Optimizer> createOptimizer(const std::string& kind, std::vector<TrainedParameter> parameters, const OptimizerSettings& settings) {

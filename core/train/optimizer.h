@@ -31,6 +31,9 @@ struct OptimizerSettings {
     bool warmupInit = false;
 };
 
+/// The decay of one parameter, by its name as transformers' Trainer decides (get_decay_parameter_names): none of biases and norms.
+double decayOf(const OptimizerSettings& settings, const std::string& parameter);
+
 class Optimizer {
 public:
     explicit Optimizer(std::vector<TrainedParameter> parameters) : m_parameters(std::move(parameters)) {}

@@ -6,11 +6,13 @@
 #include "data/tokenizer_encoder.h"
 #include "generate/generator.h"
 #include "io/atomic.h"
+#include "io/manifest.h"
 #include "io/sha256.h"
 #include "io/weight_folder.h"
 #include "model/open.h"
 #include "peft/adapter_file.h"
 #include "peft/method.h"
+#include "peft/targets.h"
 #include "task/rows.h"
 #include "text/tokenizer.h"
 #include "train/estimate.h"
@@ -23,6 +25,7 @@
 #include <atomic>
 #include <chrono>
 #include <deque>
+#include <exception>
 #include <filesystem>
 #include <limits>
 #include <optional>
@@ -42,18 +45,49 @@ std::vector<Example> examplesOf(const std::vector<DataRow>& rows) {
     return examples;
 }
 
-Json hashesOf(const RunConfig& config) {
+/// SHA-256 of every file that the run reads: weights, tokenizer and configuration of the model, rows, the adapter it starts from.
+Json hashesOf(const RunConfig& config, const std::atomic<bool>& isStopped) {
     Json inputs = Json::object();
-    const auto add = [&inputs](const fs::path& file) {
-        if (Result<std::string> hash = sha256OfFile(file)) inputs[file.string()] = *hash;
+    const auto add = [&](const fs::path& file) {
+        std::error_code code;
+        if (!fs::is_regular_file(file, code)) return;
+        if (Result<std::string> hash = sha256OfFile(file, [&](std::uint64_t, std::uint64_t) { return !isStopped; })) inputs[file.string()] = *hash;
     };
+    const fs::path model = config.get<std::string>("model.path");
+    for (const char* name : {"config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "chat_template.jinja"}) add(model / name);
     if (config.get<std::string>("model.init") == "pretrained")
-        if (Result<std::shared_ptr<const WeightFolder>> folder = WeightFolder::open(config.get<std::string>("model.path")))
+        if (Result<std::shared_ptr<const WeightFolder>> folder = WeightFolder::open(model))
             for (const fs::path& file : (*folder)->files()) add(file);
-    std::error_code code;
-    for (const char* key : {"data.train.path", "data.eval.path"})
-        if (const auto path = config.optional<std::string>(key); path && fs::is_regular_file(*path, code)) add(*path);
+    for (const fs::path& file : dataFiles(config)) add(file);
+    if (const auto from = config.optional<std::string>("method.init_from")) {
+        add(*from);
+        for (const char* name : {"adapter_config.json", "adapter_model.safetensors", "adapter.safetensors"}) add(fs::path(*from) / name);
+    }
     return inputs;
+}
+
+/// Files that differ from, or are not among, those that a run began with. `areRowsOthers`: it was given other evaluation rows on purpose.
+std::vector<std::string> changedInputs(const Json& before, const Json& now, bool areRowsOthers) {
+    std::vector<std::string> changed;
+    for (const auto& [file, hash] : before.items()) {
+        const auto found = now.find(file);
+        if (found == now.end() && areRowsOthers) continue;
+        if (found == now.end()) changed.push_back(file + " (gone)");
+        else if (*found != hash) changed.push_back(file);
+    }
+    for (const auto& [file, hash] : now.items())
+        if (!before.contains(file) && !areRowsOthers) changed.push_back(file + " (new)");
+    return changed;
+}
+
+/// Folders that a killed process left half written or half deleted.
+void removeLeftovers(const RunFolder& folder) {
+    std::error_code code;
+    for (const fs::path& place : {folder.path, folder.path / "checkpoints"})
+        for (const auto& entry : fs::directory_iterator(place, code)) {
+            const std::string name = entry.path().filename().string();
+            if (name.front() == '.' && (name.find(".tmp-") != std::string::npos || name.find(".removed") != std::string::npos)) fs::remove_all(entry.path(), code);
+        }
 }
 
 class Run {
@@ -61,6 +95,21 @@ public:
     explicit Run(const RunRequest& request) : m_request(request), m_config(withTask(request.config).orThrow()) {}
 
     ExitCode execute() {
+        removeLeftovers(m_request.folder);
+        // Every input is read once more for its hash, beside the work of opening it.
+        std::thread hashing([this] {
+            try {
+                m_hashes = hashesOf(m_config, m_stopsHashing);
+            } catch (...) {
+                m_hashFailure = std::current_exception();
+            }
+            m_areHashesDone = true;
+        });
+        const auto stop = [this](std::thread* thread) {
+            m_stopsHashing = true;
+            if (thread->joinable()) thread->join();
+        };
+        const std::unique_ptr<std::thread, decltype(stop)> stopped(&hashing, stop);
         announce();
         openModelAndRows();
         attach();
@@ -70,22 +119,13 @@ public:
                         trainerSettings(plan), ports(plan));
         m_optimizer = &trainer.optimizer();
         tellEvaluationShare(plan);
-        if (m_request.start == RunStart::Resume) resume(trainer);
-        // Hashing reads every input once; the steps need not wait for it.
-        std::thread hashing([this] {
-            m_hashes = hashesOf(m_config);
-            m_areHashesDone = true;
-        });
-        TrainEnd end;
-        try {
-            end = trainer.run();
-        } catch (...) {
-            hashing.join();
-            throw;
-        }
         if (!m_areHashesDone) emit(event::phase("hashing", 0, 1));
         hashing.join();
+        if (m_hashFailure) std::rethrow_exception(m_hashFailure);
+        if (m_request.start == RunStart::Resume) checkInputs();
         writeConfig(m_hashes);
+        if (m_request.start == RunStart::Resume) resume(trainer);
+        const TrainEnd end = trainer.run();
         emit(event::phase("exporting", 0, 1));
         return finish(trainer, end);
     }
@@ -109,6 +149,7 @@ private:
     }
 
     void openModelAndRows() {
+        if (const std::optional<Problem> warning = lengthWarning(m_request.config)) emit(event::warning(warning->code, warning->message, warning->hint));
         emit(event::phase("loading", 0, 1));
         ModelRequest request{m_config.get<std::string>("model.path"), m_config.get<std::string>("model.dtype"), m_config.device(),
                              m_config.get<std::string>("model.init"), m_config.get<std::uint64_t>("train.seed")};
@@ -121,6 +162,7 @@ private:
               {"dtype", m_model->dtype() == at::kBFloat16 ? "bfloat16" : "float32"}});
         Result<std::unique_ptr<Tokenizer>> tokenizer = openTokenizer(request.folder, m_model->description());
         if (tokenizer) m_tokenizer = std::move(*tokenizer);
+        if (const std::optional<Problem> larger = m_tokenizer ? warningOf(*m_tokenizer) : std::nullopt) emit(event::warning(larger->code, larger->message, larger->hint));
         if (m_tokenizer)
             m_encoder = std::make_unique<TokenizerEncoder>(*m_tokenizer);
         else
@@ -165,10 +207,10 @@ private:
     void attach() {
         const Method* method = findMethod(m_config.methodType());
         const auto tokenize = [this](const std::string& text) {
-            std::vector<std::int64_t> ids;
-            if (m_tokenizer)
-                for (const int id : m_tokenizer->encode(text)) ids.push_back(id);
-            return ids;
+            if (!m_tokenizer) return std::vector<std::int64_t>{};
+            const std::vector<int> ids = m_tokenizer->encode(text);
+            m_tokenizer->checkIds(ids, "The text that the prompt starts from", "method.prompt_tuning_init_text").orThrow();
+            return std::vector<std::int64_t>(ids.begin(), ids.end());
         };
         m_adapter = createAdapter(*method, {*m_model, m_config.method(), m_config.get<std::uint64_t>("train.seed"), tokenize}).orThrow();
         if (const auto from = m_config.optional<std::string>("method.init_from"); from && m_request.start == RunStart::New)
@@ -180,7 +222,10 @@ private:
         const std::int64_t total = m_adapter->trainsBase() ? base : base + trainable;
         m_trainable = trainable;
         m_total = total;
-        emit({{"type", "parameters"}, {"trainable", trainable}, {"frozen", total - trainable},
+        const MatchCounts matches = countMatches(m_model->sites(), m_config.method());
+        if (m_request.start == RunStart::New)
+            for (const Problem& unmatched : matches.unmatched) emit(event::warning(unmatched.code, unmatched.message, unmatched.hint));
+        emit({{"type", "parameters"}, {"matched", matches.counts}, {"trainable", trainable}, {"frozen", total - trainable},
               {"percent", 100.0 * static_cast<double>(trainable) / static_cast<double>(total)}, {"by_part", countByPart(*m_adapter)},
               {"gradient_checkpointing", m_activations == Activations::Recompute}});
     }
@@ -264,8 +309,13 @@ private:
         const std::vector<std::int64_t> steps = folder.checkpointSteps();
         const auto keep = static_cast<std::size_t>(m_config.get<std::int64_t>("train.keep_checkpoints"));
         std::error_code code;
-        for (std::size_t i = 0; i + keep < steps.size(); ++i)
-            if (steps[i] != state.bestEvalStep) fs::remove_all(folder.checkpoint(steps[i]), code);
+        for (std::size_t i = 0; i + keep < steps.size(); ++i) {
+            if (steps[i] == state.bestEvalStep) continue;
+            // Out of its name first: what is deleted half is no checkpoint.
+            const fs::path whole = folder.checkpoint(steps[i]), hidden = whole.parent_path() / ("." + whole.filename().string() + ".removed");
+            fs::rename(whole, hidden, code);
+            fs::remove_all(code ? whole : hidden, code);
+        }
         return {};
     }
 
@@ -279,6 +329,7 @@ private:
             std::vector<int> ids = m_tokenizer->encode(prompt.get<std::string>());
             if (ids.size() > 1 && m_tokenizer->eosId() && ids.back() == *m_tokenizer->eosId()) ids.pop_back();
             if (ids.empty()) continue;
+            m_tokenizer->checkIds(ids, "A prompt to sample", "train.sample_prompts").orThrow();
             const Generated generated = generate(*m_model, stack, {ids.begin(), ids.end()}, {ends.begin(), ends.end()}, settings, [&](const GeneratedToken&) { return goOn(); });
             if (generated.finishReason == "cancelled") return;
             const std::vector<int> out(generated.ids.begin(), generated.ids.end());
@@ -286,12 +337,46 @@ private:
         }
     }
 
+    /// A run goes on as it began: model, data and start are held against the hashes in its run.json.
+    void checkInputs() {
+        const Result<Json> before = readJsonFile(m_request.folder.config());
+        const auto inputs = before && before->is_object() ? before->find("inputs") : Json::const_iterator();
+        if (!before || !before->is_object() || inputs == before->end() || !inputs->is_object()) return;  // ended before its first step
+        std::string names;
+        const bool areRowsOthers = std::any_of(m_request.changed.begin(), m_request.changed.end(), [](const std::string& key) { return key.rfind("data.eval.", 0) == 0; });
+        for (const std::string& file : changedInputs(*inputs, m_hashes, areRowsOthers)) names += (names.empty() ? "" : ", ") + file;
+        if (names.empty()) return;
+        if (!m_request.acceptsChangedInputs)
+            throw Failure({"inputs_changed", "Since the run began these of its inputs changed (model, data or start): " + names + ".",
+                           "Put them back as they were, or go on all the same with --accept-changed-inputs.", "inputs"});
+        emit(event::warning("inputs_changed", "The run goes on with inputs that changed since it began: " + names + ".", ""));
+    }
+
+    /// The newest checkpoint that is whole; those before it are told of.
+    std::optional<TrainState> newestWhole(Trainer& trainer) {
+        std::vector<std::int64_t> steps = m_request.folder.checkpointSteps();
+        const bool hadAny = !steps.empty();
+        Problem last;
+        for (; !steps.empty(); steps.pop_back()) {
+            const fs::path folder = m_request.folder.checkpoint(steps.back());
+            const ManifestCheck check = checkManifest(folder);
+            if (check.state == ManifestState::Missing) emit(event::warning("checkpoint_unverified", folder.filename().string() + " has no MANIFEST.json, so damage to it would not show.", "An earlier version wrote it."));
+            Result<TrainState> state = check.state == ManifestState::Damaged ? Result<TrainState>(Problem{"checkpoint_damaged", check.text(), "", ""}) : readCheckpoint(folder, *m_adapter, trainer.optimizer());
+            if (state) return *state;
+            last = state.problem();
+            if (steps.size() < 2) break;
+            emit(event::warning("checkpoint_damaged", folder.filename().string() + " is damaged (" + last.message + ").", "The run goes on from " + m_request.folder.checkpoint(steps[steps.size() - 2]).filename().string() + "."));
+        }
+        if (hadAny) throw Failure({last.code, "No checkpoint of the run is whole: " + last.message, last.hint.empty() ? "Begin the run anew." : last.hint, m_request.folder.path.string()});
+        return {};
+    }
+
     void resume(Trainer& trainer) {
-        const std::vector<std::int64_t> steps = m_request.folder.checkpointSteps();
-        if (!steps.empty()) {
-            trainer.state() = readCheckpoint(m_request.folder.checkpoint(steps.back()), *m_adapter, trainer.optimizer()).orThrow();
+        if (std::optional<TrainState> state = newestWhole(trainer)) {
+            trainer.state() = *state;
             const int threads = trainer.state().threads;
             if (threads > 0 && threads != at::get_num_threads()) at::set_num_threads(threads);
+            if (m_request.changed.contains("train.learning_rate")) trainer.state().learningRate = m_config.get<double>("train.learning_rate");
         } else if (const auto from = m_config.optional<std::string>("method.init_from")) {
             loadInto(*m_adapter, *from, *m_model).orThrow();
         }
@@ -307,7 +392,8 @@ private:
         AtomicDir result = AtomicDir::begin(target).orThrow();
         const fs::path source = m_config.get<std::string>("model.path");
         const std::int64_t bytes = m_adapter->trainsBase() ? writeModel(*m_model, source, result.path(), at::kFloat).orThrow()
-                                                           : writeAdapter(*m_adapter, result.path(), "").orThrow();
+                                                           : writeAdapter(*m_adapter, result.path(), baseNameOf(source)).orThrow();
+        writeManifest(result.path()).orThrow();
         result.commit(Existing::Replace).orThrow();
         Json summary{{"status", end == TrainEnd::Finished ? "finished" : "stopped"}, {"steps", state.step}, {"tokens", state.tokens}};
         for (const auto& [key, value] : {std::pair{"first_loss", state.firstLoss}, {"loss", state.lastLoss}, {"eval_loss", state.lastEvalLoss}})
@@ -349,7 +435,9 @@ private:
     std::int64_t m_trainable = 0;
     std::int64_t m_total = 0;
     Json m_hashes;
+    std::exception_ptr m_hashFailure;
     std::atomic<bool> m_areHashesDone = false;
+    std::atomic<bool> m_stopsHashing = false;
 };
 
 }  // namespace

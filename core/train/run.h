@@ -9,6 +9,9 @@
 #include "io/command_server.h"
 #include "io/event_log.h"
 
+#include <set>
+#include <string>
+
 namespace luthier {
 
 enum class RunStart { New, Resume };
@@ -17,6 +20,8 @@ struct RunRequest {
     RunConfig config;
     RunFolder folder;
     RunStart start = RunStart::New;
+    bool acceptsChangedInputs = false;   ///< a resumed run goes on though model or data are not what they were
+    std::set<std::string> changed = {};  ///< dotted keys that a resumed run sets anew
     EventLog& events;
     CommandQueue& commands;
 };

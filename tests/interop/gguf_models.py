@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """GGUF models as Hugging Face folders: `import FILE.gguf --out FOLDER` gives back the weights of the folder that the file was made of, bit for
-bit (F32, F16, BF16), and a configuration and tokenizer from which transformers computes the same logits and ids; Q8_0 gives the numbers that
-the gguf package reads. `gguf_models.py FAMILY…` runs a part."""
+bit (F32, F16, BF16), and a configuration and tokenizer from which transformers computes the same logits and ids; Q8_0 as float32 gives the numbers that
+the gguf package reads (gguf_quantised.py has the other types). `gguf_models.py FAMILY…` runs a part."""
 import json
 import sys
 from pathlib import Path
@@ -80,7 +80,8 @@ def demo(base):
     """The demo model with its own tokenizer, in every type of values; training goes on from it."""
     for kind in ("f32", "f16", "bf16", "q8_0"):
         export(DEMO, "gguf-merged", base / f"{kind}.gguf", "--type", kind)
-        engine("import", base / f"{kind}.gguf", "--out", base / kind)
+        # Blocks become bfloat16 unless told; the numbers that they stand for are exact in float32 only.
+        engine("import", base / f"{kind}.gguf", "--out", base / kind, *(("--dtype", "float32") if kind == "q8_0" else ()))
         reader = {t.name: t for t in gguf.GGUFReader(base / f"{kind}.gguf").tensors}
         tensor = reader["blk.2.ffn_up.weight"]
         wanted = tensor.data if kind in ("f32", "f16") else gguf.quants.dequantize(tensor.data, tensor.tensor_type)

@@ -221,7 +221,6 @@ def refusals(base):
         "a module that does not exist": (base / "refused", dict(type="lora", modules_to_save=["word_embeddings"]), "no_target_matches"),
         "T5's table, which nothing computes with": (base / "refused-t5", dict(type="lora", modules_to_save=["shared"]), "no_target_matches"),
         "biases of a model without": (base / "refused", dict(type="lora", bias="all"), "no_target_matches"),
-        "a tied head as a target": (base / "refused", dict(type="lora", target_modules=["lm_head"]), "tied_head"),
         "LoHa at an embedding": (base / "refused", dict(type="loha", target_modules=["embed_tokens"]), "unsupported_layer"),
         "DoRA at an embedding": (base / "refused", dict(type="lora", target_modules=["embed_tokens"], use_dora=True), "bad_combination"),
         "a bias of B beside DoRA": (base / "refused", dict(type="lora", target_modules=["q_proj"], use_dora=True, lora_bias=True), "bad_combination"),

@@ -109,12 +109,21 @@ TEST_CASE("aGgufFileWithAnyByteTurnedNeverCrashes") {
 
 TEST_CASE("anotherVersionOfGgufIsNamed") {
     const TemporaryFolder folder;
-    std::string bytes = reference();
-    bytes[4] = 2;
-    writeBytes(folder / "a.gguf", bytes);
-    const auto file = GgufFile::open(folder / "a.gguf");
-    REQUIRE(!file.ok());
-    CHECK(file.problem().code == "gguf_unsupported");
+    const std::string whole = reference();
+    const auto opened = [&](const std::string& version) {
+        writeBytes(folder / "a.gguf", std::string(whole).replace(4, 4, version));
+        return GgufFile::open(folder / "a.gguf");
+    };
+    CHECK(opened(std::string("\2\0\0\0", 4)).ok());
+    for (const std::string& version : {std::string("\1\0\0\0", 4), std::string("\4\0\0\0", 4)}) {
+        const auto file = opened(version);
+        REQUIRE(!file.ok());
+        CHECK(file.problem().code == "gguf_unsupported");
+        CHECK(file.problem().message.find("versions 2 and 3") != std::string::npos);
+    }
+    const auto big = opened(std::string("\0\0\0\3", 4));
+    REQUIRE(!big.ok());
+    CHECK(big.problem().message.find("big-endian") != std::string::npos);
 }
 
 TEST_CASE("aGgufFileIsKnownByItsFirstBytesNotByItsName") {
@@ -133,7 +142,7 @@ TEST_CASE("ggufNumbersOfOtherWidthsAreReadAsTheNearestType") {
     const auto put = [&](auto value) { bytes.append(reinterpret_cast<const char*>(&value), sizeof value); };
     put(std::uint32_t{3});
     put(std::uint64_t{0});
-    put(std::uint64_t{5});
+    put(std::uint64_t{7});
     const auto key = [&](const char* name, std::uint32_t type, auto value) {
         put(std::uint64_t{1});
         bytes += name;
@@ -148,20 +157,129 @@ TEST_CASE("ggufNumbersOfOtherWidthsAreReadAsTheNearestType") {
     put(std::uint64_t{2});
     put(std::uint16_t{7});
     put(std::uint16_t{8});
+    key("f", 9, std::uint32_t{4});  // two u32
+    put(std::uint64_t{2});
+    put(std::uint32_t{16777217});
+    put(std::uint32_t{8});
+    key("g", 9, std::uint32_t{10});  // two u64, one of them too large for 32 bits
+    put(std::uint64_t{2});
+    put(std::uint64_t{1} << 40);
+    put(std::uint64_t{8});
     writeBytes(folder / "a.gguf", bytes);
     const auto file = GgufFile::open(folder / "a.gguf");
     REQUIRE(file.ok());
-    CHECK(((*file)->keys() == GgufKeys{{"a", std::uint32_t{12}}, {"b", 1099511627776.0f}, {"c", std::int32_t{-3}}, {"d", 0.5f}, {"e", std::vector<std::int32_t>{7, 8}}}));
+    CHECK(((*file)->keys() == GgufKeys{{"a", std::uint32_t{12}}, {"b", 1099511627776.0f}, {"c", std::int32_t{-3}}, {"d", 0.5f}, {"e", std::vector<std::int32_t>{7, 8}}, {"f", std::vector<std::int32_t>{16777217, 8}}, {"g", std::vector<float>{1099511627776.0f, 8}}}));
 }
 
 TEST_CASE("aGgufTensorOfAnotherTypeIsNamed") {
     const TemporaryFolder folder;
     std::string bytes = reference();
     const std::size_t place = bytes.find("lora_b") + 6 + 4 + 16;  // behind its name: dimensions, two sizes, then the type
-    bytes[place] = 12;                                            // Q4_K
+    bytes[place] = 16;
     writeBytes(folder / "a.gguf", bytes);
     const auto file = GgufFile::open(folder / "a.gguf");
     REQUIRE(!file.ok());
     CHECK(file.problem().code == "gguf_unsupported");
-    CHECK(file.problem().message.find("blk.0.attn_q.weight.lora_b") != std::string::npos);
+    CHECK(file.problem().exit == ExitCode::BadInput);
+    CHECK(file.problem().message.find("blk.0.attn_q.weight.lora_b (IQ2_XXS, 5 x 2)") != std::string::npos);
+    CHECK(file.problem().hint.find("Q4_K") != std::string::npos);
+    bytes[place] = 12;  // Q4_K: blocks of 256
+    writeBytes(folder / "a.gguf", bytes);
+    const auto uneven = GgufFile::open(folder / "a.gguf");
+    REQUIRE(!uneven.ok());
+    CHECK(uneven.problem().code == "gguf_damaged");
+    CHECK(uneven.problem().message.find("lora_b (Q4_K, 5 x 2)") != std::string::npos);
+}
+
+TEST_CASE("aGgufFileCutShortNamesTheTensorItsTypeAndTheBytes") {
+    const TemporaryFolder folder;
+    writeBytes(folder / "a.gguf", reference().substr(0, reference().size() - 20));
+    const auto file = GgufFile::open(folder / "a.gguf");
+    REQUIRE(!file.ok());
+    CHECK(file.problem().code == "gguf_damaged");
+    CHECK(file.problem().message.find("lora_b (F16, 5 x 2)") != std::string::npos);
+    CHECK(file.problem().hint.find("download it again") != std::string::npos);
+}
+
+TEST_CASE("aShapeOfMoreValuesThanAnyFileHasIsDamage") {
+    const TemporaryFolder folder;
+    std::string bytes = reference();
+    const std::size_t sizes = bytes.find("lora_b") + 6 + 4;
+    const std::uint64_t large = std::uint64_t{1} << 31;
+    for (int i = 0; i < 2; ++i) bytes.replace(sizes + 8 * static_cast<std::size_t>(i), 8, reinterpret_cast<const char*>(&large), 8);
+    writeBytes(folder / "a.gguf", bytes);
+    CHECK_FALSE(GgufFile::open(folder / "a.gguf").ok());
+}
+
+TEST_CASE("ggufTensorsLieWhereTheFilesOwnAlignmentPutsThem") {
+    const TemporaryFolder folder;
+    std::string bytes = "GGUF";
+    const auto put = [&](auto value) { bytes.append(reinterpret_cast<const char*>(&value), sizeof value); };
+    const auto text = [&](const std::string& words) {
+        put(std::uint64_t{words.size()});
+        bytes += words;
+    };
+    put(std::uint32_t{3});
+    put(std::uint64_t{1});
+    put(std::uint64_t{1});
+    text("general.alignment");
+    put(std::uint32_t{4});
+    put(std::uint32_t{128});
+    text("x");
+    put(std::uint32_t{1});
+    put(std::uint64_t{1});
+    put(std::uint32_t{0});
+    put(std::uint64_t{0});
+    REQUIRE(bytes.size() < 128);
+    bytes.resize(128);
+    put(2.5f);
+    writeBytes(folder / "a.gguf", bytes);
+    const auto file = GgufFile::open(folder / "a.gguf");
+    REQUIRE(file.ok());
+    float value = 0;
+    std::memcpy(&value, (*file)->find("x")->data.data(), sizeof value);
+    CHECK(value == 2.5f);
+    bytes[bytes.find("general.alignment") + 17 + 4] = 96;
+    writeBytes(folder / "a.gguf", bytes);
+    CHECK_FALSE(GgufFile::open(folder / "a.gguf").ok());
+}
+
+TEST_CASE("anyPartOfASplitGgufOpensThemAllAndAMissingOneIsNamed") {
+    const TemporaryFolder folder;
+    const auto part = [&](const char* name, std::uint32_t number, const GgufKeys& more, const std::string& tensor) {
+        GgufKeys keys = more;
+        keys.insert(keys.end(), {{"split.no", number}, {"split.count", std::uint32_t{2}}, {"split.tensors.count", std::int32_t{2}}});
+        REQUIRE(writeGguf(folder / name, keys, {{tensor, GgufType::F32, {1}, [number] { return bytesOfValues<float>({static_cast<float>(number)}); }}}).ok());
+    };
+    part("m-00001-of-00002.gguf", 0, {{"general.architecture", std::string("llama")}}, "a");
+    part("m-00002-of-00002.gguf", 1, {}, "b");
+    for (const char* name : {"m-00001-of-00002.gguf", "m-00002-of-00002.gguf"}) {
+        const auto file = GgufFile::open(folder / name);
+        REQUIRE(file.ok());
+        CHECK((*file)->tensors().size() == 2);
+        CHECK(*(*file)->value<std::string>("general.architecture") == "llama");
+        float value = 0;
+        std::memcpy(&value, (*file)->find("b")->data.data(), sizeof value);
+        CHECK(value == 1.0f);
+        CHECK(ggufParts(folder / name).size() == 2);
+    }
+    fs::rename(folder / "m-00002-of-00002.gguf", folder / "renamed.gguf");
+    for (const char* name : {"m-00001-of-00002.gguf", "renamed.gguf"}) {
+        const auto file = GgufFile::open(folder / name);
+        REQUIRE(!file.ok());
+        CHECK(file.problem().code == "gguf_part_missing");
+        CHECK(file.problem().exit == ExitCode::BadInput);
+    }
+    CHECK(GgufFile::open(folder / "m-00001-of-00002.gguf").problem().message.find("m-00002-of-00002.gguf") != std::string::npos);
+    fs::copy_file(folder / "m-00001-of-00002.gguf", folder / "m-00002-of-00002.gguf");
+    CHECK(GgufFile::open(folder / "m-00001-of-00002.gguf").problem().code == "gguf_damaged");
+}
+
+TEST_CASE("stackedTensorsAreTakenOneByOne") {
+    const std::vector<std::byte> bytes(std::size_t{3} * 4 * 34);
+    const GgufTensor stack{"experts", GgufType::Q8_0, {3, 4, 32}, bytes};
+    const GgufTensor second = stack.at(1);
+    CHECK((second.shape == std::vector<std::int64_t>{4, 32}));
+    CHECK(second.data.data() == bytes.data() + 4 * 34);
+    CHECK(second.data.size() == 4 * 34);
 }

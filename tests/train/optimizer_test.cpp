@@ -120,3 +120,15 @@ TEST_CASE("theRelativeStepOfAdafactorIgnoresTheSchedule") {
     settings.warmupInit = true;
     CHECK(createOptimizer("adafactor", parameters, settings)->usedRate(5.0) == doctest::Approx(1e-6));
 }
+
+TEST_CASE("biases and norms of every family have no weight decay, all else has") {
+    OptimizerSettings settings;
+    settings.weightDecay = 0.1;
+    for (const char* name : {"model.layers.0.input_layernorm.weight", "model.norm.weight", "model.layers.3.self_attn.q_norm.weight", "transformer.h.0.ln_1.weight", "transformer.ln_f.weight",
+                             "transformer.blocks.0.norm_1.weight", "bert.encoder.layer.0.output.LayerNorm.weight", "encoder.block.0.layer.0.layer_norm.weight", "decoder.final_layer_norm.weight",
+                             "transformer.h.0.attn.c_attn.bias", "model.layers.0.self_attn.q_proj.lora_B.bias", "gpt_neox.layers.0.attention.dense.bias"})
+        CHECK_MESSAGE(decayOf(settings, name) == 0, name);
+    for (const char* name : {"model.embed_tokens.weight", "model.layers.0.self_attn.q_proj.weight", "model.layers.0.self_attn.q_proj.lora_A.weight", "model.layers.0.mlp.down_proj.lora_magnitude_vector",
+                             "model.layers.0.mlp.down_proj.ia3_l", "prompt_embeddings", "lm_head.weight", "model.layers.0.self_attn.normalizer.weight"})
+        CHECK_MESSAGE(decayOf(settings, name) == 0.1, name);
+}

@@ -230,6 +230,7 @@ public:
     Result<void> merge(Model& model) override {
         const at::NoGradGuard guard;
         for (const auto& layer : m_layers) {
+            untieFor(model, layer->site());
             const std::string name = layer->site().path + ".weight";
             const at::Tensor delta = layer->delta() * layer->weight();
             model.weights().assign(name, model.weights().at(name).to(at::kFloat) + (layer->site().isConv1D ? delta.t() : delta));

@@ -55,6 +55,7 @@ std::vector<NamedTensor> DeltaAdapter::fileTensors() const {
 Result<void> DeltaAdapter::merge(Model& model) {
     const at::NoGradGuard guard;
     for (const auto& layer : m_layers) {
+        untieFor(model, layer->site());
         const std::string name = layer->site().path + ".weight";
         const at::Tensor& weight = model.weights().at(name);
         const at::Tensor delta = layer->delta() * layer->weight();

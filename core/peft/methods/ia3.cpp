@@ -35,6 +35,7 @@ public:
 
     void merge(Model& model) const {
         const at::NoGradGuard guard;
+        untieFor(model, m_site);
         const std::string name = m_site.path + ".weight";
         const at::Tensor weight = model.weights().at(name).to(at::kFloat);
         const at::Tensor l = 1 + (m_l.flatten() - 1) * m_weight;

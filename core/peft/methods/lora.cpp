@@ -236,6 +236,7 @@ public:
             return Problem{"cannot_merge", "The adapter changes the embeddings of encoder and decoder apart; a " + model.sites().architecture + " folder has one table for both.",
                            "Export it as an adapter folder instead.", "target_modules", ExitCode::BadUsage};
         if (!m_embeddings.empty()) model.untieHead();
+        for (const auto& layer : m_layers) untieFor(model, layer->site());
         for (const auto& table : m_embeddings) {
             const std::string name = table->site().path + ".weight";
             model.weights().assign(name, model.weights().at(name).to(at::kFloat) + table->deltaWeight());
@@ -381,7 +382,7 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
         const at::Tensor B = init == false ? uniformTensor({site.out, R}, 1.0 / std::sqrt(static_cast<double>(R)),
                                                            tensorSeed(context.seed, site.path + ".lora_B"), device)
                                            : at::zeros({site.out, R}, A.options());
-        const at::Tensor& weight = context.model.weights().at(site.path + ".weight");
+        const at::Tensor& weight = weightAt(context.model, site);
         LoraTensors tensors{A, B, {}, {}, {}, {}};
         // torch's Linear draws a bias in +-1/sqrt(in), here R; a start that changes nothing has none.
         if (settings.at("lora_bias") == true)

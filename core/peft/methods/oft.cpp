@@ -147,6 +147,7 @@ public:
 
     Result<void> merge(Model& model) override {
         for (const auto& layer : m_layers) {
+            untieFor(model, layer->site());
             const std::string name = layer->site().path + ".weight";
             model.weights().assign(name, layer->mergedWeight(model.weights().at(name)));
         }

@@ -75,6 +75,17 @@ LuthierBuffer luthier_rows_next(LuthierRows* rows, size_t count);
 /* How many rows were given or lost: behind an error, the row that the next call begins with. */
 int64_t luthier_rows_position(const LuthierRows* rows);
 
+/* A file of gzip or zstd, into the open file `fd`, which stays the caller's. OK: bytes are how many were written, as text. */
+LuthierBuffer luthier_unpack(const uint8_t* path, size_t size, int32_t fd, uint64_t limit);
+
+typedef struct LuthierPattern LuthierPattern;
+
+/* A regular expression with the meaning of Python's re.fullmatch, in time linear in the text; what needs more (look-around, back-references) is an
+ * error. May be used by several threads at once. */
+LuthierBuffer luthier_pattern_open(const uint8_t* pattern, size_t size, LuthierPattern** out);
+void luthier_pattern_free(LuthierPattern* pattern);
+int32_t luthier_pattern_matches(const LuthierPattern* pattern, const uint8_t* text, size_t size);
+
 /* OK: bytes are the document as JSON. */
 LuthierBuffer luthier_yaml_to_json(const uint8_t* document, size_t size);
 

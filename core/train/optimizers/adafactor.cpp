@@ -110,7 +110,7 @@ private:
             slot.first.mul_(m_settings.adafactorBeta1).add_(delta, 1.0 - m_settings.adafactorBeta1);
             delta = slot.first;
         }
-        if (m_settings.weightDecay != 0) value.sub_(value.mul(size.mul(m_settings.weightDecay)));
+        if (const double weightDecay = decayOf(m_settings, parameter.name); weightDecay != 0) value.sub_(value.mul(size.mul(weightDecay)));
         value.sub_(delta);
     }
 

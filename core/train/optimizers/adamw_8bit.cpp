@@ -128,7 +128,7 @@ private:
         const double steps = slot.steps.item<double>();
         const at::Tensor m = m_signed->decode(slot.first).mul_(m_settings.beta1).add_(gradient, 1 - m_settings.beta1);
         const at::Tensor v = m_unsigned->decode(slot.second).mul_(m_settings.beta2).addcmul_(gradient, gradient, 1 - m_settings.beta2);
-        if (m_settings.weightDecay != 0) value.mul_(1 - rate * m_settings.weightDecay);
+        if (const double decay = decayOf(m_settings, slot.parameter.name); decay != 0) value.mul_(1 - rate * decay);
         const double correction1 = 1 - std::pow(m_settings.beta1, steps);
         const double correction2 = std::sqrt(1 - std::pow(m_settings.beta2, steps));
         const at::Tensor delta = m.div(v.sqrt().add_(m_settings.epsilon * correction2)).mul_(-rate * correction2 / correction1);

@@ -23,7 +23,7 @@ public:
             const at::Tensor& gradient = value.grad();
             if (!gradient.defined()) continue;
             const double rate = learningRate * m_parameters[i].rateFactor;
-            if (m_settings.weightDecay != 0) value.mul_(1 - rate * m_settings.weightDecay);
+            if (const double decay = decayOf(m_settings, m_parameters[i].name); decay != 0) value.mul_(1 - rate * decay);
             value.add_(m_first[i].mul(m_settings.beta1).add_(gradient, 1 - m_settings.beta1).sign_(), -rate);
             m_first[i].mul_(m_settings.beta2).add_(gradient, 1 - m_settings.beta2);
         }

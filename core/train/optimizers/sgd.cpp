@@ -24,7 +24,7 @@ public:
             at::Tensor value = m_parameters[i].tensor;
             at::Tensor gradient = value.grad();
             if (!gradient.defined()) continue;
-            if (m_settings.weightDecay != 0) gradient = gradient.add(value, m_settings.weightDecay);
+            if (const double decay = decayOf(m_settings, m_parameters[i].name); decay != 0) gradient = gradient.add(value, decay);
             if (m_settings.momentum > 0) {
                 m_buffers[i].mul_(m_settings.momentum).add_(gradient);
                 gradient = m_settings.nesterov ? gradient.add(m_buffers[i], m_settings.momentum) : m_buffers[i];

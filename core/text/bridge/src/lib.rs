@@ -3,11 +3,14 @@
 
 mod arrow_rows;
 mod arrow_values;
+mod memory;
 mod parquet_rows;
 mod parquet_values;
+mod pattern;
 mod python;
 mod template;
 mod tokenizer;
+mod unpack;
 mod yaml;
 
 use std::cell::RefCell;
@@ -206,4 +209,27 @@ pub unsafe extern "C" fn luthier_rows_position(rows: *const Rows) -> i64 {
 #[no_mangle]
 pub unsafe extern "C" fn luthier_yaml_to_json(document: *const u8, size: usize) -> LuthierBuffer {
     guarded(|| yaml::to_json(text(document, size)?))
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn luthier_unpack(path: *const u8, size: usize, fd: i32, limit: u64) -> LuthierBuffer {
+    guarded(|| unpack::unpack(text(path, size)?, fd, limit))
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn luthier_pattern_open(pattern: *const u8, size: usize, out: *mut *mut regex::Regex) -> LuthierBuffer {
+    guarded(|| {
+        *out = Box::into_raw(Box::new(pattern::open(text(pattern, size)?)?));
+        Ok(Vec::new())
+    })
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn luthier_pattern_free(pattern: *mut regex::Regex) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(Box::from_raw(pattern))));
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn luthier_pattern_matches(pattern: *const regex::Regex, words: *const u8, size: usize) -> i32 {
+    catch_unwind(AssertUnwindSafe(|| text(words, size).is_ok_and(|words| (*pattern).is_match(words)))).map_or(0, i32::from)
 }
