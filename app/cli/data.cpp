@@ -67,7 +67,7 @@ ExitCode run(const Options& options, const Context& context) {
     const RunConfig config = loadRunConfig(options.config, options.overrides, methodSchemas()).orThrow();
     const Json document = previewData(config, options.first, options.count, context.progress->callback());
     std::string table;
-    for (const char* key : {"rows", "train_rows", "eval_rows", "tokens", "supervised_tokens", "truncated_rows", "skipped_rows"})
+    for (const char* key : {"rows", "train_rows", "eval_rows", "tokens", "supervised_tokens", "truncated_rows", "skipped_rows", "unusable_rows"})
         table += std::string(key) + "  " + withThousands(document.at(key).get<std::int64_t>()) + "\n";
     table += "format  " + document.at("format").get<std::string>() + "\n";
     for (const Json& problem : document.at("problems")) table += problem["level"].get<std::string>() + ": " + problem["message"].get<std::string>() + " " + problem["hint"].get<std::string>() + "\n";

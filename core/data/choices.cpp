@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 namespace luthier {
 
@@ -60,6 +61,7 @@ Result<std::int32_t> answerOf(const Json& row, const Json& choices, const std::s
     const Json& list = listOf(choices);
     std::optional<std::size_t> index;
     if (answer.is_number_integer() && answer.get<std::int64_t>() >= 0) index = static_cast<std::size_t>(answer.get<std::int64_t>());
+    if (answer.is_number_float() && answer.get<double>() >= 0 && answer.get<double>() < 1e6 && answer.get<double>() == std::floor(answer.get<double>())) index = static_cast<std::size_t>(answer.get<double>());
     if (answer.is_string()) index = indexOf(std::string(trimmed(answer.get_ref<const std::string&>())), list, labelsOf(choices));
     if (!index || *index >= list.size())
         return badRow(place, "\"" + std::string(key) + "\" is " + answer.dump() + ", which names none of the " + std::to_string(list.size()) + " choices",
@@ -182,6 +184,11 @@ RowTexts choicesTexts(const Json& row) {
     if (const char* key = keyIn(row, kChoiceKeys); key != nullptr)
         for (const Json& choice : listOf(row[key])) add(texts.answer, choice);
     return texts;
+}
+
+std::vector<const char*> choicesKeys(const Json& row) {
+    if (row.contains("input_ids")) return {"input_ids", keyIn(row, kChoiceKeys), keyIn(row, kAnswerKeys)};
+    return {keyIn(row, kInputKeys), keyIn(row, kContextKeys), keyIn(row, kChoiceKeys), keyIn(row, kAnswerKeys)};
 }
 
 std::string choicesDescription(const Json& row) {

@@ -21,6 +21,9 @@ Result<MappedRow> mapChoices(const Json& row, const MappingOptions& options, con
 /// The row's input and all its choices, a line each.
 RowTexts choicesTexts(const Json& row);
 
+/// The keys that mapChoices reads of the row; nullptr stands for what it lacks.
+std::vector<const char*> choicesKeys(const Json& row);
+
 /// "question + each of choices + end token"
 std::string choicesDescription(const Json& row);
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/columns.h"
 
+#include <algorithm>
+
 namespace luthier {
 
 const std::vector<std::string>& columnKeys() {
@@ -19,13 +21,19 @@ std::string ColumnNames::columnOf(const std::string& key) const {
     return key;
 }
 
-void ColumnNames::apply(Json& row) const {
-    if (m_names.empty()) return;
+std::vector<std::string> ColumnNames::apply(Json& row) const {
+    if (m_names.empty()) return {};
     // A user who names columns means these and no others.
     Json renamed = Json::object();
     for (const auto& [key, column] : m_names)
         if (const auto found = row.find(column); found != row.end()) renamed[key] = *found;
+    std::vector<std::string> others;
+    for (const auto& [column, value] : row.items()) {
+        const bool isNamed = std::any_of(m_names.begin(), m_names.end(), [&column = column](const auto& name) { return name.second == column; });
+        if (!isNamed && !value.is_null() && value != Json("")) others.push_back(column);
+    }
     row = std::move(renamed);
+    return others;
 }
 
 }  // namespace luthier

@@ -18,8 +18,8 @@ public:
     ColumnNames() = default;
     explicit ColumnNames(const RunConfig& config);
 
-    /// The row with the named columns under their keys, and no others.
-    void apply(Json& row) const;
+    /// The row with the named columns under their keys, and no others: those with something in them are given back.
+    std::vector<std::string> apply(Json& row) const;
     /// The column of the file that `key` of a row comes from.
     std::string columnOf(const std::string& key) const;
 

@@ -2,6 +2,7 @@
 #include "data/dataset.h"
 
 #include "data/columns.h"
+#include "data/labels.h"
 #include "data/order.h"
 #include "data/row_pipeline.h"
 #include "data/row_template.h"
@@ -55,9 +56,19 @@ struct Findings {
     Finding truncated, unlearned, emptyAnswer, uncertainMask, noEnd;
     std::map<std::string, Unusable> unusable;  ///< by the problem's code
     Problems firstUnusable;                    ///< what is wrong with the first row that could not be used
+    LabelFindings labels;
+    std::set<std::string> chosenAway;          ///< columns that data.columns leaves out
 };
 
 bool isRowCode(const std::string& code) { return code == "bad_row" || code.starts_with("row_"); }
+/// What a template says to one row; anything else that goes wrong in one ends the run.
+bool isTemplateCode(const std::string& code) { return code == "template_raised" || code == "template_failed" || code == "template_limit"; }
+
+/// A number or a place of a row, which nobody expects in a prompt.
+bool isIdentifier(const std::string& key) {
+    static const std::set<std::string> names{"id", "idx", "index", "uid", "uuid", "guid", "source", "url", "date", "timestamp", "created_at", "hash", "split"};
+    return names.contains(key) || key.ends_with("_id") || key.ends_with("_idx") || key.starts_with("__index_level");
+}
 
 std::string countOf(std::int64_t count, const char* singular) {
     return std::to_string(count) + " " + singular + (count == 1 ? "" : "s");
@@ -106,6 +117,11 @@ struct Reader {
     DataChecks checks{encoder};
     std::int64_t rowLimit = std::numeric_limits<std::int64_t>::max();
 
+    void skip(const char* reason) {
+        ++dataset.facts.skippedRows;
+        ++dataset.facts.leftOut[reason];
+    }
+
     void keep(MappedRow mapped, std::int64_t sourceRow, bool isPlainText, RowList& rows) {
         dataset.lengths.push_back(static_cast<std::uint32_t>(mapped.ids.size()));
         dataset.facts.longest = std::max(dataset.facts.longest, static_cast<std::int64_t>(mapped.ids.size()));
@@ -114,7 +130,7 @@ struct Reader {
         const auto limit = static_cast<std::size_t>(maxLength);
         if (isChoiceCut(mapped)) {
             checks.add(Check::ChoicesCut, sourceRow);
-            ++dataset.facts.skippedRows;
+            skip("choices_cut");
             return;
         }
         const bool hadLabels = std::any_of(mapped.labels.begin(), mapped.labels.end(), [](std::int32_t label) { return label != kIgnoredLabel; });
@@ -160,12 +176,12 @@ struct Reader {
             if (isCutAway) checks.add(Check::AnswersCutAway, sourceRow);
             else findings.unlearned.add(sourceRow);
             if (isCutAway) findings.truncated.takeBack(sourceRow);
-            ++dataset.facts.skippedRows;
+            skip(isCutAway ? "answers_cut_away" : "rows_skipped");
             return;
         }
         if (row.ids.empty()) {
             findings.unlearned.add(sourceRow);
-            ++dataset.facts.skippedRows;
+            skip("rows_skipped");
             return;
         }
         rows.push_back(row);
@@ -188,7 +204,10 @@ struct Reader {
         RowPipeline pipeline(
             *source->rows,
             [&](SourceRow& row) -> Result<void> {
-                columns.apply(row.value);
+                for (const std::string& column : columns.apply(row.value)) {
+                    ++dataset.facts.unusedColumns[column];
+                    findings.chosenAway.insert(column);
+                }
                 if (!isFirst) return {};
                 isFirst = false;
                 if (namedClasses.empty()) namedClasses = source->rows->classNames(columns.columnOf(classKeyOf(row.value)));
@@ -211,13 +230,12 @@ struct Reader {
             const SourceRow& row = **found.row;
             Result<MappedRow>& mapped = *found.mapped;
             if (!mapped) {
-                const std::string& code = mapped.problem().code;
-                const bool isOfRow = isRowCode(code) || code == "template_raised" || (code == "template_failed" && mapping.rowTemplate != nullptr);
-                if (!isOfRow) return mapped.problems();
+                if (const std::string& code = mapped.problem().code; !isRowCode(code) && !isTemplateCode(code)) return mapped.problems();
                 setAside(row.row, withFile(mapped.problems(), path, row));
                 continue;
             }
             ++dataset.facts.rows;
+            for (const std::string& key : unusedKeys(row.value, *format, mapping, encoder)) ++dataset.facts.unusedColumns[key];
             checks.row(row.value, *format, *mapped, row.row);
             keep(std::move(*mapped), row.row, source->isPlainText && *format == RowFormat::Text, rows);
             if (progress && source->rows->bytesRead() - reported > (1 << 18)) {
@@ -243,8 +261,8 @@ struct Reader {
             dataset.facts.mapping = mappingDescription(*format, row.value, mapping.task, encoder.separatesPairs());
         }
         if (isClassification && *format != RowFormat::Classification && *format != RowFormat::Tokenized)
-            return Problem{"data_format", path.string() + " has no labels: its rows are of the format " + rowFormatName(*format) + ".",
-                           "Give rows with \"text\" (or \"sentence1\" and \"sentence2\") and \"label\", or set model.task to causal_lm.", "data.train.format"};
+            return Problem{"data_format", path.string() + " has no labels: its rows are of the format " + rowFormatName(*format) + ", with the columns " + keysOf(row.value) + ".",
+                           "Give rows with \"text\" (or \"sentence1\" and \"sentence2\") and \"label\", name a column of another name with data.columns {\"text\": …, \"label\": …}, or set model.task to causal_lm.", "data.train.format"};
         return {};
     }
 
@@ -254,12 +272,18 @@ struct Reader {
         Unusable& kind = findings.unusable[problems.front().code.starts_with("row_") ? problems.front().code : "unusable_rows"];
         if (kind.rows.count == 0) kind.first = problems.front();
         kind.rows.addStretch(row, count);
+        dataset.facts.unusableRows += count;
+        dataset.facts.leftOut[problems.front().code.starts_with("row_") || isTemplateCode(problems.front().code) ? problems.front().code : "unusable_rows"] += count;
+    }
+
+    static std::string keysOf(const Json& row) {
+        std::string keys;
+        for (const auto& [key, value] : row.items()) keys += (keys.empty() ? "" : ", ") + key;
+        return keys;
     }
 
     static Problem formatProblem(const std::filesystem::path& path, const SourceRow& row) {
-        std::string keys;
-        for (const auto& [key, value] : row.value.items()) keys += (keys.empty() ? "" : ", ") + key;
-        return Problem{"data_format", "In " + path.string() + ", row " + std::to_string(row.row) + " has the keys " + keys +
+        return Problem{"data_format", "In " + path.string() + ", row " + std::to_string(row.row) + " has the keys " + keysOf(row.value) +
                                           ", which fit no known format.",
                        "Use text; prompt and completion; question and answer; instruction and output; messages; text and label; sentence1, "
                        "sentence2 and label; question, choices and answer; or input_ids and labels. Columns with other names: data.columns.",
@@ -272,60 +296,6 @@ struct Reader {
         return problems;
     }
 };
-
-/// Index of a class in the order that the files give: by its name, or by its number where only some files have names.
-std::optional<std::int32_t> indexIn(const std::vector<std::string>& named, const std::string& name) {
-    if (const auto found = std::find(named.begin(), named.end(), name); found != named.end()) return static_cast<std::int32_t>(found - named.begin());
-    std::int32_t index = -1;
-    const auto [end, code] = std::from_chars(name.data(), name.data() + name.size(), index);
-    if (code != std::errc() || end != name.data() + name.size() || index < 0 || index >= static_cast<std::int32_t>(named.size())) return std::nullopt;
-    return index;
-}
-
-void renumberClasses(Dataset& dataset, const std::vector<std::int32_t>& newIndex) {
-    const auto isItself = [&](std::size_t i) { return newIndex[i] == static_cast<std::int32_t>(i); };
-    bool isSame = true;
-    for (std::size_t i = 0; i < newIndex.size(); ++i) isSame = isSame && isItself(i);
-    if (isSame) return;
-    for (auto* rows : {&dataset.train, &dataset.eval})
-        rows->transform([&](DataRow& row) {
-            if (row.classIndex >= 0) row.classIndex = newIndex[static_cast<std::size_t>(row.classIndex)];
-        });
-}
-
-/// False when the files name no classes, or not all that occur.
-bool takeNamedClasses(Dataset& dataset, const std::map<std::string, std::int32_t>& classes, const std::vector<std::string>& named) {
-    if (named.empty() || classes.empty()) return false;
-    std::vector<std::int32_t> newIndex(classes.size());
-    for (const auto& [name, old] : classes) {
-        const std::optional<std::int32_t> index = indexIn(named, name);
-        if (!index) return false;
-        newIndex[static_cast<std::size_t>(old)] = *index;
-    }
-    dataset.classNames = named;
-    renumberClasses(dataset, newIndex);
-    return true;
-}
-
-void sortClasses(Dataset& dataset, const std::map<std::string, std::int32_t>& classes, const std::vector<std::string>& named) {
-    if (takeNamedClasses(dataset, classes, named)) return;
-    // Names are sorted, so the same data always gives the same classes. Numbers from 0 on are the classes themselves, even where some do
-    // not occur; other numbers keep their order.
-    std::vector<std::pair<std::string, std::int32_t>> order(classes.begin(), classes.end());
-    const auto isNumber = [](const auto& entry) { return entry.first.find_first_not_of("0123456789") == std::string::npos && entry.first.size() < 10; };
-    if (std::all_of(order.begin(), order.end(), isNumber))
-        std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return std::stoll(a.first) < std::stoll(b.first); });
-    const bool areIndices = !order.empty() && isNumber(order.front()) && isNumber(order.back()) && order.back().first.size() < 7 &&
-                            (order.front().first == "0" || dataset.facts.format == "tokenized");
-    std::vector<std::int32_t> newIndex(order.size());
-    for (std::size_t i = 0; i < order.size(); ++i) {
-        const auto index = areIndices ? std::stoi(order[i].first) : static_cast<std::int32_t>(i);
-        newIndex[static_cast<std::size_t>(order[i].second)] = index;
-        while (areIndices && static_cast<std::int32_t>(dataset.classNames.size()) < index) dataset.classNames.push_back(std::to_string(dataset.classNames.size()));
-        dataset.classNames.push_back(order[i].first);
-    }
-    renumberClasses(dataset, newIndex);
-}
 
 /// How many of `count` rows a split of `share` holds back.
 std::size_t heldBack(std::size_t count, double share) {
@@ -348,7 +318,33 @@ void report(Dataset& dataset, DataLevel level, const char* code, const Finding& 
     if (finding.count > 0) dataset.problems.push_back({level, code, message, hint, finding.rows});
 }
 
+/// Every column that no row's mapping reads, once, with how many rows have something there.
+void reportColumns(Dataset& dataset, const Findings& findings) {
+    std::string names, chosen;
+    bool isTelling = false;
+    for (const auto& [name, count] : dataset.facts.unusedColumns) {
+        const bool isChosen = findings.chosenAway.contains(name);
+        std::string& list = isChosen ? chosen : names;
+        list += (list.empty() ? "" : ", ") + name + " (" + countOf(count, "row") + ")";
+        isTelling = isTelling || (!isChosen && !isIdentifier(name));
+    }
+    if (!names.empty())
+        dataset.problems.push_back({isTelling ? DataLevel::Warning : DataLevel::Note, "unused_columns", "Nothing is read from " + names + ".",
+                                    "If one of them matters, name it with data.columns, or write it into the prompt (data.template custom puts any column there).", {}});
+    if (!chosen.empty()) dataset.problems.push_back({DataLevel::Note, "unused_columns", "data.columns leaves out " + chosen + ".", "", {}});
+}
+
+void reportLabels(Dataset& dataset, const LabelFindings& labels) {
+    Finding unlabelled;
+    for (const std::int64_t row : labels.unlabelledRows) unlabelled.add(row);
+    report(dataset, DataLevel::Warning, "unlabelled_rows", unlabelled, countOf(unlabelled.count, "row") + " labelled -1, which stands for no label, left out.", "If -1 is a class, number the classes from 0 or give them names.");
+    for (const std::vector<std::string>& names : labels.spellings)
+        dataset.problems.push_back({DataLevel::Warning, "class_spellings", "The classes " + quotedList(names) + " differ in capitals or spaces only; each is a class of its own.", "If they are spellings of one class, write them alike in the file.", {}});
+}
+
 void reportAll(Dataset& dataset, const Findings& findings, const TextEncoder& encoder) {
+    reportColumns(dataset, findings);
+    reportLabels(dataset, findings.labels);
     const auto isNamed = [&dataset](const char* code) {
         return std::any_of(dataset.problems.begin(), dataset.problems.end(), [&](const DataProblem& problem) { return problem.code == code; });
     };
@@ -468,7 +464,7 @@ void addWholeSetChecks(Dataset& dataset, Reader& reader, const RunConfig& config
 Result<DataFiles> filesOf(const RunConfig& config) {
     const std::string trainPath = config.get<std::string>("data.train.path");
     std::error_code code;
-    DataFiles files{{trainPath}, {}};
+    DataFiles files{{trainPath}, {}, {}};
     if (std::filesystem::is_directory(trainPath, code)) {
         Result<DataFiles> found = filesOfFolder(trainPath);
         if (!found) return found.problems();
@@ -481,8 +477,30 @@ Result<DataFiles> filesOf(const RunConfig& config) {
         Result<DataFiles> found = filesOfFolder(*evalPath);
         if (!found) return found.problems();
         files.eval = found->eval.empty() ? found->train : found->eval;
+        for (std::filesystem::path& left : found->left) files.left.push_back(std::move(left));
     }
     return files;
+}
+
+/// The files of a folder that hold rows, or may, and that nobody reads.
+std::vector<DataProblem> filesLeft(const DataFiles& files) {
+    if (files.left.empty()) return {};
+    constexpr std::size_t kNamed = 20;
+    std::string names;
+    for (std::size_t i = 0; i < std::min(files.left.size(), kNamed); ++i) names += (i == 0 ? "" : ", ") + files.left[i].filename().string();
+    if (files.left.size() > kNamed) names += " and " + std::to_string(files.left.size() - kNamed) + " more";
+    return {{DataLevel::Warning, "files_left_out", "Of the folder these files are not read: " + names + ".",
+             "One kind of file and one split of a folder is read. Convert them to the kind of the others, or name a file in data.train.path or data.eval.path.", {}}};
+}
+
+/// One output: by model.num_labels, or by the model's config.json where that is not set.
+bool isRegression(const RunConfig& config) {
+    if (const auto outputs = config.optional<std::int64_t>("model.num_labels")) return *outputs == 1;
+    const auto path = config.optional<std::string>("model.path");
+    const Result<Json> model = path ? readJsonFile(std::filesystem::path(*path) / "config.json") : Result<Json>(Json());
+    if (!model || !model->is_object()) return false;
+    const Json names = model->value("id2label", Json());
+    return model->value("problem_type", Json()) == "regression" || model->value("num_labels", Json()) == Json(1) || (names.is_object() && names.size() == 1);
 }
 
 /// Rows of the files, the first few of which tell how long one is.
@@ -517,17 +535,30 @@ Result<Dataset> tokenised(const RunConfig& config, const TextEncoder& encoder, c
         rowTemplate = std::move(*made);
         reader.mapping.rowTemplate = rowTemplate.get();
     }
+    reader.mapping.templateText = config.optional<std::string>("data.template_text").value_or("");
+    reader.mapping.wantsValues = isClassification && isRegression(config);
     const std::string trainPath = config.get<std::string>("data.train.path");
+    const std::int64_t outputs = isClassification ? config.optional<std::int64_t>("model.num_labels").value_or(0) : 0;
     reader.columns = ColumnNames(config);
     reader.rowLimit = limit.value_or(reader.rowLimit);
     if (Result<void> read = reader.read(files.train, config.get<std::string>("data.train.format"), dataset.train); !read) return read.problems();
     if (limit) {
+        Result<LabelFindings> settled = settleLabels(dataset, reader.classes, 0);
+        if (!settled) return settled.problems();
         sortClasses(dataset, reader.classes, reader.namedClasses);
         return dataset;
     }
     if (!files.eval.empty()) {
         if (Result<void> read = reader.read(files.eval, config.get<std::string>("data.eval.format"), dataset.eval); !read) return read.problems();
-    } else {
+    }
+    Result<LabelFindings> settled = settleLabels(dataset, reader.classes, outputs);
+    if (!settled) return settled.problems();
+    reader.findings.labels = std::move(*settled);
+    if (const auto unlabelled = static_cast<std::int64_t>(reader.findings.labels.unlabelledRows.size()); unlabelled > 0) {
+        dataset.facts.skippedRows += unlabelled;
+        dataset.facts.leftOut["unlabelled_rows"] += unlabelled;
+    }
+    if (files.eval.empty()) {
         split(dataset, config.get<double>("data.eval.split"), config.get<std::uint64_t>("train.seed"));
     }
     if (dataset.train.empty() && !reader.findings.firstUnusable.empty()) return reader.findings.firstUnusable;
@@ -554,7 +585,8 @@ Result<Dataset> tokenised(const RunConfig& config, const TextEncoder& encoder, c
     }
     dataset.facts.truncatedRows = reader.findings.truncated.count + reader.findings.truncated.takenBack;
     addWholeSetChecks(dataset, reader, config);
-    dataset.problems = reader.checks.problems(dataset.facts.rows, config.get<bool>("data.shuffle"));
+    dataset.problems = filesLeft(files);
+    for (DataProblem& problem : reader.checks.problems(dataset.facts.rows, config.get<bool>("data.shuffle"))) dataset.problems.push_back(std::move(problem));
     reportAll(dataset, reader.findings, encoder);
     return dataset;
 }
@@ -636,7 +668,7 @@ Json Dataset::toJson(const TextEncoder& encoder, std::int64_t first, std::int64_
     }
     Json json{{"rows", facts.rows}, {"train_rows", train.size()}, {"eval_rows", eval.size()}, {"tokens", facts.tokens},
               {"supervised_tokens", facts.supervisedTokens}, {"truncated_rows", facts.truncatedRows}, {"skipped_rows", facts.skippedRows},
-              {"max_length", maxLength}, {"format", facts.format}, {"mapping", facts.mapping}, {"lengths", histogramOf(lengths)},
+              {"unusable_rows", facts.unusableRows}, {"left_out", facts.leftOut}, {"unused_columns", facts.unusedColumns}, {"max_length", maxLength}, {"format", facts.format}, {"mapping", facts.mapping}, {"lengths", histogramOf(lengths)},
               {"problems", std::move(list)}, {"filtered_rows", total}, {"first", first}, {"preview", std::move(preview)}};
     if (!classNames.empty()) json["classes"] = classNames;
     return json;

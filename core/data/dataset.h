@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,7 +22,7 @@ namespace luthier {
 enum class RowFilter { All, Cut, Longest };
 
 struct DataFacts {
-    std::int64_t rows = 0;             ///< read
+    std::int64_t rows = 0;             ///< read and usable: those that are trained and evaluated, and the skipped ones
     std::int64_t tokens = 0;           ///< training rows
     std::int64_t supervisedTokens = 0;
     std::int64_t truncatedRows = 0;    ///< training and evaluation
@@ -29,6 +30,9 @@ struct DataFacts {
     std::int64_t longest = 0;          ///< before cutting
     std::string format;
     std::string mapping;
+    std::int64_t unusableRows = 0;                     ///< rows of the files that could not be read or mapped; rows + unusableRows were met
+    std::map<std::string, std::int64_t> leftOut;       ///< skipped and unusable rows by reason
+    std::map<std::string, std::int64_t> unusedColumns; ///< columns and "messages[].KEY" that no mapping read, and in how many rows they say something
 };
 
 /// The files that data.train and data.eval stand for, training rows first; empty where they cannot be told.

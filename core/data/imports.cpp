@@ -2,6 +2,7 @@
 #include "data/imports.h"
 
 #include "data/imports/draft.h"
+#include "io/recognise.h"
 #include "text/bridge/luthier_text.h"
 
 #include <array>
@@ -41,6 +42,7 @@ Result<Json> readSettingsFile(const std::filesystem::path& path) {
     const std::uintmax_t size = std::filesystem::file_size(path, code);
     if (code) return Problem{"file_missing", path.string() + (std::filesystem::exists(path, code) ? " is no file." : " does not exist."), "Check the path.", path.string()};
     if (size > kMaxBytes) return Problem{"file_too_large", path.string() + " is larger than 4 MiB, more than settings need.", "Check that this is the right file.", path.string()};
+    if (const std::optional<Problem> foreign = looksLike(path, "settings")) return *foreign;
     std::string text(size, '\0');
     if (!std::ifstream(path, std::ios::binary).read(text.data(), static_cast<std::streamsize>(size))) return Problem{"file_unreadable", path.string() + " could not be read.", "Check its permissions.", path.string()};
     // JSON is YAML as well, but for tabs between its values.
@@ -49,7 +51,9 @@ Result<Json> readSettingsFile(const std::filesystem::path& path) {
     const std::string bytes(reinterpret_cast<const char*>(answer.data), answer.size);
     luthier_buffer_free(answer);
     if (answer.status != LUTHIER_TEXT_OK) return damaged(path, "is neither JSON nor YAML: " + bytes);
-    Json document = Json::parse(bytes);
+    const Result<Json> parsed = parseJson(bytes, path.string());
+    if (!parsed) return parsed.problems();
+    Json document = *parsed;
     if (!document.is_object()) return damaged(path, "holds no settings: at its top there must be keys with values");
     return document;
 }

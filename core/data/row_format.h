@@ -5,7 +5,7 @@
 // is always -100 here.
 //
 //   format              keys                                     what is learned with loss_on = completion
-//   tokenized           input_ids [labels]                       labels as given
+//   tokenized           input_ids [labels] [attention_mask]      labels as given, without what the mask leaves out
 //   chat                messages | conversations                 the last answer (assistant: every answer)
 //   alpaca              instruction [input] output               output + end token
 //   prompt_completion   prompt completion, question answer, …    completion + end token
@@ -14,6 +14,9 @@
 //   choices             question choices answer, …               every choice + end token (data/choices.h)
 //   text                text                                     everything + end token
 //   custom              what the user's template reads           its generation blocks + end token (data/row_template.h); set by data.template
+//
+// Beside chats, pairs and instructions: system or system_prompt, history, tools or functions (data/chat_rows.h). What a row has beyond that is counted and
+// named: unusedKeys.
 
 #include "data/source.h"
 #include "data/text_encoder.h"
@@ -22,6 +25,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace luthier {
@@ -78,6 +82,8 @@ struct MappingOptions {
     std::string chatTemplate = "auto";    ///< data.template
     RowTask task = RowTask::CausalLm;
     RowTemplate* rowTemplate = nullptr;   ///< RowFormat::Custom
+    std::string templateText = {};        ///< its source, data.template_text
+    bool wantsValues = false;             ///< a classifier of one output, which is a regression
 };
 
 /// One row as tokens, not yet cut. `place` is what messages call the row. Problem code: bad_row, template_raised, template_failed, …
@@ -87,8 +93,15 @@ Result<MappedRow> mapRow(const Json& row, RowFormat format, const MappingOptions
 /// @param separatesPairs TextEncoder::separatesPairs() of the model's tokenizer
 std::string mappingDescription(RowFormat format, const Json& row, RowTask task, bool separatesPairs);
 
+/// Keys of the row that say something and that its mapping does not read; "messages[].KEY" for keys of its messages.
+std::vector<std::string> unusedKeys(const Json& row, RowFormat format, const MappingOptions& options, const TextEncoder& encoder);
+
 /// The key that the row's class stands under; empty when there is none.
 std::string classKeyOf(const Json& row);
+
+/// The keys that a text, and a prompt with its answer, stand under; nullptr when there are none.
+const char* textKeyOf(const Json& row);
+std::pair<const char*, const char*> pairKeysOf(const Json& row);
 
 /// Whether the row holds two texts, which every task can use together.
 bool isSentencePair(const Json& row);

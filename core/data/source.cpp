@@ -3,6 +3,7 @@
 
 #include "data/sources/folder.h"
 #include "data/sources/readers.h"
+#include "io/recognise.h"
 
 #include <algorithm>
 #include <fstream>
@@ -41,15 +42,25 @@ public:
                 (*row)->file = &m_files[m_next - 1];
                 return row;
             }
-            m_done += m_source.bytes;
+            m_done += bytesOfFile();
             m_source = {};
         }
     }
-    std::int64_t bytesRead() const override { return m_done + (m_source.rows ? m_source.rows->bytesRead() : 0); }
+    /// Of the files as they lie on disk, which may be compressed.
+    std::int64_t bytesRead() const override {
+        if (!m_source.rows || m_source.bytes == 0) return m_done;
+        return m_done + static_cast<std::int64_t>(static_cast<double>(bytesOfFile()) * static_cast<double>(m_source.rows->bytesRead()) / static_cast<double>(m_source.bytes));
+    }
     std::int64_t rowsLost() const override { return m_rowsLost; }
     std::vector<std::string> classNames(const std::string& column) const override { return m_source.rows ? m_source.rows->classNames(column) : std::vector<std::string>(); }
 
 private:
+    std::int64_t bytesOfFile() const {
+        std::error_code code;
+        const std::uintmax_t size = fs::file_size(m_files[m_next - 1], code);
+        return code ? 0 : static_cast<std::int64_t>(size);
+    }
+
     std::vector<fs::path> m_files;
     std::size_t m_next = 0;
     OpenSource m_source;
@@ -71,22 +82,32 @@ bool isUtf16(const fs::path& path) {
     return std::max(zeros[0], zeros[1]) > head.size() / 3 && std::min(zeros[0], zeros[1]) < head.size() / 16;
 }
 
-Result<OpenSource> openByName(const fs::path& path) {
+Result<OpenSource> openText(const TextFile& file) {
+    std::string extension = file.name.extension().string();
+    std::transform(extension.begin(), extension.end(), extension.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    if (isUtf16(file.content))
+        return Problem{"data_encoding", file.path.string() + " is UTF-16 text.", "Save it as UTF-8.", file.path.string()};
+    if (extension == ".jsonl" || extension == ".ndjson") return openJson(file, true);
+    if (extension == ".json") return openJson(file, false);
+    if (extension == ".csv") return openTable(file, ',');
+    if (extension == ".tsv") return openTable(file, '\t');
+    if (extension == ".txt" || extension == ".text" || extension == ".md") return openParagraphs(file);
+    return Problem{"data_kind", file.path.string() + " is of a kind Luthier does not read.", "Convert it to .jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather or .txt; text files may be compressed (.jsonl.gz, .csv.zst).", file.path.string()};
+}
+
+/// By what the file holds, and by its ending where that is text.
+Result<OpenSource> openByContent(const fs::path& path) {
+    const Result<Content> content = contentOfFile(path);
     std::string extension = path.extension().string();
     std::transform(extension.begin(), extension.end(), extension.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    if (extension == ".parquet") return openParquet(path);
-    if (extension == ".arrow" || extension == ".feather") return openArrow(path);
-    if (isUtf16(path))
-        return Problem{"data_encoding", path.string() + " is UTF-16 text.", "Save it as UTF-8.", path.string()};
-    if (extension == ".jsonl" || extension == ".ndjson") return openJsonLines(path);
-    if (extension == ".csv") return openTable(path, ',');
-    if (extension == ".tsv") return openTable(path, '\t');
-    if (extension == ".txt" || extension == ".text" || extension == ".md") return openParagraphs(path);
-    if (extension == ".json") {
-        Result<OpenSource> list = openJsonList(path);
-        return list && !list->rows ? openJsonLines(path) : std::move(list);
-    }
-    return Problem{"data_kind", path.string() + " is of a kind Luthier does not read.", "Convert it to .jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather or .txt.", path.string()};
+    const bool isArrowEnding = extension == ".arrow" || extension == ".feather";  // Arrow's streams begin with no name
+    if (content && (*content == Content::Parquet || (extension == ".parquet" && !looksLike(*content, path, "rows")))) return openParquet(path);
+    if (content && (*content == Content::Arrow || (isArrowEnding && !looksLike(*content, path, "rows")))) return openArrow(path);
+    const Result<TextFile> file = openTextFile(path);
+    if (!file) return file.problems();
+    Result<OpenSource> source = openText(*file);
+    if (source) source->bytes = file->bytes;
+    return source;
 }
 
 }  // namespace
@@ -110,13 +131,16 @@ Result<OpenSource> openSource(const fs::path& path) {
         if (!files) return files.problems();
         return openSource(files->train);
     }
-    const auto size = fs::file_size(path, code);
-    if (code) return Problem{"data_missing", path.string() + " does not exist.", "Check the path in data.train.path or data.eval.path.", path.string()};
-    if (size == 0) return Problem{"data_empty", path.string() + " is empty.", "Choose a file with rows.", path.string()};
-    if (!std::ifstream(path, std::ios::binary).good())
-        return Problem{"data_unreadable", path.string() + " could not be opened.", "Check its permissions.", path.string()};
-    Result<OpenSource> source = openByName(path);
-    if (source) source->bytes = static_cast<std::int64_t>(size);
+    if (!fs::exists(path, code)) return Problem{"data_missing", path.string() + " does not exist.", "Check the path in data.train.path or data.eval.path.", path.string()};
+    if (fs::is_regular_file(path, code)) {  // anything else is refused where the content is looked at
+        if (fs::file_size(path, code) == 0) return Problem{"data_empty", path.string() + " is empty.", "Choose a file with rows.", path.string()};
+        if (!std::ifstream(path, std::ios::binary).good())
+            return Problem{"data_unreadable", path.string() + " could not be opened.", "Check its permissions.", path.string()};
+    } else if (const std::optional<Problem> other = looksLike(path, "rows")) {
+        return *other;
+    }
+    Result<OpenSource> source = openByContent(path);
+    if (source && source->bytes == 0) source->bytes = static_cast<std::int64_t>(fs::file_size(path, code));
     return source;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Reads rows one after another from a file (.jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather, .txt: sources/) or a folder of such files. Every row is a
+// Reads rows one after another from a file (.jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather, .txt, also of gzip or zstd: sources/) or a folder of such files. Every row is a
 // JSON object. A row that cannot be read is a problem that names row and byte, and the next call goes on behind it, so one bad line
 // does not cost the file. No file is held in memory as a whole.
 
@@ -43,10 +43,9 @@ struct OpenSource {
     std::int64_t bytes = 0;             ///< size of the file, or of all files
     bool isPlainText = false;
     std::optional<std::int64_t> count;  ///< rows, where the file says so
-    std::filesystem::path readAsLines;  ///< set instead of `rows` by the reader of .json for a file with an object a line
 };
 
-/// Problems: data_missing, data_empty, data_unreadable, data_kind, data_encoding, data_header, data_damaged.
+/// Problems: those of looksLike (io/recognise.h), data_unpack, data_missing, data_empty, data_unreadable, data_kind, data_encoding, data_header, data_damaged.
 Result<OpenSource> openSource(const std::filesystem::path& path);
 Result<OpenSource> openSource(const std::vector<std::filesystem::path>& files);
 

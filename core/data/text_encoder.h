@@ -58,6 +58,8 @@ public:
     virtual std::string tokenText(std::int32_t id) const = 0;
     virtual bool isSpecial(std::int32_t id) const = 0;
     virtual bool hasChatTemplate() const = 0;
+    /// The template's source, to see which keys it reads; empty: not known.
+    virtual std::string chatTemplate() const { return {}; }
     /// `messages`: [{"role","content"}, …]
     virtual Result<std::string> renderChat(const Json& messages, bool withGenerationPrompt) const = 0;
     /// With the row's tools (null: none). `isMarked`: what the template's generation blocks wrote stands between U+FDD0 and U+FDD1.

@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::string_view kMagic{"LTHTOK2\n"};
+constexpr std::string_view kMagic{"LTHTOK3\n"};
 constexpr std::size_t kHeadBytes = 16;
 constexpr std::uintmax_t kWorthBytes = 1 << 20;
 constexpr const char* kExtension = ".tokens";
@@ -117,11 +117,12 @@ Json aboutOf(const Dataset& dataset) {
     for (const DataProblem& problem : dataset.problems) problems.push_back({static_cast<int>(problem.level), problem.code, problem.message, problem.hint, problem.rows});
     return {{"rows", facts.rows}, {"tokens", facts.tokens}, {"supervised_tokens", facts.supervisedTokens}, {"truncated_rows", facts.truncatedRows}, {"skipped_rows", facts.skippedRows},
             {"longest", facts.longest}, {"format", facts.format}, {"mapping", facts.mapping}, {"classes", dataset.classNames}, {"problems", problems}, {"max_length", dataset.maxLength},
-            {"task", static_cast<int>(dataset.task)}};
+            {"task", static_cast<int>(dataset.task)}, {"unusable_rows", facts.unusableRows}, {"left_out", facts.leftOut}, {"unused_columns", facts.unusedColumns}};
 }
 
 void takeAbout(const Json& about, Dataset& dataset) {
-    dataset.facts = {about.at("rows"), about.at("tokens"), about.at("supervised_tokens"), about.at("truncated_rows"), about.at("skipped_rows"), about.at("longest"), about.at("format"), about.at("mapping")};
+    dataset.facts = {about.at("rows"), about.at("tokens"), about.at("supervised_tokens"), about.at("truncated_rows"), about.at("skipped_rows"), about.at("longest"), about.at("format"), about.at("mapping"),
+                     about.at("unusable_rows"), about.at("left_out").get<std::map<std::string, std::int64_t>>(), about.at("unused_columns").get<std::map<std::string, std::int64_t>>()};
     dataset.classNames = about.at("classes").get<std::vector<std::string>>();
     for (const Json& problem : about.at("problems"))
         dataset.problems.push_back({static_cast<DataLevel>(problem.at(0).get<int>()), problem.at(1), problem.at(2), problem.at(3), problem.at(4).get<std::vector<std::int64_t>>()});
@@ -278,7 +279,9 @@ std::string tokenCacheKey(const RunConfig& config, const DataFiles& files, const
         hashes.push_back({file.string(), *hash});
         if (const Result<std::string> info = sha256OfFile(file.parent_path() / "dataset_info.json", {})) hashes.push_back(*info);  // names of classes
     }
-    const Json key{{"program", programOf()}, {"tokenizer", fingerprint}, {"files", hashes}, {"data", config.data()}, {"task", config.get<std::string>("model.task")},
+    Json left = Json::array();  // they are named among the problems
+    for (const fs::path& file : files.left) left.push_back(file.string());
+    const Json key{{"left", left}, {"num_labels", config.optional<std::int64_t>("model.num_labels").value_or(0)}, {"program", programOf()}, {"tokenizer", fingerprint}, {"files", hashes}, {"data", config.data()}, {"task", config.get<std::string>("model.task")},
                    {"seed", config.get<std::uint64_t>("train.seed")}};
     return sha256(dumpLine(key));
 }

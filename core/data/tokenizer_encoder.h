@@ -24,6 +24,7 @@ public:
     std::string tokenText(std::int32_t id) const override;
     bool isSpecial(std::int32_t id) const override { return m_tokenizer.isSpecial(id); }
     bool hasChatTemplate() const override { return m_tokenizer.hasChatTemplate(); }
+    std::string chatTemplate() const override { return m_tokenizer.chatTemplate(); }
     Result<std::string> renderChat(const Json& messages, bool withGenerationPrompt) const override {
         return m_tokenizer.renderChat(messages, withGenerationPrompt);
     }

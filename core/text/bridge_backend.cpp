@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // tokenizer.json through the Rust crate in bridge/.
+#include "io/recognise.h"
 #include "text/backend.h"
 #include "text/bridge/luthier_text.h"
 
@@ -117,6 +118,7 @@ private:
 }  // namespace
 
 Result<std::unique_ptr<TokenizerBackend>> openTokenizerJson(const std::filesystem::path& file) {
+    if (std::optional<Problem> foreign = looksLike(file, "a tokenizer")) return *foreign;
     std::error_code error;
     const std::uintmax_t size = std::filesystem::file_size(file, error);
     if (!error && size > kMaxBytes) {

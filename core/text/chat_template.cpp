@@ -25,6 +25,7 @@ constexpr std::size_t kMaxContextBytes = 64u << 20;
 constexpr std::size_t kMaxAnswerBytes = 8u << 20;
 constexpr rlim_t kMemoryBytes = 512u << 20;
 constexpr auto kPatience = std::chrono::seconds(2);
+constexpr int kMostLost = 3;
 
 struct AnswerHead {
     std::int32_t status;
@@ -170,15 +171,21 @@ Result<std::string> ChatTemplate::render(std::string_view context) {
         bytes.resize(head.size);
         return receiveAll(m_socket, bytes.data(), head.size, &deadline);
     };
-    const auto lost = [&] {
+    // One conversation may be too much for it; a template that is late again and again would cost two seconds a row.
+    const auto lost = [&]() -> Result<std::string> {
         const bool isLate = Clock::now() >= deadline;
-        return giveUp(problemOf(LUTHIER_TEXT_LIMIT, isLate ? "it took longer than two seconds" : "it asked for more than 512 MiB of memory"));
+        stop();
+        const Problem problem = problemOf(LUTHIER_TEXT_LIMIT, isLate ? "it took longer than two seconds" : "it asked for more than 512 MiB of memory");
+        if (++m_lost < kMostLost) return problem;
+        m_end = std::make_unique<Problem>(problem);
+        m_end->code = "template_stopped";
+        return problem;
     };
 
     AnswerHead head{};
     std::string bytes;
     if (m_socket < 0) {
-        if (!start()) return Problem{.code = "template_failed", .message = "No process could be started for the chat template.",
+        if (!start()) return Problem{.code = "template_process", .message = "No process could be started for the chat template.",
                                      .hint = "Close other programs and try again.", .field = ""};
         if (!receive(head, bytes)) return lost();
         if (head.status != LUTHIER_TEXT_OK) return giveUp(problemOf(head.status, bytes));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // A chat template is a stranger's program. It runs in a child process with 512 MiB and two seconds a chat; inside, the bridge
-// bounds instructions, recursion and output. A child that dies or is late makes one problem, and every later chat the same one.
+// bounds instructions, recursion and output. A child that dies or is late costs the chat it was given; after the third one every later chat is a
+// problem.
 
 #include "contract/problem.h"
 
@@ -26,7 +27,8 @@ public:
     ChatTemplate(const ChatTemplate&) = delete;
     ChatTemplate& operator=(const ChatTemplate&) = delete;
 
-    /// `context`: a JSON object of variables. Problem codes: template_raised, template_invalid, template_failed, template_limit.
+    /// `context`: a JSON object of variables. Problem codes: template_raised, template_failed, template_limit (this chat only); template_invalid,
+    /// template_stopped (after several that were too much), template_process.
     /// May be called by several threads; they take turns.
     Result<std::string> render(std::string_view context);
 
@@ -43,7 +45,8 @@ private:
     std::mutex m_mutex;
     int m_socket = -1;
     int m_process = -1;
-    std::unique_ptr<Problem> m_end;  ///< set once the child died
+    int m_lost = 0;                  ///< children that died or were late
+    std::unique_ptr<Problem> m_end;  ///< set once there is no use in another
 };
 
 }  // namespace luthier

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "text/model_files.h"
+
+#include "io/recognise.h"
 #include "text/utf8.h"
 
 #include <fstream>
@@ -20,6 +22,7 @@ std::string textOf(const Json& token) {
 
 Result<void> readObject(const std::filesystem::path& file, Json& object) {
     if (!std::filesystem::exists(file)) return {};
+    if (std::optional<Problem> foreign = looksLike(file, "JSON")) return *foreign;
     auto read = readJsonFile(file, kMaxConfigBytes);
     if (!read) return read.problems();
     if (!read->is_object()) {
@@ -31,6 +34,7 @@ Result<void> readObject(const std::filesystem::path& file, Json& object) {
 }
 
 Result<std::string> readTemplate(const std::filesystem::path& file) {
+    if (std::optional<Problem> foreign = looksLike(file, "a chat template")) return *foreign;
     std::error_code error;
     if (std::filesystem::file_size(file, error) > kMaxTemplateBytes) {
         return Problem{.code = "file_too_large", .message = file.string() + " is larger than 256 KiB, more than a chat template needs.",

@@ -2,6 +2,7 @@
 // sentencepiece lies in a module of its own that is loaded when a tokenizer.model is opened, with names that nobody else sees: Debian's library and
 // libc10 both define FLAGS_minloglevel, one as an object, one as an int. Linked side by side one writes over the other's, and the first
 // error that c10 means to throw (out of memory, say) ends the process instead.
+#include "io/recognise.h"
 #include "text/backend.h"
 
 #include <dlfcn.h>
@@ -52,6 +53,7 @@ Result<Open> load() {
 }  // namespace
 
 Result<std::unique_ptr<TokenizerBackend>> openSentencePiece(const std::filesystem::path& file, bool legacy) {
+    if (std::optional<Problem> foreign = looksLike(file, "a tokenizer")) return *std::move(foreign);
     std::error_code error;
     if (std::filesystem::file_size(file, error) > kMaxBytes && !error) {
         return Problem{.code = "file_too_large", .message = file.string() + " is larger than 64 MiB, more than a tokenizer needs.",

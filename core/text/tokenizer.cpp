@@ -65,6 +65,43 @@ Result<Opened> openBackend(const std::filesystem::path& folder, const ModelFiles
 }
 
 /// transformers gives a message's reasoning under every name that templates read it by.
+/// Calls `take` with the arguments of every tool call.
+template <class Take>
+void forEachArguments(Json& messages, const Take& take) {
+    const auto ofCall = [&take](Json& call) {
+        if (!call.is_object()) return;
+        Json& function = call.contains("function") ? call["function"] : call;
+        if (function.is_object() && function.contains("arguments")) take(function["arguments"]);
+    };
+    for (Json& message : messages) {
+        if (const auto calls = message.find("tool_calls"); calls != message.end() && calls->is_array())
+            for (Json& call : *calls) ofCall(call);
+        if (const auto call = message.find("function_call"); call != message.end()) ofCall(*call);
+    }
+}
+
+/// With the arguments of tool calls as objects where they are given as JSON text, as OpenAI's API writes them; nullopt where none are.
+std::optional<Json> withDecodedArguments(Json messages) {
+    bool isChanged = false;
+    forEachArguments(messages, [&isChanged](Json& arguments) {
+        if (!arguments.is_string()) return;
+        Result<Json> decoded = parseJson(arguments.get_ref<const std::string&>(), "arguments");
+        if (!decoded || !decoded->is_object()) return;
+        arguments = std::move(*decoded);
+        isChanged = true;
+    });
+    return isChanged ? std::optional(std::move(messages)) : std::nullopt;
+}
+
+/// " The arguments of a tool call are 7, not an object.", where they are.
+std::string oddArguments(Json messages) {
+    std::string words;
+    forEachArguments(messages, [&words](Json& arguments) {
+        if (words.empty() && !arguments.is_object()) words = " The arguments of a tool call are " + dumpLine(arguments).substr(0, 60) + ", not an object.";
+    });
+    return words;
+}
+
 Json withReasoningNames(const Json& messages) {
     Json renamed = Json::array();
     for (const Json& message : messages) {
@@ -218,7 +255,19 @@ Result<std::string> Tokenizer::renderChat(const Json& messages, bool addGenerati
     context["add_generation_prompt"] = addGenerationPrompt;
     if (marks == ChatMarks::Kept) context["mark_generation"] = true;
     const bool hasToolUse = !tools.is_null() && m_parts->chatTemplates.contains("tool_use");
-    return m_parts->chatTemplates.at(hasToolUse ? "tool_use" : "default")->render(dumpLine(context));
+    ChatTemplate& used = *m_parts->chatTemplates.at(hasToolUse ? "tool_use" : "default");
+    Result<std::string> rendered = used.render(dumpLine(context));
+    const auto isRefused = [&rendered] { return !rendered && (rendered.problem().code == "template_failed" || rendered.problem().code == "template_raised"); };
+    if (!isRefused()) return rendered;
+    // As given first, which is what apply_chat_template does; a template that walks through the arguments needs the object.
+    if (const std::optional<Json> decoded = withDecodedArguments(messages)) {
+        context["messages"] = withReasoningNames(*decoded);
+        rendered = used.render(dumpLine(context));
+    }
+    if (!isRefused()) return rendered;
+    Problem problem = rendered.problem();
+    if (problem.code == "template_failed") problem.message += oddArguments(messages);
+    return problem;
 }
 
 StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, bool skipSpecial) : m_tokenizer(tokenizer), m_skipSpecial(skipSpecial) {}

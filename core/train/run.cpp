@@ -182,7 +182,8 @@ private:
         m_plan.emplace(m_data.trainLengths(), planOptions());
         emit({{"type", "data"}, {"max_steps", m_plan->totalSteps()}, {"rows", m_data.facts.rows}, {"train_rows", m_data.train.size()}, {"eval_rows", m_data.eval.size()},
               {"tokens", m_data.facts.tokens}, {"supervised_tokens", m_data.facts.supervisedTokens},
-              {"truncated_rows", m_data.facts.truncatedRows}, {"skipped_rows", m_data.facts.skippedRows}});
+              {"truncated_rows", m_data.facts.truncatedRows}, {"skipped_rows", m_data.facts.skippedRows}, {"unusable_rows", m_data.facts.unusableRows}, {"left_out", m_data.facts.leftOut},
+              {"unused_columns", m_data.facts.unusedColumns}});
         for (const DataProblem& problem : m_data.problems)
             if (problem.level != DataLevel::Note) emit(event::warning(problem.code, problem.message, problem.hint));
     }

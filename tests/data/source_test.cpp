@@ -132,7 +132,7 @@ TEST_CASE("files that are missing, empty or of another kind are problems") {
     CHECK(firstProblem("/nowhere/x.jsonl").code == "data_missing");
     const DataFile empty("g.jsonl", "");
     CHECK(firstProblem(empty.path).code == "data_empty");
-    const DataFile other("h.xyz", "PAR1");
+    const DataFile other("h.xyz", "some words");
     CHECK(firstProblem(other.path).code == "data_kind");
 }
 
@@ -145,7 +145,7 @@ TEST_CASE("reading goes on behind a row that cannot be read") {
     REQUIRE(outcome.problems.size() == 4);
     CHECK(has(outcome.problems[0], "row 2 (byte 13) is not UTF-8 text"));
     CHECK(has(outcome.problems[1], "row 3 (byte 26) holds a NUL byte"));
-    CHECK(has(outcome.problems[2], "row 4 (byte 40) is not a JSON object"));
+    CHECK(has(outcome.problems[2], "row 4 (byte 40) is a list, not a JSON object"));
     CHECK(has(outcome.problems[3], "row 5 (byte 44) is not valid JSON"));
 }
 

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <map>
 #include <set>
+#include <utility>
 
 namespace luthier {
 
@@ -13,6 +14,9 @@ namespace fs = std::filesystem;
 namespace {
 
 const std::set<std::string> kKinds{".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".feather", ".txt"};
+/// Endings under which rows come that have to be unpacked or converted first.
+const std::set<std::string> kOther{".gz", ".zst", ".zip", ".tar", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".lz4", ".xlsx", ".xls", ".ods", ".pkl", ".pickle", ".npy", ".npz", ".h5", ".hdf5", ".db", ".sqlite", ".sqlite3",
+                                   ".avro", ".orc", ".lance", ".msgpack", ".mdb", ".tfrecord", ".bin", ".idx"};
 const std::set<std::string> kAbout{"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "config.json", "README.txt",
                                    "LICENSE.txt", "requirements.txt"};
 
@@ -30,6 +34,13 @@ fs::path resolved(const fs::path& folder) {
     if (!hash.empty() && fs::is_directory(folder / "snapshots" / hash, code)) return folder / "snapshots" / hash;
     for (const auto& entry : fs::directory_iterator(folder / "snapshots", code)) return entry.path();
     return folder;
+}
+
+/// ".jsonl" of rows.jsonl and of rows.jsonl.gz
+std::string kindOf(const fs::path& path) {
+    const std::string ending = lower(path.extension().string());
+    const std::string inner = ending == ".gz" || ending == ".zst" ? lower(path.stem().extension().string()) : "";
+    return kKinds.contains(inner) && inner != ".parquet" && inner != ".arrow" && inner != ".feather" ? inner : ending;
 }
 
 enum class Split { None, Train, Validation, Test };
@@ -72,19 +83,27 @@ Result<DataFiles> filesOfFolder(const fs::path& folder) {
     const fs::path root = resolved(folder);
     std::map<std::string, std::vector<fs::path>> byKind;
     std::map<std::string, std::uintmax_t> bytes;
+    DataFiles files;
     std::error_code code;
     for (auto entry = fs::recursive_directory_iterator(root, fs::directory_options::follow_directory_symlink | fs::directory_options::skip_permission_denied, code);
          entry != fs::recursive_directory_iterator(); entry.increment(code)) {
         const fs::path& path = entry->path();
         if (entry.depth() > 5 || path.filename().string().rfind('.', 0) == 0) entry.disable_recursion_pending();
-        const std::string kind = lower(path.extension().string());
-        if (!entry->is_regular_file(code) || !kKinds.contains(kind) || isAside(path.filename().string())) continue;
+        const std::string kind = kindOf(path);
+        const bool isRows = kKinds.contains(kind);
+        if ((!isRows && !kOther.contains(kind)) || entry->is_directory(code) || isAside(path.filename().string())) continue;
+        if (!isRows || !entry->is_regular_file(code)) {
+            files.left.push_back(path);
+            continue;
+        }
         byKind[kind].push_back(path);
         bytes[kind] += fs::file_size(path, code);
     }
     if (byKind.empty())
-        return Problem{"data_kind", folder.string() + " holds no file of rows.", "Put .jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather or .txt files there.", folder.string()};
+        return Problem{"data_kind", folder.string() + " holds no file of rows" + (files.left.empty() ? std::string() : ", but " + files.left.front().filename().string()) + ".", "Unpack archives, and put .jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather or .txt files there.", folder.string()};
     const std::string kind = std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; })->first;
+    for (const auto& [other, paths] : byKind)
+        if (other != kind) files.left.insert(files.left.end(), paths.begin(), paths.end());
     std::map<Split, std::vector<fs::path>> splits;
     for (const fs::path& path : byKind[kind]) splits[splitOf(path, root)].push_back(path);
     if (kind == ".arrow")
@@ -93,10 +112,17 @@ Result<DataFiles> filesOfFolder(const fs::path& folder) {
                 return Problem{"data_several", folder.string() + " holds several data sets, or one in several configurations or versions: in " + one.string() + " and in " + other.string() + ".",
                                "Choose one of these folders.", folder.string()};
     for (auto& [split, files] : splits) std::sort(files.begin(), files.end());
-    DataFiles files;
-    files.train = splits.contains(Split::Train) ? splits[Split::Train] : splits[Split::None];
-    files.eval = splits.contains(Split::Validation) ? splits[Split::Validation] : splits[Split::Test];
-    if (files.train.empty()) std::swap(files.train, files.eval);  // a folder that is one split
+    // A folder without a training split is one split itself, or has the others only.
+    const auto take = [&splits](std::vector<fs::path>& to, Split split) {
+        if (to.empty()) to = std::exchange(splits[split], {});
+    };
+    take(files.train, Split::Train);
+    take(files.train, Split::None);
+    take(files.eval, Split::Validation);
+    take(files.eval, Split::Test);
+    if (files.train.empty()) std::swap(files.train, files.eval);
+    for (const auto& [split, paths] : splits) files.left.insert(files.left.end(), paths.begin(), paths.end());
+    std::sort(files.left.begin(), files.left.end());
     return files;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/sources/lines.h"
 
+#include "contract/python_json.h"
 #include "text/utf8.h"
 
 #include <cstring>
@@ -30,9 +31,12 @@ bool isBlank(std::string_view text) { return text.find_first_not_of(" \t\r\n") =
 
 Result<std::optional<SourceRow>> parsedRow(const std::filesystem::path& path, std::string_view text, std::int64_t row, std::int64_t byte) {
     if (const auto fault = textFault(path, text, row, byte)) return *fault;
-    Result<Json> value = parseJson(text, "row");
-    if (!value) return rowProblem(path, row, byte, "is not valid JSON", "Each row must be one JSON object; correct or delete it.");
-    if (!value->is_object()) return rowProblem(path, row, byte, "is not a JSON object", "Write it as {\"text\": …}.", "row_wrong_type");
+    Result<Json> value = parsePythonJson(text, "");
+    if (!value) {
+        const std::string& words = value.problem().message;  // " is not valid JSON at column 3: why."
+        return rowProblem(path, row, byte, words.substr(1, words.size() - 2), "Each row must be one JSON object; correct or delete it.");
+    }
+    if (!value->is_object()) return rowProblem(path, row, byte, std::string("is ") + (value->is_array() ? "a list" : value->is_string() ? "a text" : value->is_number() ? "a number" : "a single value") + ", not a JSON object", "Write it as {\"text\": …}.", "row_wrong_type");
     SourceRow read;
     read.value = std::move(*value);
     read.row = read.fileRow = row;
@@ -40,7 +44,7 @@ Result<std::optional<SourceRow>> parsedRow(const std::filesystem::path& path, st
     return std::optional<SourceRow>{std::move(read)};
 }
 
-Lines::Lines(const std::filesystem::path& path) : m_file(std::fopen(path.c_str(), "rb")) {}
+Lines::Lines(const TextFile& file) : m_file(std::fopen(file.content.c_str(), "rb")) {}
 
 bool Lines::fill() {
     if (m_at < m_buffer.size()) return true;
@@ -48,6 +52,10 @@ bool Lines::fill() {
     m_buffer.resize(kBufferBytes);
     m_buffer.resize(std::fread(m_buffer.data(), 1, kBufferBytes, m_file.get()));
     m_at = 0;
+    if (!m_isNewlineKnown && !m_buffer.empty()) {
+        m_isNewlineKnown = true;
+        if (m_buffer.find('\n') == std::string::npos && m_buffer.find('\r') != std::string::npos) m_newline = '\r';
+    }
     return !m_buffer.empty();
 }
 
@@ -58,7 +66,7 @@ bool Lines::next(std::string& line) {
     if (!fill()) return false;
     while (fill()) {
         const char* from = m_buffer.data() + m_at;
-        const auto* newline = static_cast<const char*>(std::memchr(from, '\n', m_buffer.size() - m_at));
+        const auto* newline = static_cast<const char*>(std::memchr(from, m_newline, m_buffer.size() - m_at));
         const std::size_t size = newline == nullptr ? m_buffer.size() - m_at : static_cast<std::size_t>(newline - from);
         m_isTooLong = m_isTooLong || line.size() + size > kMaxRowBytes;
         if (!m_isTooLong) line.append(from, size);

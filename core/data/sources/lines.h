@@ -3,6 +3,7 @@
 // What the readers of text files share: lines with their places, bounded in length, and what is wrong with a stretch of text.
 
 #include "data/source.h"
+#include "data/sources/text_file.h"
 
 #include <cstdio>
 #include <memory>
@@ -26,10 +27,11 @@ bool isBlank(std::string_view text);
 /// One row's JSON text as a row, or a Problem that names it.
 Result<std::optional<SourceRow>> parsedRow(const std::filesystem::path& path, std::string_view text, std::int64_t row, std::int64_t byte);
 
-/// Lines with the byte each begins at; a UTF-8 byte order mark and carriage returns before a newline are dropped.
+/// Lines with the byte each begins at; a UTF-8 byte order mark and carriage returns before a newline are dropped. A file whose first MiB has
+/// carriage returns and no newline has lines that end with these.
 class Lines final {
 public:
-    explicit Lines(const std::filesystem::path& path);
+    explicit Lines(const TextFile& file);
 
     /// False at the end. Of a line longer than kMaxRowBytes only the beginning is kept, and isTooLong() says so.
     bool next(std::string& line);
@@ -50,6 +52,8 @@ private:
     std::unique_ptr<std::FILE, Close> m_file;
     std::string m_buffer;
     std::size_t m_at = 0;
+    char m_newline = '\n';
+    bool m_isNewlineKnown = false;
     std::int64_t m_begin = 0;
     std::int64_t m_end = 0;
     bool m_isTooLong = false;

@@ -9,7 +9,7 @@ namespace {
 
 class Paragraphs final : public RowSource {
 public:
-    explicit Paragraphs(std::filesystem::path path) : m_path(std::move(path)), m_lines(m_path) {}
+    explicit Paragraphs(TextFile file) : m_file(std::move(file)), m_path(m_file.path), m_lines(m_file) {}
 
     Result<std::optional<SourceRow>> next() override {
         std::string text, line;
@@ -37,15 +37,16 @@ public:
     std::int64_t bytesRead() const override { return m_lines.end(); }
 
 private:
-    std::filesystem::path m_path;
+    TextFile m_file;
+    const std::filesystem::path& m_path;
     Lines m_lines;
     std::int64_t m_row = 0;
 };
 
 }  // namespace
 
-Result<OpenSource> openParagraphs(const std::filesystem::path& path) {
-    OpenSource source{std::make_unique<Paragraphs>(path)};
+Result<OpenSource> openParagraphs(const TextFile& file) {
+    OpenSource source{std::make_unique<Paragraphs>(file)};
     source.isPlainText = true;
     return source;
 }

@@ -3,13 +3,14 @@
 // The list of kinds of files that rows are read from; each has a file of its name.
 
 #include "data/source.h"
+#include "data/sources/text_file.h"
 
 namespace luthier {
 
-Result<OpenSource> openJsonLines(const std::filesystem::path& path);
-Result<OpenSource> openJsonList(const std::filesystem::path& path);
-Result<OpenSource> openTable(const std::filesystem::path& path, char separator);
-Result<OpenSource> openParagraphs(const std::filesystem::path& path);
+/// @param isLines the ending promises an object a line: whatever comes is read as lines where nothing tells otherwise
+Result<OpenSource> openJson(const TextFile& file, bool isLines);
+Result<OpenSource> openTable(const TextFile& file, char separator);
+Result<OpenSource> openParagraphs(const TextFile& file);
 Result<OpenSource> openArrow(const std::filesystem::path& path);
 Result<OpenSource> openParquet(const std::filesystem::path& path);
 

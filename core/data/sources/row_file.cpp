@@ -137,7 +137,7 @@ Result<OpenSource> openRowFile(const fs::path& path, RowFileKind kind) {
         return Problem{"data_damaged", name + " cannot be read as " + (isArrow ? "an Arrow" : "a Parquet") + " file: " + answer.bytes + ".",
                        isArrow ? "Fetch or write the file again; a column of a type that is no text, number or list of them can be left out with dataset.remove_columns(…)."
                                : "Fetch or write the file again.", name};
-    const Json facts = Json::parse(answer.bytes);
+    const Json facts = parseJson(answer.bytes, name).orThrow();
     OpenSource source;
     source.count = facts["rows"].get<std::int64_t>();
     source.rows = std::make_unique<RowFile>(path, rows, *source.count, classNamesOf(path, facts));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// .csv, .tsv with a header line (RFC 4180: fields may be quoted, and then hold separators, doubled quotes and line breaks). A .csv whose
-// header has semicolons and no commas is read with semicolons, as spreadsheets in half of the world write it.
+// .csv, .tsv with a header line (RFC 4180: fields may be quoted, and then hold separators, doubled quotes and line breaks). A file
+// whose header has no separator of its ending's kind, but tabs, semicolons or commas, is read with these, as spreadsheets in half of the world write it.
 #include "data/sources/lines.h"
 #include "data/sources/readers.h"
 
@@ -15,13 +15,21 @@ namespace {
 
 class Table final : public RowSource {
 public:
-    Table(fs::path path, char separator) : m_path(std::move(path)), m_lines(m_path), m_separator(separator) {}
+    Table(TextFile file, char separator) : m_file(std::move(file)), m_path(m_file.path), m_lines(m_file), m_separator(separator) {}
 
     Result<void> readHeader() {
         Result<std::vector<std::string>> header = record();
         if (!header) return header.problems();
-        if (header->size() == 1 && m_separator == ',' && header->front().find(';') != std::string::npos) {
-            m_separator = ';';
+        // "sep=;" is Excel's own line about it.
+        if (header->size() == 1 && header->front().size() == 5 && header->front().starts_with("sep=")) {
+            m_separator = header->front().back();
+            header = record();
+            if (!header) return header.problems();
+        }
+        // The name of a column holds none of these, so a header of one column with one of them was written with that.
+        for (const char other : {'\t', ';', ','}) {
+            if (header->size() != 1 || header->front().find(other) == std::string::npos) continue;
+            m_separator = other;
             m_lines.seek(0);
             header = record();
             if (!header) return header.problems();
@@ -85,7 +93,8 @@ private:
         }
     }
 
-    fs::path m_path;
+    TextFile m_file;
+    const fs::path& m_path;
     Lines m_lines;
     char m_separator;
     std::vector<std::string> m_header;
@@ -95,8 +104,8 @@ private:
 
 }  // namespace
 
-Result<OpenSource> openTable(const fs::path& path, char separator) {
-    auto table = std::make_unique<Table>(path, separator);
+Result<OpenSource> openTable(const TextFile& file, char separator) {
+    auto table = std::make_unique<Table>(file, separator);
     if (Result<void> header = table->readHeader(); !header) return header.problems();
     return OpenSource{std::move(table)};
 }
