@@ -205,9 +205,11 @@ Names keysOf(const Json& object) {
 
 }  // namespace
 
-MatchCounts countMatches(const ModelSites& sites, const Json& settings) {
+MatchCounts countMatches(const ModelSites& sites, const Json& settings, const std::vector<std::string>& trained) {
     MatchCounts found;
-    const Names paths = pathsOf(sites);
+    Names paths = pathsOf(sites);
+    for (const NormSite& norm : sites.norms)
+        if (std::any_of(trained.begin(), trained.end(), [&](const std::string& name) { return name.find(norm.path + ".") != std::string::npos; })) paths.push_back(norm.path);
     const std::string existing = existingNames(sites);
     const auto endsWith = [](const std::string& path, const std::string& entry) { return Result<bool>(endsWithModule(path, entry)); };
     const auto isPattern = [](const std::string& path, const std::string& entry) -> Result<bool> {

@@ -223,7 +223,9 @@ private:
         const std::int64_t total = m_adapter->trainsBase() ? base : base + trainable;
         m_trainable = trainable;
         m_total = total;
-        const MatchCounts matches = countMatches(m_model->sites(), m_config.method());
+        std::vector<std::string> names;
+        for (const TrainedParameter& parameter : m_adapter->parameters()) names.push_back(parameter.name);
+        const MatchCounts matches = countMatches(m_model->sites(), m_config.method(), names);
         if (m_request.start == RunStart::New)
             for (const Problem& unmatched : matches.unmatched) emit(event::warning(unmatched.code, unmatched.message, unmatched.hint));
         emit({{"type", "parameters"}, {"matched", matches.counts}, {"trainable", trainable}, {"frozen", total - trainable},
