@@ -94,7 +94,7 @@ with temporary() as base:
         check(f"token ids of {len(texts)} texts are those of transformers' reading of {name}", not off, f"{sum(map(len, ours))} ids; {len(off)} differ: {str(off)[:400]}")
 
     reference = AutoModelForCausalLM.from_pretrained(FILE.parent, gguf_file=FILE.name, dtype=torch.float32, attn_implementation="eager").eval()
-    rows = [{"input_ids": ids, "labels": ids} for ids in ours if 8 <= len(ids) <= 160][:12]
+    rows = [{"input_ids": ids, "labels": ids} for ids in ours[:8] + ours[len(ODD):] if 8 <= len(ids) <= 160][:16]
     write_rows(base / "score.jsonl", rows)
     engine("score", base / "model", "--data", base / "score.jsonl", "--what", "logprobs", "--dtype", "float32", "--out", base / "score.safetensors")
     scored = load_file(base / "score.safetensors")
