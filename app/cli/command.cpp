@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <unistd.h>
 
 namespace luthier::cli {
@@ -14,7 +15,9 @@ void print(const Context& context, const std::string& text) {
     while (done < text.size()) {
         const ssize_t count = ::write(context.stdoutDescriptor, text.data() + done, text.size() - done);
         if (count < 0 && errno == EINTR) continue;
-        if (count <= 0) return;  // the reader is gone; the exit code still tells
+        if (count < 0 && errno == EPIPE) return;  // the reader has seen enough
+        if (count <= 0)
+            throw Failure({"output_not_written", std::string("Standard output could not be written: ") + std::strerror(errno) + ".", "Free some space, or write elsewhere.", "", ExitCode::RunFailed});
         done += static_cast<std::size_t>(count);
     }
 }

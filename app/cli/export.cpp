@@ -4,7 +4,7 @@
 
 #include "command.h"
 #include "loaded.h"
-#include "survey.h"
+#include "model_stores.h"
 
 #include "contract/fields.h"
 #include "contract/run_config.h"

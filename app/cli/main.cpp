@@ -3,19 +3,20 @@
 // pointed at descriptor 2, so that a library that prints cannot corrupt a document or an event stream. Every failure ends as
 // one {"type":"failed"} object on standard error; no exception text or trace of C++ reaches a user.
 #include "command.h"
+#include "explain.h"
+#include "last_words.h"
 
 #include "contract/events.h"
 #include "kernels/block_pool.h"
 
 #include <c10/core/Allocator.h>
-#include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <malloc.h>
-#include <new>
 #include <unistd.h>
 
 namespace {
@@ -56,17 +57,6 @@ int fail(const Problems& problems) {
     return static_cast<int>(problems.front().exit);
 }
 
-Problem outOfMemory() {
-    return {"out_of_memory", "There is not enough memory for this.", "Lower train.batch_size or data.max_length, or choose a smaller model.", "", ExitCode::OutOfMemory};
-}
-
-/// torch reports a failed allocation as a c10::Error whose text names the allocator.
-Problem fromTorch(const c10::Error& error) {
-    const std::string text = error.what_without_backtrace();
-    if (text.find("DefaultCPUAllocator") != std::string::npos || text.find("out of memory") != std::string::npos) return outOfMemory();
-    return {"internal", "An internal step failed: " + text.substr(0, text.find('\n')), "This is a fault of Luthier; please report it with this message.", "", ExitCode::Internal};
-}
-
 int guarded(cli::Context& context) {
     const auto failed = [&context](const Problem& problem) {
         context.progress->clear();
@@ -74,21 +64,19 @@ int guarded(cli::Context& context) {
     };
     try {
         return static_cast<int>(context.run());
-    } catch (const Failure& failure) {
-        return failed(failure.problem());
-    } catch (const std::bad_alloc&) {
-        return failed(outOfMemory());
-    } catch (const c10::Error& error) {
-        return failed(fromTorch(error));
-    } catch (const std::exception& error) {
-        return failed({"internal", std::string("An internal step failed: ") + error.what(), "This is a fault of Luthier; please report it with this message.", "", ExitCode::Internal});
+    } catch (...) {
+        return failed(cli::explain(std::current_exception()));
     }
 }
 
 }  // namespace
 
-int main(int argc, char** argv) {
+namespace {
+
+int run(int argc, char** argv) {
     std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit is an error of its write
+    cli::installLastWords();
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
     kernels::useBlockPool();
 #endif
@@ -133,8 +121,25 @@ int main(int argc, char** argv) {
         cli::printLine(context, version.what());
         return 0;
     } catch (const CLI::ParseError& error) {
-        return fail({{"bad_usage", error.what(), "luthier-cli --help lists the commands, luthier-cli COMMAND --help its options.", "", ExitCode::BadUsage}});
+        std::vector<std::string> commands;
+        for (const CLI::App* command : app.get_subcommands({})) commands.push_back(command->get_name());
+        const std::string word = argc > 1 ? argv[1] : "";
+        const bool isCommand = std::find(commands.begin(), commands.end(), word) != commands.end();
+        if (isCommand || word.empty() || word.front() == '-')
+            return fail({{"bad_usage", error.what(), "luthier-cli --help lists the commands, luthier-cli COMMAND --help its options.", "", ExitCode::BadUsage}});
+        const std::string near = nearestName(word, commands);
+        return fail({{"unknown_command", "\"" + printable(word) + "\" is not a command.", near.empty() ? "luthier-cli --help lists the commands." : "Did you mean \"" + near + "\"?", word, ExitCode::BadUsage}});
     }
     context.progress = std::make_shared<cli::Progress>(cli::progressStyle(context.isJson || context.isQuiet));
-    return guarded(context);
+    const int code = guarded(context);
+    context.progress.reset();
+    return code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const int code = run(argc, argv);
+    cli::endsOrderly();
+    return code;
 }

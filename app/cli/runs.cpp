@@ -27,7 +27,7 @@ ExitCode list(const Options& options, const Context& context) {
     std::string table;
     for (const RunInfo& info : store.list().orThrow()) {
         const Json json = toJson(info);
-        table += padded(info.id, 44) + padded(json["status"].get<std::string>(), 13) + padded(info.method, 16) + padded(std::to_string(info.steps) + "/" + std::to_string(info.maxSteps), 12) + "loss " + dumpLine(json["loss"]) + "\n";
+        table += padded(printable(info.id), 44) + padded(json["status"].get<std::string>(), 13) + padded(printable(info.method), 16) + padded(std::to_string(info.steps) + "/" + std::to_string(info.maxSteps), 12) + "loss " + dumpLine(json["loss"]) + "\n";
         runs.push_back(json);
     }
     report(context, Json{{"runs", std::move(runs)}}, table);
@@ -40,7 +40,7 @@ ExitCode show(const Options& options, const Context& context) {
     Json document = toJson(readRunInfo(folder));
     document["folder"] = folder.path.string();
     std::string table;
-    for (const auto& [key, value] : document.items()) table += padded(key, 20) + (value.is_string() ? value.get<std::string>() : dumpLine(value)) + "\n";
+    for (const auto& [key, value] : document.items()) table += padded(key, 20) + printable(value.is_string() ? value.get<std::string>() : dumpLine(value)) + "\n";
     if (Result<Json> config = readJsonFile(folder.config())) document["config"] = *config;
     report(context, document, table);
     return ExitCode::Done;
@@ -53,12 +53,12 @@ ExitCode compare(const Options& options, const Context& context) {
     const Json document = store.compare(ids).orThrow();
     std::string table;
     for (const Json& run : document.at("runs")) {
-        table += padded(run["name"].get<std::string>(), 24);
+        table += padded(printable(run["name"].get<std::string>()), 24);
         for (const char* key : {"loss", "eval_loss", "best_eval_loss", "trainable", "tokens_per_second"}) table += std::string(key) + " " + dumpLine(run.value(key, Json())) + "  ";
         table += "\n";
     }
     for (const Json& difference : document.at("differences")) {
-        table += padded(difference["key"].get<std::string>(), 32);
+        table += padded(printable(difference["key"].get<std::string>()), 32);
         for (const Json& value : difference["values"]) table += padded(dumpLine(value), 20);
         table += "\n";
     }

@@ -2,6 +2,7 @@
 // serve: the window's session (core/README.md). One thread reads requests, this one works on them in order; a cancel takes
 // effect at the next token or phase. Models stay open between requests, so columns of a playground share one base.
 #include "command.h"
+#include "explain.h"
 #include "exporting.h"
 #include "importing.h"
 #include "loaded.h"
@@ -17,8 +18,6 @@
 #include "model/open.h"
 #include "peft/method.h"
 #include "train/estimate.h"
-
-#include <c10/util/Exception.h>
 
 #include <atomic>
 #include <mutex>
@@ -92,13 +91,8 @@ private:
             send(id, "result", Json{{"value", answer(Fields(request, "request"), id)}});
         } catch (const Failure& failure) {
             fail(m_problems.empty() ? Problems{failure.problem()} : m_problems);
-        } catch (const std::bad_alloc&) {
-            fail({{"out_of_memory", "There is not enough memory for this.", "Choose a smaller model.", ""}});
-        } catch (const c10::Error& error) {
-            const std::string text = error.what_without_backtrace();
-            fail({{"internal", "An internal step failed: " + text.substr(0, text.find('\n')), "This is a fault of Luthier; please report it.", ""}});
-        } catch (const std::exception& error) {
-            fail({{"bad_request", std::string("The request could not be carried out: ") + error.what(), "", ""}});
+        } catch (...) {
+            fail({explain(std::current_exception())});
         }
         m_problems.clear();
     }

@@ -15,6 +15,7 @@ struct Options {
     std::string model, text, file, chat;
     bool generationPrompt = false;
     bool noSpecial = false;
+    bool hasText = false;  ///< also of the empty text
 };
 
 std::string readText(const std::string& path) {
@@ -24,6 +25,8 @@ std::string readText(const std::string& path) {
 }
 
 ExitCode run(const Options& options, const Context& context) {
+    if (options.chat.empty() && options.file.empty() && !options.hasText)
+        throw Failure({"bad_usage", "tokenize has no text.", "Give --text TEXT, --file FILE or --chat MESSAGES.json.", "--text", ExitCode::BadUsage});
     const std::unique_ptr<Tokenizer> tokenizer = openTokenizer(options.model).orThrow();
     Json document = Json::object();
     std::vector<int> ids;
@@ -59,7 +62,10 @@ void addTokenize(CLI::App& app, Context& context) {
     command->add_option("--chat", options->chat, "JSON file with a list of messages")->excludes(text)->excludes(file);
     command->add_flag("--generation-prompt", options->generationPrompt);
     command->add_flag("--no-special", options->noSpecial, "Leave out begin and end tokens");
-    command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });
+    command->callback([options, text, &context] {
+        options->hasText = text->count() > 0;
+        context.run = [options, &context] { return run(*options, context); };
+    });
 }
 
 }  // namespace luthier::cli

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // train RUN.json: the worker. The event log comes first, then the pipe; commands come from stdin and the run's socket.
 #include "command.h"
+#include "explain.h"
+#include "last_words.h"
 #include "run_progress.h"
 
 #include "contract/events.h"
@@ -11,13 +13,12 @@
 #include "peft/method.h"
 #include "train/run.h"
 
-#include <c10/util/Exception.h>
-
 #include <chrono>
 #include <cstdlib>
 #include <fcntl.h>
 #include <iostream>
 #include <set>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace luthier::cli {
@@ -100,7 +101,7 @@ int openEventPipe(const std::string& target, const Context& context) {
 }
 
 /// Runs the work and writes its one `failed` event, whatever ended it.
-ExitCode supervised(const RunRequest& request, const std::function<Problem(std::exception_ptr)>& explain) {
+ExitCode supervised(const RunRequest& request) {
     try {
         return trainRun(request);
     } catch (...) {
@@ -108,23 +109,6 @@ ExitCode supervised(const RunRequest& request, const std::function<Problem(std::
         // A full disk can also keep this event from being written; the exit code and stderr still tell.
         if (Result<void> written = request.events.write(event::failed(problem)); written) static_cast<void>(request.events.sync());
         throw Failure(problem);
-    }
-}
-
-Problem explained(std::exception_ptr error) {
-    try {
-        std::rethrow_exception(error);
-    } catch (const Failure& failure) {
-        return failure.problem();
-    } catch (const std::bad_alloc&) {
-        return {"out_of_memory", "There was not enough memory for a training step.", "Lower train.batch_size or data.max_length.", "train.batch_size", ExitCode::OutOfMemory};
-    } catch (const c10::Error& torchError) {
-        const std::string text = torchError.what_without_backtrace();
-        if (text.find("DefaultCPUAllocator") != std::string::npos || text.find("out of memory") != std::string::npos)
-            return {"out_of_memory", "There was not enough memory for a training step.", "Lower train.batch_size or data.max_length.", "train.batch_size", ExitCode::OutOfMemory};
-        return {"internal", "An internal step failed: " + text.substr(0, text.find('\n')), "This is a fault of Luthier; please report it.", "", ExitCode::Internal};
-    } catch (const std::exception& other) {
-        return {"internal", std::string("An internal step failed: ") + other.what(), "This is a fault of Luthier; please report it.", "", ExitCode::Internal};
     }
 }
 
@@ -146,7 +130,14 @@ ExitCode tellFinished(const RunFolder& folder, const Json& summary, const Option
     return ExitCode::Done;
 }
 
-ExitCode run(const Options& options, const Context& context) {
+/// What the stream of `--events -` has got so far.
+struct Stream {
+    std::string run;
+    bool isOpen = false;  ///< the log writes it: its last event is on it
+};
+
+ExitCode train(const Options& options, const Context& context, Stream& stream) {
+    ::umask(077);  // what a run holds is its owner's
     RunStore store(Workspace::choose(options.workspace));
     Prepared prepared = prepare(options, store);
     const RunFolder& folder = prepared.folder;
@@ -154,6 +145,13 @@ ExitCode run(const Options& options, const Context& context) {
     RunLock lock = RunLock::acquire(folder).orThrow();
     const int pipe = openEventPipe(options.events, context);
     const std::unique_ptr<EventLog> events = EventLog::open(folder.events(), folder.id(), pipe).orThrow();
+    stream = {folder.id(), true};
+    alsoTell([&events](const Problem& problem) {
+        if (Result<void> written = events->write(event::failed(problem)); written) static_cast<void>(events->sync());
+    });
+    struct Deaf {
+        ~Deaf() { alsoTell({}); }
+    } const deaf;
     CommandQueue commands;
     CommandServer server(commands, options.events == "-" && !options.isDetached, folder.id());
     const double now = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -161,12 +159,12 @@ ExitCode run(const Options& options, const Context& context) {
 
     const RunRequest request{prepared.config, folder, prepared.start, options.acceptsChangedInputs, prepared.changed, *events, commands};
     // The stream's last line is `finished`; a window or a job that reads it wants nothing else.
-    if (options.events == "-") return supervised(request, &explained);
+    if (options.events == "-") return supervised(request);
     RunProgress progress(*context.progress);
     progress.begin(folder.id(), prepared.config.document);
     const auto start = std::chrono::steady_clock::now();
     events->observe([&progress](const Json& event) { progress.apply(event); });
-    const ExitCode code = supervised(request, &explained);
+    const ExitCode code = supervised(request);
     const Json& summary = progress.run().summary;
     if (!context.progress->isSilent()) {
         context.progress->clear();
@@ -174,6 +172,19 @@ ExitCode run(const Options& options, const Context& context) {
     }
     report(context, {{"run", folder.id()}, {"folder", folder.path.string()}, {"summary", summary}}, folder.id() + "\n" + folder.path.string() + "\n");
     return code;
+}
+
+ExitCode run(const Options& options, const Context& context) {
+    Stream stream;
+    try {
+        return train(options, context, stream);
+    } catch (...) {
+        const Problem problem = explain(std::current_exception());
+        // The stream always ends with `finished` or `failed`, also of a run that never began.
+        if (options.events == "-" && !stream.isOpen)
+            printLine(context, eventLine(event::failed(problem), stream.run, std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count()));
+        throw;
+    }
 }
 
 }  // namespace

@@ -66,4 +66,34 @@ std::string printable(std::string_view text) {
     return shown;
 }
 
+std::string markdownText(std::string_view text) {
+    std::string shown;
+    for (const char c : printable(text)) {
+        if (std::string_view("\\`*[]<>|").find(c) != std::string_view::npos) shown += '\\';
+        shown += c;
+    }
+    return shown;
+}
+
+std::string csvField(std::string_view text) {
+    const bool isFormula = !text.empty() && std::string_view("=+-@\t\r").find(text.front()) != std::string_view::npos;
+    std::string field = isFormula ? "\"'" : "\"";
+    for (const char c : text) field += c == '"' ? std::string("\"\"") : std::string(1, c);
+    return field + "\"";
+}
+
+std::string htmlText(std::string_view text) {
+    std::string shown;
+    for (const char c : text) {
+        if (c == '<') shown += "&lt;";
+        else if (c == '>') shown += "&gt;";
+        else if (c == '&') shown += "&amp;";
+        else if (c == '"') shown += "&quot;";
+        else if (c == '\'') shown += "&#39;";
+        else if (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') shown += "\xEF\xBF\xBD";  // XML has no such characters
+        else shown += c;
+    }
+    return shown;
+}
+
 }  // namespace luthier

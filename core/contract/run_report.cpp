@@ -118,18 +118,6 @@ std::string joined(const std::vector<std::string>& parts, const char* between) {
     return text;
 }
 
-std::string quoted(const std::string& text) {
-    std::string out = "\"";
-    for (const char c : text) out += c == '"' ? std::string("\"\"") : std::string(1, c);
-    return out + "\"";
-}
-
-std::string escaped(const std::string& text) {
-    std::string out;
-    for (const char c : text) out += c == '<' ? std::string("&lt;") : c == '>' ? std::string("&gt;") : c == '&' ? std::string("&amp;") : std::string(1, c);
-    return out;
-}
-
 }  // namespace
 
 Result<RunReport> makeReport(RunStore& store, const std::vector<std::string>& ids, const std::string& title) {
@@ -148,10 +136,14 @@ Result<RunReport> makeReport(RunStore& store, const std::vector<std::string>& id
     }
     std::vector<std::string> order;
     std::map<std::string, std::vector<const Trained*>> byConfig;
+    const auto seedOf = [](const Trained& run) { return run.config.value("/train/seed"_json_pointer, Json()); };
     for (const Trained& run : runs) {
-        std::vector<const Trained*>& seeds = byConfig[keyOf(run.config)];
-        if (seeds.empty()) order.push_back(keyOf(run.config));
-        seeds.push_back(&run);
+        // Runs that differ in nothing but their seed are one row; the same seed again is a run of its own.
+        std::string key = keyOf(run.config);
+        const auto isThere = [&](const Trained* other) { return seedOf(*other) == seedOf(run); };
+        while (byConfig.contains(key) && std::any_of(byConfig[key].begin(), byConfig[key].end(), isThere)) key += "+";
+        if (!byConfig.contains(key)) order.push_back(key);
+        byConfig[key].push_back(&run);
     }
     for (const std::string& key : order) report.rows.push_back(rowOf(byConfig[key]));
     report.same = sharedFacts(runs);
@@ -188,42 +180,46 @@ Json toJson(const RunReport& report) {
 }
 
 std::string toMarkdown(const RunReport& report) {
-    std::string text = "# " + report.title + "\n\n";
-    if (!report.same.empty()) text += "The same for all: " + joined(report.same, ", ") + ".\n\n";
+    std::string text = "# " + markdownText(report.title) + "\n\n";
+    if (!report.same.empty()) text += "The same for all: " + markdownText(joined(report.same, ", ")) + ".\n\n";
     text += "| " + joined({kColumns.begin(), kColumns.end()}, " | ") + " |\n| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n";
-    for (const ReportRow& row : report.rows) text += "| " + joined(cells(report, row), " | ") + " |\n";
+    for (const ReportRow& row : report.rows) {
+        std::vector<std::string> shown = cells(report, row);
+        for (std::string& cell : shown) cell = markdownText(cell);
+        text += "| " + joined(shown, " | ") + " |\n";
+    }
     if (!report.failed.empty()) text += "\nNo result:\n";
-    for (const std::string& line : report.failed) text += "- " + line + "\n";
+    for (const std::string& line : report.failed) text += "- " + markdownText(line) + "\n";
     return text;
 }
 
 std::string toCsv(const RunReport& report) {
     std::string text = "run,method,learning_rate,trainable,percent,file_bytes,peak_bytes,seconds,tokens_per_second,steps,eval_loss,eval_loss_deviation,seeds\n";
     for (const ReportRow& row : report.rows)
-        text += joined({quoted(row.label), row.method, number(row.learningRate), std::to_string(row.trainable), number(row.percent), std::to_string(row.fileBytes),
+        text += joined({csvField(row.label), csvField(row.method), number(row.learningRate), std::to_string(row.trainable), number(row.percent), std::to_string(row.fileBytes),
                         std::to_string(row.peakBytes), number(row.seconds), number(row.tokensPerSecond), std::to_string(row.steps), number(row.evalLoss),
                         number(row.deviation), std::to_string(row.runs.size())}, ",") + "\n";
     return text;
 }
 
 std::string toHtml(const RunReport& report) {
-    std::string text = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" + escaped(report.title) + "</title>\n<style>"
+    std::string text = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" + htmlText(report.title) + "</title>\n<style>"
         "body{font:14px/1.5 system-ui,sans-serif;max-width:1100px;margin:40px auto;padding:0 24px;color:#1d2025;background:#fff}"
         "table{border-collapse:collapse;width:100%;margin:24px 0}th,td{padding:6px 10px;border-bottom:1px solid #e2e5ea;text-align:right;font-variant-numeric:tabular-nums}"
         "th{font-weight:500;color:#5d6570}th:nth-child(-n+2),td:nth-child(-n+2){text-align:left}p{color:#5d6570}svg{width:100%;height:auto}"
         "@media (prefers-color-scheme:dark){body{background:#16181c;color:#e6e8eb}th,td{border-color:#2b2f36}th,p{color:#9aa2ad}}"
-        "</style></head><body>\n<h1>" + escaped(report.title) + "</h1>\n";
-    if (!report.same.empty()) text += "<p>The same for all: " + escaped(joined(report.same, ", ")) + ".</p>\n";
+        "</style></head><body>\n<h1>" + htmlText(report.title) + "</h1>\n";
+    if (!report.same.empty()) text += "<p>The same for all: " + htmlText(joined(report.same, ", ")) + ".</p>\n";
     text += toSvg(report) + "<table><thead><tr>";
     for (const char* column : kColumns) text += std::string("<th>") + column + "</th>";
     text += "</tr></thead><tbody>\n";
     for (const ReportRow& row : report.rows) {
         text += "<tr>";
-        for (const std::string& cell : cells(report, row)) text += "<td>" + escaped(cell) + "</td>";
+        for (const std::string& cell : cells(report, row)) text += "<td>" + htmlText(cell) + "</td>";
         text += "</tr>\n";
     }
     text += "</tbody></table>\n";
-    for (const std::string& line : report.failed) text += "<p>No result: " + escaped(line) + "</p>\n";
+    for (const std::string& line : report.failed) text += "<p>No result: " + htmlText(line) + "</p>\n";
     return text + "</body></html>\n";
 }
 

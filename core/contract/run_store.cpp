@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "contract/run_store.h"
 
+#include "contract/number_text.h"
 #include "contract/schema.h"
 
 #include <sqlite3.h>
@@ -65,6 +66,15 @@ Problem writeProblem(const fs::path& path) {
                    "Check free space and permissions of the workspace.", path.string(), ExitCode::RunFailed};
 }
 
+/// false where the folder cannot be opened or synced, as another user's cannot.
+bool syncFolder(const fs::path& path) {
+    const int folder = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0) return false;
+    const bool isDone = ::fsync(folder) == 0;
+    ::close(folder);
+    return isDone;
+}
+
 /// Whole or not at all: temporary file beside it, synced, then renamed over it.
 Result<void> writeWhole(const fs::path& path, const std::string& text) {
     const fs::path temporary = path.string() + ".part";
@@ -109,8 +119,8 @@ double timeOfId(const std::string& id) {
 }
 
 bool isRunName(const std::string& text) {
-    return !text.empty() && text.front() != '.' && text.size() < 200 && text.find('/') == std::string::npos &&
-           text.find('\0') == std::string::npos;
+    // No path, no option of a command, no order to a terminal.
+    return !text.empty() && text.front() != '.' && text.front() != '-' && text.size() < 200 && text.find('/') == std::string::npos && printable(text) == text && text.find('\t') == std::string::npos;
 }
 
 /// Means of the finite values in `count` equal stretches, or fewer; a stretch without any is left out.
@@ -472,14 +482,19 @@ RunStore::~RunStore() = default;
 
 Result<RunFolder> RunStore::create(const std::string& name, const std::string& id) {
     if (!id.empty() && !isRunName(id))
-        return Problem{"bad_run_id", "\"" + id + "\" cannot be a run id.", "Use letters, digits, dots and dashes.", "--run-id",
+        return Problem{"bad_run_id", "\"" + printable(id) + "\" cannot be a run id.", "Use letters, digits, dots and dashes.", "--run-id",
                        ExitCode::BadUsage};
     std::error_code code;
     fs::create_directories(m_workspace.runs(), code);
     for (int attempt = 0; attempt < 8; ++attempt) {
         const double now = static_cast<double>(std::time(nullptr));
         const RunFolder folder{m_workspace.runs() / (id.empty() ? makeRunId(name, now) : id)};
-        if (::mkdir(folder.path.c_str(), 0755) == 0) return folder;
+        if (::mkdir(folder.path.c_str(), 0700) == 0) {
+            // Every new name on the way is durable before anything in the run is told to be.
+            for (fs::path each = m_workspace.runs(); !each.empty() && each != each.root_path(); each = each.parent_path())
+                if (!syncFolder(each)) break;
+            return folder;
+        }
         if (errno != EEXIST) return writeProblem(folder.path);
         if (!id.empty())
             return Problem{"run_exists", "A run with the id " + id + " exists already.", "Choose another id, or resume it with --resume.",

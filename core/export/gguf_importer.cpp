@@ -44,7 +44,11 @@ std::optional<Vocabulary> vocabularyOf(const GgufFile& file) {
     else
         vocabulary.kinds.assign(vocabulary.tokens.size(), TokenKind::Normal);  // as llama.cpp takes a file that does not say
     for (const char* name : {"bos", "eos", "unknown", "padding"})
-        if (const auto* id = file.value<std::uint32_t>("tokenizer.ggml." + std::string(name) + "_token_id")) vocabulary.special[name] = static_cast<int>(*id);
+        if (const auto* id = file.value<std::uint32_t>("tokenizer.ggml." + std::string(name) + "_token_id"); id != nullptr && *id < vocabulary.tokens.size()) vocabulary.special[name] = static_cast<int>(*id);
+    // Some converters give the token for the unknown the kind of the other control tokens (Gemma's do).
+    const bool hasUnknown = std::find(vocabulary.kinds.begin(), vocabulary.kinds.end(), TokenKind::Unknown) != vocabulary.kinds.end();
+    if (const auto found = vocabulary.special.find("unknown"); !hasUnknown && found != vocabulary.special.end() && static_cast<std::size_t>(found->second) < vocabulary.kinds.size())
+        vocabulary.kinds[static_cast<std::size_t>(found->second)] = TokenKind::Unknown;
     // What llama.cpp does when a file does not say.
     const bool isSentencePiece = vocabulary.model == "llama";
     vocabulary.addsBegin = flagOf(file, "tokenizer.ggml.add_bos_token", isSentencePiece || beginsTexts(vocabulary.preTokenizer));

@@ -21,6 +21,7 @@ namespace {
 // Over the largest logit. Merging reorders float32 sums; what a type's rounding does is taken out by rounding the merged weights in memory the same way,
 // so that a tensor in the wrong place, a head that is not the trained one say, is off by orders of magnitude whatever the type.
 constexpr double kTolerance = 1e-3;
+constexpr double kWeightTolerance = 1e-6;  // of a weight's largest number, against the same rounding
 
 at::Tensor valueOf(const GgufEntry& entry, const Model& model) {
     std::vector<at::Tensor> parts;
@@ -92,6 +93,18 @@ Result<void> fill(Model& model, const GgufFile& file, const GgufLayout& layout) 
     for (const std::string& name : model.weights().names())
         if (!filled.contains(name)) return Problem{"gguf_damaged", "The GGUF file has no place for " + name + ".", "", name};
     return {};
+}
+
+/// Of each weight the largest difference, as a share of its largest number; the worst. Logits alone let a wrong tensor of small effect pass.
+double furthestWeight(const Model& wanted, const Model& found) {
+    double worst = 0;
+    for (const std::string& name : wanted.weights().names()) {
+        const at::Tensor right = wanted.weights().at(name).to(at::kFloat);
+        // Gemma's norms stand in the file with 1 added, and are exact to that size.
+        const double largest = std::max(right.abs().max().item<double>(), right.dim() == 1 ? wanted.description().normOffset : 0.0);
+        if (largest > 0) worst = std::max(worst, (found.weights().at(name).to(at::kFloat) - right).abs().max().item<double>() / largest);
+    }
+    return worst;
 }
 
 /// `value` as a file of this type gives it back.
@@ -171,6 +184,7 @@ Result<ExportResult> write(const ExportRequest& request) {
         Result<void> done = fill(**again, **file, *layout);
         if (!done) return done.problems();
         roundWeights(*trained->merged, *layout, *type);
+        const double furthest = furthestWeight(*trained->merged, **again);
         AdapterStack trainedStack(*trained->base);
         if (trained->adapter) trainedStack.add(trained->adapter);
         AdapterStack none(**again);
@@ -182,7 +196,8 @@ Result<ExportResult> write(const ExportRequest& request) {
         setNumber(certificate, "largest_logit", numberOr(beyond, "largest_logit", 0));
         setNumber(certificate, "max_abs_difference_beyond_rounding", numberOr(beyond, "max_abs_difference", 1));
         certificate["tolerance"] = kTolerance * std::max(1.0, numberOr(beyond, "largest_logit", 0));
-        certificate["passed"] = numberOr(beyond, "max_abs_difference", 1e9) <= certificate["tolerance"].get<double>();
+        certificate["max_weight_difference"] = furthest;
+        certificate["passed"] = numberOr(beyond, "max_abs_difference", 1e9) <= certificate["tolerance"].get<double>() && furthest <= kWeightTolerance;
         certificate["format"] = "gguf-merged";
         certificate["type"] = name(*type);
         certificate.update(request.provenance);

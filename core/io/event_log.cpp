@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/event_log.h"
 
+#include "io/file.h"
+
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -18,8 +20,8 @@ constexpr std::size_t kMaxPendingBytes = 4u << 20;
 double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 Problem notWritten(const char* what) {
-    if (errno == ENOSPC) return {"disk_full", "The disk is full: the event log could not be written.", "Free some space and resume the run.", "events.jsonl"};
-    return {"log_not_written", std::string("The event log could not be ") + what + ": " + std::strerror(errno) + ".", "Check the disk and the folder's permissions.", "events.jsonl"};
+    if (isDiskFull(errno)) return {"disk_full", "The disk is full: the event log could not be written.", "Free some space and resume the run.", "events.jsonl", ExitCode::RunFailed};
+    return {"log_not_written", std::string("The event log could not be ") + what + ": " + std::strerror(errno) + ".", "Check the disk and the folder's permissions.", "events.jsonl", ExitCode::RunFailed};
 }
 
 }  // namespace
@@ -52,21 +54,39 @@ EventLog::~EventLog() {
 Result<void> EventLog::write(const Json& event) {
     const std::lock_guard lock(m_mutex);
     const std::string line = eventLine(event, m_run, now()) + "\n";
-    std::size_t done = 0;
-    while (done < line.size()) {
-        const ssize_t count = ::write(m_file, line.data() + done, line.size() - done);
-        if (count < 0 && errno == EINTR) continue;
-        if (count <= 0) return notWritten("written");
-        done += static_cast<std::size_t>(count);
-    }
+    m_waiting += line;
+    if (Result<void> written = writeWaiting(); !written) return written;
     if (m_pipe >= 0) offer(line);
     if (m_observer) m_observer(event);
     return {};
 }
 
+Result<void> EventLog::writeWaiting() {
+    while (!m_waiting.empty()) {
+        const ssize_t count = ::write(m_file, m_waiting.data(), m_waiting.size());
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0 && isDiskFull(errno)) return {};
+        if (count <= 0) return notWritten("written");
+        m_waiting.erase(0, static_cast<std::size_t>(count));
+    }
+    return {};
+}
+
+std::size_t EventLog::waitingBytes() {
+    const std::lock_guard lock(m_mutex);
+    return m_waiting.size();
+}
+
+bool EventLog::catchUp() {
+    const std::lock_guard lock(m_mutex);
+    return writeWaiting() && m_waiting.empty();
+}
+
 Result<void> EventLog::sync() {
     const std::lock_guard lock(m_mutex);
-    if (::fdatasync(m_file) != 0) return notWritten("made durable");
+    if (Result<void> written = writeWaiting(); !written) return written;
+    errno = ENOSPC;
+    if (!m_waiting.empty() || ::fdatasync(m_file) != 0) return notWritten("made durable");
     return {};
 }
 

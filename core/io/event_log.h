@@ -26,8 +26,12 @@ public:
     static Result<std::unique_ptr<EventLog>> open(const std::filesystem::path& file, const std::string& run, int pipe);
     ~EventLog();
 
-    /// Appends one event. Problem code: disk_full, log_not_written.
+    /// Appends one event. A full disk loses none: what cannot be written is kept in memory and goes first once there is room. Problem code: log_not_written.
     Result<void> write(const Json& event);
+    /// Bytes that wait for room on the disk.
+    std::size_t waitingBytes();
+    /// Tries to write what waits; true when nothing does any more.
+    bool catchUp();
     /// Sees each event that was written, on the thread that writes it.
     void observe(std::function<void(const Json&)> observer) { m_observer = std::move(observer); }
     /// Makes everything written so far durable.
@@ -36,12 +40,14 @@ public:
 private:
     EventLog(int file, int pipe, std::string run) : m_file(file), m_pipe(pipe), m_run(std::move(run)) {}
     void offer(const std::string& line);
+    Result<void> writeWaiting();
 
     int m_file;
     int m_pipe;
     std::string m_run;
     std::mutex m_mutex;
     std::function<void(const Json&)> m_observer;
+    std::string m_waiting;  // whole lines, but for a first one that is half in the file
     std::string m_pending;  // bytes the pipe has not taken, whole lines but for the first
 };
 

@@ -96,9 +96,11 @@ Result<std::string> readWholeFile(const std::filesystem::path& path, std::uint64
     return text;
 }
 
+bool isDiskFull(int error) { return error == ENOSPC || error == EDQUOT || error == EFBIG; }
+
 Problem writeProblem(int error, const std::filesystem::path& path) {
     const std::string where = path.string();
-    if (error == ENOSPC || error == EDQUOT) {
+    if (isDiskFull(error)) {
         return Problem{"disk_full", "There is no room left to write " + where + "; " + freeBytesAt(path) + " bytes are free there.",
                        "Free some space or choose a folder on another disk.", where, ExitCode::RunFailed};
     }

@@ -48,6 +48,9 @@ Result<std::string> readWholeFile(const std::filesystem::path& path, std::uint64
 /// write_failed.
 Problem writeProblem(int error, const std::filesystem::path& path);
 
+/// Whether a write was refused for want of room: the disk, a quota, or the largest file that is allowed.
+bool isDiskFull(int error);
+
 Result<void> syncDescriptor(const Descriptor& descriptor, const std::filesystem::path& path);
 Result<void> syncFolder(const std::filesystem::path& folder);
 

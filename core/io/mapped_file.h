@@ -27,4 +27,7 @@ private:
     std::span<const std::byte> m_bytes;
 };
 
+/// What a failed mmap of `path` means, by its errno. Problem codes: out_of_memory, file_unreadable.
+Problem notMapped(const std::filesystem::path& path, int reason);
+
 }  // namespace luthier

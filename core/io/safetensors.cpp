@@ -11,6 +11,8 @@
 #include "io/safetensors.h"
 
 #include "io/file.h"
+#include "io/mapped_file.h"
+#include "io/recognise.h"
 #include "io/safetensors_stream.h"
 #include "io/json_events.h"
 
@@ -348,6 +350,7 @@ Result<std::string> headerFor(const std::vector<const TensorView*>& tensors, con
 
 Result<std::shared_ptr<const SafetensorsFile>> SafetensorsFile::open(const std::filesystem::path& path) {
     const std::string name = path.string();
+    if (std::optional<Problem> other = looksLike(path, "weights")) return *std::move(other);
     Result<ReadableFile> file = openForReading(path);
     if (!file) return file.problems();
     if (file->bytes < kLengthBytes) {
@@ -358,8 +361,7 @@ Result<std::shared_ptr<const SafetensorsFile>> SafetensorsFile::open(const std::
     std::shared_ptr<SafetensorsFile> opened(new SafetensorsFile);
     void* mapping = ::mmap(nullptr, static_cast<std::size_t>(file->bytes), PROT_READ, MAP_PRIVATE, file->descriptor.get(), 0);
     if (mapping == MAP_FAILED) {
-        return Problem{"file_unreadable", name + " could not be mapped into memory: " + std::strerror(errno) + ".",
-                       "Copy the file to a local disk.", name};
+        return notMapped(path, errno);
     }
     opened->m_path = path;
     opened->m_mapping = static_cast<const std::byte*>(mapping);

@@ -57,7 +57,7 @@ Result<std::int64_t> writeShards(const std::vector<ShardTensor>& tensors, const 
         }
         at::Tensor held;
         Result<std::uint64_t> written = streamSafetensors(folder / file, views, {{"format", "pt"}}, [&](std::size_t index) {
-            held = {};  // before the next is made
+            held.reset();  // before the next is made
             held = shards[i][index]->value().detach().cpu().contiguous();
             if (held.nbytes() != views[index].bytes || held.scalar_type() != shards[i][index]->type)
                 throw Failure({"internal", views[index].name + " is not of the type and shape that was announced.", "", folder.string(), ExitCode::Internal});

@@ -3,11 +3,11 @@
 
 #include "model/model.h"
 #include "peft/saved_modules.h"
+#include "text/pattern.h"
 
 #include <algorithm>
 #include <functional>
 #include <map>
-#include <regex>
 #include <set>
 
 namespace luthier {
@@ -53,15 +53,6 @@ const std::map<std::string, FamilyTargets>& table() {
     return entries;
 }
 
-Result<std::regex> compiled(const std::string& pattern, const std::string& field) {
-    try {
-        return std::regex(pattern, std::regex::ECMAScript);
-    } catch (const std::regex_error&) {
-        return Problem{"bad_pattern", field + ": \"" + pattern + "\" is not a regular expression.",
-                       "Use a list of module names instead.", field, ExitCode::BadUsage};
-    }
-}
-
 Names namesOf(const Json& value) {
     if (value.is_string()) return {value.get<std::string>()};
     Names names;
@@ -87,9 +78,9 @@ Result<std::vector<bool>> selected(const ModelSites& sites, const Json& rule, co
     const Names paths = pathsOf(sites);
     std::vector<bool> chosen(paths.size(), false);
     if (rule.is_string() && rule != "all-linear") {
-        Result<std::regex> pattern = compiled(rule.get<std::string>(), field);
+        Result<Pattern> pattern = Pattern::create(rule.get<std::string>(), field);
         if (!pattern) return pattern.problems();
-        for (std::size_t i = 0; i < chosen.size(); ++i) chosen[i] = std::regex_match(paths[i], *pattern);
+        for (std::size_t i = 0; i < chosen.size(); ++i) chosen[i] = pattern->matchesWhole(paths[i]);
         return chosen;
     }
     const Names entries = namesOf(rule);
@@ -214,9 +205,11 @@ Names keysOf(const Json& object) {
 
 }  // namespace
 
-MatchCounts countMatches(const ModelSites& sites, const Json& settings) {
+MatchCounts countMatches(const ModelSites& sites, const Json& settings, const std::vector<std::string>& trained) {
     MatchCounts found;
-    const Names paths = pathsOf(sites);
+    Names paths = pathsOf(sites);
+    for (const NormSite& norm : sites.norms)
+        if (std::any_of(trained.begin(), trained.end(), [&](const std::string& name) { return name.find(norm.path + ".") != std::string::npos; })) paths.push_back(norm.path);
     const std::string existing = existingNames(sites);
     const auto endsWith = [](const std::string& path, const std::string& entry) { return Result<bool>(endsWithModule(path, entry)); };
     const auto isPattern = [](const std::string& path, const std::string& entry) -> Result<bool> {
@@ -295,9 +288,9 @@ std::vector<std::string> targetNames(const ModelSites& sites, const std::vector<
 Result<double> patternValue(const Json& pattern, const std::string& path, double fallback, const std::string& field) {
     if (!pattern.is_object()) return fallback;
     for (const auto& [key, value] : pattern.items()) {
-        Result<std::regex> expression = compiled("(?:.*\\.)?(?:" + key + ")", field);
+        Result<Pattern> expression = Pattern::create("(?:.*\\.)?(?:" + key + ")", field);
         if (!expression) return expression.problems();
-        if (std::regex_match(path, *expression)) return value.get<double>();
+        if (expression->matchesWhole(path)) return value.get<double>();
     }
     return fallback;
 }

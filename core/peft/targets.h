@@ -42,7 +42,8 @@ struct MatchCounts {
     Json counts = Json::object();  ///< {"target_modules": {"q_proj": 32}, …}; keys that are lists or objects of names alone
     Problems unmatched;            ///< a warning an entry that matched nothing, with the nearest names. Problem code: setting_matches_nothing
 };
-MatchCounts countMatches(const ModelSites& sites, const Json& settings);
+/// @param trained names of the parameters that the method came to train: norms count where it trains norms
+MatchCounts countMatches(const ModelSites& sites, const Json& settings, const std::vector<std::string>& trained);
 
 class Model;
 /// The weight that a site's projection multiplies with: of a tied head, the embedding's.

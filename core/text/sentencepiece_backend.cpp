@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // tokenizer.model (or spiece.model) by sentencepiece, with control tokens treated as transformers' Llama tokenizers do: a text is
 // first cut at control tokens, then each piece is encoded. sentencepiece itself never makes a control token out of text.
-#include "io/recognise.h"
+// Part of the module luthier-sentencepiece.so alone.
 #include "text/backend.h"
 #include "text/utf8.h"
 
@@ -14,7 +14,6 @@
 namespace luthier {
 namespace {
 
-constexpr std::uintmax_t kMaxBytes = 64u << 20;
 constexpr std::string_view kWordMark = "\xE2\x96\x81";  // "▁"
 
 class SentencePieceBackend final : public TokenizerBackend {
@@ -83,13 +82,13 @@ public:
     std::optional<int> idOf(std::string_view token) const override {
         if (const auto found = m_declared.find(token); found != m_declared.end()) return found->second;
         const int id = m_model.PieceToId(token);
-        if (m_model.IsUnknown(id)) return std::nullopt;
+        if (isUnknown(id)) return std::nullopt;
         return id;
     }
 
     bool isSpecial(int id) const override {
         if (const auto found = m_isSpecial.find(id); found != m_isSpecial.end()) return found->second;
-        return id >= 0 && id < m_model.GetPieceSize() && (m_model.IsControl(id) || m_model.IsUnknown(id));
+        return id >= 0 && id < m_model.GetPieceSize() && (m_model.IsControl(id) || isUnknown(id));
     }
 
     int size() const override { return m_size; }
@@ -127,11 +126,14 @@ private:
         int id;
     };
 
+    /// Ids behind the last piece are tokens that were added; sentencepiece must not be asked about them.
+    bool isUnknown(int id) const { return id >= 0 && id < m_model.GetPieceSize() && m_model.IsUnknown(id); }
+
     /// The first declared token at or behind `from`, the longest if several begin there; begin is text.size() if there is none.
     Found nextDeclared(std::string_view text, std::size_t from, TextKind kind) const {
         Found best{text.size(), -1};
         for (const auto& [spelling, id] : m_declared) {
-            if (m_model.IsUnknown(id) || (kind == TextKind::Plain && isSpecial(id))) continue;
+            if (isUnknown(id) || (kind == TextKind::Plain && isSpecial(id))) continue;
             const std::size_t begin = text.find(spelling, from);
             if (begin == std::string_view::npos) continue;
             const bool isLonger = begin == best.begin && (best.id < 0 || spelling.size() > m_spellings.at(best.id).size());
@@ -167,20 +169,15 @@ private:
 
 }  // namespace
 
-Result<std::unique_ptr<TokenizerBackend>> openSentencePiece(const std::filesystem::path& file, bool legacy) {
-    if (std::optional<Problem> foreign = looksLike(file, "a tokenizer")) return *foreign;
-    std::error_code error;
-    if (std::filesystem::file_size(file, error) > kMaxBytes && !error) {
-        return Problem{.code = "file_too_large", .message = file.string() + " is larger than 64 MiB, more than a tokenizer needs.",
-                       .hint = "Check that this is a tokenizer file.", .field = ""};
-    }
-    auto backend = std::make_unique<SentencePieceBackend>(legacy);
+}  // namespace luthier
+
+/// The module's one entry (sentencepiece_module.cpp): the model in `file`, owned by the caller, or null with `problem` filled.
+extern "C" __attribute__((visibility("default"))) luthier::TokenizerBackend* luthierOpenSentencePiece(const char* file, bool legacy, luthier::Problem* problem) {
+    auto backend = std::make_unique<luthier::SentencePieceBackend>(legacy);
     if (!backend->load(file)) {
-        return Problem{.code = "tokenizer_invalid", .message = file.string() + " is not a sentencepiece model.",
-                       .hint = "Copy it again from where the model came from.", .field = ""};
+        *problem = {"tokenizer_invalid", std::string(file) + " is not a sentencepiece model.", "Copy it again from where the model came from.", ""};
+        return nullptr;
     }
     backend->index();
-    return std::unique_ptr<TokenizerBackend>(std::move(backend));
+    return backend.release();
 }
-
-}  // namespace luthier

@@ -25,6 +25,7 @@
 #include <atomic>
 #include <chrono>
 #include <deque>
+#include <exception>
 #include <filesystem>
 #include <limits>
 #include <optional>
@@ -97,7 +98,11 @@ public:
         removeLeftovers(m_request.folder);
         // Every input is read once more for its hash, beside the work of opening it.
         std::thread hashing([this] {
-            m_hashes = hashesOf(m_config, m_stopsHashing);
+            try {
+                m_hashes = hashesOf(m_config, m_stopsHashing);
+            } catch (...) {
+                m_hashFailure = std::current_exception();
+            }
             m_areHashesDone = true;
         });
         const auto stop = [this](std::thread* thread) {
@@ -116,6 +121,7 @@ public:
         tellEvaluationShare(plan);
         if (!m_areHashesDone) emit(event::phase("hashing", 0, 1));
         hashing.join();
+        if (m_hashFailure) std::rethrow_exception(m_hashFailure);
         if (m_request.start == RunStart::Resume) checkInputs();
         writeConfig(m_hashes);
         if (m_request.start == RunStart::Resume) resume(trainer);
@@ -217,7 +223,9 @@ private:
         const std::int64_t total = m_adapter->trainsBase() ? base : base + trainable;
         m_trainable = trainable;
         m_total = total;
-        const MatchCounts matches = countMatches(m_model->sites(), m_config.method());
+        std::vector<std::string> names;
+        for (const TrainedParameter& parameter : m_adapter->parameters()) names.push_back(parameter.name);
+        const MatchCounts matches = countMatches(m_model->sites(), m_config.method(), names);
         if (m_request.start == RunStart::New)
             for (const Problem& unmatched : matches.unmatched) emit(event::warning(unmatched.code, unmatched.message, unmatched.hint));
         emit({{"type", "parameters"}, {"matched", matches.counts}, {"trainable", trainable}, {"frozen", total - trainable},
@@ -288,6 +296,7 @@ private:
         ports.evalRows = examplesOf(m_evalRows);
         ports.ofEvalRows = static_cast<std::int64_t>(m_data.eval.size());
         ports.emit = [this](const Json& event) { emit(event); };
+        ports.bytesWaiting = [this] { return m_request.events.catchUp() ? std::int64_t{0} : static_cast<std::int64_t>(m_request.events.waitingBytes()); };
         ports.saveCheckpoint = [this](const TrainState& state) { return saveCheckpoint(state); };
         if (m_tokenizer && !m_config.train().at("sample_prompts").empty()) ports.sample = [this](std::int64_t step, const std::function<bool()>& goOn) { sample(step, goOn); };
         ports.commands = &m_request.commands;
@@ -430,6 +439,7 @@ private:
     std::int64_t m_trainable = 0;
     std::int64_t m_total = 0;
     Json m_hashes;
+    std::exception_ptr m_hashFailure;
     std::atomic<bool> m_areHashesDone = false;
     std::atomic<bool> m_stopsHashing = false;
 };

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <thread>
 
 namespace luthier {
 
@@ -76,6 +77,11 @@ TrainEnd Trainer::run() {
     if ((m_state.step == 0 || m_state.isEvaluationDue) && afterStep() == Wish::Stop) return stopped();
     while (m_state.step < m_settings.totalSteps && !isPatienceOver()) {
         if (obey() == Wish::Stop) return stopped();
+        // Events that find no room wait in memory; taking more steps would only let them grow.
+        if (const std::int64_t waiting = m_ports.bytesWaiting ? m_ports.bytesWaiting() : 0; waiting > 0) {
+            const auto isWritten = [this] { return m_ports.bytesWaiting() == 0 ? Result<void>() : Result<void>(Problem{"disk_full", "The disk is full.", "", ""}); };
+            if (waitForDisk(waiting, isWritten) == Wish::Stop) return stopped();
+        }
         step();
         if (afterStep() == Wish::Stop) return stopped();
     }
@@ -210,8 +216,33 @@ void Trainer::judge(double loss) {
 
 void Trainer::save() {
     if (m_savedStep == m_state.step) return;
-    m_ports.saveCheckpoint(m_state).orThrow();
+    Result<void> saved = m_ports.saveCheckpoint(m_state);
+    if (!saved && saved.problem().code == "disk_full") {
+        std::int64_t bytes = 0;
+        for (const TrainedParameter& parameter : m_adapter->parameters()) bytes += 3 * static_cast<std::int64_t>(parameter.tensor.nbytes());  // with two moments
+        waitForDisk(bytes, [&] { return saved = m_ports.saveCheckpoint(m_state); });
+    }
+    saved.orThrow();
     m_savedStep = m_state.step;
+}
+
+Trainer::Wish Trainer::waitForDisk(std::int64_t neededBytes, const std::function<Result<void>()>& retry) {
+    constexpr int kTrySeconds = 30;
+    m_ports.emit({{"type", "paused"}, {"step", m_state.step}, {"reason", "disk_full"}, {"needed_bytes", neededBytes}});
+    for (bool isFull = true; isFull;) {
+        for (int second = 0; second < kTrySeconds; ++second) {
+            const std::optional<Json> command = m_ports.commands != nullptr ? m_ports.commands->wait(1000) : std::nullopt;
+            if (m_ports.commands == nullptr) std::this_thread::sleep_for(std::chrono::seconds(1));
+            const std::string name = command ? textOr(*command, "command") : "";
+            if (name == "resume") break;
+            if (name == "stop" || name == "input_closed") return Wish::Stop;
+        }
+        const Result<void> done = retry();
+        isFull = !done && done.problem().code == "disk_full";
+        if (!done && !isFull) done.orThrow();
+    }
+    m_ports.emit({{"type", "resumed"}, {"step", m_state.step}});
+    return Wish::GoOn;
 }
 
 Trainer::Wish Trainer::obey() {

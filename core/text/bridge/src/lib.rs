@@ -3,6 +3,7 @@
 
 mod arrow_rows;
 mod arrow_values;
+mod memory;
 mod parquet_rows;
 mod parquet_values;
 mod pattern;
