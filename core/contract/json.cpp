@@ -36,6 +36,18 @@ std::string positionOf(std::string_view text, std::size_t byte) {
 
 bool isLetter(char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0; }
 
+/// Where the string or number begins that the parser read to its end, at `byte`, before it said that none belongs there.
+std::size_t tokenBegin(std::string_view text, std::size_t byte, std::string_view said) {
+    if (byte == 0 || byte > text.size()) return byte;
+    if (said.find("unexpected string literal") != std::string_view::npos && text[byte - 1] == '"') {
+        for (std::size_t at = byte - 1; at-- > 0;)
+            if (text[at] == '"' && (at == 0 || text[at - 1] != '\\')) return at + 1;
+    }
+    if (said.find("unexpected number literal") != std::string_view::npos)
+        while (byte > 1 && std::strchr("+-.0123456789eE", text[byte - 2]) != nullptr) --byte;
+    return byte;
+}
+
 /// Why the parser stopped at `byte` (counted from 1), in a person's words. `said`: the parser's own.
 std::string reasonOf(std::string_view text, std::size_t byte, std::string_view said) {
     const auto says = [said](const char* words) { return said.find(words) != std::string_view::npos; };
@@ -177,8 +189,9 @@ Result<Json> parsed(std::string_view text, const std::string& name, JsonComments
         try {
             return Json::parse(document, guard, true, comments == JsonComments::Allowed);
         } catch (const Json::parse_error& error) {
-            const std::size_t byte = other.original(error.byte);
-            return Problem{"json_syntax", name + " is not valid JSON at " + positionOf(text, byte) + ": " + reasonOf(document, error.byte, error.what()) + ".",
+            const std::size_t found = tokenBegin(document, error.byte, error.what());
+            const std::size_t byte = other.original(found);
+            return Problem{"json_syntax", name + " is not valid JSON at " + positionOf(text, byte) + ": " + reasonOf(document, found, error.what()) + ".",
                            "Correct the text there; strings need double quotes and lists no trailing comma.", name};
         } catch (const Json::out_of_range&) {
             return Problem{"json_number", name + " holds a number that no 64-bit float can hold.", "Numbers lie within 1.8e308 of 0.", name};

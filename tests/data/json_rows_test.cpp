@@ -116,7 +116,7 @@ TEST_CASE("a row that is no JSON costs itself, and its reason and column are nam
 }
 
 TEST_CASE("in a list, too, only the broken row is lost") {
-    for (const std::string& bad : {R"({"prompt": "open})", R"({"prompt": {"a": 1})", R"({'prompt': 1})", R"({"a": 1}})", R"("x": 1)", R"(:)", R"(])"}) {
+    for (const char* bad : {R"({"prompt": "open})", R"({"prompt": {"a": 1})", R"({'prompt': 1})", R"({"a": 1}})", R"("x": 1)", R"(:)", R"(])"}) {
         const DataFile file("list.json", "[\n  " + kA + ",\n  " + std::string(bad) + ",\n  " + kB + "\n]\n");
         const Outcome outcome = outcomeOf(file);
         CAPTURE(bad);
@@ -139,7 +139,7 @@ TEST_CASE("nesting beyond the limit is a row's fault, in lines and in lists") {
 
 TEST_CASE("every byte at every place of a small file comes to an end") {
     const auto begin = std::chrono::steady_clock::now();
-    for (const std::string& whole : {"[{\"a\":\"b\"},{\"c\":[1]}]", "{\"data\":[{\"a\":1}]}", "{\"a\":\n1}\n{\"b\":2}\n"}) {
+    for (const char* whole : {"[{\"a\":\"b\"},{\"c\":[1]}]", "{\"data\":[{\"a\":1}]}", "{\"a\":\n1}\n{\"b\":2}\n"}) {
         const std::string text(whole);
         for (std::size_t at = 0; at <= text.size(); ++at)
             for (int byte = 0; byte < 256; byte += at % 3 == 0 ? 1 : 3) {

@@ -70,7 +70,7 @@ TEST_CASE("of every format a key is either read or named") {
         {{{"text", "a"}}},
         {{{"prompt", "a"}, {"completion", "b"}}},
         {{{"question", "a"}, {"answer", "b"}, {"system", "s"}}},
-        {{{"instruction", "a"}, {"input", "b"}, {"output", "c"}, {"system_prompt", "s"}, {"history", {{"q", "w"}}}}},
+        {{{"instruction", "a"}, {"input", "b"}, {"output", "c"}, {"system_prompt", "s"}, {"history", Json::array({Json::array({"q", "w"})})}}},
         {{{"messages", {user("a"), assistant("b")}}, {"system", "s"}, {"tools", {{{"type", "function"}}}}}},
         {{{"text", "a"}, {"label", "x"}}, "sequence_classification"},
         {{{"premise", "a"}, {"hypothesis", "b"}, {"label", "x"}}},
@@ -98,10 +98,10 @@ TEST_CASE("a system prompt, earlier turns and tools beside a row are read") {
     CHECK(textOf(built({{"messages", {user("1"), assistant("3")}}, {"system", "be kind"}}).train[0]) == "U:be kind|U:1|A:3<e>");
     CHECK(textOf(built({{"prompt", "a"}, {"completion", "b"}, {"system", "be kind"}}).train[0]) == "<b>be kind\n\nab<e>");
     CHECK(textOf(built({{"question", "a"}, {"answer", "b"}, {"system_prompt", "be kind"}}).train[0]) == "<b>be kind\n\nQuestion: a\nAnswer: b<e>");
-    const Dataset turns = built({{"question", "a"}, {"answer", "b"}, {"history", {{"q", "w"}}}});
+    const Dataset turns = built({{"question", "a"}, {"answer", "b"}, {"history", Json::array({Json::array({"q", "w"})})}});
     CHECK(textOf(turns.train[0]) == "<b>Question: q\nAnswer: w\n\nQuestion: a\nAnswer: b<e>");
     CHECK(learned(turns.train[0]) == " b$");
-    const Dataset chat = built({{"prompt", "a"}, {"completion", "b"}, {"history", {{"q", "w"}}}, {"system", "s"}}, {{"template", "model"}});
+    const Dataset chat = built({{"prompt", "a"}, {"completion", "b"}, {"history", Json::array({Json::array({"q", "w"})})}, {"system", "s"}}, {{"template", "model"}});
     CHECK(textOf(chat.train[0]) == "U:s|U:q|A:w<e>U:a|A:b<e>");
     CHECK(learned(chat.train[0]) == "b$");
     // A conversation with a system message of its own keeps it.

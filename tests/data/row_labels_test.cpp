@@ -54,7 +54,7 @@ TEST_CASE("whole decimals are classes, in JSON and in tables") {
 }
 
 TEST_CASE("one output makes values of them, and fractions do") {
-    for (const std::string& labels : {"0.5", "2"}) {
+    for (const char* labels : {"0.5", "2"}) {
         const auto values = build("v.jsonl", rowsOf({"1.0", std::string(labels), "3.75", "-1.0"}), 1);
         REQUIRE(values.ok());
         REQUIRE(values->train.size() == 4);
