@@ -107,11 +107,11 @@ Result<DataFiles> filesOfFolder(const fs::path& folder) {
     std::map<Split, std::vector<fs::path>> splits;
     for (const fs::path& path : byKind[kind]) splits[splitOf(path, root)].push_back(path);
     if (kind == ".arrow")
-        for (const auto& [split, files] : splits)
-            if (const auto [one, other] = twins(files); !one.empty())
+        for (const auto& [split, paths] : splits)
+            if (const auto [one, other] = twins(paths); !one.empty())
                 return Problem{"data_several", folder.string() + " holds several data sets, or one in several configurations or versions: in " + one.string() + " and in " + other.string() + ".",
                                "Choose one of these folders.", folder.string()};
-    for (auto& [split, files] : splits) std::sort(files.begin(), files.end());
+    for (auto& [split, paths] : splits) std::sort(paths.begin(), paths.end());
     // A folder without a training split is one split itself, or has the others only.
     const auto take = [&splits](std::vector<fs::path>& to, Split split) {
         if (to.empty()) to = std::exchange(splits[split], {});
