@@ -60,7 +60,7 @@ Json listModels(const std::vector<std::string>& folders, const fs::path& workspa
     const auto add = [&](std::vector<StoredModel> models) { found.insert(found.end(), models.begin(), models.end()); };
     for (const std::string& folder : folders) {
         std::error_code code;
-        if (!fs::exists(folder, code)) throw Failure({"folder_missing", folder + " does not exist.", "Check the path.", folder});
+        if (!fs::exists(folder, code)) continue;  // one that is gone does not hide the others
         if (fs::is_directory(folder, code)) add(modelsIn(folder, 4, "folder"));
         else add({{folder, "", "folder"}});
     }
@@ -74,7 +74,9 @@ Json listModels(const std::vector<std::string>& folders, const fs::path& workspa
         std::error_code code;
         // Two of Ollama's names may stand for one file: both are names that a person knows.
         const std::string key = fs::weakly_canonical(model.path, code).string() + (model.store == "ollama" ? "\n" + model.name : "");
-        if (seen.insert(key).second) list.push_back(entryOf(model));
+        if (!seen.insert(key).second) continue;
+        Json entry = entryOf(model);
+        if (entry["kind"] != "dataset" && entry["kind"] != "run") list.push_back(std::move(entry));  // a window's folders hold rows as well
     }
     return Json{{"models", std::move(list)}};
 }

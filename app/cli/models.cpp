@@ -33,6 +33,8 @@ void addModels(CLI::App& app, Context& context) {
     command->add_option("folders", *folders, "Folders or files to look into besides the workspace, Hugging Face's cache, LM Studio and Ollama");
     command->callback([folders, &context] {
         context.run = [folders, &context] {
+            for (const std::string& folder : *folders)
+                if (std::error_code code; !std::filesystem::exists(folder, code)) throw Failure({"folder_missing", folder + " does not exist.", "Check the path.", folder});
             const Json document = listModels(*folders, Workspace::choose().root);
             std::string table;
             for (const Json& model : document.at("models")) table += lineOf(model);

@@ -505,12 +505,12 @@ bool isRegression(const RunConfig& config) {
 
 /// Rows of the files, the first few of which tell how long one is.
 std::optional<std::pair<std::int64_t, bool>> countedRows(const std::vector<std::filesystem::path>& files) {
-    constexpr std::int64_t kSample = 64;
+    constexpr std::int64_t kSample = 64, kCountedBytes = 1 << 20;
     Result<OpenSource> source = openSource(files);
     if (!source) return {};
     if (source->count) return std::pair{*source->count, true};
     std::int64_t rows = 0;
-    for (; rows < kSample; ++rows)
+    for (; rows < kSample || (source->bytes <= kCountedBytes && rows < kCountedBytes); ++rows)
         if (Result<std::optional<SourceRow>> row = source->rows->next(); row && !row->has_value()) return std::pair{rows, true};
     const std::int64_t bytes = source->rows->bytesRead();
     if (bytes <= 0) return {};

@@ -221,8 +221,11 @@ Result<void> takeWholeWeights(TensorMap& tensors, Json& settings, const Model& m
     const ModelSites& sites = model.sites();
     const std::string table = sites.embeddingPath + ".weight", head = sites.headPath + ".weight";
     const Json saved = settings.value("modules_to_save", Json());
-    const auto isSaved = [&](const std::string& module) {
-        return saved.is_array() && std::any_of(saved.begin(), saved.end(), [&](const Json& entry) { return entry.is_string() && module.ends_with(entry.get<std::string>()); });
+    // PEFT saves a module whole, whatever lies in it.
+    const auto isSaved = [&](std::string module) {
+        for (; saved.is_array() && !module.empty(); module = module.substr(0, module.find('.') == std::string::npos ? 0 : module.rfind('.')))
+            if (std::any_of(saved.begin(), saved.end(), [&](const Json& entry) { return entry.is_string() && module.ends_with(entry.get<std::string>()); })) return true;
+        return false;
     };
     TensorMap kept;
     for (const auto& [name, tensor] : tensors) {

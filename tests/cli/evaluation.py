@@ -23,7 +23,8 @@ with tempfile.TemporaryDirectory() as base:
     base = Path(base)
 
     # --- bounds
-    config = run_file(base / "bounds", eval_rows=700, train=dict(max_steps=4, eval_every=2))
+    short = [dict(prompt=f"Tom saw {n}", completion=" dogs.") for n in range(60)]
+    config = run_file(base / "bounds", eval_rows=700, rows=short, train=dict(max_steps=4, eval_every=2))
     code, events = trained(config, base / "w1")
     evals = of(events, "eval")
     check("500 rows of 700 unless told", code == 0 and [(e["rows"], e["of_rows"]) for e in evals] == [(500, 700)] * 3, evals)
@@ -58,7 +59,7 @@ with tempfile.TemporaryDirectory() as base:
     check("in the table too", "evaluating" in text and "data.eval.max_rows" in text, text)
 
     # --- stop and pause inside
-    slow = run_file(base / "slow", eval_rows=4000, train=dict(max_steps=4, eval_every=2, batch_size=2, save_every=2), data=dict(eval=dict(max_rows=None)))
+    slow = run_file(base / "slow", eval_rows=1200, train=dict(max_steps=4, eval_every=2, batch_size=2, save_every=2), data=dict(eval=dict(max_rows=None)))
     code, straight = trained(slow, base / "straight")
     straight_run = straight[0]["run"]
     worker = Worker(slow, "--workspace", base / "stopped")
@@ -82,7 +83,7 @@ with tempfile.TemporaryDirectory() as base:
     worker.send("resume")
     went_on = worker.until(lambda e: e["type"] == "eval")
     code = worker.end()
-    check("a pause waits inside an evaluation and goes on with it", paused is not None and went_on["step"] == 0 and went_on["rows"] == 4000 and code == 0)
+    check("a pause waits inside an evaluation and goes on with it", paused is not None and went_on["step"] == 0 and went_on["rows"] == 1200 and code == 0)
     check("an evaluation asked for in one is that one", [e["step"] for e in of(worker.events, "eval")] == [0, 2, 4])
 
     worker = Worker(slow, "--workspace", base / "early")

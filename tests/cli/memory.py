@@ -31,7 +31,7 @@ with tempfile.TemporaryDirectory() as base:
     ends = {}
     for name, words in commands.items():
         wrong = []
-        for megabytes in range(380, 1300, 130 if name != "train" else 65):
+        for megabytes in range(380, 1300, 230 if name != "train" else 115):
             done, failed = limited(megabytes, *words(megabytes))
             ends[name, megabytes] = done.returncode
             # Below what the loader needs for the libraries themselves no program of ours runs yet: the loader says so, with 127.

@@ -110,13 +110,13 @@ with tempfile.TemporaryDirectory() as base:
     check("control characters of texts never reach the terminal", "\x1b" not in done.stderr and "\x07" not in done.stderr, done.stderr)
 
     # Other commands that take their time.
-    many = [dict(prompt=f"Once there was a dog {i}.", completion=" It ran and ran and ran all day, and then it slept.") for i in range(6000)]
+    many = [dict(prompt=f"Once there was a dog {i}.", completion=" It ran and ran and ran all day, and then it slept.") for i in range(3000)]
     long = base / "long.jsonl"
     long.write_text("".join(json.dumps(row) + "\n" for row in many))
     code, seen, _ = on_terminal(["eval", DEMO / "story-2m", "--data", long])
     bars, _ = bars_and_lines(seen)
-    check("eval shows a bar", code == 0 and any("evaluating" in bar and "/6,000" in bar for bar in bars), bars[-3:])
-    long.write_text("".join(json.dumps(dict(input_ids=[1 + i % 50] * 200)) + "\n" for i in range(1200)))
+    check("eval shows a bar", code == 0 and any("evaluating" in bar and "/3,000" in bar for bar in bars), bars[-3:])
+    long.write_text("".join(json.dumps(dict(input_ids=[1 + i % 50] * 200)) + "\n" for i in range(500)))
     code, seen, _ = on_terminal(["score", DEMO / "story-2m", "--data", long, "--what", "loss", "--out", base / "scores.safetensors"])
     bars, _ = bars_and_lines(seen)
     check("score shows a bar", any("scoring" in bar for bar in bars), (code, seen[-300:]))

@@ -54,7 +54,7 @@ class Seen:
         return [row.get("label") for row in self.view.get("preview", [])]
 
     def train(self):
-        answer = call("train", self.config, "--events", "-")
+        answer = call("train", self.config, "--events", "-", "--detached")
         events = [json.loads(line) for line in answer.stdout.splitlines() if line.startswith("{")]
         return answer.returncode, events
 

@@ -49,6 +49,8 @@ void Catalogue::refreshModels() {
         const QJsonArray models = value.isArray() ? value.toArray() : value["models"].toArray();
         for (const QJsonValue& entry : models) {
             QJsonObject model = entry.isString() ? QJsonObject{{"path", entry.toString()}} : entry.toObject();
+            // Adapters, and GGUF files that are imported first, cannot be chosen as a model.
+            if (const QString kind = model["kind"].toString("model"); kind != "model") continue;
             if (model["name"].toString().isEmpty()) model["name"] = QFileInfo(model["path"].toString()).fileName();
             m_models.push_back(model);
         }

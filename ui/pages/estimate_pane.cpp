@@ -162,7 +162,7 @@ void EstimatePane::showEstimate(const QJsonObject& e, double secondsPerStep) {
     const int times = evaluation["times"].toInt();
     m_evaluation->setText(times == 0 ? QString()
                                      : tr("Evaluating takes about %1 of the run: %2 rows, %n time(s).", nullptr, times)
-                                           .arg(format::percent(evaluation["share"].toDouble()), measured < there ? tr("%1 of %2").arg(format::count(measured), format::count(there)) : format::count(measured)));
+                                           .arg(tr("%1 %").arg(qRound(100 * evaluation["share"].toDouble())), measured < there ? tr("%1 of %2").arg(format::count(measured), format::count(there)) : format::count(measured)));
     const auto trainable = static_cast<std::int64_t>(e["trainable"].toDouble());
     const double total = e["total"].toDouble();
     const double share = total > 0 ? static_cast<double>(trainable) / total : 0;
