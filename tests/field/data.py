@@ -35,7 +35,7 @@ class Seen:
 
     def __init__(self, path, model=(), model_path=MODEL, **data):
         config = {"model": {"path": str(model_path), "dtype": "float32", **dict(model)}, "method": {"type": "lora", "r": 2},
-                  "data": {"train": {"path": str(path)}, "max_length": 128, "eval": {"split": 0}, **data}, "train": {"max_steps": 1, "batch_size": 2, "save_every": 0, "sample_prompts": []}}
+                  "data": {"train": {"path": str(path)}, "max_length": 512, "eval": {"split": 0}, **data}, "train": {"max_steps": 1, "batch_size": 2, "save_every": 0, "sample_prompts": []}}
         self.config = write("run.json", json.dumps(config))
         answer = call("data", self.config, "--json")
         self.code = answer.returncode
@@ -82,7 +82,7 @@ for ending in ("jsonl", "json"):
 seen = Seen(write("list.jsonl", "[\n" + ",\n".join(texts) + "\n]\n"))
 code, events = seen.train()
 check("training uses every row of a list named .jsonl", [e["train_rows"] for e in events if e["type"] == "data"] == [4], events[-1:])
-for bad, words in (("{'prompt': 'a', 'completion': ' x'}", ("single quote", "column 2")), ('{"prompt": "a", "completion": " x",}', ("a comma before the closing brace", "column 34")), ('{"prompt": "a"', ("ends early",))):
+for bad, words in (("{'prompt': 'a', 'completion': ' x'}", ("single quote", "column 2")), ('{"prompt": "a", "completion": " x",}', ("a comma before the closing brace", "column 36")), ('{"prompt": "a"', ("ends early",))):
     seen = Seen(write("f.jsonl", bad + "\n" + texts[0] + "\n"))
     check(f"{bad} costs its row and says why", seen.rows == 1 and seen.says(*words), seen.brief())
 check("every row that was met stands in a counter", seen.view["rows"] + seen.view["unusable_rows"] == 2 and seen.view["left_out"] == {"unusable_rows": 1}, seen.view.get("left_out"))
