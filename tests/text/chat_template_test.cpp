@@ -129,7 +129,7 @@ TEST_CASE("argumentsAsJsonTextAreDecodedWhereTheTemplateNeedsTheObject") {
 TEST_CASE("oneConversationThatIsTooMuchDoesNotCostTheNext") {
     Folder folder;
     writeModel(folder);
-    folder.write("chat_template.jinja", "{% for m in messages %}{% if m.content == 'huge' %}{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}{% else %}{{ m.content }}{% endif %}{% endfor %}");
+    folder.write("chat_template.jinja", std::string("{% for m in messages %}{% if m.content == 'huge' %}{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}{% else %}{{ m.content }}{% endif %}{% endfor %}"));
     const auto tokenizer = Tokenizer::open(folder.path());
     REQUIRE(tokenizer.ok());
     const auto say = [&](const char* text) { return (*tokenizer)->renderChat(Json::array({Json{{"role", "user"}, {"content", text}}}), false); };
@@ -145,7 +145,7 @@ TEST_CASE("foreignContentInATokenizersFilesIsCalledByItsName") {
     for (const char* name : {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}) {
         Folder folder;
         writeModel(folder);
-        folder.write(name, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n");
+        folder.write(name, std::string("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"));
         const auto tokenizer = Tokenizer::open(folder.path());
         CAPTURE(name);
         REQUIRE(!tokenizer);
