@@ -35,7 +35,7 @@ class Seen:
 
     def __init__(self, path, model=(), model_path=MODEL, **data):
         config = {"model": {"path": str(model_path), "dtype": "float32", **dict(model)}, "method": {"type": "lora", "r": 2},
-                  "data": {"train": {"path": str(path)}, "max_length": 512, "eval": {"split": 0}, **data}, "train": {"max_steps": 1, "batch_size": 2, "save_every": 0, "sample_prompts": []}}
+                  "data": {"train": {"path": str(path)}, "max_length": 256, "eval": {"split": 0}, **data}, "train": {"max_steps": 1, "batch_size": 2, "save_every": 0, "sample_prompts": []}}
         self.config = write("run.json", json.dumps(config))
         answer = call("data", self.config, "--json")
         self.code = answer.returncode

@@ -11,15 +11,18 @@ from common import CLI, check, engine, finish, temporary
 DEMO = Path(__file__).resolve().parents[2] / "resources/demo"
 
 
+def called(workspace, *more):
+    return subprocess.run([CLI, "compare-methods", str(DEMO / "poems-lora.json"), "--workspace", str(workspace), "--group", "g", *map(str, more)], capture_output=True, text=True)
+
+
 def compare(workspace, *more):
-    done = subprocess.run([CLI, "compare-methods", str(DEMO / "poems-lora.json"), "--workspace", str(workspace), "--group", "g", "--json", *map(str, more)], capture_output=True, text=True)
-    return json.loads(done.stdout), done.stderr
+    return json.loads(called(workspace, "--json", *more).stdout)
 
 
 with temporary() as base:
     base = Path(base)
     few = ["--set", "train.batch_size=2", "--set", "data.max_length=64", "--set", "data.eval.split=0.02"]
-    report, _ = compare(base, "--methods", "lora,ia3,bitfit", "--steps", 4, "--rate-tries", 3, "--with", "lora.r=2", "--out", base / "r.html", *few)
+    report = compare(base, "--methods", "lora,ia3,bitfit", "--steps", 4, "--rate-tries", 3, "--with", "lora.r=2", "--out", base / "r.html", *few)
     check("one row a method", sorted(row["method"] for row in report["rows"]) == ["ia3", "lora"])
     check("what cannot run is named", any(line.startswith("bitfit: ") for line in report["failed"]), str(report["failed"]))
     runs = json.loads(engine("runs", "list", "--workspace", base, "--json"))["runs"]
@@ -31,10 +34,10 @@ with temporary() as base:
     page = (base / "r.html").read_text()
     check("the page holds table and picture", "<svg" in page and page.count("<tr>") == 3)
 
-    _, words = compare(base, "--methods", "lora", "--steps", 4, "--rate-tries", 3, "--with", "lora.r=2", *few)
+    words = called(base, "--methods", "lora", "--steps", 4, "--rate-tries", 3, "--with", "lora.r=2", *few).stderr
     check("runs that are there are taken over", words.count("taken from") == 3, words)
 
-    report, _ = compare(base / "timed", "--methods", "lora,ia3", "--seconds", 1, *few)
+    report = compare(base / "timed", "--methods", "lora,ia3", "--seconds", 1, *few)
     check("the same time for all", all(row["steps"] >= 1 and row["train_seconds"] < 10 for row in report["rows"]), str([(row["steps"], row["train_seconds"]) for row in report["rows"]]))
 
     worker = subprocess.Popen([CLI, "train", str(DEMO / "poems-lora.json"), "--workspace", str(base / "stopped"), "--set", "train.max_steps=100000"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
