@@ -88,7 +88,7 @@ std::vector<std::string> sharedFacts(const std::vector<Trained>& runs) {
         std::set<std::string> values;
         for (const Trained& run : runs) values.insert(dumpLine(run.config.value(Json::json_pointer(pointer), Json())));
         if (values.size() != 1 || *values.begin() == "null") continue;
-        const Json value = Json::parse(*values.begin());
+        const Json value = parseJson(*values.begin(), "a setting").orThrow();
         same.push_back(words + (value.is_string() ? std::filesystem::path(value.get<std::string>()).filename().string() : dumpLine(value)));
     }
     return same;

@@ -434,12 +434,12 @@ void RunSnapshot::applyLine(std::string_view line) {
         FlatEvent flat;
         if (flat.scan(line) && flat.text("type") == "step") return applyStep(flat);
     }
-    const Json event = Json::parse(line, nullptr, false);
-    if (event.is_discarded() || !event.is_object()) {
+    const Result<Json> event = parseJson(line, "the event");
+    if (!event || !event->is_object()) {
         ++ignoredLines;
         return;
     }
-    apply(event);
+    apply(*event);
 }
 
 Result<RunSnapshot> readRunSnapshot(const std::filesystem::path& runFolder) {

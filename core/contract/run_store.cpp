@@ -517,9 +517,9 @@ Result<std::vector<RunInfo>> RunStore::list() {
         const std::string stamp = stampOf(folder);
         const auto row = known.find(folder.id());
         RunInfo info;
-        const Json facts = row == known.end() ? Json() : Json::parse(row->second.facts, nullptr, false);
-        if (row != known.end() && row->second.stamp == stamp && facts.is_object()) {
-            info = infoFromJson(facts);
+        const Result<Json> facts = row == known.end() ? Result<Json>(Json()) : parseJson(row->second.facts, "the index");
+        if (row != known.end() && row->second.stamp == stamp && facts && facts->is_object()) {
+            info = infoFromJson(*facts);
             info.folder = folder.path;
         } else {
             auto [live, isNew] = m_index->live.try_emplace(folder.id(), Index::Live{EventFollower(folder.events()), {}});

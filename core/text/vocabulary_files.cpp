@@ -164,7 +164,7 @@ Result<void> writeTokenizerConfig(const Vocabulary& vocabulary, const std::files
         config["add_eos_token"] = vocabulary.addsEnd;
         if (!vocabulary.addsSpacePrefix.value_or(true)) config["add_prefix_space"] = false;  // said, true is not the default in transformers: no mark before a space
         for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id)
-            if (isDeclared(vocabulary.kinds[id])) config["added_tokens_decoder"][std::to_string(id)] = Json::parse(declared(vocabulary.tokens[id], vocabulary.kinds[id] != TokenKind::UserDefined).dump(-1, ' ', false, Tree::error_handler_t::replace));
+            if (isDeclared(vocabulary.kinds[id])) config["added_tokens_decoder"][std::to_string(id)] = parseJson(declared(vocabulary.tokens[id], vocabulary.kinds[id] != TokenKind::UserDefined).dump(-1, ' ', false, Tree::error_handler_t::replace), "a token").orThrow();
     }
     if (!vocabulary.chatTemplate.empty()) config["chat_template"] = vocabulary.chatTemplate;
     return writeJsonAtomically(folder / "tokenizer_config.json", config);

@@ -107,3 +107,48 @@ TEST_CASE("anOversizedTemplateIsRefused") {
     folder.write("chat_template.jinja", std::string(300 << 10, 'x'));
     CHECK(Tokenizer::open(folder.path()).problem().code == "file_too_large");
 }
+
+TEST_CASE("argumentsAsJsonTextAreDecodedWhereTheTemplateNeedsTheObject") {
+    const auto call = [](const Json& arguments) {
+        return Json::array({kChat[0], Json{{"role", "assistant"}, {"content", nullptr}, {"tool_calls", {{{"type", "function"}, {"function", {{"name", "add"}, {"arguments", arguments}}}}}}}});
+    };
+    const std::string walks = "{% for m in messages %}{% for c in m.tool_calls %}{% for k, v in c.function.arguments | items %}{{ k }}={{ v }};{% endfor %}{% endfor %}{% endfor %}";
+    CHECK(rendered(walks, call({{"a", 1}})).value() == "a=1;");
+    CHECK(rendered(walks, call("{\"a\": 1}")).value() == "a=1;");
+    // A template that takes text gets the text, as apply_chat_template gives it.
+    const std::string prints = "{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.arguments }}{% endfor %}{% endfor %}";
+    CHECK(rendered(prints, call("{\"a\": 1}")).value() == "{\"a\": 1}");
+    for (const Json& odd : {Json(7), Json("words"), Json("[1]")}) {
+        const auto result = rendered(walks, call(odd));
+        REQUIRE(!result);
+        CHECK(result.problem().code == "template_failed");
+        CHECK(result.problem().message.find("The arguments of a tool call are " + odd.dump()) != std::string::npos);
+    }
+}
+
+TEST_CASE("oneConversationThatIsTooMuchDoesNotCostTheNext") {
+    Folder folder;
+    writeModel(folder);
+    folder.write("chat_template.jinja", std::string("{% for m in messages %}{% if m.content == 'huge' %}{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}{% else %}{{ m.content }}{% endif %}{% endfor %}"));
+    const auto tokenizer = Tokenizer::open(folder.path());
+    REQUIRE(tokenizer.ok());
+    const auto say = [&](const char* text) { return (*tokenizer)->renderChat(Json::array({Json{{"role", "user"}, {"content", text}}}), false); };
+    CHECK(say("a").value() == "a");
+    CHECK(say("huge").problem().code == "template_limit");
+    CHECK(say("b").value() == "b");
+    CHECK(say("huge").problem().code == "template_limit");
+    CHECK(say("huge").problem().code == "template_limit");
+    CHECK(say("c").problem().code == "template_stopped");  // every further one would cost two seconds
+}
+
+TEST_CASE("foreignContentInATokenizersFilesIsCalledByItsName") {
+    for (const char* name : {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}) {
+        Folder folder;
+        writeModel(folder);
+        folder.write(name, std::string("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"));
+        const auto tokenizer = Tokenizer::open(folder.path());
+        CAPTURE(name);
+        REQUIRE(!tokenizer);
+        CHECK(tokenizer.problem().code == "git_lfs_pointer");
+    }
+}
