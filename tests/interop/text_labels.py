@@ -44,7 +44,7 @@ with temporary() as base:
         for name, template in PLAIN.items():
             folder = base / f"{kind}-{name}"
             make(folder)
-            llama().config.save_pretrained(folder)
+            llama(vocab_size=2000).config.save_pretrained(folder)
             (folder / "chat_template.jinja").write_text(template)
             tokenizer = AutoTokenizer.from_pretrained(folder)
             rows = [dict(prompt=[dict(role="system", content=sentence(draw))] * (i % 2) + [dict(role="user", content=sentence(draw))],
@@ -58,7 +58,7 @@ with temporary() as base:
         for name, template in MARKED.items():
             folder = base / f"{kind}-{name}-marked"
             make(folder)
-            llama().config.save_pretrained(folder)
+            llama(vocab_size=2000).config.save_pretrained(folder)
             (folder / "chat_template.jinja").write_text(template)
             tokenizer = AutoTokenizer.from_pretrained(folder)
             rows = [dict(messages=[dict(role=role, content=sentence(draw)) for _ in range(1 + i % 3) for role in ("user", "assistant")]) for i in range(20)]
@@ -76,7 +76,7 @@ with temporary() as base:
     CALL = dict(role="assistant", tool_calls=[dict(type="function", function=dict(name="weather", arguments=dict(city="Köln")))])
     folder = base / "tools"
     byte_level(folder)
-    llama().config.save_pretrained(folder)
+    llama(vocab_size=2000).config.save_pretrained(folder)
     (folder / "chat_template.jinja").write_text(WITH_TOOLS)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     rows = []

@@ -84,7 +84,7 @@ with temporary() as base:
     for name, make in FRAMES.items():
         folder = base / name
         make(folder)
-        llama().config.save_pretrained(folder)
+        llama(vocab_size=2000).config.save_pretrained(folder)
         tokenizer = AutoTokenizer.from_pretrained(folder)
         for limit in LIMITS:
             for first, second in KEYS if limit == LIMITS[-1] else KEYS[:1]:
@@ -109,7 +109,7 @@ with temporary() as base:
     # A tokenizer that puts nothing between two texts: two lines of one.
     folder = base / "gpt2"
     byte_level(folder)
-    llama().config.save_pretrained(folder)
+    llama(vocab_size=2000).config.save_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     rows = [dict(premise=sentence(draw) + " a", hypothesis=sentence(draw) + " b", label=i % 3) for i in range(12)]
     data = preview(folder, rows, "sequence_classification", 64)
