@@ -155,37 +155,4 @@ luthier_torch_pch(luthier_engine)
 set_source_files_properties(kernels/elementwise.cpp PROPERTIES COMPILE_OPTIONS "-O3;-fopenmp-simd;-fno-math-errno;-fno-trapping-math"
   SKIP_PRECOMPILE_HEADERS ON)
 
-# A page each: what they share are the headers.
-luthier_together(luthier_engine families_1
-  model/arch/bert.cpp
-  model/arch/bloom.cpp
-  model/arch/cohere.cpp
-  model/arch/deberta_v2.cpp
-  model/arch/distilbert.cpp
-  model/arch/falcon.cpp
-  model/arch/gemma.cpp
-  model/arch/gemma2.cpp
-  model/arch/gemma3_text.cpp
-  model/arch/gpt2.cpp
-  model/arch/gpt_neo.cpp
-  model/arch/gpt_neox.cpp
-  model/arch/gptj.cpp
-  model/arch/granite.cpp
-  model/arch/llama.cpp
-  model/arch/mistral.cpp)
-luthier_together(luthier_engine families_2
-  model/arch/mixtral.cpp
-  model/arch/mpt.cpp
-  model/arch/olmo.cpp
-  model/arch/olmo2.cpp
-  model/arch/opt.cpp
-  model/arch/phi.cpp
-  model/arch/phi3.cpp
-  model/arch/qwen2.cpp
-  model/arch/qwen2_moe.cpp
-  model/arch/qwen3.cpp
-  model/arch/qwen3_moe.cpp
-  model/arch/smollm3.cpp
-  model/arch/stablelm.cpp
-  model/arch/starcoder2.cpp
-  model/arch/t5.cpp)
+luthier_room_together(luthier_engine export/gguf_exporter.cpp export/gguf_importer.cpp export/gguf_merged_exporter.cpp export/merged_exporter.cpp export/peft_exporter.cpp peft/combine_ia3.cpp)

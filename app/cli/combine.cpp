@@ -10,13 +10,13 @@ namespace luthier::cli {
 
 namespace {
 
-struct Options {
+struct CombineOptions {
     std::vector<std::string> adapters;
     std::string method, sign = "total", out;
     CombineRequest request;
 };
 
-ExitCode run(const Options& options, const Context& context) {
+ExitCode runCombine(const CombineOptions& options, const Context& context) {
     CombineRequest request = options.request;
     for (const std::string& text : options.adapters) {
         const WeightedPath chosen = weightedPath(text);
@@ -34,7 +34,7 @@ ExitCode run(const Options& options, const Context& context) {
 }  // namespace
 
 void addCombine(CLI::App& app, Context& context) {
-    auto options = std::make_shared<Options>();
+    auto options = std::make_shared<CombineOptions>();
     CLI::App* command = app.add_subcommand("combine", "Make one LoRA or IA3 adapter out of several");
     command->add_option("--adapter", options->adapters, "Adapter folder, optionally :WEIGHT; may be repeated")->required();
     command->add_option("--method", options->method, "cat (the default) is exactly the weighted sum; svd its best approximation of one rank; …_svd does the same after pruning; IA3 knows linear alone")->check(CLI::IsMember(combinationNames()));
@@ -43,7 +43,7 @@ void addCombine(CLI::App& app, Context& context) {
     command->add_option("--sign", options->sign, "How ties elects a sign: by size or by count")->check(CLI::IsMember({"total", "frequency"}));
     command->add_option("--seed", options->request.seed, "Of what dare_* drops");
     command->add_option("--out", options->out, "Folder to make")->required();
-    command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });
+    command->callback([options, &context] { context.run = [options, &context] { return runCombine(*options, context); }; });
 }
 
 }  // namespace luthier::cli

@@ -25,7 +25,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct Options {
+struct CompareMethodsOptions {
     std::string config, workspace, out, methods;
     ShootoutOptions shootout;
     std::vector<std::string> overrides, settings;
@@ -113,7 +113,7 @@ Json withMethod(const RunConfig& base, const std::string& type, const std::vecto
 }
 
 /// What takes part: each method that the model allows, at its usual rate in proportion to the rate of the configuration.
-Setup setUp(const Options& options) {
+Setup setUp(const CompareMethodsOptions& options) {
     Setup setup{loadRunConfig(options.config, options.overrides, methodSchemas()).orThrow(), {}, {}};
     const RunConfig& base = setup.base;
     if (!base.optional<std::string>("data.eval.path") && base.get<double>("data.eval.split") <= 0)
@@ -169,8 +169,8 @@ Shootout trainAll(const std::vector<Json>& configs, RunStore& store, Progress& p
     return shootout;
 }
 
-ExitCode run(const Options& given, const Context& context) {
-    Options options = given;
+ExitCode runCompareMethods(const CompareMethodsOptions& given, const Context& context) {
+    CompareMethodsOptions options = given;
     if (options.shootout.seeds < 1 || options.shootout.rateTries < 1 || options.shootout.rateTries % 2 == 0)
         throw Failure({"bad_usage", "--seeds is at least 1 and --rate-tries an odd number.", "luthier-cli compare-methods --help", "", ExitCode::BadUsage});
     const std::string suffix = fs::path(options.out).extension().string();
@@ -204,7 +204,7 @@ ExitCode run(const Options& given, const Context& context) {
 }  // namespace
 
 void addCompareMethods(CLI::App& app, Context& context) {
-    auto options = std::make_shared<Options>();
+    auto options = std::make_shared<CompareMethodsOptions>();
     CLI::App* command = app.add_subcommand("compare-methods", "One run per method on the same model and data, then what each reached and cost");
     command->add_option("config", options->config, "RUN.json: model, data, steps and the rate to start from")->required();
     command->add_option("--methods", options->methods, "Comma between them; every method that applies without it");
@@ -217,7 +217,7 @@ void addCompareMethods(CLI::App& app, Context& context) {
     command->add_option("--workspace", options->workspace, "Folder that holds the runs");
     command->add_option("--out", options->out, "Report: .html (table and picture), .md, .csv or .svg");
     command->add_option("--set", options->overrides, "dotted.key=JSON; may be repeated")->allow_extra_args(false);
-    command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });
+    command->callback([options, &context] { context.run = [options, &context] { return runCompareMethods(*options, context); }; });
 }
 
 }  // namespace luthier::cli

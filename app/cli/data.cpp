@@ -11,7 +11,7 @@ namespace luthier::cli {
 
 namespace {
 
-struct Options {
+struct DataOptions {
     std::string config;
     std::vector<std::string> overrides;
     std::int64_t first = 0;
@@ -27,7 +27,7 @@ bool isRunConfig(const std::string& path) {
 }
 
 /// Reads only the rows it shows, so that a file of any size answers at once.
-ExitCode showFile(const Options& options, const Context& context) {
+ExitCode showFile(const DataOptions& options, const Context& context) {
     OpenSource source = openSource(options.config).orThrow();
     const std::int64_t passed = options.first > 0 ? source.rows->skip(options.first).orThrow() : 0;
     Json preview = Json::array();
@@ -62,7 +62,7 @@ ExitCode showFile(const Options& options, const Context& context) {
     return ExitCode::Done;
 }
 
-ExitCode run(const Options& options, const Context& context) {
+ExitCode runData(const DataOptions& options, const Context& context) {
     if (!isRunConfig(options.config)) return showFile(options, context);
     const RunConfig config = loadRunConfig(options.config, options.overrides, methodSchemas()).orThrow();
     const Json document = previewData(config, options.first, options.count, context.progress->callback());
@@ -86,13 +86,13 @@ ExitCode run(const Options& options, const Context& context) {
 }  // namespace
 
 void addData(CLI::App& app, Context& context) {
-    auto options = std::make_shared<Options>();
+    auto options = std::make_shared<DataOptions>();
     CLI::App* command = app.add_subcommand("data", "Rows as the trainer will see them");
     command->add_option("config", options->config, "RUN.json, or a file or folder of rows")->required();
     command->add_option("--set", options->overrides, "dotted.key=JSON; may be repeated")->allow_extra_args(false);
     command->add_option("--first", options->first, "First row to show");
     command->add_option("--count", options->count, "Rows to show");
-    command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });
+    command->callback([options, &context] { context.run = [options, &context] { return runData(*options, context); }; });
 }
 
 }  // namespace luthier::cli

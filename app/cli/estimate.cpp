@@ -10,7 +10,7 @@ namespace luthier::cli {
 
 namespace {
 
-ExitCode run(const std::string& path, const std::vector<std::string>& overrides, const Context& context) {
+ExitCode runEstimate(const std::string& path, const std::vector<std::string>& overrides, const Context& context) {
     const RunConfig config = loadRunConfig(path, overrides, methodSchemas()).orThrow();
     const Json document = estimateRun(config).orThrow();
     std::string table = "trainable  " + withThousands(document["trainable"].get<std::int64_t>()) + " of " + withThousands(document["total"].get<std::int64_t>()) + "\n";
@@ -33,7 +33,7 @@ void addEstimate(CLI::App& app, Context& context) {
     CLI::App* command = app.add_subcommand("estimate", "Parameters and memory of a run, before it starts");
     command->add_option("config", *path, "RUN.json")->required();
     command->add_option("--set", *overrides, "dotted.key=JSON; may be repeated")->allow_extra_args(false);
-    command->callback([path, overrides, &context] { context.run = [path, overrides, &context] { return run(*path, *overrides, context); }; });
+    command->callback([path, overrides, &context] { context.run = [path, overrides, &context] { return runEstimate(*path, *overrides, context); }; });
 }
 
 }  // namespace luthier::cli

@@ -21,7 +21,7 @@ namespace {
 const std::vector<std::string> kMeasured{"loss", "perplexity", "accuracy", "rank_accuracy", "f1", "f1_macro", "label_accuracy", "matthews", "mse", "pearson", "spearman"};
 const std::vector<std::string> kWritten{"exact_match", "rouge"};
 
-struct Options {
+struct EvalOptions {
     std::string model, data, format = "auto", dtype = "auto", device = "auto";
     std::vector<std::string> adapters, metrics;
     std::int64_t maxLength = 512;
@@ -38,7 +38,7 @@ std::string namesIn(const Json& object) {
     return names;
 }
 
-Dataset readRows(const Options& options, const ModelDescription& description, const TextEncoder& encoder, Progress& progress) {
+Dataset readRows(const EvalOptions& options, const ModelDescription& description, const TextEncoder& encoder, Progress& progress) {
     const char* task = description.isClassifier() ? "sequence_classification" : description.encoder ? "seq2seq_lm" : "causal_lm";
     const Json document{{"model", {{"path", options.model}, {"task", task}}},
                         {"method", {{"type", "full"}}},
@@ -68,7 +68,7 @@ Asked askedOf(const DataRow& row, const ModelDescription& description) {
 }
 
 /// exact_match and rouge over the rows that were not cut.
-Json writtenMetrics(const Options& options, const Loaded& loaded, AdapterStack& stack, const Dataset& data, Progress& progress) {
+Json writtenMetrics(const EvalOptions& options, const Loaded& loaded, AdapterStack& stack, const Dataset& data, Progress& progress) {
     const ModelDescription& description = loaded.model->description();
     if (description.isClassifier() || data.facts.format == "text")
         throw Failure({"metric_unsupported", "exact_match and rouge compare written answers; these rows have none.", "Give rows with a prompt and an answer.", "--metric", ExitCode::BadUsage});
@@ -105,7 +105,7 @@ std::unique_ptr<TextEncoder> encoderOf(const Loaded& loaded) {
     return std::make_unique<MissingTokenizer>(loaded.tokenizerProblems.front(), loaded.model->description().vocabulary);
 }
 
-ExitCode run(const Options& options, const Context& context) {
+ExitCode runEval(const EvalOptions& options, const Context& context) {
     context.progress->phase("loading", 0, 0);
     const Loaded loaded = loadModel(options.model, options.dtype, options.device, options.adapters);
     AdapterStack stack = loaded.stack(options.adapters);
@@ -153,7 +153,7 @@ ExitCode run(const Options& options, const Context& context) {
 }  // namespace
 
 void addEval(CLI::App& app, Context& context) {
-    auto options = std::make_shared<Options>();
+    auto options = std::make_shared<EvalOptions>();
     std::vector<std::string> metrics = kMeasured;
     metrics.insert(metrics.end(), kWritten.begin(), kWritten.end());
     CLI::App* command = app.add_subcommand("eval", "Measure a model on a file");
@@ -167,7 +167,7 @@ void addEval(CLI::App& app, Context& context) {
     command->add_option("--limit", options->limit, "Only the first rows; 0: all")->check(CLI::NonNegativeNumber);
     command->add_option("--dtype", options->dtype)->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}));
     command->add_option("--device", options->device);
-    command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });
+    command->callback([options, &context] { context.run = [options, &context] { return runEval(*options, context); }; });
 }
 
 }  // namespace luthier::cli

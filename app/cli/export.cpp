@@ -27,7 +27,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct Options {
+struct ExportOptions {
     std::string source, model, format, type, out, workspace;
 };
 
@@ -136,7 +136,7 @@ Json exportResult(const std::string& source, const std::string& model, const std
 
 namespace {
 
-ExitCode run(const Options& options, const Context& context) {
+ExitCode runExport(const ExportOptions& options, const Context& context) {
     const Json document = exportResult(options.source, options.model, options.format, options.type, options.out, options.workspace, context.progress->callback());
     std::string table = document["path"].get<std::string>() + "\n";
     for (const Json& file : document["files"]) table += "  " + file["name"].get<std::string>() + "  " + bytesText(file["bytes"].get<std::int64_t>()) + "\n";
@@ -148,7 +148,7 @@ ExitCode run(const Options& options, const Context& context) {
 }  // namespace
 
 void addExport(CLI::App& app, Context& context) {
-    auto options = std::make_shared<Options>();
+    auto options = std::make_shared<ExportOptions>();
     CLI::App* command = app.add_subcommand("export", "Write a result for other tools, and prove it");
     command->add_option("source", options->source, "Run or adapter folder; for gguf-merged also a model folder")->required();
     command->add_option("--format", options->format, "peft | merged | gguf | gguf-merged")->required();
@@ -156,7 +156,7 @@ void addExport(CLI::App& app, Context& context) {
     command->add_option("--out", options->out, "Folder to make, or a file name ending in .gguf")->required();
     command->add_option("--model", options->model, "Base model, when the source does not say");
     command->add_option("--workspace", options->workspace);
-    command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });
+    command->callback([options, &context] { context.run = [options, &context] { return runExport(*options, context); }; });
 }
 
 }  // namespace luthier::cli

@@ -11,7 +11,7 @@ namespace luthier::cli {
 
 namespace {
 
-struct Options {
+struct GenerateOptions {
     std::string model, prompt, chat, dtype = "auto", device = "auto";
     std::vector<std::int64_t> ids;
     bool ignoresEnd = false;
@@ -19,7 +19,7 @@ struct Options {
     SamplingSettings sampling;
 };
 
-std::vector<std::int64_t> promptIds(const Loaded& loaded, const Options& options) {
+std::vector<std::int64_t> promptIds(const Loaded& loaded, const GenerateOptions& options) {
     if (!options.ids.empty()) {
         const std::int64_t vocabulary = loaded.model->description().vocabulary;
         for (const std::int64_t id : options.ids)
@@ -45,7 +45,7 @@ std::vector<std::int64_t> promptIds(const Loaded& loaded, const Options& options
     return {ids.begin(), ids.end()};
 }
 
-ExitCode run(const Options& options, const Context& context) {
+ExitCode runGenerate(const GenerateOptions& options, const Context& context) {
     context.progress->phase("loading", 0, 0);
     const Loaded loaded = loadModel(options.model, options.dtype, options.device, options.adapters);
     AdapterStack stack = loaded.stack(options.adapters);
@@ -74,7 +74,7 @@ ExitCode run(const Options& options, const Context& context) {
 }  // namespace
 
 void addGenerate(CLI::App& app, Context& context) {
-    auto options = std::make_shared<Options>();
+    auto options = std::make_shared<GenerateOptions>();
     CLI::App* command = app.add_subcommand("generate", "Continue a text");
     command->add_option("model", options->model, "Model folder")->required();
     auto* prompt = command->add_option("--prompt", options->prompt, "Text to continue");
@@ -90,7 +90,7 @@ void addGenerate(CLI::App& app, Context& context) {
     command->add_option("--seed", options->sampling.seed);
     command->add_option("--dtype", options->dtype)->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}));
     command->add_option("--device", options->device);
-    command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });
+    command->callback([options, &context] { context.run = [options, &context] { return runGenerate(*options, context); }; });
 }
 
 }  // namespace luthier::cli

@@ -17,11 +17,11 @@ namespace luthier::cli {
 
 namespace {
 
-struct Options {
+struct ImportOptions {
     std::string file, kind = "auto", out, dtype = "auto";
 };
 
-SettingsKind kindOf(const Options& options, const Json& document) {
+SettingsKind kindOf(const ImportOptions& options, const Json& document) {
     const std::optional<SettingsKind> kind = options.kind == "auto" ? settingsKindOf(document) : settingsKindFromName(options.kind);
     if (kind) return *kind;
     throw Failure({"import_kind", options.file + " has no key that tells which program it is for.", "Say it with --from peft, axolotl, llama-factory or trl.", "--from", ExitCode::BadUsage});
@@ -46,7 +46,7 @@ std::string tableOf(const ImportedSettings& settings, SettingsKind kind) {
     return table;
 }
 
-ExitCode runGguf(const Options& options, const Context& context) {
+ExitCode runGguf(const ImportOptions& options, const Context& context) {
     if (options.out.empty()) throw Failure({"option_missing", "A GGUF model becomes a folder, whose name is missing.", "Say it with --out FOLDER.", "--out", ExitCode::BadUsage});
     const Interrupt interrupt;
     const Json result = importedModel(options.file, options.out, options.dtype, [&](const std::string& phase, std::int64_t done, std::int64_t total) {
@@ -59,7 +59,7 @@ ExitCode runGguf(const Options& options, const Context& context) {
     return ExitCode::Done;
 }
 
-ExitCode run(const Options& options, const Context& context) {
+ExitCode runImport(const ImportOptions& options, const Context& context) {
     if (std::error_code code; !options.out.empty() && std::filesystem::exists(options.out, code))
         throw Failure({"target_exists", options.out + " exists already.", "Choose another name or delete it.", "--out", ExitCode::BadUsage});
     if (options.file.rfind("ollama:", 0) == 0 || options.file.rfind("lmstudio:", 0) == 0 || isGguf(options.file)) return runGguf(options, context);
@@ -84,13 +84,13 @@ Json importedModel(const std::string& path, const std::string& out, const std::s
 }
 
 void addImport(CLI::App& app, Context& context) {
-    auto options = std::make_shared<Options>();
+    auto options = std::make_shared<ImportOptions>();
     CLI::App* command = app.add_subcommand("import", "A RUN.json from another program's settings, or a model folder from a GGUF file");
     command->add_option("file", options->file, "adapter_config.json of PEFT, YAML of Axolotl, LLaMA-Factory or TRL, or a GGUF model: its file (any part of several), ollama:NAME[:TAG] or lmstudio:NAME")->required();
     command->add_option("--from", options->kind, "The program, where its keys do not tell")->check(CLI::IsMember({"auto", "peft", "axolotl", "llama-factory", "trl"}));
     command->add_option("--out", options->out, "File (of a GGUF model: folder) to write; without it the document is shown");
     command->add_option("--dtype", options->dtype, "Of a GGUF model's weights; auto: a file of F32, F16 or BF16 exactly as it is, quantised values as bfloat16")->check(CLI::IsMember({"auto", "float32", "float16", "bfloat16"}));
-    command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });
+    command->callback([options, &context] { context.run = [options, &context] { return runImport(*options, context); }; });
 }
 
 }  // namespace luthier::cli

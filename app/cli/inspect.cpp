@@ -11,7 +11,7 @@ namespace {
 
 bool isError(const Json& problem) { return problem.value("level", "error") == "error"; }
 
-ExitCode run(const std::string& path, const Context& context) {
+ExitCode runInspect(const std::string& path, const Context& context) {
     const Json document = inspectPath(path);
     std::string table;
     for (const auto& [key, value] : document.items()) {
@@ -31,7 +31,7 @@ void addInspect(CLI::App& app, Context& context) {
     auto path = std::make_shared<std::string>();
     CLI::App* command = app.add_subcommand("inspect", "What a folder or file is, and problems found");
     command->add_option("path", *path)->required();
-    command->callback([path, &context] { context.run = [path, &context] { return run(*path, context); }; });
+    command->callback([path, &context] { context.run = [path, &context] { return runInspect(*path, context); }; });
 }
 
 }  // namespace luthier::cli

@@ -8,15 +8,20 @@
 
 #include "contract/events.h"
 #include "kernels/block_pool.h"
+#include "text/utf8.h"
 
 #include <c10/core/Allocator.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <malloc.h>
+#include <optional>
+#include <string_view>
 #include <unistd.h>
 
 namespace {
@@ -73,6 +78,30 @@ int guarded(cli::Context& context) {
 
 namespace {
 
+/// Before any work: paths go into JSON documents (runs, adapters, events), which hold text. A name of other bytes would be written changed, and never be found again.
+std::optional<Problem> foreignBytes(int argc, char** argv) {
+    std::error_code code;
+    const char* workspace = std::getenv("LUTHIER_WORKSPACE");
+    std::vector<std::pair<std::string, std::string>> words{{"The current folder", std::filesystem::current_path(code).string()}, {"LUTHIER_WORKSPACE", workspace ? workspace : ""}};
+    for (int i = 1; i < argc; ++i) words.emplace_back("An argument", argv[i]);
+    for (const auto& [what, text] : words)
+        if (!isUtf8(text))
+            return Problem{"not_utf8", what + " has bytes that are no UTF-8 text: \"" + printable(text) + "\".", "Rename the file or folder; convmv does it for whole trees.", printable(text), ExitCode::BadUsage};
+    return std::nullopt;
+}
+
+/// A failure before the command began. A caller that reads the events of `train --events -` waits for their end there.
+int failEarly(const cli::Context& context, const Problem& problem, int argc, char** argv) {
+    const auto follows = [&](int i) { return std::string_view(argv[i]) == "--events=-" || (i > 0 && std::string_view(argv[i - 1]) == "--events" && std::string_view(argv[i]) == "-"); };
+    bool isStream = false, isTrain = false;
+    for (int i = 1; i < argc; ++i) {
+        isStream = isStream || follows(i);
+        isTrain = isTrain || std::string_view(argv[i]) == "train";
+    }
+    if (isStream && isTrain) cli::printLine(context, eventLine(event::failed(problem), "", std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count()));
+    return fail({problem});
+}
+
 int run(int argc, char** argv) {
     std::signal(SIGPIPE, SIG_IGN);
     std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit is an error of its write
@@ -126,10 +155,11 @@ int run(int argc, char** argv) {
         const std::string word = argc > 1 ? argv[1] : "";
         const bool isCommand = std::find(commands.begin(), commands.end(), word) != commands.end();
         if (isCommand || word.empty() || word.front() == '-')
-            return fail({{"bad_usage", error.what(), "luthier-cli --help lists the commands, luthier-cli COMMAND --help its options.", "", ExitCode::BadUsage}});
+            return failEarly(context, {"bad_usage", error.what(), "luthier-cli --help lists the commands, luthier-cli COMMAND --help its options.", "", ExitCode::BadUsage}, argc, argv);
         const std::string near = nearestName(word, commands);
         return fail({{"unknown_command", "\"" + printable(word) + "\" is not a command.", near.empty() ? "luthier-cli --help lists the commands." : "Did you mean \"" + near + "\"?", word, ExitCode::BadUsage}});
     }
+    if (const std::optional<Problem> problem = foreignBytes(argc, argv)) return failEarly(context, *problem, argc, argv);
     context.progress = std::make_shared<cli::Progress>(cli::progressStyle(context.isJson || context.isQuiet));
     const int code = guarded(context);
     context.progress.reset();

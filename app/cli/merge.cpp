@@ -12,13 +12,13 @@ namespace luthier::cli {
 
 namespace {
 
-struct Options {
+struct MergeOptions {
     std::string model, out, dtype = "float32";
     std::vector<std::string> adapters;
 };
 
 /// The merged weights (float32) against base and adapters side by side, on drawn token ids.
-Json differenceToUnmerged(const Options& options, const Model& merged) {
+Json differenceToUnmerged(const MergeOptions& options, const Model& merged) {
     ModelRequest request{options.model, "float32", "cpu"};
     const std::unique_ptr<Model> base = openModel(request).orThrow();
     AdapterStack unmerged(*base);
@@ -32,7 +32,7 @@ Json differenceToUnmerged(const Options& options, const Model& merged) {
     return compareModels(*base, unmerged, merged, none, drawnProbes(base->description(), 5, 24), 0);
 }
 
-ExitCode run(const Options& options, const Context& context) {
+ExitCode runMerge(const MergeOptions& options, const Context& context) {
     ModelRequest request;
     request.folder = options.model;
     request.dtype = "float32";
@@ -66,13 +66,13 @@ ExitCode run(const Options& options, const Context& context) {
 }  // namespace
 
 void addMerge(CLI::App& app, Context& context) {
-    auto options = std::make_shared<Options>();
+    auto options = std::make_shared<MergeOptions>();
     CLI::App* command = app.add_subcommand("merge", "Fold adapters into a full model");
     command->add_option("model", options->model, "Model folder")->required();
     command->add_option("--adapter", options->adapters, "Adapter folder, optionally :WEIGHT; may be repeated")->required();
     command->add_option("--out", options->out, "Folder to make")->required();
     command->add_option("--dtype", options->dtype)->check(CLI::IsMember({"float32", "bfloat16"}));
-    command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });
+    command->callback([options, &context] { context.run = [options, &context] { return runMerge(*options, context); }; });
 }
 
 }  // namespace luthier::cli

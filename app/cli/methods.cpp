@@ -16,7 +16,7 @@ std::string table(const Method& method) {
     return text;
 }
 
-ExitCode run(const std::string& name, const Context& context) {
+ExitCode runMethods(const std::string& name, const Context& context) {
     if (name.empty()) {
         std::string text;
         for (const Method& method : methods()) text += table(method);
@@ -40,7 +40,7 @@ void addMethods(CLI::App& app, Context& context) {
     auto name = std::make_shared<std::string>();
     CLI::App* command = app.add_subcommand("methods", "Fine-tuning methods and their settings");
     command->add_option("name", *name, "One method");
-    command->callback([name, &context] { context.run = [name, &context] { return run(*name, context); }; });
+    command->callback([name, &context] { context.run = [name, &context] { return runMethods(*name, context); }; });
 }
 
 }  // namespace luthier::cli

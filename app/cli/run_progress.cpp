@@ -56,9 +56,9 @@ const char* trendOf(const std::vector<double>& losses) {
     const std::size_t window = std::min(kWindow, losses.size() / 2);
     if (window < 2) return "";
     const double now = meanLoss(losses, losses.size() - window, losses.size());
-    const double before = meanLoss(losses, losses.size() - 2 * window, losses.size() - window);
-    if (!std::isfinite(now) || !std::isfinite(before)) return "";
-    const double change = (now - before) / std::max(std::abs(before), 1e-12);
+    const double earlier = meanLoss(losses, losses.size() - 2 * window, losses.size() - window);
+    if (!std::isfinite(now) || !std::isfinite(earlier)) return "";
+    const double change = (now - earlier) / std::max(std::abs(earlier), 1e-12);
     return change < -0.005 ? " falling" : change > 0.005 ? " rising" : " level";
 }
 

@@ -11,7 +11,7 @@ namespace luthier::cli {
 
 namespace {
 
-struct Options {
+struct RunsOptions {
     std::string workspace, id, group, out;
     std::vector<std::string> ids;
 };
@@ -21,32 +21,43 @@ std::string padded(std::string text, std::size_t width) {
     return text;
 }
 
-ExitCode list(const Options& options, const Context& context) {
+/// For a person: what was interrupted before its first event has nothing to resume.
+std::string statusText(const RunInfo& info) {
+    std::error_code code;
+    const RunFolder folder{info.folder};
+    if (info.status == RunStatus::Interrupted && (!std::filesystem::exists(folder.events(), code) || std::filesystem::file_size(folder.events(), code) == 0)) return "did not start";
+    return runStatusName(info.status);
+}
+
+ExitCode list(const RunsOptions& options, const Context& context) {
     RunStore store(Workspace::choose(options.workspace));
     Json runs = Json::array();
     std::string table;
     for (const RunInfo& info : store.list().orThrow()) {
         const Json json = toJson(info);
-        table += padded(printable(info.id), 44) + padded(json["status"].get<std::string>(), 13) + padded(printable(info.method), 16) + padded(std::to_string(info.steps) + "/" + std::to_string(info.maxSteps), 12) + "loss " + dumpLine(json["loss"]) + "\n";
+        table += padded(printable(info.id), 44) + padded(statusText(info), 15) + padded(printable(info.method), 16) + padded(std::to_string(info.steps) + "/" + std::to_string(info.maxSteps), 12) + "loss " + dumpLine(json["loss"]) + "\n";
         runs.push_back(json);
     }
     report(context, Json{{"runs", std::move(runs)}}, table);
     return ExitCode::Done;
 }
 
-ExitCode show(const Options& options, const Context& context) {
+ExitCode show(const RunsOptions& options, const Context& context) {
     RunStore store(Workspace::choose(options.workspace));
     const RunFolder folder = store.find(options.id).orThrow();
-    Json document = toJson(readRunInfo(folder));
+    const RunInfo info = readRunInfo(folder);
+    Json document = toJson(info);
     document["folder"] = folder.path.string();
+    Json shown = document;
+    shown["status"] = statusText(info);
     std::string table;
-    for (const auto& [key, value] : document.items()) table += padded(key, 20) + printable(value.is_string() ? value.get<std::string>() : dumpLine(value)) + "\n";
+    for (const auto& [key, value] : shown.items()) table += padded(key, 20) + printable(value.is_string() ? value.get<std::string>() : dumpLine(value)) + "\n";
     if (Result<Json> config = readJsonFile(folder.config())) document["config"] = *config;
     report(context, document, table);
     return ExitCode::Done;
 }
 
-ExitCode compare(const Options& options, const Context& context) {
+ExitCode compare(const RunsOptions& options, const Context& context) {
     RunStore store(Workspace::choose(options.workspace));
     std::vector<std::string> ids;
     for (const std::string& text : options.ids) ids.push_back(store.find(text).orThrow().id());
@@ -67,7 +78,7 @@ ExitCode compare(const Options& options, const Context& context) {
 }
 
 /// Runs named, or every one of a group, oldest first.
-std::vector<std::string> chosenRuns(const Options& options, RunStore& store) {
+std::vector<std::string> chosenRuns(const RunsOptions& options, RunStore& store) {
     std::vector<std::string> ids;
     for (const std::string& text : options.ids) ids.push_back(store.find(text).orThrow().id());
     if (options.group.empty()) return ids;
@@ -78,7 +89,7 @@ std::vector<std::string> chosenRuns(const Options& options, RunStore& store) {
     return ids;
 }
 
-ExitCode makeReportFile(const Options& options, const Context& context) {
+ExitCode makeReportFile(const RunsOptions& options, const Context& context) {
     RunStore store(Workspace::choose(options.workspace));
     const std::vector<std::string> ids = chosenRuns(options, store);
     if (ids.empty()) throw Failure({"bad_usage", "runs report needs runs or a --group.", "luthier-cli runs report --help", "", ExitCode::BadUsage});
@@ -89,7 +100,7 @@ ExitCode makeReportFile(const Options& options, const Context& context) {
 }
 
 /// Holds every checkpoint and the result against their manifests.
-ExitCode verify(const Options& options, const Context& context) {
+ExitCode verify(const RunsOptions& options, const Context& context) {
     RunStore store(Workspace::choose(options.workspace));
     const RunFolder folder = store.find(options.id).orThrow();
     std::vector<std::filesystem::path> places;
@@ -113,7 +124,7 @@ ExitCode verify(const Options& options, const Context& context) {
     return ExitCode::Done;
 }
 
-ExitCode remove(const Options& options, const Context& context) {
+ExitCode remove(const RunsOptions& options, const Context& context) {
     RunStore store(Workspace::choose(options.workspace));
     const std::string id = store.find(options.id).orThrow().id();
     store.remove(id).orThrow();
@@ -124,11 +135,11 @@ ExitCode remove(const Options& options, const Context& context) {
 }  // namespace
 
 void addRuns(CLI::App& app, Context& context) {
-    auto options = std::make_shared<Options>();
+    auto options = std::make_shared<RunsOptions>();
     CLI::App* command = app.add_subcommand("runs", "Runs of the workspace");
     command->require_subcommand(1);
     command->add_option("--workspace", options->workspace);
-    const auto add = [&](const char* name, const char* help, ExitCode (*function)(const Options&, const Context&)) {
+    const auto add = [&](const char* name, const char* help, ExitCode (*function)(const RunsOptions&, const Context&)) {
         CLI::App* sub = command->add_subcommand(name, help);
         sub->fallthrough();
         sub->callback([options, &context, function] { context.run = [options, &context, function] { return function(*options, context); }; });

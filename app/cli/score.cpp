@@ -29,7 +29,7 @@ namespace luthier::cli {
 
 namespace {
 
-struct Options {
+struct ScoreOptions {
     std::string model, data, out, what = "logits", dtype = "float32", device = "auto";
     std::vector<std::string> adapters;
     double unlikelihood = 0, lengthNormalized = 0, labelSmoothing = 0;
@@ -157,7 +157,7 @@ at::Tensor scored(const Loaded& loaded, const Task& task, AdapterStack& stack, c
 }
 
 /// Rows of different adapters, kMixedRows in one pass.
-std::vector<at::Tensor> scoredTogether(const Loaded& loaded, const Task& task, const Options& options, const std::vector<Row>& rows, Progress& progress) {
+std::vector<at::Tensor> scoredTogether(const Loaded& loaded, const Task& task, const ScoreOptions& options, const std::vector<Row>& rows, Progress& progress) {
     constexpr std::size_t kMixedRows = 8;
     if (options.what != "logits" && options.what != "logprobs")
         throw Failure({"bad_usage", "Rows that name their adapters are scored by logits or log-probabilities.", "Ask for --what logits or logprobs.", "--what", ExitCode::BadUsage});
@@ -216,7 +216,7 @@ void writeGradients(const Loaded& loaded, const Task& task, AdapterStack& stack,
     writeSafetensors(out, views, {{"format", "pt"}}).orThrow();
 }
 
-ExitCode run(const Options& options, const Context& context) {
+ExitCode runScore(const ScoreOptions& options, const Context& context) {
     const bool wantsGradients = options.what == "gradients";
     const at::AutoGradMode mode(wantsGradients);
     context.progress->phase("loading", 0, 0);
@@ -266,7 +266,7 @@ ExitCode run(const Options& options, const Context& context) {
 }  // namespace
 
 void addScore(CLI::App& app, Context& context) {
-    auto options = std::make_shared<Options>();
+    auto options = std::make_shared<ScoreOptions>();
     CLI::App* command = app.add_subcommand("score", "Logits, log-probabilities or losses of rows");
     command->add_option("model", options->model, "Model folder")->required();
     command->add_option("--data", options->data, "Rows, one JSON object a line")->required();
@@ -279,7 +279,7 @@ void addScore(CLI::App& app, Context& context) {
     command->add_option("--length-normalized", options->lengthNormalized, "Weight of T-Few's L_LN")->check(CLI::Range(0.0, 1e3));
     command->add_option("--unlikelihood-form", options->unlikelihoodForm)->check(CLI::IsMember({"paper", "code"}));
     command->add_option("--label-smoothing", options->labelSmoothing, "Label smoothing in gradients")->check(CLI::Range(0.0, 0.999));
-    command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });
+    command->callback([options, &context] { context.run = [options, &context] { return runScore(*options, context); }; });
 }
 
 }  // namespace luthier::cli

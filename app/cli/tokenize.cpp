@@ -11,7 +11,7 @@ namespace luthier::cli {
 
 namespace {
 
-struct Options {
+struct TokenizeOptions {
     std::string model, text, file, chat;
     bool generationPrompt = false;
     bool noSpecial = false;
@@ -24,7 +24,7 @@ std::string readText(const std::string& path) {
     return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
 }
 
-ExitCode run(const Options& options, const Context& context) {
+ExitCode runTokenize(const TokenizeOptions& options, const Context& context) {
     if (options.chat.empty() && options.file.empty() && !options.hasText)
         throw Failure({"bad_usage", "tokenize has no text.", "Give --text TEXT, --file FILE or --chat MESSAGES.json.", "--text", ExitCode::BadUsage});
     const std::unique_ptr<Tokenizer> tokenizer = openTokenizer(options.model).orThrow();
@@ -54,7 +54,7 @@ ExitCode run(const Options& options, const Context& context) {
 }  // namespace
 
 void addTokenize(CLI::App& app, Context& context) {
-    auto options = std::make_shared<Options>();
+    auto options = std::make_shared<TokenizeOptions>();
     CLI::App* command = app.add_subcommand("tokenize", "Token ids of a text or a chat");
     command->add_option("model", options->model, "Model folder")->required();
     auto* text = command->add_option("--text", options->text);
@@ -64,7 +64,7 @@ void addTokenize(CLI::App& app, Context& context) {
     command->add_flag("--no-special", options->noSpecial, "Leave out begin and end tokens");
     command->callback([options, text, &context] {
         options->hasText = text->count() > 0;
-        context.run = [options, &context] { return run(*options, context); };
+        context.run = [options, &context] { return runTokenize(*options, context); };
     });
 }
 

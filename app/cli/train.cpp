@@ -25,7 +25,7 @@ namespace luthier::cli {
 
 namespace {
 
-struct Options {
+struct TrainOptions {
     std::string config, workspace, resume, events, runId;
     std::vector<std::string> overrides;
     bool isDetached = false;
@@ -68,7 +68,7 @@ std::set<std::string> changedSettings(const RunFolder& folder, const RunConfig& 
     return changed;
 }
 
-Prepared prepare(const Options& options, RunStore& store) {
+Prepared prepare(const TrainOptions& options, RunStore& store) {
     Prepared prepared;
     if (!options.resume.empty()) {
         prepared.folder = store.find(options.resume).orThrow();
@@ -120,7 +120,7 @@ Json finishedSummary(const Prepared& prepared) {
 }
 
 /// Nothing of the run is touched.
-ExitCode tellFinished(const RunFolder& folder, const Json& summary, const Options& options, const Context& context) {
+ExitCode tellFinished(const RunFolder& folder, const Json& summary, const TrainOptions& options, const Context& context) {
     if (options.events == "-") {
         printLine(context, eventLine({{"type", "finished"}, {"summary", summary}}, folder.id(), std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count()));
         return ExitCode::Done;
@@ -136,7 +136,7 @@ struct Stream {
     bool isOpen = false;  ///< the log writes it: its last event is on it
 };
 
-ExitCode train(const Options& options, const Context& context, Stream& stream) {
+ExitCode train(const TrainOptions& options, const Context& context, Stream& stream) {
     ::umask(077);  // what a run holds is its owner's
     RunStore store(Workspace::choose(options.workspace));
     Prepared prepared = prepare(options, store);
@@ -174,7 +174,7 @@ ExitCode train(const Options& options, const Context& context, Stream& stream) {
     return code;
 }
 
-ExitCode run(const Options& options, const Context& context) {
+ExitCode runTrain(const TrainOptions& options, const Context& context) {
     Stream stream;
     try {
         return train(options, context, stream);
@@ -190,7 +190,7 @@ ExitCode run(const Options& options, const Context& context) {
 }  // namespace
 
 void addTrain(CLI::App& app, Context& context) {
-    auto options = std::make_shared<Options>();
+    auto options = std::make_shared<TrainOptions>();
     CLI::App* command = app.add_subcommand("train", "Train a run");
     command->add_option("config", options->config, "RUN.json");
     command->add_option("--set", options->overrides, "dotted.key=JSON; may be repeated")->allow_extra_args(false);
@@ -200,7 +200,7 @@ void addTrain(CLI::App& app, Context& context) {
     command->add_option("--run-id", options->runId, "Id of the new run");
     command->add_flag("--accept-changed-inputs", options->acceptsChangedInputs, "With --resume: go on though model or data changed since the run began");
     command->add_flag("--detached", options->isDetached, "Keep training when standard input closes");
-    command->callback([options, &context] { context.run = [options, &context] { return run(*options, context); }; });
+    command->callback([options, &context] { context.run = [options, &context] { return runTrain(*options, context); }; });
 }
 
 }  // namespace luthier::cli

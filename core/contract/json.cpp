@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "contract/json.h"
 #include "contract/python_json.h"
+#include "contract/system_error.h"
 
 #include <algorithm>
 #include <cctype>
@@ -227,11 +228,10 @@ Result<Json> readJsonFile(const std::filesystem::path& path, std::size_t maxByte
         return Problem{"file_too_large", path.string() + " has " + std::to_string(size) + " bytes; at most " +
                            std::to_string(maxBytes) + " are accepted for this kind of file.", "", path.string()};
     }
+    errno = 0;
     std::ifstream stream(path, std::ios::binary);
     std::string text(static_cast<std::size_t>(size), '\0');
-    if (!stream.read(text.data(), static_cast<std::streamsize>(size))) {
-        return Problem{"file_unreadable", path.string() + " could not be read.", "Check its permissions.", path.string()};
-    }
+    if (!stream.read(text.data(), static_cast<std::streamsize>(size))) return unreadable(path, errno);
     return parseJson(text, path.string(), comments);
 }
 

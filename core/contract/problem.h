@@ -52,7 +52,7 @@ private:
 template <class T>
 class [[nodiscard]] Result {
 public:
-    Result(T value) : m_state(std::in_place_index<0>, std::move(value)) {}
+    Result(T held) : m_state(std::in_place_index<0>, std::move(held)) {}
     Result(Problem problem) : m_state(std::in_place_index<1>, Problems{std::move(problem)}) {}
     Result(Problems problems) : m_state(std::in_place_index<1>, std::move(problems)) {}
 

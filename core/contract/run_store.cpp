@@ -3,6 +3,7 @@
 
 #include "contract/number_text.h"
 #include "contract/schema.h"
+#include "contract/system_error.h"
 
 #include <sqlite3.h>
 
@@ -62,8 +63,9 @@ Json readNotes(const RunFolder& folder) {
 }
 
 Problem writeProblem(const fs::path& path) {
-    return Problem{"write_failed", path.string() + " could not be written: " + std::generic_category().message(errno) + ".",
-                   "Check free space and permissions of the workspace.", path.string(), ExitCode::RunFailed};
+    const int error = errno;
+    return Problem{"write_failed", path.string() + " could not be written: " + systemText(error) + ".",
+                   remedyFor(error, "Check free space and permissions of the workspace."), path.string(), ExitCode::RunFailed};
 }
 
 /// false where the folder cannot be opened or synced, as another user's cannot.
@@ -179,7 +181,8 @@ RunInfo infoOf(const RunFolder& folder, const RunSnapshot& run) {
 
 /// A worker that died can no longer say so.
 RunStatus livingStatus(RunStatus status, const RunFolder& folder) {
-    const bool shouldLive = status == RunStatus::Running || status == RunStatus::Paused;
+    // Queued as well: a folder whose process ended before its first event waits for nobody.
+    const bool shouldLive = status == RunStatus::Running || status == RunStatus::Paused || status == RunStatus::Queued;
     return shouldLive && !folder.isLocked() ? RunStatus::Interrupted : status;
 }
 
@@ -491,7 +494,7 @@ Result<RunFolder> RunStore::create(const std::string& name, const std::string& i
         const RunFolder folder{m_workspace.runs() / (id.empty() ? makeRunId(name, now) : id)};
         if (::mkdir(folder.path.c_str(), 0700) == 0) {
             // Every new name on the way is durable before anything in the run is told to be.
-            for (fs::path each = m_workspace.runs(); !each.empty() && each != each.root_path(); each = each.parent_path())
+            for (fs::path each = fs::absolute(m_workspace.runs(), code); !each.empty() && each != each.root_path(); each = each.parent_path())
                 if (!syncFolder(each)) break;
             return folder;
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/imports.h"
 
+#include "contract/system_error.h"
 #include "data/imports/draft.h"
 #include "io/recognise.h"
 #include "text/bridge/luthier_text.h"
@@ -44,7 +45,8 @@ Result<Json> readSettingsFile(const std::filesystem::path& path) {
     if (size > kMaxBytes) return Problem{"file_too_large", path.string() + " is larger than 4 MiB, more than settings need.", "Check that this is the right file.", path.string()};
     if (const std::optional<Problem> foreign = looksLike(path, "settings")) return *foreign;
     std::string text(size, '\0');
-    if (!std::ifstream(path, std::ios::binary).read(text.data(), static_cast<std::streamsize>(size))) return Problem{"file_unreadable", path.string() + " could not be read.", "Check its permissions.", path.string()};
+    errno = 0;
+    if (!std::ifstream(path, std::ios::binary).read(text.data(), static_cast<std::streamsize>(size))) return unreadable(path, errno);
     // JSON is YAML as well, but for tabs between its values.
     if (Result<Json> json = parseJson(text, path.string()); json && json->is_object()) return json;
     const LuthierBuffer answer = luthier_yaml_to_json(reinterpret_cast<const std::uint8_t*>(text.data()), text.size());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/source.h"
 
+#include "contract/system_error.h"
 #include "data/sources/folder.h"
 #include "data/sources/readers.h"
 #include "io/recognise.h"
@@ -134,8 +135,9 @@ Result<OpenSource> openSource(const fs::path& path) {
     if (!fs::exists(path, code)) return Problem{"data_missing", path.string() + " does not exist.", "Check the path in data.train.path or data.eval.path.", path.string()};
     if (fs::is_regular_file(path, code)) {  // anything else is refused where the content is looked at
         if (fs::file_size(path, code) == 0) return Problem{"data_empty", path.string() + " is empty.", "Choose a file with rows.", path.string()};
+        errno = 0;
         if (!std::ifstream(path, std::ios::binary).good())
-            return Problem{"data_unreadable", path.string() + " could not be opened.", "Check its permissions.", path.string()};
+            return Problem{"data_unreadable", path.string() + " could not be opened" + (errno ? ": " + systemText(errno) : "") + ".", remedyFor(errno, "Check its permissions."), path.string()};
     } else if (const std::optional<Problem> other = looksLike(path, "rows")) {
         return *other;
     }

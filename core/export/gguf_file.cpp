@@ -19,10 +19,11 @@ Problem mismatch(const ExportRequest& request, const Json& certificate) {
             "Nothing was written. Export a merged folder instead, and please report this.", request.out.string(), ExitCode::RunFailed};
 }
 
-Result<ExportResult> publishFile(const ExportRequest& request, const std::function<Result<Json>(const fs::path&)>& make) {
+Result<ExportResult> publishGgufFile(const ExportRequest& request, const std::function<Result<Json>(const fs::path&)>& make) {
     const fs::path hidden = request.out.parent_path() / ("." + request.out.filename().string() + ".partial");
     std::error_code code;
-    if (!request.out.parent_path().empty()) fs::create_directories(request.out.parent_path(), code);
+    if (!request.out.parent_path().empty())
+        if (Result<void> made = createFoldersDurably(request.out.parent_path()); !made) return made.problems();
     const auto failed = [&](Problems problems) {
         fs::remove(hidden, code);
         return problems;
@@ -37,17 +38,16 @@ Result<ExportResult> publishFile(const ExportRequest& request, const std::functi
     result.files = {{request.out.filename().string(), static_cast<std::int64_t>(fs::file_size(hidden, code))}};
     (*certificate)["files"] = Json::array({{{"name", result.files[0].name}, {"bytes", result.files[0].bytes}, {"sha256", *hash}}});
     result.certificate = *certificate;
-    Result<void> done = writeJsonAtomically(request.out.string() + ".luthier-export.json", *certificate);
-    if (!done) return failed(done.problems());
-    fs::rename(hidden, request.out, code);
-    if (code) return failed({Problem{"write_failed", request.out.string() + " could not be written: " + code.message() + ".", "", request.out.string()}});
+    // The certificate last: it speaks for a file that is there.
+    if (Result<void> done = publishFile(hidden, request.out); !done) return failed(done.problems());
+    if (Result<void> done = writeJsonAtomically(request.out.string() + ".luthier-export.json", *certificate); !done) return done.problems();
     return result;
 }
 
 }  // namespace
 
 Result<ExportResult> publishGguf(const ExportRequest& request, const std::string& name, const std::function<Result<Json>(const fs::path& file)>& make) {
-    if (request.out.extension() == ".gguf") return publishFile(request, make);
+    if (request.out.extension() == ".gguf") return publishGgufFile(request, make);
     Result<AtomicDir> target = AtomicDir::begin(request.out);
     if (!target) return target.problems();
     Result<Json> certificate = make(target->path() / name);

@@ -98,15 +98,15 @@ class Types {
 public:
     Types(const GgufFile& file, const std::string& dtype) {
         if (dtype != "auto") {
-            m_all = dtype == "float16" ? at::kHalf : dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
-            m_usual = *m_all;
+            m_isGiven = true;
+            m_usual = dtype == "float16" ? at::kHalf : dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
         } else {
             m_isRounded = hasBlocks(file);
             m_usual = m_isRounded ? at::kBFloat16 : storedAs(*file.find("token_embd.weight"));
         }
     }
     at::ScalarType of(const GgufEntry& entry, const GgufTensor& tensor, const std::vector<std::int64_t>& shape) {
-        if (m_all) return *m_all;
+        if (m_isGiven) return m_usual;
         const at::ScalarType type = m_isRounded && tensor.type != GgufType::F32 ? m_usual : typeOf(entry, tensor, shape, m_usual);
         m_isMixed = m_isMixed || type != m_usual;
         return type;
@@ -115,7 +115,7 @@ public:
     const char* name() const { return nameOf(m_isMixed && !m_isRounded ? at::kFloat : m_usual); }
 
 private:
-    std::optional<at::ScalarType> m_all;
+    bool m_isGiven = false;  ///< one type for all
     at::ScalarType m_usual = at::kFloat;
     bool m_isRounded = false;
     bool m_isMixed = false;

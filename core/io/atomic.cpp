@@ -39,19 +39,6 @@ Result<void> syncTree(const fs::path& folder) {
     return syncFolder(folder);
 }
 
-/// Like create_directories, but every new name is durable: fsync of each parent that gained one.
-Result<void> createFoldersDurably(const fs::path& folder) {
-    std::error_code error;
-    if (fs::is_directory(folder, error)) return {};
-    if (Result<void> parents = createFoldersDurably(folderOf(folder)); !parents) return parents;
-    if (::mkdir(folder.c_str(), 0777) != 0) {
-        const int code = errno;
-        // Someone else may have made it meanwhile.
-        if (code != EEXIST || !fs::is_directory(folder, error)) return writeProblem(code, folder);
-    }
-    return syncFolder(folderOf(folder));
-}
-
 /// 0 or an errno.
 int renameWith(const fs::path& from, const fs::path& to, unsigned flags) {
     return ::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), flags) == 0 ? 0 : errno;
@@ -161,6 +148,26 @@ Result<void> writePartsAtomically(const fs::path& file, std::span<const std::str
 
 Result<void> writeJsonAtomically(const fs::path& file, const Json& json) {
     return writeFileAtomically(file, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+Result<void> createFoldersDurably(const fs::path& folder) {
+    std::error_code error;
+    if (fs::is_directory(folder, error)) return {};
+    if (Result<void> parents = createFoldersDurably(folderOf(folder)); !parents) return parents;
+    if (::mkdir(folder.c_str(), 0777) != 0) {
+        const int code = errno;
+        // Someone else may have made it meanwhile.
+        if (code != EEXIST || !fs::is_directory(folder, error)) return writeProblem(code, folder);
+    }
+    return syncFolder(folderOf(folder));
+}
+
+Result<void> publishFile(const fs::path& finished, const fs::path& file) {
+    const Descriptor descriptor(::open(finished.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!descriptor.isOpen()) return writeProblem(errno, file);
+    if (Result<void> synced = syncDescriptor(descriptor, file); !synced) return synced;
+    if (const int error = renameWith(finished, file, 0); error != 0) return writeProblem(error, file);
+    return syncFolder(folderOf(file));
 }
 
 Result<void> copyFileDurably(const fs::path& from, const fs::path& to) {

@@ -63,6 +63,12 @@ Result<void> writePartsAtomically(const std::filesystem::path& file, std::span<c
 /// The same with indent 2 and a final newline; invalid UTF-8 becomes U+FFFD.
 Result<void> writeJsonAtomically(const std::filesystem::path& file, const Json& json);
 
+/// Like create_directories, and every new name is durable.
+Result<void> createFoldersDurably(const std::filesystem::path& folder);
+
+/// Gives a finished file that lies beside it the name `file`, replacing what has it: fsync, rename, fsync of the folder.
+Result<void> publishFile(const std::filesystem::path& finished, const std::filesystem::path& file);
+
 /// Copies a regular file's bytes and permissions to `to` (replaced when present) with the guarantees of writeFileAtomically.
 Result<void> copyFileDurably(const std::filesystem::path& from, const std::filesystem::path& to);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/event_log.h"
 
+#include "contract/system_error.h"
 #include "io/file.h"
 
 #include <cerrno>
@@ -21,7 +22,7 @@ double now() { return std::chrono::duration<double>(std::chrono::system_clock::n
 
 Problem notWritten(const char* what) {
     if (isDiskFull(errno)) return {"disk_full", "The disk is full: the event log could not be written.", "Free some space and resume the run.", "events.jsonl", ExitCode::RunFailed};
-    return {"log_not_written", std::string("The event log could not be ") + what + ": " + std::strerror(errno) + ".", "Check the disk and the folder's permissions.", "events.jsonl", ExitCode::RunFailed};
+    return {"log_not_written", std::string("The event log could not be ") + what + ": " + systemText(errno) + ".", remedyFor(errno, "Check the disk and the folder's permissions."), "events.jsonl", ExitCode::RunFailed};
 }
 
 }  // namespace
@@ -29,7 +30,7 @@ Problem notWritten(const char* what) {
 Result<std::unique_ptr<EventLog>> EventLog::open(const std::filesystem::path& file, const std::string& run, int pipe) {
     const int descriptor = ::open(file.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (descriptor < 0)
-        return Problem{"folder_not_writable", file.string() + " could not be opened: " + std::strerror(errno) + ".", "Check the workspace's permissions.", file.string()};
+        return Problem{"folder_not_writable", file.string() + " could not be opened: " + systemText(errno) + ".", remedyFor(errno, "Check the workspace's permissions."), file.string()};
     struct stat facts {};
     char last = '\n';
     if (::fstat(descriptor, &facts) == 0 && facts.st_size > 0 && ::pread(descriptor, &last, 1, facts.st_size - 1) == 1 && last != '\n')

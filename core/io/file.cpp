@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/file.h"
 
+#include "contract/system_error.h"
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -19,8 +21,6 @@ namespace {
 
 // One call never moves more than this, so that progress and signals come through.
 constexpr std::size_t kLargestTransfer = std::size_t{1} << 30;
-
-std::string textOf(int error) { return std::generic_category().message(error); }
 
 std::string freeBytesAt(const std::filesystem::path& path) {
     struct statvfs state {};
@@ -55,7 +55,7 @@ Result<ReadableFile> openForReading(const std::filesystem::path& path) {
         if (error == ENOENT || error == ENOTDIR) {
             return Problem{"file_missing", path.string() + " does not exist.", "Check the path.", path.string()};
         }
-        return Problem{"file_unreadable", path.string() + " could not be opened: " + textOf(error) + ".", "Check its permissions.",
+        return Problem{"file_unreadable", path.string() + " could not be opened: " + systemText(error) + ".", remedyFor(error, "Check its permissions."),
                        path.string()};
     }
     struct stat state {};
@@ -71,8 +71,9 @@ Result<std::size_t> readSome(const ReadableFile& file, void* buffer, std::size_t
         const ssize_t got = ::read(file.descriptor.get(), buffer, std::min(size, kLargestTransfer));
         if (got >= 0) return static_cast<std::size_t>(got);
         if (errno == EINTR) continue;
-        return Problem{"file_unreadable", path.string() + " could not be read: " + textOf(errno) + ".",
-                       "Check the disk and copy the file again.", path.string()};
+        const int error = errno;
+        return Problem{"file_unreadable", path.string() + " could not be read: " + systemText(error) + ".",
+                       remedyFor(error, "Check the disk and copy the file again."), path.string()};
     }
 }
 
@@ -105,7 +106,7 @@ Problem writeProblem(int error, const std::filesystem::path& path) {
                        "Free some space or choose a folder on another disk.", where, ExitCode::RunFailed};
     }
     if (error == EROFS || error == EACCES || error == EPERM) {
-        return Problem{"folder_not_writable", where + " cannot be written: " + textOf(error) + ".",
+        return Problem{"folder_not_writable", where + " cannot be written: " + systemText(error) + ".",
                        "Choose a folder you may write to.", where};
     }
     if (error == ENOENT || error == ENOTDIR) {
@@ -114,8 +115,8 @@ Problem writeProblem(int error, const std::filesystem::path& path) {
     if (error == EEXIST) {
         return Problem{"target_exists", where + " exists already.", "Choose another name, or allow it to be replaced.", where};
     }
-    return Problem{"write_failed", where + " could not be written: " + textOf(error) + ".",
-                   "Check the disk and try again.", where, ExitCode::RunFailed};
+    return Problem{"write_failed", where + " could not be written: " + systemText(error) + ".",
+                   remedyFor(error, "Check the disk and try again."), where, ExitCode::RunFailed};
 }
 
 Result<void> syncDescriptor(const Descriptor& descriptor, const std::filesystem::path& path) {

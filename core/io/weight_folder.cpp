@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/weight_folder.h"
 
+#include "contract/system_error.h"
 #include "io/file.h"
 #include "io/json_events.h"
 
@@ -105,7 +106,7 @@ Result<std::vector<fs::path>> filesIn(const fs::path& folder) {
         if (entries->is_regular_file(broken)) files.push_back(entries->path());
     }
     if (error) {
-        return Problem{"file_unreadable", folder.string() + " could not be listed: " + error.message() + ".", "Check its permissions.",
+        return Problem{"file_unreadable", folder.string() + " could not be listed: " + error.message() + ".", remedyFor(error.value(), "Check its permissions."),
                        folder.string()};
     }
     std::sort(files.begin(), files.end());

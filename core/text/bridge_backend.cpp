@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // tokenizer.json through the Rust crate in bridge/.
+#include "contract/system_error.h"
 #include "io/recognise.h"
 #include "text/backend.h"
 #include "text/bridge/luthier_text.h"
@@ -125,11 +126,10 @@ Result<std::unique_ptr<TokenizerBackend>> openTokenizerJson(const std::filesyste
         return Problem{.code = "file_too_large", .message = file.string() + " is larger than 256 MiB, more than a tokenizer needs.",
                        .hint = "Check that this is a tokenizer file."};
     }
+    errno = 0;
     std::ifstream stream(file, std::ios::binary);
     std::string json(error ? 0 : size, '\0');
-    if (!stream.read(json.data(), static_cast<std::streamsize>(json.size()))) {
-        return Problem{.code = "file_unreadable", .message = file.string() + " could not be read.", .hint = "Check the file's permissions."};
-    }
+    if (!stream.read(json.data(), static_cast<std::streamsize>(json.size()))) return unreadable(file, errno);
     LuthierTokenizer* tokenizer = nullptr;
     const Answer answer(luthier_tokenizer_open(bytesOf(json), json.size(), &tokenizer));
     if (!answer.ok()) {

@@ -47,7 +47,9 @@ Result<Open> load() {
         if (void* entry = ::dlsym(module, "luthierOpenSentencePiece")) return reinterpret_cast<Open>(entry);
         why = "it belongs to another version";
     }
-    return Problem{"module_missing", std::string(kModule) + ", which reads tokenizer.model files, cannot be used: " + why + ".", "Build or install Luthier again; the file lies beside luthier-cli.", kModule, ExitCode::Internal};
+    std::string message = kModule;
+    message.append(", which reads tokenizer.model files, cannot be used: ").append(why).append(".");
+    return Problem{"module_missing", std::move(message), "Build or install Luthier again; the file lies beside luthier-cli.", kModule, ExitCode::Internal};
 }
 
 }  // namespace

@@ -120,7 +120,7 @@ public:
 
 private:
     void varint(std::uint64_t value) {
-        for (; value > 0x7f; value >>= 7) m_bytes += static_cast<char>(value & 0x7f | 0x80);
+        for (; value > 0x7f; value >>= 7) m_bytes += static_cast<char>((value & 0x7f) | 0x80);
         m_bytes += static_cast<char>(value);
     }
     std::string m_bytes;

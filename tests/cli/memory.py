@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Under every limit of address space a command ends by itself: done, or exit 4 with one `failed` object; never by a signal."""
+"""Under every limit of address space a command ends by itself: done, or exit 4 with one `failed` object; never by a signal.
+
+    memory.py [--limits 30]     so many limits from 400 MB to 1.2 GB for each command; else a few"""
+import argparse
 import json
 import resource
 import subprocess
@@ -23,15 +26,24 @@ def limited(megabytes, *arguments):
     return done, [each for each in failed if isinstance(each, dict) and each.get("type") == "failed"]
 
 
+parser = argparse.ArgumentParser()
+parser.add_argument("--limits", type=int, default=0)
+many = parser.parse_args().limits
 with tempfile.TemporaryDirectory() as base:
     base = Path(base)
+    trained = run_file(base / "trained", rows=poems()[:20], method=dict(type="lora", r=2), train=dict(max_steps=1))
+    subprocess.run([CLI, "train", trained, "--workspace", base / "made", "--run-id", "one", "--quiet"], check=True, capture_output=True)
+    adapter = base / "made" / "runs" / "one"
     config = run_file(base / "run", rows=poems(), eval_rows=40, method=dict(type="full"), train=dict(max_steps=2, batch_size=256, eval_every=1), data=dict(eval=dict(max_rows=None)))
     commands = {"inspect": lambda n: ("inspect", DEMO / "story-2m"), "train": lambda n: ("train", config, "--workspace", base / f"w{n}"),
-                "data": lambda n: ("data", config), "generate": lambda n: ("generate", DEMO / "story-2m", "--prompt", "Once", "--max-new-tokens", 4)}
+                "data": lambda n: ("data", config), "generate": lambda n: ("generate", DEMO / "story-2m", "--prompt", "Once", "--max-new-tokens", 4),
+                "eval": lambda n: ("eval", DEMO / "story-2m", "--adapter", adapter / "adapter", "--data", base / "run" / "train.jsonl"),
+                "export": lambda n: ("export", adapter, "--format", "gguf-merged", "--out", base / f"export-{n}.gguf")}
     ends = {}
     for name, words in commands.items():
         wrong = []
-        for megabytes in range(380, 1300, 230 if name != "train" else 115):
+        limits = [400 + 800 * i // (many - 1) for i in range(many)] if many else range(380, 1300, 230 if name != "train" else 115)
+        for megabytes in limits:
             done, failed = limited(megabytes, *words(megabytes))
             ends[name, megabytes] = done.returncode
             # Below what the loader needs for the libraries themselves no program of ours runs yet: the loader says so, with 127.

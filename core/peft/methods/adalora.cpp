@@ -266,7 +266,7 @@ Problems contradictions(const Json& settings) {
     return problems;
 }
 
-Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
+Result<std::shared_ptr<Adapter>> createAdalora(const MethodContext& context) {
     const Json& settings = context.settings;
     if (Problems problems = contradictions(settings); !problems.empty()) return problems;
     const ModelSites& sites = context.model.sites();
@@ -304,7 +304,7 @@ Setting share(const char* key, const char* label, const char* help) {
 }  // namespace
 
 Method adaloraMethod() {
-    Method method{"adalora", "AdaLoRA", "Add low-rank weights", "LoRA whose ranks go where they matter most while the run goes on.", "ADALORA", true, {}, &create};
+    Method method{"adalora", "AdaLoRA", "Add low-rank weights", "LoRA whose ranks go where they matter most while the run goes on.", "ADALORA", true, {}, &createAdalora};
     Setting initial = integer("init_r", 12, 1, "First rank", "Rank of every layer at the start.");
     Setting target = integer("target_r", 8, 1, "Target rank", "Mean rank of a layer at the end.");
     initial.isUsual = target.isUsual = true;

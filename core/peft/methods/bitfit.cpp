@@ -14,7 +14,7 @@ namespace luthier {
 
 namespace {
 
-Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
+Result<std::shared_ptr<Adapter>> createBitfit(const MethodContext& context) {
     const ModelSites& sites = context.model.sites();
     const LinearSite& carrier = sites.linears.front();
     std::vector<std::unique_ptr<OwnCopy>> copies;
@@ -41,7 +41,7 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
 }  // namespace
 
 Method bitfitMethod() {
-    Method method{"bitfit", "BitFit", "Adjust existing weights", "Trains the biases and nothing else.", "", true, {}, &create};
+    Method method{"bitfit", "BitFit", "Adjust existing weights", "Trains the biases and nothing else.", "", true, {}, &createBitfit};
     Setting initFrom{"init_from", SettingType::Path, nullptr, "Continue from", "An adapter folder that a BitFit run wrote."};
     initFrom.isUsual = false;
     initFrom.isNullable = true;

@@ -127,7 +127,7 @@ private:
     std::vector<std::unique_ptr<BottleneckLayer>> m_layers;
 };
 
-Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
+Result<std::shared_ptr<Adapter>> createBottleneck(const MethodContext& context) {
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
     auto adapter = std::make_shared<BottleneckAdapter>(settings, sites);
@@ -157,7 +157,7 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
 }  // namespace
 
 Method bottleneckMethod() {
-    Method method{"bottleneck", "Bottleneck", "Add layers", "Small nets after attention and feed-forward.", "", false, {}, &create};
+    Method method{"bottleneck", "Bottleneck", "Add layers", "Small nets after attention and feed-forward.", "", false, {}, &createBottleneck};
     Setting placement{"placement", SettingType::Choice, "houlsby", "Placement", "houlsby: after both sub-layers; pfeiffer: after feed-forward; parallel: beside it."};
     placement.choices = {"houlsby", "pfeiffer", "parallel"};
     Setting reduction{"reduction_factor", SettingType::Real, 16, "Reduction", "Hidden size divided by the width of the bottleneck."};

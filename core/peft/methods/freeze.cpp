@@ -16,7 +16,7 @@ bool startsWith(const std::string& name, const std::string& path) {
     return name.compare(0, path.size(), path) == 0 && (name.size() == path.size() || name[path.size()] == '.');
 }
 
-Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
+Result<std::shared_ptr<Adapter>> createFreeze(const MethodContext& context) {
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
     const ModelDescription& description = context.model.description();
@@ -56,7 +56,7 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
 }  // namespace
 
 Method freezeMethod() {
-    Method method{"freeze", "Freeze layers", "Adjust existing weights", "Trains the last blocks; the rest stays as it is.", "", true, {}, &create};
+    Method method{"freeze", "Freeze layers", "Adjust existing weights", "Trains the last blocks; the rest stays as it is.", "", true, {}, &createFreeze};
     Setting layers{"trainable_layers", SettingType::Integer, 2, "Trained blocks", "Number of last blocks that are trained, with the final norm."};
     layers.minimum = 0;
     layers.maximum = 1024;

@@ -7,14 +7,14 @@ namespace luthier {
 
 namespace {
 
-Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
+Result<std::shared_ptr<Adapter>> createFull(const MethodContext& context) {
     return std::shared_ptr<Adapter>(std::make_shared<BaseWeightsAdapter>("full", context.model, context.model.weights().names(), context.settings));
 }
 
 }  // namespace
 
 Method fullMethod() {
-    return {"full", "Full", "Adjust existing weights", "Trains every weight. Needs the most memory.", "", true, {"full", depthSettings()}, &create};
+    return {"full", "Full", "Adjust existing weights", "Trains every weight. Needs the most memory.", "", true, {"full", depthSettings()}, &createFull};
 }
 
 }  // namespace luthier

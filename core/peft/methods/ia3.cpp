@@ -112,7 +112,7 @@ std::vector<std::string> namesOf(const Json& value) {
     return value.is_null() ? std::vector<std::string>{} : value.get<std::vector<std::string>>();
 }
 
-Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
+Result<std::shared_ptr<Adapter>> createIa3(const MethodContext& context) {
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
     Result<std::vector<std::size_t>> matched = matchLinears(sites, settings, "IA3");
@@ -145,7 +145,7 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
 }  // namespace
 
 Method ia3Method() {
-    Method method{"ia3", "IA³", "Scale activations", "Three learned scales per block: keys, values, feed-forward.", "IA3", true, {}, &create};
+    Method method{"ia3", "IA³", "Scale activations", "Three learned scales per block: keys, values, feed-forward.", "IA3", true, {}, &createIa3};
     Setting targets{"target_modules", SettingType::Names, nullptr, "Target modules", "Layers that get a scale; empty: PEFT's default for the family."};
     targets.isNullable = true;
     Setting feedForward{"feedforward_modules", SettingType::Names, nullptr, "Feed-forward modules", "Targets whose input is scaled instead of their output."};

@@ -70,7 +70,7 @@ Names shortNames(const ModelSites& sites, const Names& chosen) {
     return isExact ? list.get<Names>() : chosen;
 }
 
-Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
+Result<std::shared_ptr<Adapter>> createLnTuning(const MethodContext& context) {
     const ModelSites& sites = context.model.sites();
     const Json rule = context.settings.at("target_modules").is_null() ? defaultNorms(sites) : context.settings.at("target_modules");
     const Json excluded = context.settings.at("exclude_modules").is_null() ? Json::array() : context.settings.at("exclude_modules");
@@ -99,7 +99,7 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
 }  // namespace
 
 Method lnTuningMethod() {
-    Method method{"ln_tuning", "LN tuning", "Adjust existing weights", "Trains the scales and shifts of the norms.", "LN_TUNING", true, {}, &create};
+    Method method{"ln_tuning", "LN tuning", "Adjust existing weights", "Trains the scales and shifts of the norms.", "LN_TUNING", true, {}, &createLnTuning};
     Setting targets{"target_modules", SettingType::Names, nullptr, "Target modules", "Norms that are trained; empty: PEFT's default for the family, or all."};
     targets.isNullable = true;
     Setting excluded{"exclude_modules", SettingType::Names, nullptr, "Excluded modules", "Norms left out though they match."};

@@ -22,7 +22,7 @@ private:
     double m_scale;
 };
 
-Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
+Result<std::shared_ptr<Adapter>> createLoha(const MethodContext& context) {
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
     Result<std::vector<std::size_t>> matched = targetsOf(context, "LOHA");
@@ -52,7 +52,7 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
 }  // namespace
 
 Method lohaMethod() {
-    Method method{"loha", "LoHa", "Add low-rank weights", "Two low-rank products, multiplied element by element.", "LOHA", true, {}, &create};
+    Method method{"loha", "LoHa", "Add low-rank weights", "Two low-rank products, multiplied element by element.", "LOHA", true, {}, &createLoha};
     method.schema = {"loha", {rankSetting(8), alphaSetting()}};
     for (Setting& setting : deltaDropoutSettings()) method.schema.settings.push_back(std::move(setting));
     for (Setting& setting : targetSettings()) method.schema.settings.push_back(std::move(setting));

@@ -52,7 +52,7 @@ private:
     double m_scale;
 };
 
-Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
+Result<std::shared_ptr<Adapter>> createLokr(const MethodContext& context) {
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
     Result<std::vector<std::size_t>> matched = targetsOf(context, "LOKR");
@@ -105,7 +105,7 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
 }  // namespace
 
 Method lokrMethod() {
-    Method method{"lokr", "LoKr", "Add low-rank weights", "A Kronecker product of two small matrices.", "LOKR", true, {}, &create};
+    Method method{"lokr", "LoKr", "Add low-rank weights", "A Kronecker product of two small matrices.", "LOKR", true, {}, &createLokr};
     Setting both{"decompose_both", SettingType::Boolean, false, "Decompose both", "Make the first matrix of low rank as well."};
     both.isUsual = false;
     Setting factor{"decompose_factor", SettingType::Integer, -1, "Factor", "Size of the first matrix; -1: as near to square as the layer allows."};

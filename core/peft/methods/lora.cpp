@@ -360,7 +360,7 @@ Result<void> addEmbeddings(const MethodContext& context, const std::vector<std::
     return {};
 }
 
-Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
+Result<std::shared_ptr<Adapter>> createLora(const MethodContext& context) {
     if (Problems problems = contradictions(context.settings); !problems.empty()) return problems;
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
@@ -401,7 +401,7 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
 }  // namespace
 
 Method loraMethod() {
-    Method method{"lora", "LoRA", "Add low-rank weights", "Two thin matrices beside each chosen weight.", "LORA", true, {}, &create};
+    Method method{"lora", "LoRA", "Add low-rank weights", "Two thin matrices beside each chosen weight.", "LORA", true, {}, &createLora};
     Setting rank{"r", SettingType::Integer, 8, "Rank", "Width of the two matrices. More learns more and costs in proportion."};
     rank.minimum = 1;
     rank.maximum = 8192;

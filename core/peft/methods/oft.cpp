@@ -169,7 +169,7 @@ std::int64_t nearestDivisor(std::int64_t in, std::int64_t wanted) {
     return wanted - lower <= higher - wanted ? lower : higher;
 }
 
-Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
+Result<std::shared_ptr<Adapter>> createOft(const MethodContext& context) {
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
     Result<std::vector<std::size_t>> matched = targetsOf(context, "OFT");
@@ -204,7 +204,7 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
 }  // namespace
 
 Method oftMethod() {
-    Method method{"oft", "OFT", "Adjust existing weights", "Rotates each layer's input in small blocks, so that angles between neurons stay.", "OFT", true, {}, &create};
+    Method method{"oft", "OFT", "Adjust existing weights", "Rotates each layer's input in small blocks, so that angles between neurons stay.", "OFT", true, {}, &createOft};
     Setting size{"oft_block_size", SettingType::Integer, 32, "Block size", "Values turned together; the nearest divisor of the layer's width is taken. 0: r says how many blocks."};
     size.minimum = 0;
     size.maximum = 8192;

@@ -94,7 +94,7 @@ private:
     RandomKey m_random;
 };
 
-Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
+Result<std::shared_ptr<Adapter>> createPTuning(const MethodContext& context) {
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
     const at::Device& device = context.model.device();
@@ -137,7 +137,7 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
 }  // namespace
 
 Method pTuningMethod() {
-    Method method{"p_tuning", "P-tuning", "Add virtual tokens", "Learned tokens from a small network that is dropped afterwards.", "P_TUNING", false, {}, &create};
+    Method method{"p_tuning", "P-tuning", "Add virtual tokens", "Learned tokens from a small network that is dropped afterwards.", "P_TUNING", false, {}, &createPTuning};
     Setting count{"num_virtual_tokens", SettingType::Integer, 20, "Virtual tokens", "Number of learned tokens."};
     count.minimum = 1;
     count.maximum = 4096;

@@ -121,7 +121,7 @@ Result<std::shared_ptr<Adapter>> createDeep(const MethodContext& context) {
     return std::shared_ptr<Adapter>(direct("p_tuning_v2", context));
 }
 
-Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
+Result<std::shared_ptr<Adapter>> createPrefixTuning(const MethodContext& context) {
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
     const auto n = settings.at("num_virtual_tokens").get<std::int64_t>();
@@ -165,7 +165,7 @@ Setting initFromSetting() {
 }  // namespace
 
 Method prefixTuningMethod() {
-    Method method{"prefix_tuning", "Prefix tuning", "Add virtual tokens", "Learned keys and values in every layer.", "PREFIX_TUNING", false, {}, &create};
+    Method method{"prefix_tuning", "Prefix tuning", "Add virtual tokens", "Learned keys and values in every layer.", "PREFIX_TUNING", false, {}, &createPrefixTuning};
     Setting projection{"prefix_projection", SettingType::Boolean, false, "Through an MLP", "Train the prefix through a two-layer network that is dropped afterwards."};
     Setting hidden{"encoder_hidden_size", SettingType::Integer, nullptr, "MLP width", "Hidden size of that network; empty: the size of a key."};
     hidden.minimum = 1;

@@ -52,7 +52,7 @@ at::Tensor embeddedRows(const MethodContext& context, std::vector<std::int64_t> 
     return at::index_select(embedding, 0, at::tensor(ids, at::kLong).to(embedding.device())).to(at::kFloat);
 }
 
-Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
+Result<std::shared_ptr<Adapter>> createPromptTuning(const MethodContext& context) {
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
     const std::int64_t n = settings.at("num_virtual_tokens").get<std::int64_t>() * (sites.isEncoderDecoder() ? 2 : 1);
@@ -80,7 +80,7 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
 }  // namespace
 
 Method promptTuningMethod() {
-    Method method{"prompt_tuning", "Prompt tuning", "Add virtual tokens", "Learned tokens put before the input.", "PROMPT_TUNING", false, {}, &create};
+    Method method{"prompt_tuning", "Prompt tuning", "Add virtual tokens", "Learned tokens put before the input.", "PROMPT_TUNING", false, {}, &createPromptTuning};
     Setting count{"num_virtual_tokens", SettingType::Integer, 20, "Virtual tokens", "Number of learned tokens."};
     count.minimum = 1;
     count.maximum = 4096;

@@ -47,7 +47,7 @@ std::pair<at::Tensor, at::Tensor> projections(std::int64_t R, std::int64_t in, s
     return {A.to(device), B.to(device)};
 }
 
-Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
+Result<std::shared_ptr<Adapter>> createVera(const MethodContext& context) {
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
     Result<std::vector<std::size_t>> matched = targetsOf(context, "VERA");
@@ -84,7 +84,7 @@ Result<std::shared_ptr<Adapter>> create(const MethodContext& context) {
 }  // namespace
 
 Method veraMethod() {
-    Method method{"vera", "VeRA", "Add low-rank weights", "Scales between random matrices that all layers share.", "VERA", true, {}, &create};
+    Method method{"vera", "VeRA", "Add low-rank weights", "Scales between random matrices that all layers share.", "VERA", true, {}, &createVera};
     Setting initial{"d_initial", SettingType::Real, 0.1, "Initial scale", "First value of the inner scales."};
     initial.isUsual = false;
     Setting key{"projection_prng_key", SettingType::Integer, 0, "Projection seed", "Seed of the random matrices; all VeRA adapters of a model share one."};
