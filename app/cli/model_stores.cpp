@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model_stores.h"
 
+#include "contract/home_folder.h"
 #include "contract/json.h"
 #include "io/gguf.h"
 
@@ -16,11 +17,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::uintmax_t kMaxManifest = 4u << 20;
-
-fs::path home() {
-    const char* folder = std::getenv("HOME");
-    return folder == nullptr ? fs::path() : fs::path(folder);
-}
 
 std::optional<fs::path> variable(const char* name) {
     const char* value = std::getenv(name);
@@ -59,26 +55,26 @@ fs::path huggingFaceCache() {
         if (const auto cache = variable(name)) return *cache;
     if (const auto folder = variable("HF_HOME")) return *folder / "hub";
     if (const auto cache = variable("XDG_CACHE_HOME")) return *cache / "huggingface/hub";
-    return home().empty() ? fs::path() : home() / ".cache/huggingface/hub";
+    return homeFolder().empty() ? fs::path() : homeFolder() / ".cache/huggingface/hub";
 }
 
 std::vector<fs::path> lmStudioFolders() {
-    if (home().empty()) return {};
+    if (homeFolder().empty()) return {};
     std::vector<fs::path> folders;
-    fs::path own = home() / ".lmstudio";
+    fs::path own = homeFolder() / ".lmstudio";
     std::string pointed;
-    if (std::getline(std::ifstream(home() / ".lmstudio-home-pointer"), pointed) && !pointed.empty()) own = pointed;
+    if (std::getline(std::ifstream(homeFolder() / ".lmstudio-home-pointer"), pointed) && !pointed.empty()) own = pointed;
     if (const Result<Json> settings = readJsonFile(own / "settings.json", kMaxManifest); settings && settings->is_object())
         if (const Json chosen = settings->value("downloadsFolder", Json()); chosen.is_string()) folders.emplace_back(chosen.get<std::string>());
     folders.push_back(own / "models");
-    folders.push_back(home() / ".cache/lm-studio/models");
+    folders.push_back(homeFolder() / ".cache/lm-studio/models");
     return folders;
 }
 
 std::vector<fs::path> ollamaFolders() {
     if (const auto folder = variable("OLLAMA_MODELS")) return {*folder};
     std::vector<fs::path> folders;
-    if (!home().empty()) folders.push_back(home() / ".ollama/models");
+    if (!homeFolder().empty()) folders.push_back(homeFolder() / ".ollama/models");
     folders.emplace_back("/usr/share/ollama/.ollama/models");
     folders.emplace_back("/var/lib/ollama/.ollama/models");
     return folders;

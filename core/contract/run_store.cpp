@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "contract/run_store.h"
 
+#include "contract/home_folder.h"
 #include "contract/number_text.h"
 #include "contract/schema.h"
 #include "contract/system_error.h"
@@ -238,8 +239,8 @@ Workspace Workspace::choose(const fs::path& argument) {
     if (!argument.empty()) return {fs::absolute(argument).lexically_normal()};
     if (const std::string own = environment("LUTHIER_WORKSPACE"); !own.empty()) return {fs::absolute(own).lexically_normal()};
     if (const std::string data = environment("XDG_DATA_HOME"); !data.empty() && data.front() == '/') return {fs::path(data) / "luthier"};
-    const std::string home = environment("HOME");
-    return {fs::path(home.empty() ? "/tmp" : home) / ".local/share/luthier"};
+    const fs::path home = homeFolder();
+    return {home.empty() ? fs::absolute("luthier-runs") : home / ".local/share/luthier"};
 }
 
 fs::path RunFolder::checkpoint(std::int64_t step) const {

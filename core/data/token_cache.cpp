@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/token_cache.h"
 
+#include "contract/home_folder.h"
 #include "io/atomic.h"
 #include "io/mapped_file.h"
 #include "io/sha256.h"
@@ -200,9 +201,8 @@ std::optional<TokenCache> TokenCache::ofUser() {
     const char* chosen = std::getenv("LUTHIER_TOKEN_CACHE");
     if (chosen != nullptr && std::string_view(chosen) == "off") return std::nullopt;
     const char* cache = std::getenv("XDG_CACHE_HOME");
-    const char* home = std::getenv("HOME");
     if (cache != nullptr && *cache == '/') return TokenCache(fs::path(cache) / "luthier/tokens");
-    if (home != nullptr && *home == '/') return TokenCache(fs::path(home) / ".cache/luthier/tokens");
+    if (const fs::path home = homeFolder(); !home.empty()) return TokenCache(home / ".cache/luthier/tokens");
     return std::nullopt;
 }
 

@@ -40,6 +40,10 @@ with tempfile.TemporaryDirectory() as base:
     done, _ = ends("train", config, "--workspace", named, "--run-id", "one", "--quiet")
     again, _ = ends("export", "one", "--workspace", named, "--format", "peft", "--out", named / "größer")
     check("names in any script are carried", done.returncode == 0 and again.returncode == 0 and (named / "größer" / "adapter_config.json").exists(), (done.stderr[-200:], again.stderr[-200:]))
+    homeless = {key: value for key, value in os.environ.items() if key not in ("HOME", "XDG_DATA_HOME", "LUTHIER_WORKSPACE")}
+    before = set(os.listdir("/tmp"))
+    done, _ = ends("runs", "list", "--json", env=homeless, cwd=base)
+    check("without HOME nothing is looked for or made in /tmp itself", done.returncode == 0 and not {".local", ".cache"} & (set(os.listdir("/tmp")) - before), (done.returncode, done.stderr[-200:]))
     for bad in ("-x", "/etc/x", "a/b", "..", "a\x1b[31m", "a b\n", ""):
         done, failed = ends("train", config, "--workspace", base / "ids", f"--run-id={bad}")
         check(f"{bad!r} is no run id", done.returncode == 2 or bad == "" and done.returncode == 0, (done.returncode, done.stderr[-200:]))
