@@ -22,10 +22,15 @@ std::function<void(const Problem&)> heard;                    // set and cleared
 std::unique_ptr<char[]> reserve;                              // given back so that the words themselves find memory
 constexpr std::size_t kReserveBytes = 1u << 20;
 
-[[noreturn]] void speak(const Problem& problem) {
+/// `what` makes the problem, once there is memory for it: nothing may be thrown here, least of all into the frames of Rust that may have called.
+template <typename What>
+[[noreturn]] void speak(const What& what) noexcept {
+    int code = static_cast<int>(ExitCode::OutOfMemory);
     if (!hasSpoken.exchange(true)) {
         reserve.reset();
         try {
+            const Problem problem = what();
+            code = static_cast<int>(problem.exit);
             if (heard) heard(problem);
             std::fprintf(stderr, "%s\n", dumpLine(event::failed(problem)).c_str());
         } catch (...) {  // no memory even for this
@@ -33,7 +38,7 @@ constexpr std::size_t kReserveBytes = 1u << 20;
         }
         std::fflush(stderr);
     }
-    ::_exit(static_cast<int>(problem.exit));
+    ::_exit(code);
 }
 
 Problem noMemory(const std::string& what) {
@@ -47,12 +52,12 @@ void installLastWords() {
     std::fill_n(reserve.get(), kReserveBytes, 'x');  // its pages are taken now
     std::set_terminate([] {
         const std::exception_ptr error = std::current_exception();
-        speak(error ? explain(error) : Problem{"internal", "An internal step failed.", "This is a fault of Luthier; please report it.", "", ExitCode::Internal});
+        speak([&] { return error ? explain(error) : Problem{"internal", "An internal step failed.", "This is a fault of Luthier; please report it.", "", ExitCode::Internal}; });
     });
     std::atexit([] {
-        if (!isOrderly) speak(noMemory("a library ended the process; its own message stands above"));
+        if (!isOrderly) speak([] { return noMemory("a library ended the process; its own message stands above"); });
     });
-    setBridgeOutOfMemory([](std::size_t bytes) { speak(noMemory("reading a tokenizer or rows wanted " + std::to_string(bytes) + " bytes")); });
+    setBridgeOutOfMemory([](std::size_t bytes) { speak([&] { return noMemory("reading a tokenizer or rows wanted " + std::to_string(bytes) + " bytes"); }); });
 }
 
 void alsoTell(std::function<void(const Problem&)> listener) { heard = std::move(listener); }

@@ -18,8 +18,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <filesystem>
 #include <malloc.h>
+#include <new>
 #include <optional>
 #include <string_view>
 #include <unistd.h>
@@ -32,7 +34,7 @@ using namespace luthier;
 /// that the awaited thread may need. Beside other busy processes a step took 8 times as long that way as with a wait of some 50 us,
 /// which is still longer than the gap between two parallel regions. libgomp reads its settings as it is loaded and offers no call
 /// for them, so the program starts once more with the setting, before the libraries' constructors have cost anything.
-void limitSpinning(int, char** arguments, char** environment) {
+void limitSpinning(char** arguments, char** environment) {
     std::size_t count = 0;
     for (; environment[count] != nullptr; ++count)
         for (const char* name : {"OMP_WAIT_POLICY=", "GOMP_SPINCOUNT="})
@@ -54,7 +56,28 @@ void limitSpinning(int, char** arguments, char** environment) {
 
 // Sanitizers must be initialised before any code of ours runs.
 #if defined(__ELF__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-[[gnu::section(".preinit_array"), gnu::used]] void (*const beforeLibraries)(int, char**, char**) = &limitSpinning;
+/// What the constructors of a library throw has no frame to go to, and main() is not there yet to have installLastWords().
+void endBeforeMain() {
+    static const char noMemory[] =
+        "{\"type\":\"failed\",\"code\":\"out_of_memory\",\"message\":\"There is not enough memory to start.\",\"hint\":\"Close other programs, or raise the limit of address space (ulimit -v).\"}\n";
+    static const char other[] = "{\"type\":\"failed\",\"code\":\"internal\",\"message\":\"A library could not be started.\",\"hint\":\"Build or install Luthier again.\"}\n";
+    try {
+        if (const std::exception_ptr error = std::current_exception()) std::rethrow_exception(error);
+    } catch (const std::bad_alloc&) {
+        [[maybe_unused]] const ssize_t ignored = ::write(2, noMemory, sizeof noMemory - 1);
+        ::_exit(static_cast<int>(ExitCode::OutOfMemory));
+    } catch (...) {
+    }
+    [[maybe_unused]] const ssize_t ignored = ::write(2, other, sizeof other - 1);
+    ::_exit(static_cast<int>(ExitCode::Internal));
+}
+
+void beforeLibraries(int, char** arguments, char** environment) {
+    limitSpinning(arguments, environment);
+    std::set_terminate(&endBeforeMain);
+}
+
+[[gnu::section(".preinit_array"), gnu::used]] void (*const firstOfAll)(int, char**, char**) = &beforeLibraries;
 #endif
 
 int fail(const Problems& problems) {
