@@ -228,18 +228,21 @@ void Trainer::save() {
 
 Trainer::Wish Trainer::waitForDisk(std::int64_t neededBytes, const std::function<Result<void>()>& retry) {
     constexpr int kTrySeconds = 30;
-    m_ports.emit({{"type", "paused"}, {"step", m_state.step}, {"reason", "disk_full"}, {"needed_bytes", neededBytes}});
-    for (bool isFull = true; isFull;) {
+    const auto tellPaused = [&] { m_ports.emit({{"type", "paused"}, {"step", m_state.step}, {"reason", "disk_full"}, {"needed_bytes", neededBytes}}); };
+    tellPaused();
+    for (bool isFull = true, isAsked = false; isFull;) {
         for (int second = 0; second < kTrySeconds; ++second) {
             const std::optional<Json> command = m_ports.commands != nullptr ? m_ports.commands->wait(1000) : std::nullopt;
             if (m_ports.commands == nullptr) std::this_thread::sleep_for(std::chrono::seconds(1));
             const std::string name = command ? textOr(*command, "command") : "";
-            if (name == "resume") break;
+            isAsked = name == "resume";
+            if (isAsked) break;
             if (name == "stop" || name == "input_closed") return Wish::Stop;
         }
         const Result<void> done = retry();
         isFull = !done && done.problem().code == "disk_full";
         if (!done && !isFull) done.orThrow();
+        if (isFull && isAsked) tellPaused();  // who asked is answered
     }
     m_ports.emit({{"type", "resumed"}, {"step", m_state.step}});
     return Wish::GoOn;
