@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "explain.h"
 
+#include "contract/number_text.h"
+
 #include <c10/util/Exception.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -42,6 +45,9 @@ Problem explain(std::exception_ptr error) {
         return outOfMemory("");
     } catch (const c10::Error& torchError) {
         return fromTorch(torchError.what_without_backtrace());
+    } catch (const std::filesystem::filesystem_error& refused) {  // a name longer than the system takes, say
+        const std::string path = printable(refused.path1().string());
+        return {"path_unusable", path.substr(0, 200) + (path.size() > 200 ? "…" : "") + " cannot be opened: " + refused.code().message() + ".", "Check the path.", path.substr(0, 200), ExitCode::BadInput};
     } catch (const std::system_error& refused) {  // a thread that could not be started
         if (refused.code().value() == EAGAIN || refused.code().value() == ENOMEM) return outOfMemory("no thread could be started");
         return internal(refused.what());

@@ -9,6 +9,7 @@
 #include "contract/fields.h"
 #include "contract/run_config.h"
 #include "contract/run_store.h"
+#include "contract/schema.h"
 #include "data/dataset.h"
 #include "data/tokenizer_encoder.h"
 #include "export/exporter.h"
@@ -41,6 +42,13 @@ fs::path baseOfAdapter(const fs::path& adapter) {
     return downloadedModel(name).value_or(fs::path());
 }
 
+/// The model that a run's configuration names; empty where it does not say.
+std::string modelOfRun(const fs::path& config) {
+    const Result<Json> document = readJsonFile(config);
+    const Json* path = document ? findDotted(*document, "model.path") : nullptr;
+    return path != nullptr && path->is_string() ? path->get<std::string>() : "";
+}
+
 /// The adapter folder and base model that `source` names; for gguf-merged also a model folder or a run that trained base weights.
 ExportRequest requestFor(const std::string& source, const std::string& model, const std::string& format, const std::string& workspace) {
     ExportRequest request;
@@ -51,8 +59,7 @@ ExportRequest requestFor(const std::string& source, const std::string& model, co
     } else if (fs::exists(fs::path(source) / "adapter_config.json", code)) {
         request.adapter = source;
         const fs::path runConfig = fs::path(source).parent_path() / "run.json";
-        if (model.empty() && fs::exists(runConfig, code))
-            if (Result<Json> config = readJsonFile(runConfig)) request.model = (*config)["model"].value("path", "");
+        if (model.empty() && fs::exists(runConfig, code)) request.model = modelOfRun(runConfig);
         if (request.model.empty()) request.model = baseOfAdapter(source);
     } else if (format == "gguf-merged" && fs::exists(fs::path(source) / "config.json", code)) {
         request.model = source;
@@ -66,7 +73,7 @@ ExportRequest requestFor(const std::string& source, const std::string& model, co
         if (!fs::exists(folder.adapter(), code))
             throw Failure({"no_adapter", "The run " + folder.id() + " has no adapter.", fs::exists(folder.model(), code) ? "It trained base weights; its result is the folder " + folder.model().string() + "." : "Let it finish first, or resume it.", source});
         request.adapter = folder.adapter();
-        if (model.empty()) request.model = readJsonFile(folder.config()).orThrow()["model"].value("path", "");
+        if (model.empty()) request.model = modelOfRun(folder.config());
     }
     if (request.model.empty())
         throw Failure({"missing_model", "The base model of " + source + " is not known.", "Name it with --model DIR.", "--model", ExitCode::BadUsage});

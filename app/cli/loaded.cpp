@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "loaded.h"
 
+#include "adapter_weight.h"
+
 #include "command.h"
 
 #include "model/open.h"
@@ -20,7 +22,7 @@ AdapterStack Loaded::stack(const std::vector<std::string>& adapters) const {
     for (const std::string& text : adapters) {
         const WeightedPath chosen = weightedPath(text);
         std::shared_ptr<Adapter> adapter = openAdapter(chosen.path, *model).orThrow();
-        adapter->setWeight(chosen.weight).orThrow();
+        weigh(*adapter, chosen.weight);
         stack.add(std::move(adapter));
     }
     return stack;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // merge MODEL --adapter DIR… --out DIR: a full model with the adapters folded in, one after another.
 #include "command.h"
+#include "adapter_weight.h"
 #include "loaded.h"
 
 #include "export/exporter.h"
@@ -25,7 +26,7 @@ Json differenceToUnmerged(const MergeOptions& options, const Model& merged) {
     for (const std::string& text : options.adapters) {
         const WeightedPath chosen = weightedPath(text);
         std::shared_ptr<Adapter> adapter = openAdapter(chosen.path, *base).orThrow();
-        adapter->setWeight(chosen.weight).orThrow();
+        weigh(*adapter, chosen.weight);
         unmerged.add(std::move(adapter));
     }
     AdapterStack none(merged);
@@ -46,7 +47,7 @@ ExitCode runMerge(const MergeOptions& options, const Context& context) {
     for (const std::string& text : options.adapters) {
         const WeightedPath chosen = weightedPath(text);
         adapters.push_back(openAdapter(chosen.path, *model).orThrow());
-        adapters.back()->setWeight(chosen.weight).orThrow();
+        weigh(*adapters.back(), chosen.weight);
     }
     for (std::size_t i = 0; i < adapters.size(); ++i) {
         context.progress->phase("merging", static_cast<std::int64_t>(i), static_cast<std::int64_t>(adapters.size()));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "playground.h"
 
+#include "adapter_weight.h"
+
 #include "generate/generator.h"
 #include "peft/adapter_file.h"
 
@@ -56,7 +58,7 @@ AdapterStack stackOf(const Json& column, const Loaded& base) {
     for (const Json& each : Fields(column, "column").list("adapters")) {
         const Fields entry(each, "column's adapter");
         std::shared_ptr<Adapter> adapter = openAdapter(entry.need<std::string>("path"), *base.model).orThrow();
-        adapter->setWeight(entry.get("weight", 1.0)).orThrow();
+        weigh(*adapter, entry.get("weight", 1.0));
         stack.add(std::move(adapter));
     }
     return stack;

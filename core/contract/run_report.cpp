@@ -27,16 +27,23 @@ std::string printed(const char* format, Values... values) {
 std::string loss(double value) { return std::isnan(value) ? "" : printed("%.4f", value); }
 std::string number(double value) { return std::isnan(value) ? "" : printed("%.9g", value); }
 
+/// A setting of a run's configuration, which may be a stranger's; null where it is not there.
+Json settingOf(const Json& config, const char* key) {
+    const Json* found = findDotted(config, key);
+    return found == nullptr ? Json() : *found;
+}
+
 /// Configurations that differ only in their seed and in what names a run are one row.
 std::string keyOf(Json config) {
+    if (!config.is_object()) return "";
     for (const char* key : {"name", "group", "versions", "hardware", "inputs"}) config.erase(key);
-    if (config.contains("train")) config["train"].erase("seed");
+    if (const auto train = config.find("train"); train != config.end() && train->is_object()) train->erase("seed");
     return dumpLine(config);
 }
 
 /// "methods-lora-seed43" → "methods-lora"
 std::string withoutSeed(const std::string& name, const Json& config) {
-    const std::string suffix = "-seed" + std::to_string(config.value("/train/seed"_json_pointer, std::int64_t{0}));
+    const std::string suffix = "-seed" + dumpLine(settingOf(config, "train.seed"));
     const bool has = name.size() > suffix.size() && name.compare(name.size() - suffix.size(), suffix.size(), suffix) == 0;
     return has ? name.substr(0, name.size() - suffix.size()) : name;
 }
@@ -60,7 +67,7 @@ ReportRow rowOf(const std::vector<const Trained*>& seeds) {
     ReportRow row;
     row.label = seeds.size() > 1 ? withoutSeed(first.info.name, first.config) : first.info.name;
     row.method = first.info.method;
-    row.learningRate = first.config.value("/train/learning_rate"_json_pointer, 0.0);
+    if (const Json rate = settingOf(first.config, "train.learning_rate"); rate.is_number()) row.learningRate = rate.get<double>();
     row.trainable = first.info.trainable;
     row.percent = first.info.total > 0 ? 100.0 * static_cast<double>(first.info.trainable) / static_cast<double>(first.info.total) : 0;
     row.fileBytes = first.info.adapterBytes;
@@ -81,12 +88,12 @@ ReportRow rowOf(const std::vector<const Trained*>& seeds) {
 
 /// What every run has alike, of the things that make a comparison fair.
 std::vector<std::string> sharedFacts(const std::vector<Trained>& runs) {
-    const std::pair<const char*, const char*> facts[] = {{"/model/path", "model "}, {"/data/train/path", "data "}, {"/train/max_steps", "steps "},
-                                                         {"/train/batch_size", "batch "}, {"/train/seed", "seed "}};
+    const std::pair<const char*, const char*> facts[] = {{"model.path", "model "}, {"data.train.path", "data "}, {"train.max_steps", "steps "},
+                                                         {"train.batch_size", "batch "}, {"train.seed", "seed "}};
     std::vector<std::string> same;
-    for (const auto& [pointer, words] : facts) {
+    for (const auto& [key, words] : facts) {
         std::set<std::string> values;
-        for (const Trained& run : runs) values.insert(dumpLine(run.config.value(Json::json_pointer(pointer), Json())));
+        for (const Trained& run : runs) values.insert(dumpLine(settingOf(run.config, key)));
         if (values.size() != 1 || *values.begin() == "null") continue;
         const Json value = parseJson(*values.begin(), "a setting").orThrow();
         same.push_back(words + (value.is_string() ? std::filesystem::path(value.get<std::string>()).filename().string() : dumpLine(value)));
@@ -136,7 +143,7 @@ Result<RunReport> makeReport(RunStore& store, const std::vector<std::string>& id
     }
     std::vector<std::string> order;
     std::map<std::string, std::vector<const Trained*>> byConfig;
-    const auto seedOf = [](const Trained& run) { return run.config.value("/train/seed"_json_pointer, Json()); };
+    const auto seedOf = [](const Trained& run) { return settingOf(run.config, "train.seed"); };
     for (const Trained& run : runs) {
         // Runs that differ in nothing but their seed are one row; the same seed again is a run of its own.
         std::string key = keyOf(run.config);

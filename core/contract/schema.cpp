@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <sstream>
 #include <utility>
 
@@ -80,9 +81,24 @@ std::string typeMismatch(const Setting& setting, const Json& value) {
     return "";
 }
 
+/// What a number may be whatever its setting: 64 bits of a whole number, and of others what float32 computes with.
+bool isComputable(const Setting& setting, const Json& number) {
+    if (number.is_number_unsigned()) return number.get<std::uint64_t>() <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+    const bool isWhole = setting.type == SettingType::Integer || setting.type == SettingType::Integers;
+    return number.is_number_integer() || std::abs(number.get<double>()) <= (isWhole ? 9007199254740992.0 : 1e30);
+}
+
 Problems checkRange(const Setting& setting, const Json& value, const std::string& field) {
+    if (value.is_structured()) {
+        for (const Json& item : value)
+            if (item.is_number() && !isComputable(setting, item))
+                return {Problem{"out_of_range", field + " holds " + dumpLine(item) + ", which is too large to compute with.", setting.help, field, ExitCode::BadUsage}};
+        return {};
+    }
     if (!value.is_number()) return {};
     const double number = value.get<double>();
+    if (!isComputable(setting, value))
+        return {Problem{"out_of_range", field + " is " + dumpLine(value) + ", which is too large to compute with.", setting.help, field, ExitCode::BadUsage}};
     const bool below = setting.minimum && (setting.minimumExclusive ? number <= *setting.minimum : number < *setting.minimum);
     const bool above = setting.maximum && number > *setting.maximum;
     if (!below && !above && std::isfinite(number)) return {};

@@ -2,6 +2,7 @@
 // A whole model for llama.cpp: the base, with the adapter folded in when there is one, tokenizer and chat template included. Norms,
 // biases, positions and routers stay F32, everything else has the file's type.
 #include "export/gguf_file.h"
+#include "io/weight_folder.h"
 #include "model/gguf_layout.h"
 #include "model/gguf_values.h"
 #include "model/open.h"
@@ -163,6 +164,10 @@ Result<ExportResult> write(const ExportRequest& request) {
     Result<ModelDescription> description = readDescription(request.model, *task);
     if (!description) return description.problems();
     if (Result<GgufLayout> possible = ggufLayout(*description); !possible) return possible.problems();  // before the work of merging
+    // The rows that config.json tells of are held against the weights before a vocabulary of as many is made.
+    Result<std::shared_ptr<const WeightFolder>> weights = WeightFolder::open(request.model);
+    if (!weights) return weights.problems();
+    if (const Problems wrong = Weights::check(**weights, *description, request.model.string(), HeadDraw::When::Missing); !wrong.empty()) return wrong;
     Result<std::optional<Vocabulary>> vocabulary = readVocabulary(request.model, description->vocabulary);
     if (!vocabulary) return vocabulary.problems();
     progress("merging", 1);

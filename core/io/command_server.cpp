@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
+#include <filesystem>
 #include <map>
 #include <poll.h>
 #include <sys/socket.h>
@@ -30,6 +31,26 @@ std::string socketFolder() {
     struct stat facts {};
     if (::lstat(folder.c_str(), &facts) != 0 || !S_ISDIR(facts.st_mode) || facts.st_uid != ::getuid() || (facts.st_mode & 077) != 0) return "";
     return folder;
+}
+
+/// Sockets of processes that were killed stay where they were: those of no process that lives, and on which nobody listens (its number may be another's in a
+/// container that shares the folder), go.
+void removeDeadSockets(const std::string& folder) {
+    std::error_code code;
+    for (std::filesystem::directory_iterator entry(folder, code), end; !code && entry != end; entry.increment(code)) {
+        const std::filesystem::path& path = entry->path();
+        const std::string number = path.stem().string();
+        if (path.extension() != ".sock" || number.empty() || number.size() > 9 || number.find_first_not_of("0123456789") != std::string::npos) continue;
+        if (::kill(std::atoi(number.c_str()), 0) == 0 || errno != ESRCH) continue;
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        if (path.native().size() >= sizeof address.sun_path) continue;
+        std::memcpy(address.sun_path, path.c_str(), path.native().size() + 1);
+        const int descriptor = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (descriptor < 0) return;
+        if (::connect(descriptor, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 && errno == ECONNREFUSED) ::unlink(path.c_str());
+        ::close(descriptor);
+    }
 }
 
 int listenAt(const std::string& path) {
@@ -99,6 +120,7 @@ std::optional<Json> CommandQueue::wait(int milliseconds) {
 CommandServer::CommandServer(CommandQueue& queue, bool readsStdin, const std::string& runId) : m_queue(queue), m_readsStdin(readsStdin) {
     const std::string folder = runId.empty() ? "" : socketFolder();
     if (!folder.empty()) {
+        removeDeadSockets(folder);
         m_socketPath = folder + "/" + std::to_string(::getpid()) + ".sock";
         m_listener = listenAt(m_socketPath);
         if (m_listener < 0) m_socketPath.clear();

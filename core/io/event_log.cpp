@@ -30,7 +30,7 @@ Problem notWritten(const char* what) {
 Result<std::unique_ptr<EventLog>> EventLog::open(const std::filesystem::path& file, const std::string& run, int pipe) {
     const int descriptor = ::open(file.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (descriptor < 0)
-        return Problem{"folder_not_writable", file.string() + " could not be opened: " + systemText(errno) + ".", remedyFor(errno, "Check the workspace's permissions."), file.string()};
+        return Problem{"folder_not_writable", file.string() + " could not be opened: " + systemText(errno) + ".", remedyFor(errno, "Check the workspace's permissions."), file.string(), ExitCode::RunFailed};
     struct stat facts {};
     char last = '\n';
     if (::fstat(descriptor, &facts) == 0 && facts.st_size > 0 && ::pread(descriptor, &last, 1, facts.st_size - 1) == 1 && last != '\n')

@@ -349,6 +349,8 @@ Result<std::uint64_t> writeGguf(const std::filesystem::path& file, const GgufKey
 }
 
 bool isGguf(const std::filesystem::path& path) {
+    std::error_code code;
+    if (!std::filesystem::is_regular_file(path, code)) return false;   // to open a pipe would wait for ever
     std::array<char, 4> begin{};
     std::ifstream file(path, std::ios::binary);
     return file.read(begin.data(), begin.size()) && std::string_view(begin.data(), begin.size()) == "GGUF";

@@ -240,17 +240,18 @@ Problems checkDescription(const ModelDescription& d, const std::string& file) {
     require(d.headSize, 65536, "head size");
     require(d.intermediate, 1 << 20, "feed-forward size");
     require(d.widthOfEmbedding(), 65536, "embedding width");
-    if (d.mixture.experts > 0) {
+    if (d.mixture.experts != 0) {
         require(d.mixture.experts, 4096, "number of experts");
         require(d.mixture.perToken, d.mixture.experts, "number of experts a token");
         require(d.mixture.intermediate, 1 << 20, "feed-forward size of an expert");
     }
+    if (d.mixture.sharedIntermediate != 0) require(d.mixture.sharedIntermediate, 1 << 20, "feed-forward size of the shared expert");
     if (d.learnsPositions()) require(d.maxPositions, 1 << 24, "number of positions");
     if (d.position == PositionKind::Buckets || d.position == PositionKind::Disentangled) {
-        require(d.relative.span(), 1 << 20, "number of position buckets");
+        require(d.position == PositionKind::Buckets ? d.relative.buckets : d.relative.span(), 1 << 20, "number of position buckets");
         require(d.relative.distance, 1 << 24, "largest relative distance");
     }
-    if (d.tokenTypes > 0) require(d.tokenTypes, 1 << 16, "number of token types");
+    if (d.tokenTypes != 0) require(d.tokenTypes, 1 << 16, "number of token types");
     if (d.isClassifier()) require(d.classifier.classes, 1 << 20, "number of classes");
     if (d.encoder)
         for (Problem& problem : checkDescription(*d.encoder, file)) problems.push_back(std::move(problem));

@@ -18,9 +18,15 @@ Problem badRope(const std::string& file, const std::string& message) {
 
 double yarnScale(double factor, double mscale) { return factor <= 1 ? 1.0 : 0.1 * mscale * std::log(factor) + 1.0; }
 
+/// What float32 cannot hold is passed over like what is no number.
 double numberIn(const Json& object, const char* key, double fallback) {
     const auto found = object.find(key);
-    return found != object.end() && found->is_number() ? found->get<double>() : fallback;
+    return found != object.end() && found->is_number() && std::abs(found->get<double>()) <= 1e30 ? found->get<double>() : fallback;
+}
+
+bool flagIn(const Json& object, const char* key, bool fallback) {
+    const auto found = object.find(key);
+    return found != object.end() && found->is_boolean() ? found->get<bool>() : fallback;
 }
 
 std::vector<double> numbersIn(const Json& object, const char* key) {
@@ -35,7 +41,7 @@ std::vector<double> numbersIn(const Json& object, const char* key) {
 void readYarn(const Json& rope, RopeSpec& spec) {
     spec.betaFast = numberIn(rope, "beta_fast", 32);
     spec.betaSlow = numberIn(rope, "beta_slow", 1);
-    spec.truncate = rope.value("truncate", true);
+    spec.truncate = flagIn(rope, "truncate", true);
     const double mscale = numberIn(rope, "mscale", 0);
     const double mscaleAll = numberIn(rope, "mscale_all_dim", 0);
     const double fallback = mscale != 0 && mscaleAll != 0 ? yarnScale(spec.factor, mscale) / yarnScale(spec.factor, mscaleAll)
@@ -117,13 +123,16 @@ Result<RopeSpec> readRope(const Json& config, const std::string& file, std::int6
         return badRope(file, "the rotated part of a head is " + std::to_string(spec.rotary) + " of " + std::to_string(headSize) +
                                  " values; it must be even and at least 2.");
     if (!(spec.theta > 0) || !std::isfinite(spec.theta)) return badRope(file, "rope_theta must be positive.");
-    spec.maxPositions = static_cast<std::int64_t>(numberIn(config, "max_position_embeddings", 2048));
-    spec.originalPositions = static_cast<std::int64_t>(
-        numberIn(rope, "original_max_position_embeddings",
-                 numberIn(config, "original_max_position_embeddings", static_cast<double>(spec.maxPositions))));
+    const double positions = numberIn(config, "max_position_embeddings", 2048);
+    const double original = numberIn(rope, "original_max_position_embeddings", numberIn(config, "original_max_position_embeddings", positions));
+    for (const double count : {positions, original})
+        if (!(count >= 1 && count <= 1LL << 40)) return badRope(file, "max_position_embeddings and original_max_position_embeddings must be numbers of positions.");
+    spec.maxPositions = static_cast<std::int64_t>(positions);
+    spec.originalPositions = static_cast<std::int64_t>(original);
     spec.factor = numberIn(rope, "factor", 1);
 
-    const std::string type = rope.value("rope_type", rope.value("type", std::string("default")));
+    const auto named = rope.contains("rope_type") ? rope.find("rope_type") : rope.find("type");
+    const std::string type = named == rope.end() ? "default" : named->is_string() ? named->get<std::string>() : dumpLine(*named).substr(0, 60);
     if (type == "default" || type == "mrope") {
         spec.scaling = RopeScaling::Default;
     } else if (type == "linear") {

@@ -5,6 +5,7 @@
 #include "model/gguf_values.h"
 #include "peft/method.h"
 
+#include <algorithm>
 #include <set>
 
 namespace luthier {
@@ -28,6 +29,12 @@ Result<void> checkKeys(const GgufFile& file, const std::string& name, const Gguf
     return {};
 }
 
+/// Of the matrix `name`; a tied head is none of the parameters and has the embedding's shape.
+std::vector<std::int64_t> shapeOf(const std::vector<ParameterShape>& shapes, const std::string& name, const ModelDescription& description) {
+    const auto found = std::find_if(shapes.begin(), shapes.end(), [&](const ParameterShape& each) { return each.name == name && each.shape.size() == 2; });
+    return found != shapes.end() ? found->shape : std::vector<std::int64_t>{description.vocabulary, description.hidden};
+}
+
 }  // namespace
 
 bool isGgufAdapter(const std::filesystem::path& path) { return path.extension() == ".gguf" || isGguf(path); }
@@ -41,6 +48,7 @@ Result<GgufAdapter> readGgufAdapter(const std::filesystem::path& path, const Mod
     if (!layout) return layout.problems();
     if (Result<void> checked = checkKeys(file, name, *layout); !checked) return checked.problems();
 
+    const std::vector<ParameterShape> shapes = parameterShapes(description);
     GgufAdapter adapter;
     std::set<std::string> read;
     std::vector<std::pair<std::string, std::int64_t>> ranks;
@@ -54,6 +62,10 @@ Result<GgufAdapter> readGgufAdapter(const std::filesystem::path& path, const Mod
         const bool fits = entry.sources.size() == 1 && source.ends_with(".weight") && entry.name != "token_embd.weight" && A->shape.size() == 2 && B->shape.size() == 2;
         if (!fits)
             return Problem{"adapter_feature", name + " adapts " + entry.name + ", which Luthier does not compute yet.", "Leave that tensor out of the adapter.", name};
+        const std::vector<std::int64_t> whole = shapeOf(shapes, source, description);
+        const std::int64_t out = whole[entry.isTransposed ? 1 : 0], in = whole[entry.isTransposed ? 0 : 1];
+        if (A->shape[0] < 1 || A->shape[1] != in || B->shape[0] != out || B->shape[1] != A->shape[0])
+            return Problem{"adapter_tensor_shape", name + ": the pair of " + entry.name + " does not fit the model's " + source + ".", "Use the base that belongs to the adapter.", name};
         const std::string module = source.substr(0, source.rfind('.'));
         adapter.tensors["base_model.model." + module + ".lora_A.weight"] = ggufTensor(*A);
         adapter.tensors["base_model.model." + module + ".lora_B.weight"] = inModelOrder(entry, ggufTensor(*B));

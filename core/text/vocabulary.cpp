@@ -118,8 +118,9 @@ void addNames(Vocabulary& vocabulary, const ModelFiles& files) {
 
 Result<void> addMerges(Vocabulary& vocabulary, const Tree& merges) {
     for (const Tree& merge : merges) {
-        std::string text = merge.is_string() ? merge.get<std::string>() : merge.is_array() && merge.size() == 2 ? merge[0].get<std::string>() + " " + merge[1].get<std::string>() : "";
-        if (text.empty()) return Problem{"tokenizer_invalid", "A merge of tokenizer.json is neither a text nor a pair.", "", "tokenizer.json"};
+        const bool isPair = merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string();
+        std::string text = merge.is_string() ? merge.get<std::string>() : isPair ? merge[0].get<std::string>() + " " + merge[1].get<std::string>() : "";
+        if (text.find(' ') == std::string::npos) return Problem{"tokenizer_invalid", "A merge of tokenizer.json is neither a text of two parts nor a pair.", "Copy the file again.", "tokenizer.json"};
         vocabulary.merges.push_back(std::move(text));
     }
     return {};
@@ -151,7 +152,9 @@ void scoreByMerges(Vocabulary& vocabulary) {
 Result<Vocabulary> fromTokenizerJson(const fs::path& folder, std::int64_t rows, const ModelFiles& files) {
     const fs::path file = folder / "tokenizer.json";
     std::ifstream stream(file, std::ios::binary);
-    const Tree document = Tree::parse(stream, nullptr, /*allow_exceptions=*/false);
+    // What nests deeper than any tokenizer is left out: copies and reading go down as deep as the tree.
+    constexpr int kDeepest = 64;
+    const Tree document = Tree::parse(stream, [](int depth, Tree::parse_event_t, Tree&) { return depth <= kDeepest; }, /*allow_exceptions=*/false);
     if (!document.is_object()) return Problem{"tokenizer_invalid", file.string() + " is not a JSON object.", "Copy it again.", file.string()};
     const Tree model = child(document, "model");
     const Tree words = child(model, "vocab");
@@ -170,8 +173,11 @@ Result<Vocabulary> fromTokenizerJson(const fs::path& folder, std::int64_t rows, 
     Result<void> merged = addMerges(vocabulary, child(model, "merges"));
     if (!merged) return merged.problems();
     if (!beyond.empty()) std::erase_if(vocabulary.merges, [&](const std::string& merge) { return isMadeOf(merge, beyond); });
-    for (const Tree& token : document.value("added_tokens", Tree::array()))
-        setToken(vocabulary, token.at("id").get<std::int64_t>(), rows, token.at("content"), token.value("special", false) ? TokenKind::Control : TokenKind::UserDefined);
+    for (const Tree& token : child(document, "added_tokens")) {
+        const Tree id = child(token, "id"), text = child(token, "content");
+        if (!id.is_number_integer() || !text.is_string()) return Problem{"tokenizer_invalid", file.string() + ": an added token has no id or no text.", "Copy the file again.", folder.string()};
+        setToken(vocabulary, id.get<std::int64_t>(), rows, text.get<std::string>(), child(token, "special") == true ? TokenKind::Control : TokenKind::UserDefined);
+    }
     if (const Tree unknown = child(model, "unk_token"); isSentencePiece && unknown.is_string())
         for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id)
             if (vocabulary.tokens[id] == unknown.get_ref<const std::string&>()) vocabulary.kinds[id] = TokenKind::Unknown;

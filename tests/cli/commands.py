@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is no command ends nothing: a worker warns and trains on, a session answers and serves on."""
 import json
+import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -25,8 +26,10 @@ with tempfile.TemporaryDirectory() as base:
     check("with what a command looks like", all(event["hint"] for event in told))
 
     session = subprocess.Popen([CLI, "serve", "--workspace", str(base / "w")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    bad = [*HOSTILE, '{"id":1,"command":"inspect"}', '{"id":2,"command":"inspect","path":5}', '{"id":3,"command":"estimate","config":"x"}', '{"id":4,"command":"generate","model":[],"columns":5}',
+    os.mkfifo(base / "pipe")
+    bad = [*HOSTILE, json.dumps(dict(id=12, command="inspect", path=str(base / "pipe"))), json.dumps(dict(id=13, command="import", path=str(base / "pipe"), out=str(base / "out"))), '{"id":1,"command":"inspect"}', '{"id":2,"command":"inspect","path":5}', '{"id":3,"command":"estimate","config":"x"}', '{"id":4,"command":"generate","model":[],"columns":5}',
            '{"id":5,"command":"tokenize","model":null}', '{"id":6,"command":"models","folders":[5]}', '{"id":7,"command":"export","source":{}}', '{"id":[],"command":"inspect","path":{}}',
+           json.dumps(dict(id=10, command="inspect", path=str(base) + "/x" * 3000)), json.dumps(dict(id=11, command="perplexity", model=str(base) + "/x" * 3000, ids=[1], columns=[{}])),
            json.dumps(dict(id=9, command="perplexity", model=str(DEMO / "story-2m"), ids=["a"], columns=[{}]))]
     for line in bad:
         session.stdin.write(line + "\n")
@@ -37,5 +40,6 @@ with tempfile.TemporaryDirectory() as base:
     answers = [answer for answer in answers if answer["type"] != "phase"]
     failed = [answer for answer in answers if answer["type"] == "failed"]
     check("each by a failure with a code and a sentence", len(failed) == len(bad) and all(answer["code"] and answer["message"] for answer in failed), [a for a in answers if a["type"] != "failed"])
+    check("none as an internal fault", not any(answer["code"] == "internal" for answer in failed), [a for a in failed if a["code"] == "internal"])
     check("none in the words of a library", not any("json.exception" in answer["message"] for answer in failed), [a["message"] for a in failed if "json" in a["message"]])
 finish()

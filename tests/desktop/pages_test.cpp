@@ -4,6 +4,7 @@
 #include "client/workbench.h"
 #include "pages/data_page.h"
 #include "pages/export_card.h"
+#include "pages/export_detail.h"
 #include "pages/export_page.h"
 #include "pages/library_page.h"
 #include "pages/playground_column.h"
@@ -44,6 +45,7 @@ private slots:
     void draggingTheLimitCutsRowsAndUndoRestoresThem();
     void aBrokenFileIsToldInThePage();
     void exportIsVerifiedAndListed();
+    void ggufExportsSayWhatLoadsThem();
     void libraryShowsWhyAModelCannotBeTrained();
     void droppedFilesAreListedAndUndone();
     void aDroppedPickleIsRefusedInOneSentence();
@@ -178,6 +180,74 @@ void PagesTest::exportIsVerifiedAndListed() {
     QTRY_COMPARE_WITH_TIMEOUT(merged->state(), ExportCard::State::Verified, 60000);
     QVERIFY(QFileInfo::exists(m_folder.filePath("workspace/exports/poems-lora-peft/adapter_model.safetensors")));
     QCOMPARE(page.findChild<SimpleTable*>()->rows()->rowCount(), 2);
+}
+
+/// Every line that is shown works: files exist, our own program is run, the others' commands name what they read.
+void PagesTest::ggufExportsSayWhatLoadsThem() {
+    ExportPage page(*m_bench);
+    page.resize(1200, 720);
+    page.show();
+    page.enter();
+    QTRY_VERIFY_WITH_TIMEOUT(page.isSettled() && page.findChildren<ExportCard*>().size() >= 5, 30000);
+    const auto cardOf = [&](const QString& format) {
+        for (ExportCard* card : page.findChildren<ExportCard*>())
+            if (card->format() == format) return card;
+        return static_cast<ExportCard*>(nullptr);
+    };
+    const auto* detail = page.findChild<ExportDetail*>();
+    const auto isShown = [&](const QString& words) {
+        for (const QWidget* each : detail->findChildren<QWidget*>())
+            if (!each->isHidden() && each->property("text").toString().trimmed() == words) return true;
+        return false;
+    };
+    const QString base = demoFolder() + "/story-2m";
+    for (const QString format : {"gguf", "gguf-merged"}) {
+        ExportCard* card = cardOf(format);
+        QVERIFY(card != nullptr && card->state() == ExportCard::State::Ready);
+        emit card->exportWanted();
+        QTRY_COMPARE_WITH_TIMEOUT(card->state(), ExportCard::State::Verified, 120000);
+        const QString folder = m_folder.filePath("workspace/exports/poems-lora-" + format), file = folder + (format == "gguf" ? "/adapter.gguf" : "/model.gguf");
+        QVERIFY(QFileInfo::exists(file));
+        QTRY_COMPARE_WITH_TIMEOUT(detail->path(), folder, 10000);
+        QVERIFY(isShown("Verified by reloading"));
+        QCOMPARE(isShown("Try it"), format == "gguf");   // the playground takes no GGUF model
+        const Elsewhere told = elsewhere(format, folder, base);
+        QStringList tools;
+        for (const Snippet& snippet : told.snippets) {
+            tools << snippet.tool;
+            QVERIFY2(snippet.text.contains(file), qPrintable(snippet.text));
+            QVERIFY2(!snippet.text.contains("from peft"), qPrintable(snippet.text));
+        }
+        QCOMPARE(tools, format == "gguf" ? (QStringList{"llama.cpp", "Ollama", "luthier-cli"}) : (QStringList{"llama.cpp", "Ollama", "LM Studio"}));
+        QVERIFY(detail->findChild<QPlainTextEdit*>()->toPlainText().contains(file));
+        if (format == "gguf-merged") continue;
+        // Our own lines are run as they stand, by a shell.
+        for (const Snippet& snippet : told.snippets) {
+            QStringList own;
+            for (const QString& line : QString(snippet.text).replace("\\\n", " ").split('\n'))
+                if (line.startsWith("luthier-cli")) own << line;
+            QProcess shell;
+            QProcessEnvironment environment = QProcessEnvironment::systemEnvironment();
+            environment.insert("PATH", QFileInfo(cliPath()).absolutePath() + ":" + environment.value("PATH"));
+            shell.setProcessEnvironment(environment);
+            shell.start("sh", {"-ec", own.join('\n')});
+            QVERIFY(shell.waitForFinished(120000));
+            QVERIFY2(shell.exitCode() == 0, shell.readAllStandardError().constData());
+            QFile::remove(QFileInfo(folder).absolutePath() + "/story-2m.gguf");
+        }
+        QSignalSpy tried(m_bench.get(), &Workbench::playgroundWanted);
+        QTest::mouseClick(button(page, "Try it"), Qt::LeftButton);
+        QCOMPARE(tried.count(), 1);
+        PlaygroundPage playground(*m_bench);
+        playground.resize(1200, 720);
+        playground.show();
+        playground.open(tried[0][0].toString(), tried[0][1].toString());
+        QTest::mouseClick(button(playground, "Generate"), Qt::LeftButton);
+        const auto columns = playground.findChildren<PlaygroundColumn*>();
+        QVERIFY(columns.size() >= 2);
+        const auto hasWritten = [](PlaygroundColumn* column) { return !column->text()->tokens().empty(); };
+        QTRY_VERIFY_WITH_TIMEOUT(std::all_of(columns.begin(), columns.end(), hasWritten) && playground.isSettled(), 60000);
+    }
 }
 
 void PagesTest::libraryShowsWhyAModelCannotBeTrained() {

@@ -43,6 +43,7 @@ public:
     void close() {
         window.reset();
         bench.reset();
+        QCoreApplication::sendPostedEvents(nullptr, QEvent::DeferredDelete);   // feeds go a turn later
     }
 
     static QJsonObject config(const QString& name, int steps, const QString& method = "lora") {

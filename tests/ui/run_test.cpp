@@ -6,6 +6,8 @@
 #include "pages/failed_view.h"
 #include "pages/live_page.h"
 #include "pages/queue_pane.h"
+#include "pages/run_header.h"
+#include "pages/run_plots.h"
 #include "widgets/controls.h"
 
 #include <QAbstractButton>
@@ -16,7 +18,9 @@
 #include <QMouseEvent>
 #include <QPushButton>
 
+#include <cmath>
 #include <ctime>
+#include <memory>
 
 using namespace luthier::ui;
 
@@ -42,7 +46,7 @@ private slots:
         Fixture f;
         const QString a = f.start("a", 60), b = f.start("b", 5);
         QTRY_COMPARE_WITH_TIMEOUT(f.bench->queue.activeId(), b, 40000);
-        QCOMPARE(f.bench->feed(a)->record().status(), QString("finished"));
+        QTRY_COMPARE_WITH_TIMEOUT(f.bench->feed(a)->record().status(), QString("finished"), 60000);
     }
 
     void theQueueGoesOnAfterAFailureAndTheRunCanBeTriedAgain() {
@@ -156,6 +160,63 @@ private slots:
         const auto timed = dialog.configs();
         QCOMPARE(timed.front()["train"].toObject()["max_steps"].toInt(), 60 * 4);   // a quarter of a second a step, measured for every method alike
         QCOMPARE(timed.back()["train"].toObject()["max_steps"].toInt(), 60 * 4);
+    }
+
+    /// Its plots read the record in place, so the feed of what is shown must outlive the queue behind it; run under ASan too.
+    void aShownRunStaysWholeWhileOthersComeAndGo() {
+        Fixture f;
+        qputenv("FAKE_STEP_SECONDS", "0.005");
+        f.bench->queue.setHeld(true);
+        QStringList ids;
+        for (const char* name : {"stopped", "failed", "interrupted", "finished", "fifth", "sixth"}) ids << f.start(name, qstrcmp(name, "finished") == 0 ? 40 : 100000);
+        f.window->showPage(PageId::Runs);
+        auto* page = f.window->findChild<LivePage*>();
+        auto* plots = page->findChild<RunPlots*>();
+        const auto shownSteps = [&]() -> std::size_t {   // what is drawn, checked number by number
+            for (const Plot* plot : plots->findChildren<Plot*>())
+                for (const auto& curve : plot->curves) {
+                    if (!curve->y) continue;
+                    for (const float value : *curve->y)
+                        if (std::isfinite(value) && (value < 0 || value > 1e9F)) return 0;
+                }
+            const auto& curve = plots->findChildren<Plot*>().first()->curves.front();
+            return curve->y ? curve->y->size() : 0;
+        };
+        f.bench->queue.setHeld(false);
+        const QStringList ends = {"stopped", "failed", "interrupted", "finished"};
+        for (int i = 0; i < 4; ++i) {
+            const auto feed = f.bench->feed(ids[i]);
+            QTRY_VERIFY_WITH_TIMEOUT(feed->record().lastStep() > 12, 60000);
+            f.bench->openRun(ids[i]);
+            if (i % 2 == 0) QTRY_VERIFY_WITH_TIMEOUT(shownSteps() > 12, 60000);   // the others may have ended by now
+            if (i == 0) feed->sendCommand({{"command", "stop"}});
+            if (i == 2) QCOMPARE(::kill(static_cast<pid_t>(f.workerOf(ids[i])), SIGKILL), 0);
+            QTRY_VERIFY_WITH_TIMEOUT(f.bench->queue.activeId() != ids[i], 60000);
+        }
+        QTRY_COMPARE_WITH_TIMEOUT(f.bench->queue.activeId(), ids[4], 60000);   // the fifth trains on, the sixth waits
+        for (int i = 0; i < 4; ++i) {
+            QTRY_VERIFY_WITH_TIMEOUT(f.bench->runs.find(ids[i]) && f.bench->runs.find(ids[i])->status == ends[i], 60000);
+            f.bench->openRun(ids[i]);
+            const std::weak_ptr<RunFeed> shown = f.bench->feed(ids[i]);
+            QTRY_VERIFY_WITH_TIMEOUT(shown.lock()->isCaughtUp(), 60000);
+            emit page->findChild<RunHeader*>()->curvesToggled(true);   // of a failed one too
+            QTRY_VERIFY_WITH_TIMEOUT(shownSteps() > 12, 20000);
+            const std::size_t steps = shownSteps();
+            for (const QString& other : ids) {   // others are looked at, as the queue and the pill do
+                f.bench->feed(other);
+                QCoreApplication::sendPostedEvents(nullptr, QEvent::DeferredDelete);
+                f.window->grab();
+                QVERIFY(!shown.expired());
+                QCOMPARE(shownSteps(), steps);
+            }
+        }
+        const std::weak_ptr<RunFeed> left = f.bench->feed(ids[3]);
+        f.bench->openRun(ids[4]);
+        for (int i = 0; i < 3; ++i) f.bench->feed(ids[i]);
+        QCOMPARE(left.use_count(), 0L);   // what nobody shows is let go
+        f.bench->feed(ids[4])->sendCommand({{"command", "stop"}});
+        QTRY_COMPARE_WITH_TIMEOUT(f.bench->queue.activeId(), ids[5], 60000);
+        f.window->grab();
     }
 
     void theQueueSurvivesARestartOfTheWindow() {

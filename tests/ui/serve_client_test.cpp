@@ -77,6 +77,20 @@ private slots:
         QTRY_COMPARE_WITH_TIMEOUT(third.results, 1, 20000);
     }
 
+    /// The session that told of its end is still at it while its handler asks for a new one.
+    void aRequestMadeWhileADeathIsToldStartsAgain() {
+        qputenv("FAKE_DIE", "preview");
+        ServeClient client(LUTHIER_FAKE_CLI);
+        QObject context;
+        Answer again;
+        client.request("preview", {{"first", 0}, {"count", 1}}, &context, {{}, [&](const ServeProblem&) {
+            qunsetenv("FAKE_DIE");
+            client.request("inspect", {{"path", "/models/a"}}, &context, again.handlers());
+        }, {}});
+        QTRY_COMPARE_WITH_TIMEOUT(again.results, 1, 20000);
+        QCOMPARE(again.problems, 0);
+    }
+
     void aSilentEngineIsEndedAndSaysSo() {
         qputenv("FAKE_SILENT", "preview");
         ServeClient client(LUTHIER_FAKE_CLI, 1500);

@@ -111,7 +111,10 @@ void Catalogue::findDatasets() {
 void Catalogue::inspect(const QString& path, QObject* context, std::function<void(const QJsonObject&)> done,
                         std::function<void(const ServeProblem&)> failed) {
     const auto known = m_inspected.find(path);
-    if (known != m_inspected.end()) return done(*known);
+    if (known != m_inspected.end()) {
+        const QJsonObject object = *known;   // `done` may ask for more, and the table moves
+        return done(object);
+    }
     QPointer<QObject> guard(context);
     m_engine.request("inspect", {{"path", path}}, this, {[this, path, guard, done](const QJsonValue& value) {
         QJsonObject object = value.toObject();

@@ -6,6 +6,7 @@
 #include <QFile>
 #include <QJsonDocument>
 #include <QLocalSocket>
+#include <QPointer>
 
 #include <csignal>
 #include <fcntl.h>
@@ -32,7 +33,7 @@ bool isWorkerAlive(const QString& runFolder) {
     return !isFree;
 }
 
-RunFeed::RunFeed(QString runFolder, QObject* parent) : QObject(parent), m_folder(std::move(runFolder)), m_follower(QFile::encodeName(m_folder + "/events.jsonl").toStdString()) {
+RunFeed::RunFeed(QString runFolder) : m_folder(std::move(runFolder)), m_follower(QFile::encodeName(m_folder + "/events.jsonl").toStdString()) {
     m_timer.setSingleShot(true);
     connect(&m_timer, &QTimer::timeout, this, &RunFeed::slice);
     m_timer.start(0);
@@ -74,23 +75,23 @@ void RunFeed::checkWorker() {
     if (wasAlive != m_workerAlive) emit changed();
 }
 
-void RunFeed::sendCommand(const QJsonObject& command, std::function<void(const QString&)> done) {
+void RunFeed::sendCommand(const QJsonObject& command, QObject* context, std::function<void(const QString&)> told) {
+    const auto done = [guard = QPointer<QObject>(context), told = std::move(told)](const QString& problem) {
+        if (guard && told) told(problem);
+    };
     QFile file(m_folder + "/worker.json");
     const QString name = file.open(QIODevice::ReadOnly) ? QJsonDocument::fromJson(file.readAll()).object()["socket"].toString() : QString();
-    if (name.isEmpty()) {
-        if (done) done(tr("The worker of this run is not reachable."));
-        return;
-    }
+    if (name.isEmpty()) return done(tr("The worker of this run is not reachable."));
     auto* socket = new QLocalSocket(this);
     const QString path = QDir::isAbsolutePath(name) || name.startsWith('@') ? name : m_folder + "/" + name;
     connect(socket, &QLocalSocket::connected, this, [socket, command, done] {
         socket->write(QJsonDocument(command).toJson(QJsonDocument::Compact) + '\n');
         socket->flush();
         socket->disconnectFromServer();
-        if (done) done({});
+        done({});
     });
     connect(socket, &QLocalSocket::errorOccurred, this, [socket, done](QLocalSocket::LocalSocketError error) {
-        if (error != QLocalSocket::PeerClosedError && done) done(RunFeed::tr("The worker does not answer: %1").arg(socket->errorString()));
+        if (error != QLocalSocket::PeerClosedError) done(RunFeed::tr("The worker does not answer: %1").arg(socket->errorString()));
         socket->deleteLater();
     });
     connect(socket, &QLocalSocket::disconnected, socket, &QObject::deleteLater);

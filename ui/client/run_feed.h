@@ -2,6 +2,7 @@
 #pragma once
 // Follows runs/ID/events.jsonl while it grows and folds it, a few milliseconds at a time, so that neither a 100,000-step log at
 // opening nor 200 events a second ever hold the event thread. The same for our own runs, re-attached ones and a cluster's.
+// Plots read the record's vectors in place, so a record lives as long as anyone holds it, with or without its feed.
 
 #include "client/run_record.h"
 
@@ -19,17 +20,18 @@ namespace luthier::ui {
 class RunFeed final : public QObject {
     Q_OBJECT
 public:
-    RunFeed(QString runFolder, QObject* parent = nullptr);
+    explicit RunFeed(QString runFolder);
 
     const RunRecord& record() const { return *m_record; }
+    std::shared_ptr<const RunRecord> sharedRecord() const { return m_record; }
     QString folder() const { return m_folder; }
     bool isCaughtUp() const { return m_isCaughtUp; }
     bool isWorkerAlive() const { return m_workerAlive; }
     /// The process is gone without `finished` or `failed`.
     bool isWorkerLost() const { return m_missing >= kMissesAreLoss; }
     void expectWorker() { m_missing = -kMissesAreLoss; }   ///< one was started just now
-    /// Sends a command to the worker's socket; `done` gets "" or what went wrong.
-    void sendCommand(const QJsonObject& command, std::function<void(const QString&)> done = {});
+    /// Sends a command to the worker's socket; `done` gets "" or what went wrong, unless `context` is gone by then.
+    void sendCommand(const QJsonObject& command, QObject* context = nullptr, std::function<void(const QString&)> done = {});
     QString errorText() const;      ///< what the worker wrote to stderr before its first event, if it failed early
     void setErrorFile(const QString& path) { m_errorFile = path; }
 
@@ -44,7 +46,7 @@ private:
 
     QString m_folder, m_errorFile;
     EventFollower m_follower;
-    std::unique_ptr<RunRecord> m_record = std::make_unique<RunRecord>();
+    std::shared_ptr<RunRecord> m_record = std::make_shared<RunRecord>();
     QTimer m_timer, m_workerTimer;
     bool m_isCaughtUp = false, m_workerAlive = false;
     static constexpr int kMissesAreLoss = 3;

@@ -24,7 +24,10 @@ ServeClient::~ServeClient() {
 
 bool ServeClient::start() {
     if (m_program.isEmpty() || !QFileInfo(m_program).isExecutable()) return false;
-    delete m_process;
+    if (m_process) {   // it may be the one that just told us of its end
+        m_process->disconnect(this);
+        m_process->deleteLater();
+    }
     m_buffer.clear();
     m_process = new QProcess(this);
     if (!m_folder.isEmpty()) m_process->setWorkingDirectory(m_folder);

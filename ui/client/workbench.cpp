@@ -19,7 +19,6 @@ Workbench::Workbench(const QString& workspace, QObject* parent)
 void Workbench::setWorkspace(const QString& workspace) {
     m_workspace = QDir(workspace).absolutePath();
     QDir().mkpath(m_workspace);
-    qDeleteAll(m_feeds);
     m_feeds.clear();
     runs.setWorkspace(m_workspace);
     queue.setWorkspace(m_workspace);
@@ -45,18 +44,13 @@ void Workbench::addFolder(const QString& path) {
     catalogue.refreshModels();
 }
 
-RunFeed* Workbench::feed(const QString& id) {
-    for (auto it = m_feeds.begin(); it != m_feeds.end();) {
-        if (it.key() == id || it.key() == queue.activeId() || m_feeds.size() <= 2) {
-            ++it;
-        } else {
-            it.value()->deleteLater();
-            it = m_feeds.erase(it);
-        }
-    }
-    RunFeed*& feed = m_feeds[id];
+std::shared_ptr<RunFeed> Workbench::feed(const QString& id) {
+    constexpr qsizetype kKept = 3;   // one that nobody holds costs memory, and reading it again costs time
+    if (m_feeds.size() > kKept) erase_if(m_feeds, [&](const auto& entry) { return entry.key() != id && entry.key() != queue.activeId() && entry.value().use_count() == 1; });
+    std::shared_ptr<RunFeed>& feed = m_feeds[id];
     if (!feed) {
-        feed = new RunFeed(m_workspace + "/runs/" + id, this);
+        // Deleted later: the last holder may let go while the feed tells it something.
+        feed = std::shared_ptr<RunFeed>(new RunFeed(m_workspace + "/runs/" + id), [](RunFeed* gone) { gone->deleteLater(); });
         feed->setErrorFile(queue.errorFile(id));
     }
     return feed;

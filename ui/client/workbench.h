@@ -14,6 +14,7 @@
 #include <QUndoStack>
 
 #include <functional>
+#include <memory>
 
 namespace luthier::ui {
 
@@ -36,8 +37,9 @@ public:
     SystemProbe probe;
     QUndoStack undo;
 
-    /// The one follower of a run's log, shared by everything that shows it; feeds of neither the shown nor the active run go.
-    RunFeed* feed(const QString& id);
+    /// The one follower of a run's log. Whoever shows a run holds its feed; here stay those that are held, the active run's and a
+    /// few that were asked for.
+    std::shared_ptr<RunFeed> feed(const QString& id);
 
     void goTo(PageId page) { emit pageWanted(page); }
     void openRun(const QString& id) { emit runWanted(id); }
@@ -65,7 +67,7 @@ signals:
 
 private:
     QString m_workspace;
-    QHash<QString, RunFeed*> m_feeds;
+    QHash<QString, std::shared_ptr<RunFeed>> m_feeds;
 };
 
 /// Reads JSON with // and /* */ comments, as RUN.json may have.

@@ -171,14 +171,15 @@ void MainWindow::updatePill() {
     const QString active = m_bench.queue.activeId();
     if (active.isEmpty() || m_current == PageId::Runs) {
         m_top->pill()->hide();
-        if (m_pillFeed) disconnect(m_pillFeed, nullptr, this, nullptr);
-        m_pillFeed = nullptr;
+        if (m_pillFeed) disconnect(m_pillFeed.get(), nullptr, this, nullptr);
+        m_pillFeed.reset();
         return;
     }
-    RunFeed* feed = m_bench.feed(active);
+    const std::shared_ptr<RunFeed> feed = m_bench.feed(active);
     if (feed != m_pillFeed) {
+        if (m_pillFeed) disconnect(m_pillFeed.get(), nullptr, this, nullptr);
         m_pillFeed = feed;
-        connect(feed, &RunFeed::changed, this, &MainWindow::updatePill);
+        connect(feed.get(), &RunFeed::changed, this, &MainWindow::updatePill);
     }
     const RunInfo* info = m_bench.runs.find(active);
     const RunRecord& record = feed->record();

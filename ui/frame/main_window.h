@@ -6,7 +6,6 @@
 #include "pages/page.h"
 
 #include <QMainWindow>
-#include <QPointer>
 #include <QStackedWidget>
 
 #include <array>
@@ -51,7 +50,7 @@ private:
     QStackedWidget* m_stack;
     std::array<Page*, 9> m_pages{};
     PageId m_current = PageId::Start;
-    QPointer<RunFeed> m_pillFeed;
+    std::shared_ptr<RunFeed> m_pillFeed;
 };
 
 /// "new-run" and the like, for --screenshot and the settings file.

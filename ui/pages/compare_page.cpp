@@ -201,8 +201,10 @@ ComparePage::ComparePage(Workbench& bench) : Page(bench) {
             rebuildCurves();
         } else if (key == Qt::Key_Delete) {
             const RunInfo* run = m_bench.runs.find(id);
-            if (!run || run->isActive() || !m_bench.runs.remove(id)) return;
-            m_bench.say(tr("%1 was moved to the workspace's trash folder.").arg(run->name), tr("Undo"), [this, id] { m_bench.runs.restore(id); });
+            if (!run || run->isActive()) return;
+            const QString name = run->name;
+            if (!m_bench.runs.remove(id)) return;
+            m_bench.say(tr("%1 was moved to the workspace's trash folder.").arg(name), tr("Undo"), [this, id] { m_bench.runs.restore(id); });
         }
     });
 }

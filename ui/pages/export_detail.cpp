@@ -27,25 +27,6 @@ QString difference(double value) {
     return value < 1e-3 ? QString::number(value, 'e', 1).replace("e-0", "e-") : QString::number(value, 'g', 3);
 }
 
-QString withBase(const QString& base) {
-    return QStringLiteral("base = \"%1\"\ntokenizer = AutoTokenizer.from_pretrained(base)\nmodel = AutoModelForCausalLM.from_pretrained(base)\n").arg(base);
-}
-
-QString peftSnippet(const QString& base, const QString& path) {
-    return "from peft import PeftModel\nfrom transformers import \\\n    AutoModelForCausalLM, AutoTokenizer\n\n" + withBase(base) +
-           QStringLiteral("model = PeftModel.from_pretrained(\n    model, \"%1\")\n").arg(path);
-}
-
-QString adaptersSnippet(const QString& base, const QString& path) {
-    return "import adapters\nfrom transformers import \\\n    AutoModelForCausalLM, AutoTokenizer\n\n" + withBase(base) +
-           QStringLiteral("adapters.init(model)\nname = model.load_adapter(\"%1\")\nmodel.set_active_adapters(name)\n").arg(path);
-}
-
-QString modelSnippet(const QString& path) {
-    return QStringLiteral("from transformers import \\\n    AutoModelForCausalLM, AutoTokenizer\n\npath = \"%1\"\n"
-                          "tokenizer = AutoTokenizer.from_pretrained(path)\nmodel = AutoModelForCausalLM.from_pretrained(path)\n").arg(path);
-}
-
 }  // namespace
 
 ExportDetail::ExportDetail() {
@@ -145,12 +126,12 @@ ExportDetail::ExportDetail() {
         emit copied();
     });
     connect(m_copy, &QPushButton::clicked, this, [this] {
-        QApplication::clipboard()->setText(m_snippets.value(m_tabs->current()));
+        QApplication::clipboard()->setText(m_elsewhere.snippets.value(m_tabs->current()).text);
         emit copied();
     });
     connect(m_tabs, &SegmentedControl::changed, this, &ExportDetail::showSnippet);
     connect(m_show, &QPushButton::clicked, this, &ExportDetail::showWanted);
-    connect(m_try, &QPushButton::clicked, this, &ExportDetail::tryWanted);
+    connect(m_try, &QPushButton::clicked, this, [this] { emit tryWanted(m_elsewhere.tryModel, m_elsewhere.tryAdapter); });
 }
 
 QString ExportDetail::path() const { return m_path->text(); }
@@ -163,7 +144,7 @@ void ExportDetail::showPlan(const QString& title, const QString& explanation) {
     m_path->clear();
     for (QWidget* box : {m_pathBox, m_filesBox, m_certificateBox, m_snippetBox}) box->hide();
     m_show->setEnabled(false);
-    m_try->setEnabled(false);
+    m_try->hide();
 }
 
 void ExportDetail::showFolder(const QString& title, const QString& path, const QString& explanation, const QStringList& files, const QString& method, const QString& base) {
@@ -182,7 +163,6 @@ void ExportDetail::showFolder(const QString& title, const QString& path, const Q
     m_certificateBox->hide();
     setSnippets(method, path, base);
     m_show->setEnabled(true);
-    m_try->setEnabled(true);
 }
 
 void ExportDetail::showRecord(const QString& title, const ExportRecord& record, double seconds) {
@@ -206,10 +186,13 @@ void ExportDetail::showRecord(const QString& title, const ExportRecord& record, 
     m_certificateText->setText(isReal ? tr("Read back from the folder and run against the adapter as trained, on %n evaluation row(s).", nullptr, c["probes"].toInt())
                                       : tr("Read back from the folder and run against the adapter as trained, on %n row(s) of drawn tokens.", nullptr, c["probes"].toInt()));
     const Tokens& t = Theme::tokens();
-    std::vector<Fact> rows{{tr("Largest logit difference"), difference(c["max_abs_difference"].toDouble()), {}, {}, false, {}},
-                           {tr("Allowed"), difference(c["tolerance"].toDouble()), {}, {}, false, {}},
-                           {tr("Mean KL divergence"), tr("%1 nats").arg(difference(c["mean_kl"].toDouble())), {}, {}, false, {}},
-                           {tr("Same most probable token"), tr("%1 of %2").arg(format::count(agreeing), format::count(positions)), {}, agreeing == positions ? t.ok : t.warn, false, {}}};
+    // The comparison that decides stands first with its limit; what the type's rounding itself changes is said beside it.
+    std::vector<Fact> rows{{record.isBeyondRounding() ? tr("Largest logit difference, rounding aside") : tr("Largest logit difference"), difference(record.difference()), {}, {}, false, {}},
+                           {tr("Allowed"), difference(record.allowed()), {}, {}, false, {}}};
+    if (record.isBeyondRounding())
+        rows.push_back({tr("What rounding to %1 changes").arg(c["type"].toString("f16").toUpper()), difference(c["max_abs_difference"].toDouble()), {}, {}, false, {}});
+    rows.insert(rows.end(), {{tr("Mean KL divergence"), tr("%1 nats").arg(difference(c["mean_kl"].toDouble())), {}, {}, false, {}},
+                           {tr("Same most probable token"), tr("%1 of %2").arg(format::count(agreeing), format::count(positions)), {}, agreeing == positions ? t.ok : t.warn, false, {}}});
     if (c.contains("loss_before"))
         rows.push_back({tr("Loss on these rows, before and after"),
                         QStringLiteral("%1, %2").arg(c["loss_before"].toDouble(), 0, 'f', 4).arg(c["loss_after"].toDouble(), 0, 'f', 4), {}, {}, false, {}});
@@ -217,26 +200,19 @@ void ExportDetail::showRecord(const QString& title, const ExportRecord& record, 
     for (QWidget* box : {m_pathBox, m_filesBox, m_certificateBox}) box->show();
     setSnippets(record.format, record.path, c["base_model"].toString());
     m_show->setEnabled(true);
-    m_try->setEnabled(true);
 }
 
 void ExportDetail::setSnippets(const QString& format, const QString& path, const QString& base) {
-    m_snippets.clear();
-    const QString quoted = path.contains(' ') ? "'" + path + "'" : path;
-    const bool isModel = format == "merged" || format == "full" || format == "freeze";
-    if (isModel) {
-        m_tabs->setItems({tr("Transformers"), "luthier-cli"});
-        m_snippets << modelSnippet(path) << QStringLiteral("luthier-cli generate %1 \\\n  --prompt \"Once upon a time\"\n").arg(quoted);
-        m_limits->setText(tr("A whole model in float32, its tokenizer beside it: whatever loads the base loads this."));
-    } else {
-        const bool isBottleneck = format == "adapters" || format == "bottleneck";
-        m_tabs->setItems({isBottleneck ? tr("Python, adapters") : tr("Python, PEFT"), "luthier-cli"});
-        m_snippets << (isBottleneck ? adaptersSnippet(base, path) : peftSnippet(base, path))
-                   << QStringLiteral("luthier-cli generate %1 \\\n  --adapter %2 \\\n  --prompt \"Once upon a time\"\n").arg(base.contains(' ') ? "'" + base + "'" : base, quoted);
-        m_limits->setText(tr("It needs the same base: %1.").arg(QFileInfo(base).fileName()));
-    }
-    showSnippet(qBound(0, m_tabs->current(), 1));
-    m_snippetBox->show();
+    m_elsewhere = elsewhere(format, path, base);
+    QStringList tools;
+    for (const Snippet& snippet : m_elsewhere.snippets) tools << snippet.tool;
+    m_snippetBox->setVisible(!tools.isEmpty());
+    m_try->setVisible(m_elsewhere.canTry);
+    m_try->setEnabled(m_elsewhere.canTry);
+    if (tools.isEmpty()) return;
+    m_tabs->setItems(tools);
+    m_limits->setText(m_elsewhere.limits);
+    showSnippet(qBound(0, m_tabs->current(), static_cast<int>(tools.size()) - 1));
 }
 
 /// Set only when it changed: a selection in it must outlive the page's refresh.
@@ -248,8 +224,11 @@ void ExportDetail::showPath(const QString& path) {
 }
 
 void ExportDetail::showSnippet(int index) {
-    if (m_snippet->toPlainText() != m_snippets.value(index)) m_snippet->setPlainText(m_snippets.value(index));
-    m_snippet->setFixedHeight(px(17) * static_cast<int>(m_snippets.value(0).count('\n')) + 28);
+    const QString text = m_elsewhere.snippets.value(index).text;
+    if (m_snippet->toPlainText() != text) m_snippet->setPlainText(text);
+    qsizetype lines = 0;   // of the longest: the page below stays where it is when the tab changes
+    for (const Snippet& snippet : m_elsewhere.snippets) lines = std::max(lines, snippet.text.count('\n'));
+    m_snippet->setFixedHeight(px(17) * static_cast<int>(lines) + 28);
 }
 
 }  // namespace luthier::ui

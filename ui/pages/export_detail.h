@@ -3,6 +3,7 @@
 // The right side of the Export page: the files of one export, the certificate that its reload test wrote, and how to load it elsewhere.
 
 #include "pages/export_records.h"
+#include "pages/export_snippets.h"
 
 #include <QStringList>
 #include <QWidget>
@@ -25,14 +26,14 @@ public:
     /// What the chosen card would write; nothing is verified yet.
     void showPlan(const QString& title, const QString& explanation);
     void showRecord(const QString& title, const ExportRecord& record, double seconds);
-    /// A folder that the run wrote itself.
+    /// A folder that the run wrote itself; `method` made it.
     void showFolder(const QString& title, const QString& path, const QString& explanation, const QStringList& files, const QString& method, const QString& base);
     QString path() const;
 
 signals:
     void copied();
     void showWanted();
-    void tryWanted();
+    void tryWanted(const QString& model, const QString& adapter);
 
 private:
     void setSnippets(const QString& format, const QString& path, const QString& base);
@@ -47,7 +48,7 @@ private:
     QWidget *m_pathBox, *m_filesBox, *m_certificateBox, *m_snippetBox;
     SegmentedControl* m_tabs;
     QPlainTextEdit* m_snippet;
-    QStringList m_snippets;
+    Elsewhere m_elsewhere;
 };
 
 }  // namespace luthier::ui

@@ -87,15 +87,7 @@ ExportPage::ExportPage(Workbench& bench) : Page(bench) {
     });
     connect(m_detail, &ExportDetail::copied, this, [this] { m_bench.say(tr("Copied")); });
     connect(m_detail, &ExportDetail::showWanted, this, [this] { QDesktopServices::openUrl(QUrl::fromLocalFile(m_detail->path())); });
-    connect(m_detail, &ExportDetail::tryWanted, this, [this] {
-        const QString path = m_detail->path();
-        const RunInfo* run = m_bench.runs.find(m_run);
-        if (QFileInfo::exists(path + "/adapter_config.json")) {
-            if (run) m_bench.openPlayground(run->modelPath, path);
-        } else {
-            m_bench.openPlayground(path, {});
-        }
-    });
+    connect(m_detail, &ExportDetail::tryWanted, &bench, &Workbench::openPlayground);
     connect(&m_reader, &QFutureWatcherBase::finished, this, [this] {
         m_records = m_reader.result();
         fill();
@@ -316,7 +308,7 @@ void ExportPage::showRun() {
     std::vector<TableRow> rows;
     for (const ExportRecord& record : m_records) {
         if (record.run != m_run) continue;
-        TableCell size{format::bytes(record.bytes)}, check{record.passed() ? record.certificate["max_abs_difference"].toDouble() == 0 ? tr("bit for bit") : tr("within %1").arg(format::real(record.certificate["tolerance"].toDouble())) : tr("differs")};
+        TableCell size{format::bytes(record.bytes)}, check{record.passed() ? record.difference() == 0 ? record.isBeyondRounding() ? tr("exact as %1").arg(record.certificate["type"].toString().toUpper()) : tr("bit for bit") : tr("within %1").arg(format::real(record.allowed())) : tr("differs")};
         size.isRight = true;
         size.sortKey = record.bytes;
         check.icon = record.passed() ? "ok" : "error";
@@ -348,9 +340,13 @@ void ExportPage::showCards() {
             for (const QString& name : filesOf(own).mid(0, 4)) fact(name, static_cast<double>(QFileInfo(own + "/" + name).size()));
             card->setState(ExportCard::State::ByTheRun);
             card->setNote(tr("not compared yet"));
-        } else if (trainsBase(run->method)) {
+        } else if (trainsBase(run->method) && format != "gguf-merged") {
             card->setState(ExportCard::State::NotAvailable, tr("%1 trains the base weights, so its result is a whole model and no adapter. The folder that the run left is in Hugging Face format already.").arg(methodTitle(run->method)));
-        } else if (format == "merged" && method && !method->mergeable) {
+        } else if ((format == "gguf" || format == "ollama") && run->method != "lora") {
+            card->setState(ExportCard::State::NotAvailable, tr("llama.cpp adapters hold LoRA only, and this is %1. The GGUF model has it folded in.").arg(methodTitle(run->method)));
+        } else if ((format == "gguf" || format == "ollama") && run->config["method"].toObject()["use_dora"].toBool()) {
+            card->setState(ExportCard::State::NotAvailable, tr("llama.cpp adapters cannot hold DoRA. The GGUF model has it folded in."));
+        } else if ((format == "merged" || format == "gguf-merged") && method && !method->mergeable && !trainsBase(run->method)) {
             card->setState(ExportCard::State::NotAvailable, tr("%1 adds to what the model reads, not to its weights; there is nothing that could be folded into them.").arg(methodTitle(run->method)));
         } else if (m_request && m_writingRun == m_run && m_writingFormat == format) {
             card->setState(ExportCard::State::Writing, m_phase);

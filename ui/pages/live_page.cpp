@@ -101,7 +101,8 @@ LivePage::LivePage(Workbench& bench) : Page(bench) {
     });
     connect(&bench, &Workbench::workspaceChanged, this, [this] {
         m_id.clear();
-        m_feed = nullptr;
+        if (m_feed) disconnect(m_feed.get(), nullptr, this, nullptr);
+        m_feed.reset();
         enter();
     });
     connect(m_header, &RunHeader::pauseClicked, this, [this] { perform(PageCommand::PauseOrResume); });
@@ -170,14 +171,14 @@ void LivePage::showRun(const QString& id) {
 }
 
 void LivePage::follow(const QString& id) {
-    if (m_feed) disconnect(m_feed, nullptr, this, nullptr);
+    if (m_feed) disconnect(m_feed.get(), nullptr, this, nullptr);
     m_id = id;
     m_showsCurves = false;
     m_banner->hide();
     m_feed = m_bench.feed(id);
     const double followed = static_cast<double>(QDateTime::currentMSecsSinceEpoch()) / 1000;
-    connect(m_feed, &RunFeed::changed, this, [this] { if (!m_timer.isActive()) m_timer.start(); });
-    connect(m_feed, &RunFeed::statusChanged, this, [this, followed](const QString& status) {
+    connect(m_feed.get(), &RunFeed::changed, this, [this] { if (!m_timer.isActive()) m_timer.start(); });
+    connect(m_feed.get(), &RunFeed::statusChanged, this, [this, followed](const QString& status) {
         m_bench.runs.refresh();
         if (status != "finished" && status != "failed" && status != "stopped") return;
         if (m_feed->record().snapshot.updated < followed) return;  // it ended before anybody watched: no news
@@ -187,7 +188,7 @@ void LivePage::follow(const QString& id) {
             m_bench.say(status == "failed" ? tr("%1 failed.").arg(info->name) : tr("%1 is done, best %2.").arg(info->name, best ? format::loss(best->loss) : QStringLiteral("–")), tr("Open"),
                         [this, id = m_id] { m_bench.openRun(id); }, status == "failed" ? "err" : "ok");
     });
-    connect(m_feed, &RunFeed::workerLost, this, [this] {
+    connect(m_feed.get(), &RunFeed::workerLost, this, [this] {
         m_bench.runs.refresh();
         refresh();
     });
@@ -257,7 +258,7 @@ void LivePage::refresh() {
             m_plots->setRun(info.color, info.config, info.maxSteps);
             m_plots->setProperty("run", m_id + QString::number(info.maxSteps));
         }
-        m_plots->show(record, !isOver);
+        m_plots->show(m_feed->sharedRecord(), !isOver);
         m_parameters->show(record);
         m_samples->show(record);
         m_log->show(*m_feed);
@@ -272,7 +273,7 @@ void LivePage::command(const QString& name, const QJsonObject& more) {
     if (!m_feed) return;
     QJsonObject order = more;
     order["command"] = name;
-    m_feed->sendCommand(order, [this, name](const QString& problem) {
+    m_feed->sendCommand(order, this, [this, name](const QString& problem) {
         if (!problem.isEmpty()) m_bench.say(problem, {}, {}, "err");
         else if (name == "checkpoint") m_bench.say(tr("A checkpoint is written after this step."));
         else if (name == "set") m_bench.say(tr("The new learning rate holds from the next step on."));

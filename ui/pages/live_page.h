@@ -5,7 +5,6 @@
 
 #include "pages/page.h"
 
-#include <QPointer>
 #include <QTimer>
 
 class QPushButton;
@@ -48,7 +47,7 @@ private:
     RunInfo fromEvents() const;
 
     QString m_id;
-    QPointer<RunFeed> m_feed;
+    std::shared_ptr<RunFeed> m_feed;          ///< held while it is shown: the plots read it in place
     QTimer m_timer;
     QList<QWidget*> m_actions;
     QStackedWidget* m_stack;

@@ -60,11 +60,13 @@ void QueueRow::paintEvent(QPaintEvent*) {
 
 void QueueRow::contextMenuEvent(QContextMenuEvent* event) {
     if (m_icon != "circle") return;
-    QMenu menu;
-    menu.addAction(tr("Move up"), this, [this] { emit moveWanted(-1); });
-    menu.addAction(tr("Move down"), this, [this] { emit moveWanted(1); });
-    menu.addAction(tr("Remove from queue"), this, [this] { emit removeWanted(); });
-    menu.exec(event->globalPos());
+    // Shown, not waited for: the queue goes on meanwhile, and a row that goes takes its menu along.
+    auto* menu = new QMenu(this);
+    menu->setAttribute(Qt::WA_DeleteOnClose);
+    menu->addAction(tr("Move up"), this, [this] { emit moveWanted(-1); });
+    menu->addAction(tr("Move down"), this, [this] { emit moveWanted(1); });
+    menu->addAction(tr("Remove from queue"), this, [this] { emit removeWanted(); });
+    menu->popup(event->globalPos());
 }
 
 void QueueRow::mousePressEvent(QMouseEvent* event) {
@@ -148,7 +150,7 @@ void QueuePane::showActive() {
 
 QString QueuePane::nameOf(const QString& id) const {
     if (const RunInfo* info = m_bench.runs.find(id)) return info->name;
-    const std::string& name = m_bench.feed(id)->record().snapshot.name;   // too young for the list
+    const std::string name = m_bench.feed(id)->record().snapshot.name;   // too young for the list
     return name.empty() ? id : QString::fromStdString(name);
 }
 
@@ -182,10 +184,10 @@ void QueuePane::rebuild() {
         auto* row = new QueueRow(active, info && info->status == "paused" ? "pause" : "dot", nameOf(active), info ? info->methodWords() : tr("starting"), {});
         addRow(row);
         row->setState(active == m_selected, 0);
-        if (RunFeed* feed = m_bench.feed(active); feed != m_feed) {
-            if (m_feed) disconnect(m_feed, nullptr, this, nullptr);
+        if (const std::shared_ptr<RunFeed> feed = m_bench.feed(active); feed != m_feed) {
+            if (m_feed) disconnect(m_feed.get(), nullptr, this, nullptr);
             m_feed = feed;
-            connect(feed, &RunFeed::changed, this, &QueuePane::showActive);
+            connect(feed.get(), &RunFeed::changed, this, &QueuePane::showActive);
         }
         showActive();
     }

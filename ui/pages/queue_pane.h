@@ -5,7 +5,6 @@
 #include "client/workbench.h"
 
 #include <QAbstractButton>
-#include <QPointer>
 #include <QWidget>
 
 class QVBoxLayout;
@@ -63,7 +62,7 @@ private:
     Workbench& m_bench;
     void showActive();
     QString m_selected, m_signature;
-    QPointer<RunFeed> m_feed;                ///< of the run that trains
+    std::shared_ptr<RunFeed> m_feed;            ///< of the run that trains
     QVBoxLayout* m_list;
     Chip* m_count;
     QPushButton* m_hold;

@@ -120,10 +120,11 @@ RunPlots::RunPlots() {
     m_rate.header->addRight(edit);
     connect(edit, &QPushButton::clicked, this, [this] {
         bool ok = false;
-        const double now = m_record ? last(m_record->curves.learningRate) : 0;
+        const std::shared_ptr<const RunRecord> asked = m_record;
+        const double now = asked ? last(asked->curves.learningRate) : 0;
         const QString text = QInputDialog::getText(window(), tr("Learning rate"), tr("Learning rate from the next step on"), QLineEdit::Normal, format::rate(now), &ok);
         const double rate = text.toDouble(&ok);
-        if (ok && rate >= 0) emit rateEdited(rate);
+        if (ok && rate >= 0 && asked == m_record) emit rateEdited(rate);   // the page may have gone on to another run while the dialog was open
     });
     edit->setObjectName("rateEdit");
     int cell = 0;
@@ -175,7 +176,7 @@ RunPlots::RunPlots() {
         const QString labels[] = {tr("optimiser step"), tr("tokens"), tr("training time")};
         m_loss->xLabel = labels[static_cast<int>(m_group.unit())];
         m_unit->setCurrent(static_cast<int>(m_group.unit()));
-        if (m_record) show(*m_record, false);
+        if (m_record) show(m_record, false);
     });
     connect(&m_group, &PlotGroup::unitKeyPressed, this, [this] { m_group.setUnit(static_cast<XUnit>((static_cast<int>(m_group.unit()) + 1) % 3)); });
     connect(&m_group, &PlotGroup::logKeyPressed, m_log, &QPushButton::click);
@@ -229,7 +230,12 @@ void RunPlots::setRun(int colorIndex, const QJsonObject& config, std::int64_t ma
     m_clip = config.value("train")["max_grad_norm"].toDouble(1.0);
     m_smoothed.clear();
     for (Term& term : m_terms) term.smoothed.clear();
-    m_record = nullptr;
+    m_record.reset();
+    for (Plot* plot : {m_loss, m_rate.plot, m_norm.plot, m_speed.plot, m_memory.plot})
+        for (const auto& curve : plot->curves) {   // nothing is read of a run that is not shown
+            curve->x = curve->y = nullptr;
+            curve->pyramid.clear();
+        }
     m_group.resetZoom();
 }
 
@@ -245,14 +251,15 @@ void RunPlots::smooth() {
     showTerms(*m_record, xs(*m_record));
 }
 
-void RunPlots::show(const RunRecord& record, bool isLive) {
-    if (m_record != &record) {
+void RunPlots::show(const std::shared_ptr<const RunRecord>& shown, bool isLive) {
+    const RunRecord& record = *shown;
+    if (m_record != shown) {
         m_smoothed.clear();
         for (Term& term : m_terms) term.smoothed.clear();
         for (Plot* plot : {m_loss, m_rate.plot, m_norm.plot, m_speed.plot, m_memory.plot})
             for (const auto& curve : plot->curves) curve->pyramid.clear();
     }
-    m_record = &record;
+    m_record = shown;
     const Tokens& t = Theme::tokens();
     const QColor color = Theme::instance().runColor(m_color);
     findChild<QWidget*>("rateEdit")->setVisible(isLive);
@@ -324,7 +331,8 @@ std::vector<TipRow> RunPlots::lossTip(double x) const {
     rows.push_back({color, {}, tr("Smoothed"), QString::number(m_smoothed[at], 'f', 4), {}, false, TipRow::Line});
     rows.push_back({withAlpha(color, 0.4), {}, tr("Raw"), format::loss(m_record->curves.loss[at]) == QStringLiteral("–") ? tr("not a number") : QString::number(m_record->curves.loss[at], 'f', 4), {}, false, TipRow::Line});
     if (m_record->curves.hasTerms)
-        for (const Term& term : m_terms) rows.push_back({term.curve->color, term.curve->dash, term.curve->meaning, QString::number(term.smoothed[at], 'f', 4), {}, false, TipRow::Line});
+        for (const Term& term : m_terms)
+            if (at < term.smoothed.size()) rows.push_back({term.curve->color, term.curve->dash, term.curve->meaning, QString::number(term.smoothed[at], 'f', 4), {}, false, TipRow::Line});
     const EvalPoint* near = nullptr;
     for (const EvalPoint& e : m_record->snapshot.evals)
         if (static_cast<float>(e.step) <= m_record->curves.step[at]) near = &e;

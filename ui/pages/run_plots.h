@@ -10,6 +10,7 @@
 #include <QWidget>
 
 #include <array>
+#include <memory>
 
 class QLabel;
 class QPushButton;
@@ -25,7 +26,7 @@ class RunPlots final : public QWidget {
 public:
     RunPlots();
     void setRun(int colorIndex, const QJsonObject& config, std::int64_t maxSteps);
-    void show(const RunRecord& record, bool isLive);
+    void show(const std::shared_ptr<const RunRecord>& record, bool isLive);
     void exportLoss();
 
 signals:
@@ -62,7 +63,7 @@ private:
     Smoother m_smoother{0.9};
     std::vector<float> m_smoothed;
     std::array<Term, 3> m_terms;
-    const RunRecord* m_record = nullptr;
+    std::shared_ptr<const RunRecord> m_record;   ///< held: every curve reads its vectors
     std::int64_t m_maxSteps = 0;
     double m_clip = 0;
     int m_color = 0;

@@ -98,9 +98,11 @@ bool Plot::eventFilter(QObject*, QEvent* event) {
 
 void Plot::moveCrosshair(int by) {
     for (const auto& curve : curves) {
-        if (!curve->isVisible || !curve->x || curve->x->empty()) continue;
-        const int from = std::isnan(m_group.crosshair()) ? static_cast<int>(curve->x->size()) : nearest(*curve, m_group.crosshair());
-        const auto at = static_cast<std::size_t>(std::clamp(from + by, 0, static_cast<int>(curve->x->size()) - 1));
+        if (!curve->isVisible || !curve->x || !curve->y) continue;
+        const int count = static_cast<int>(std::min(curve->x->size(), curve->y->size()));   // a smoothed curve follows a moment later
+        if (count == 0) continue;
+        const int from = std::isnan(m_group.crosshair()) ? count : nearest(*curve, m_group.crosshair());
+        const auto at = static_cast<std::size_t>(std::clamp(from + by, 0, count - 1));
         m_group.setCrosshair((*curve->x)[at], this);
         setAccessibleDescription(tr("%1: %2").arg(xWords((*curve->x)[at]), format::loss((*curve->y)[at])));
         return;

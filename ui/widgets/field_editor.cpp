@@ -12,6 +12,7 @@
 #include <QJsonArray>
 #include <QJsonDocument>
 #include <QPlainTextEdit>
+#include <QPointer>
 #include <QRegularExpression>
 #include <QWheelEvent>
 
@@ -70,8 +71,9 @@ public:
         if (m_type == "path") {
             auto* browse = makeIconButton("folder", tr("Choose…"));
             connect(browse, &QPushButton::clicked, this, [this] {
-                const QString path = QFileDialog::getExistingDirectory(this, tr("Choose a folder"), m_edit->text());
-                if (!path.isEmpty()) emit edited(path);
+                const QPointer<TextEditor> still(this);   // the form may be built anew while the dialog is open
+                const QString path = QFileDialog::getExistingDirectory(window(), tr("Choose a folder"), m_edit->text());
+                if (still && !path.isEmpty()) emit edited(path);
             });
             row->addWidget(browse);
         }

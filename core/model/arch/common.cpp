@@ -6,6 +6,10 @@
 
 namespace luthier {
 
+namespace {
+constexpr double kLargestNumber = 1e30;
+}
+
 void ConfigReader::complain(const char* key, const std::string& wanted) {
     const auto found = m_config.find(key);
     const std::string value = found == m_config.end() ? "missing" : dumpLine(*found).substr(0, 60);
@@ -15,8 +19,10 @@ void ConfigReader::complain(const char* key, const std::string& wanted) {
 
 std::int64_t ConfigReader::integer(const char* key) {
     const auto found = m_config.find(key);
-    if (found != m_config.end() && found->is_number_integer()) return found->get<std::int64_t>();
-    complain(key, "a whole number");
+    // Sizes are multiplied with each other: beyond this they are no sizes.
+    constexpr double kMost = 1LL << 40;
+    if (found != m_config.end() && found->is_number_integer() && std::abs(found->get<double>()) <= kMost) return found->get<std::int64_t>();
+    complain(key, found != m_config.end() && found->is_number_integer() ? "a size that a model can have" : "a whole number");
     return 0;
 }
 
@@ -28,8 +34,8 @@ std::int64_t ConfigReader::integer(const char* key, std::int64_t fallback) {
 double ConfigReader::number(const char* key, double fallback) {
     const auto found = m_config.find(key);
     if (found == m_config.end() || found->is_null()) return fallback;
-    if (found->is_number() && std::isfinite(found->get<double>())) return found->get<double>();
-    complain(key, "a number");
+    if (found->is_number() && std::abs(found->get<double>()) <= kLargestNumber) return found->get<double>();
+    complain(key, "a number that float32 holds");
     return fallback;
 }
 
