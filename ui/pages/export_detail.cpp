@@ -206,10 +206,18 @@ void ExportDetail::showRecord(const QString& title, const ExportRecord& record, 
     m_certificateText->setText(isReal ? tr("Read back from the folder and run against the adapter as trained, on %n evaluation row(s).", nullptr, c["probes"].toInt())
                                       : tr("Read back from the folder and run against the adapter as trained, on %n row(s) of drawn tokens.", nullptr, c["probes"].toInt()));
     const Tokens& t = Theme::tokens();
-    std::vector<Fact> rows{{tr("Largest logit difference"), difference(c["max_abs_difference"].toDouble()), {}, {}, false, {}},
-                           {tr("Allowed"), difference(c["tolerance"].toDouble()), {}, {}, false, {}},
-                           {tr("Mean KL divergence"), tr("%1 nats").arg(difference(c["mean_kl"].toDouble())), {}, {}, false, {}},
-                           {tr("Same most probable token"), tr("%1 of %2").arg(format::count(agreeing), format::count(positions)), {}, agreeing == positions ? t.ok : t.warn, false, {}}};
+    // The rule of core/export/exporter.h as it is applied: the difference may be what the format's rounding does to this model, and the noise of sums.
+    const auto isWithin = [&](const char* value, const char* limit) { return c[value].toDouble() <= c[limit].toDouble() ? t.ok : t.err; };
+    std::vector<Fact> rows{{tr("Largest logit difference"), difference(c["max_abs_difference"].toDouble()), {}, isWithin("max_abs_difference", "tolerance"), false, {}},
+                           {tr("Allowed"), difference(c["tolerance"].toDouble()), {}, {}, false, {}}};
+    if (c.contains("rounding"))
+        rows.push_back({tr("Of it by the format's rounding"), c["rounding"].toDouble() > 0 ? difference(c["rounding"].toDouble()) : tr("none, it keeps every number"), {}, {}, false, {}});
+    if (c.contains("merge_difference"))
+        rows.push_back({tr("Merging alone, allowed %1").arg(difference(c["noise"].toDouble())), difference(c["merge_difference"].toDouble()), {}, isWithin("merge_difference", "noise"), false, {}});
+    if (c.contains("max_weight_difference"))
+        rows.push_back({tr("Weights, allowed %1").arg(difference(c["weight_tolerance"].toDouble())), difference(c["max_weight_difference"].toDouble()), {}, isWithin("max_weight_difference", "weight_tolerance"), false, {}});
+    rows.push_back({tr("Mean KL divergence"), tr("%1 nats").arg(difference(c["mean_kl"].toDouble())), {}, {}, false, {}});
+    rows.push_back({tr("Same most probable token"), tr("%1 of %2").arg(format::count(agreeing), format::count(positions)), {}, agreeing == positions ? t.ok : t.warn, false, {}});
     if (c.contains("loss_before"))
         rows.push_back({tr("Loss on these rows, before and after"),
                         QStringLiteral("%1, %2").arg(c["loss_before"].toDouble(), 0, 'f', 4).arg(c["loss_after"].toDouble(), 0, 'f', 4), {}, {}, false, {}});
@@ -227,7 +235,7 @@ void ExportDetail::setSnippets(const QString& format, const QString& path, const
     if (isModel) {
         m_tabs->setItems({tr("Transformers"), "luthier-cli"});
         m_snippets << modelSnippet(path) << QStringLiteral("luthier-cli generate %1 \\\n  --prompt \"Once upon a time\"\n").arg(quoted);
-        m_limits->setText(tr("A whole model in float32, its tokenizer beside it: whatever loads the base loads this."));
+        m_limits->setText(tr("A whole model, its tokenizer beside it: whatever loads the base loads this."));
     } else {
         const bool isBottleneck = format == "adapters" || format == "bottleneck";
         m_tabs->setItems({isBottleneck ? tr("Python, adapters") : tr("Python, PEFT"), "luthier-cli"});
