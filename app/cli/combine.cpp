@@ -27,6 +27,8 @@ ExitCode runCombine(const CombineOptions& options, const Context& context) {
     request.votesByCount = options.sign == "frequency";
     context.progress->phase("combining", 0, 0);
     const Json result = combineAdapters(request, options.out).orThrow();
+    if (result.value("use_rslora", false))
+        context.progress->say("As in PEFT the result keeps rsLoRA of the first adapter, which makes it sqrt(rank) times the weighted sum; --method cat is that sum.");
     report(context, result, options.out + "  " + (result.contains("r") ? "rank " + result["r"].dump() + ", " : "") + result["modules"].dump() + " modules, " + bytesText(result["bytes"].get<std::int64_t>()) + "\n");
     return ExitCode::Done;
 }
@@ -37,7 +39,7 @@ void addCombine(CLI::App& app, Context& context) {
     auto options = std::make_shared<CombineOptions>();
     CLI::App* command = app.add_subcommand("combine", "Make one LoRA or IA3 adapter out of several");
     command->add_option("--adapter", options->adapters, "Adapter folder, optionally :WEIGHT; may be repeated")->required();
-    command->add_option("--method", options->method, "cat (the default) is exactly the weighted sum; svd its best approximation of one rank; …_svd does the same after pruning; IA3 knows linear alone")->check(CLI::IsMember(combinationNames()));
+    command->add_option("--method", options->method, "cat (the default) is exactly the weighted sum; svd its best approximation of one rank; …_svd does the same after pruning; IA3 knows linear alone. All but cat keep use_rslora of the first adapter, as PEFT does")->check(CLI::IsMember(combinationNames()));
     command->add_option("--density", options->request.density, "Share of values that ties, dare_* and magnitude_prune keep");
     command->add_option("--rank", options->request.rank, "Rank of svd and …_svd; else the adapters' largest")->check(CLI::PositiveNumber);
     command->add_option("--sign", options->sign, "How ties elects a sign: by size or by count")->check(CLI::IsMember({"total", "frequency"}));

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 #include <unistd.h>
 
 namespace luthier::cli {
@@ -31,19 +33,34 @@ void report(const Context& context, const Json& document, const std::string& tab
         print(context, table);
 }
 
-WeightedPath weightedPath(const std::string& text) {
-    if (const std::size_t equals = text.find('='); equals != std::string::npos && equals > 0 && text.find('/') > equals) {
-        WeightedPath named = weightedPath(text.substr(equals + 1));
-        named.name = text.substr(0, equals);
-        return named;
-    }
+namespace {
+
+bool exists(const std::string& path) {
+    std::error_code code;
+    return std::filesystem::exists(path, code);
+}
+
+/// The last colon parts path and weight where a number as people write it follows; a folder may have colons of its own, even before a number.
+WeightedPath partedByColon(const std::string& text) {
     const std::size_t colon = text.rfind(':');
-    if (colon == std::string::npos || colon + 1 == text.size()) return {text, 1, {}};
-    const std::string tail = text.substr(colon + 1);
+    const std::string tail = colon == std::string::npos ? "" : text.substr(colon + 1), path = text.substr(0, colon);
+    if (tail.empty() || path.empty() || tail.find_first_not_of("0123456789+-.eE") != std::string::npos) return {text, 1, {}};
     char* end = nullptr;
     const double weight = std::strtod(tail.c_str(), &end);
-    if (end == nullptr || *end != '\0' || !std::isfinite(weight)) return {text, 1, {}};
-    return {text.substr(0, colon), weight, {}};
+    if (end == tail.c_str() || *end != '\0' || !std::isfinite(weight)) return {text, 1, {}};
+    if (!exists(path) && exists(text)) return {text, 1, {}};
+    return {path, weight, {}};
+}
+
+}  // namespace
+
+WeightedPath weightedPath(const std::string& text) {
+    const WeightedPath whole = partedByColon(text);
+    const std::size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0 || text.find('/') < equals || exists(whole.path)) return whole;
+    WeightedPath named = partedByColon(text.substr(equals + 1));
+    named.name = text.substr(0, equals);
+    return named;
 }
 
 }  // namespace luthier::cli

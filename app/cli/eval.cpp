@@ -38,10 +38,11 @@ std::string namesIn(const Json& object) {
     return names;
 }
 
-Dataset readRows(const EvalOptions& options, const ModelDescription& description, const TextEncoder& encoder, Progress& progress) {
+/// @param hasPrompt virtual tokens stand before each text: rows are read as a run that trains such ones reads them
+Dataset readRows(const EvalOptions& options, const ModelDescription& description, bool hasPrompt, const TextEncoder& encoder, Progress& progress) {
     const char* task = description.isClassifier() ? "sequence_classification" : description.encoder ? "seq2seq_lm" : "causal_lm";
     const Json document{{"model", {{"path", options.model}, {"task", task}}},
-                        {"method", {{"type", "full"}}},
+                        {"method", {{"type", hasPrompt ? "prompt_tuning" : "full"}}},
                         {"data", {{"train", {{"path", options.data}, {"format", options.format}}}, {"eval", {{"split", 0}}}, {"max_length", options.maxLength}}}};
     const RunConfig asked = resolveRunConfig(document, std::filesystem::current_path(), methodSchemas()).orThrow();
     if (const std::optional<Problem> warning = lengthWarning(asked)) progress.say("warning: " + warning->message);
@@ -107,11 +108,11 @@ std::unique_ptr<TextEncoder> encoderOf(const Loaded& loaded) {
 
 ExitCode runEval(const EvalOptions& options, const Context& context) {
     context.progress->phase("loading", 0, 0);
-    const Loaded loaded = loadModel(options.model, options.dtype, options.device, options.adapters);
+    const Loaded loaded = loadModel(options.model, options.dtype == "auto" ? dtypeToMeasure(options.model) : options.dtype, options.device, options.adapters);
     AdapterStack stack = loaded.stack(options.adapters);
     const std::unique_ptr<TextEncoder> encoder = encoderOf(loaded);
     const ModelDescription& description = loaded.model->description();
-    Dataset data = readRows(options, description, *encoder, *context.progress);
+    Dataset data = readRows(options, description, stack.hooks().promptLength() > 0, *encoder, *context.progress);
     fitLabels(data, description).orThrow();
     const std::vector<DataRow> unpacked(data.train.begin(), data.train.end());  // examples are views
     std::vector<Example> rows;
@@ -123,6 +124,7 @@ ExitCode runEval(const EvalOptions& options, const Context& context) {
     if (isAnyMeasured) {
         TaskOptions task;
         task.hasChoices = haveChoices(data);
+        task.hasPrompt = stack.hooks().promptLength() > 0;
         const Measured measured = makeTask(*loaded.model, task)->measure(*loaded.model, stack, rows, {options.batch, [&](std::int64_t done, std::int64_t total) {
             context.progress->phase("evaluating", done, total);
             return true;
@@ -165,7 +167,7 @@ void addEval(CLI::App& app, Context& context) {
     command->add_option("--max-length", options->maxLength)->check(CLI::Range(2, 1 << 20));
     command->add_option("--max-new-tokens", options->maxNewTokens, "Longest answer for exact_match and rouge")->check(CLI::Range(1, 1 << 20));
     command->add_option("--limit", options->limit, "Only the first rows; 0: all")->check(CLI::NonNegativeNumber);
-    command->add_option("--dtype", options->dtype)->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}));
+    command->add_option("--dtype", options->dtype, "auto: the model's own")->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}));
     command->add_option("--device", options->device);
     command->callback([options, &context] { context.run = [options, &context] { return runEval(*options, context); }; });
 }

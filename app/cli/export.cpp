@@ -147,7 +147,9 @@ ExitCode runExport(const ExportOptions& options, const Context& context) {
     const Json document = exportResult(options.source, options.model, options.format, options.type, options.out, options.workspace, context.progress->callback());
     std::string table = document["path"].get<std::string>() + "\n";
     for (const Json& file : document["files"]) table += "  " + file["name"].get<std::string>() + "  " + bytesText(file["bytes"].get<std::int64_t>()) + "\n";
-    table += "read back and compared: largest logit difference " + dumpLine(document["certificate"]["max_abs_difference"]) + "\n";
+    const Json& certificate = document["certificate"];
+    table += "read back and compared: largest logit difference " + dumpLine(certificate["max_abs_difference"]) + ", allowed " + dumpLine(certificate["tolerance"]) +
+             (numberOr(certificate, "rounding", 0) > 0 ? ", of it " + dumpLine(certificate["rounding"]) + " by the format's rounding\n" : "\n");
     report(context, document, table);
     return ExitCode::Done;
 }
@@ -159,7 +161,8 @@ void addExport(CLI::App& app, Context& context) {
     CLI::App* command = app.add_subcommand("export", "Write a result for other tools, and prove it");
     command->add_option("source", options->source, "Run or adapter folder; for gguf-merged also a model folder")->required();
     command->add_option("--format", options->format, "peft | merged | gguf | gguf-merged")->required();
-    command->add_option("--type", options->type, "Values of a GGUF file; else f32 for an adapter, f16 for a model")->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0"}));
+    command->add_option("--type,--out-type", options->type, "Values of a GGUF file, else f32 for an adapter and f16 for a model; of a merged folder, else as the base is stored")
+        ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0"}));
     command->add_option("--out", options->out, "Folder to make, or a file name ending in .gguf")->required();
     command->add_option("--model", options->model, "Base model, when the source does not say");
     command->add_option("--workspace", options->workspace);

@@ -3,6 +3,8 @@
 #include "command.h"
 #include "survey.h"
 
+#include "contract/fields.h"
+
 #include <algorithm>
 
 namespace luthier::cli {
@@ -21,8 +23,11 @@ ExitCode runInspect(const std::string& path, const Context& context) {
     for (const Json& part : document.value("parts", Json::array())) table += "  " + part["name"].get<std::string>() + "  " + withThousands(part["parameters"].get<std::int64_t>()) + "\n";
     for (const Json& problem : document.value("problems", Json::array())) table += (isError(problem) ? "problem: " : "warning: ") + problem["message"].get<std::string>() + " " + problem["hint"].get<std::string>() + "\n";
     report(context, document, table);
+    // What was found stands on standard output; that it cannot be used is a failure as any other.
     const Json& problems = document.at("problems");
-    return std::any_of(problems.begin(), problems.end(), isError) ? ExitCode::BadInput : ExitCode::Done;
+    if (const auto error = std::find_if(problems.begin(), problems.end(), isError); error != problems.end())
+        throw Failure({textOr(*error, "code"), textOr(*error, "message"), textOr(*error, "hint"), path, ExitCode::BadInput});
+    return ExitCode::Done;
 }
 
 }  // namespace

@@ -5,10 +5,13 @@
 
 #include "command.h"
 
+#include "io/weight_folder.h"
 #include "model/open.h"
 #include "peft/adapter_file.h"
 
 #include <ATen/Parallel.h>
+
+#include <algorithm>
 
 namespace luthier::cli {
 
@@ -58,6 +61,15 @@ std::int64_t weightBytesIn(const std::filesystem::path& folder) {
     for (const auto& entry : std::filesystem::directory_iterator(folder, code))
         if (entry.path().extension() == ".safetensors") bytes += static_cast<std::int64_t>(entry.file_size(code));
     return bytes;
+}
+
+std::string dtypeToMeasure(const std::string& folder) {
+    const Result<std::shared_ptr<const WeightFolder>> files = WeightFolder::open(folder);
+    if (!files) return "auto";  // opening it says why
+    std::map<DType, std::uint64_t> bytes;
+    for (const TensorView* view : (*files)->tensors()) bytes[view->dtype] += view->bytes;
+    const auto most = std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+    return most != bytes.end() && most->first == DType::BF16 ? "auto" : "float32";
 }
 
 Loaded loadModel(const std::string& folder, const std::string& dtype, const std::string& device, const std::vector<std::string>& adapters) {

@@ -45,6 +45,9 @@ private:
 /// Bytes of the safetensors files in a folder.
 std::int64_t weightBytesIn(const std::filesystem::path& folder);
 
+/// What `auto` is where a model is measured: bfloat16 where most of its numbers are stored so and the device is fast at it, else float32.
+std::string dtypeToMeasure(const std::string& folder);
+
 /// `adapters`: what will sit on the model; a sequence classifier's brings the head that the folder may lack. Throws Failure.
 Loaded loadModel(const std::string& folder, const std::string& dtype, const std::string& device, const std::vector<std::string>& adapters = {});
 

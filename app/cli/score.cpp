@@ -7,6 +7,7 @@
 #include "command.h"
 #include "loaded.h"
 
+#include "data/source.h"
 #include "io/atomic.h"
 #include "io/safetensors.h"
 #include "model/tensors.h"
@@ -19,7 +20,6 @@
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <optional>
@@ -123,7 +123,7 @@ Row readRow(const Json& json, const Loaded& loaded, const std::string& where) {
     }
     for (const std::int32_t label : row.labels) isValid = isValid && label < vocabulary && (label >= 0 || label == kNoLabel);
     if (!isValid)
-        throw Failure({"bad_row", where + " is not a row of token ids below " + std::to_string(vocabulary) + " (input_ids, labels of the same length) or of text.", "Correct or remove that line.", where});
+        throw Failure({"bad_row", where + " is not a row of token ids below " + std::to_string(vocabulary) + " (input_ids, labels of the same length) or of text.", "Correct or remove that row.", where});
     return row;
 }
 
@@ -227,26 +227,21 @@ ExitCode runScore(const ScoreOptions& options, const Context& context) {
     wanted.unlikelihoodForm = options.unlikelihoodForm == "code" ? UnlikelihoodForm::Code : UnlikelihoodForm::Paper;
     wanted.hasChoices = wanted.unlikelihood > 0 || wanted.lengthNormalized > 0;
     wanted.labelSmoothing = options.labelSmoothing;
-    const std::unique_ptr<Task> task = makeTask(*loaded.model, wanted);
-    std::ifstream file(options.data);
-    if (!file) throw Failure({"file_missing", options.data + " could not be opened.", "Check the path.", options.data});
+    const OpenSource source = openJsonSource(options.data).orThrow();
     std::vector<at::Tensor> storage;
     std::vector<TensorView> views;
     std::vector<Row> rows;
-    std::string line;
-    std::int64_t number = 0;
-    while (std::getline(file, line)) {
-        ++number;
-        if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-        const std::string where = options.data + ":" + std::to_string(number);
-        const Json json = parseJson(line, where).orThrow();
-        rows.push_back(readRow(json, loaded, where));
+    while (const std::optional<SourceRow> row = source.rows->next().orThrow()) {
+        const std::string where = placeOf(options.data, *row);
+        rows.push_back(readRow(row->value, loaded, where));
         if (wanted.hasChoices && rows.back().choices.empty())
             throw Failure({"no_choices", where + " has no choices, which the losses asked for compare.", "Give \"choices\" and \"answer\", or leave these losses out.", where});
     }
     const auto index = static_cast<std::int64_t>(rows.size());
     const bool isMixed = std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.adapter.has_value(); });
     AdapterStack stack = isMixed ? AdapterStack(*loaded.model) : loaded.stack(options.adapters);
+    wanted.hasPrompt = stack.hooks().promptLength() > 0;
+    const std::unique_ptr<Task> task = makeTask(*loaded.model, wanted);
     const std::vector<at::Tensor> together = isMixed ? scoredTogether(loaded, *task, options, rows, *context.progress) : std::vector<at::Tensor>{};
     for (std::size_t i = 0; i < rows.size() && !wantsGradients; ++i) {
         context.progress->phase("scoring", static_cast<std::int64_t>(i), index);
@@ -269,7 +264,7 @@ void addScore(CLI::App& app, Context& context) {
     auto options = std::make_shared<ScoreOptions>();
     CLI::App* command = app.add_subcommand("score", "Logits, log-probabilities or losses of rows");
     command->add_option("model", options->model, "Model folder")->required();
-    command->add_option("--data", options->data, "Rows, one JSON object a line")->required();
+    command->add_option("--data", options->data, "Rows: JSON objects, one a line or in a list")->required();
     command->add_option("--out", options->out, "File to write")->required();
     command->add_option("--adapter", options->adapters, "Adapter folder, optionally :WEIGHT or NAME=FOLDER for rows that name it; may be repeated");
     command->add_option("--what", options->what)->check(CLI::IsMember({"logits", "logprobs", "loss", "choices", "gradients"}));

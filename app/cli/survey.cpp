@@ -338,7 +338,7 @@ Json DataPreviews::page(const RunConfig& config, std::int64_t first, std::int64_
                         const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress, const std::function<void(const Json&)>& beginning) {
     const RunConfig whole = withTask(config).orThrow();
     const std::string model = config.get<std::string>("model.path");
-    std::string key = dumpLine(whole.data()) + model + config.get<std::string>("model.task") + std::to_string(config.get<std::int64_t>("train.seed"));
+    std::string key = dumpLine(whole.data()) + config.methodType() + model + config.get<std::string>("model.task") + std::to_string(config.get<std::int64_t>("train.seed"));
     std::error_code code;
     for (const std::string& path : {config.get<std::string>("data.train.path"), config.optional<std::string>("data.eval.path").value_or(""),
                                     (fs::path(model) / "tokenizer.json").string(), (fs::path(model) / "tokenizer_config.json").string(),

@@ -113,7 +113,11 @@ Json resolvedMethod(const Json& method, const MethodSchemas& methods, Problems& 
         return method;
     }
     for (Problem& problem : check(method, *schema, "method", {"type"})) problems.push_back(std::move(problem));
-    return problems.empty() ? withDefaults(method, *schema) : method;
+    if (!problems.empty()) return method;
+    Json resolved = withDefaults(method, *schema);
+    // Parts that are named stand in for the last blocks: "the encoder alone" is what it says.
+    if (type == "freeze" && !resolved.at("parts").empty() && !method.contains("trainable_layers")) resolved["trainable_layers"] = 0;
+    return resolved;
 }
 
 /// model.quantization, which is part of the contract but has one value so far: taken out before the schema is asked.
@@ -217,6 +221,7 @@ const Schema& trainSchema() {
                         {"adamw", "adamw_8bit", "adafactor", "lion", "sgd"})),
             real("learning_rate", 2e-4, "Learning rate", "Step size at the top of the schedule.", 0, 100),
             rare(real("weight_decay", 0.0, "Weight decay", "Decoupled decay (sgd: added to the gradient); biases and norms have none, as in transformers.", 0, 1e6)),
+            rare(simple("no_decay", SettingType::Texts, Json::array(), "No decay on", "Regular expressions; parameters whose name one of them is found in have no decay either.")),
             rare(real("adam_beta1", 0.9, "Beta 1", "Decay of the first moment.", 0, 0.999999)),
             rare(real("adam_beta2", 0.999, "Beta 2", "Decay of the second moment; Lion's authors use 0.99.", 0, 0.9999999)),
             rare(real("adam_epsilon", 1e-8, "Epsilon", "Added to the root of the second moment.", 0, 1)),

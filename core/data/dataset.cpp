@@ -116,6 +116,7 @@ struct Reader {
     ColumnNames columns = {};
     DataChecks checks{encoder};
     std::int64_t rowLimit = std::numeric_limits<std::int64_t>::max();
+    bool learnsFirst = false;  ///< a text's first token has something before it that predicts it
 
     void skip(const char* reason) {
         ++dataset.facts.skippedRows;
@@ -123,6 +124,10 @@ struct Reader {
     }
 
     void keep(MappedRow mapped, std::int64_t sourceRow, bool isPlainText, RowList& rows) {
+        const auto forgetFirst = [&] {
+            if (!learnsFirst && mapping.task == RowTask::CausalLm && !mapped.labels.empty()) mapped.labels.front() = kIgnoredLabel;
+        };
+        forgetFirst();
         dataset.lengths.push_back(static_cast<std::uint32_t>(mapped.ids.size()));
         dataset.facts.longest = std::max(dataset.facts.longest, static_cast<std::int64_t>(mapped.ids.size()));
         if (mapped.isAnswerEmpty) findings.emptyAnswer.add(sourceRow);
@@ -142,7 +147,7 @@ struct Reader {
             row.labels.assign(mapped.labels.begin(), mapped.labels.begin() + maxLength);
             mapped.ids.erase(mapped.ids.begin(), mapped.ids.begin() + maxLength);
             mapped.labels.erase(mapped.labels.begin(), mapped.labels.begin() + maxLength);
-            mapped.labels.front() = kIgnoredLabel;
+            forgetFirst();
             rows.push_back(row);
         }
         DataRow row;
@@ -540,6 +545,7 @@ Result<Dataset> tokenised(const RunConfig& config, const TextEncoder& encoder, c
     const std::string trainPath = config.get<std::string>("data.train.path");
     const std::int64_t outputs = isClassification ? config.optional<std::int64_t>("model.num_labels").value_or(0) : 0;
     reader.columns = ColumnNames(config);
+    reader.learnsFirst = learnsFirstToken(config);
     reader.rowLimit = limit.value_or(reader.rowLimit);
     if (Result<void> read = reader.read(files.train, config.get<std::string>("data.train.format"), dataset.train); !read) return read.problems();
     if (limit) {

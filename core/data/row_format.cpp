@@ -341,7 +341,6 @@ Result<MappedRow> mapRow(const Json& row, RowFormat format, const MappingOptions
     if (const std::optional<std::int32_t> id = idWithoutRow(*mapped, encoder.vocabularySize()))
         return Problem{"row_token_unknown", "In " + place + " stands the token " + encoder.tokenText(*id) + " (id " + std::to_string(*id) + "), which has no row in the model's embedding: its ids end at " + std::to_string(encoder.vocabularySize() - 1) + ".",
                        "Leave that token out of the row (or of the template that writes it), or use a model whose embedding was enlarged for it.", place};
-    if (options.task == RowTask::CausalLm && !mapped->labels.empty()) mapped->labels.front() = kIgnoredLabel;
     return mapped;
 }
 

@@ -83,6 +83,13 @@ bool isUtf16(const fs::path& path) {
     return std::max(zeros[0], zeros[1]) > head.size() / 3 && std::min(zeros[0], zeros[1]) < head.size() / 16;
 }
 
+/// The first byte that is no space; 0: there is none.
+char firstOf(const fs::path& path) {
+    std::ifstream stream(path, std::ios::binary);
+    char first = 0;
+    return stream >> first ? first : '\0';
+}
+
 Result<OpenSource> openText(const TextFile& file) {
     std::string extension = file.name.extension().string();
     std::transform(extension.begin(), extension.end(), extension.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
@@ -93,6 +100,7 @@ Result<OpenSource> openText(const TextFile& file) {
     if (extension == ".csv") return openTable(file, ',');
     if (extension == ".tsv") return openTable(file, '\t');
     if (extension == ".txt" || extension == ".text" || extension == ".md") return openParagraphs(file);
+    if (const char first = firstOf(file.content); first == '{' || first == '[') return openJson(file, false);
     return Problem{"data_kind", file.path.string() + " is of a kind Luthier does not read.", "Convert it to .jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather or .txt; text files may be compressed (.jsonl.gz, .csv.zst).", file.path.string()};
 }
 
@@ -152,6 +160,16 @@ Result<OpenSource> openSource(const std::vector<fs::path>& files) {
     std::error_code code;
     for (const fs::path& file : files) source.bytes += static_cast<std::int64_t>(fs::file_size(file, code));
     source.rows = std::make_unique<Files>(files);
+    return source;
+}
+
+Result<OpenSource> openJsonSource(const fs::path& path) {
+    std::error_code code;
+    if (!fs::exists(path, code)) return Problem{"file_missing", path.string() + " could not be opened.", "Check the path.", path.string()};
+    const Result<TextFile> file = openTextFile(path);
+    if (!file) return file.problems();
+    Result<OpenSource> source = openJson(*file, false);
+    if (source) source->bytes = file->bytes;
     return source;
 }
 

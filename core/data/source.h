@@ -49,6 +49,9 @@ struct OpenSource {
 Result<OpenSource> openSource(const std::filesystem::path& path);
 Result<OpenSource> openSource(const std::vector<std::filesystem::path>& files);
 
+/// Rows in JSON, one a line or a list of them, whatever the file is called. Problems: as above.
+Result<OpenSource> openJsonSource(const std::filesystem::path& path);
+
 /// "row 17 of poems.jsonl (byte 4821)"
 std::string placeOf(const std::filesystem::path& path, const SourceRow& row);
 

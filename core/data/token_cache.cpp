@@ -282,8 +282,14 @@ std::string tokenCacheKey(const RunConfig& config, const DataFiles& files, const
     Json left = Json::array();  // they are named among the problems
     for (const fs::path& file : files.left) left.push_back(file.string());
     const Json key{{"left", left}, {"num_labels", config.optional<std::int64_t>("model.num_labels").value_or(0)}, {"program", programOf()}, {"tokenizer", fingerprint}, {"files", hashes}, {"data", config.data()}, {"task", config.get<std::string>("model.task")},
-                   {"seed", config.get<std::uint64_t>("train.seed")}};
+                   {"seed", config.get<std::uint64_t>("train.seed")}, {"first", learnsFirstToken(config)}};
     return sha256(dumpLine(key));
+}
+
+bool learnsFirstToken(const RunConfig& config) {
+    const auto method = config.document.find("method");
+    const std::string type = method != config.document.end() ? method->value("type", "") : "";
+    return type == "prompt_tuning" || type == "p_tuning";
 }
 
 std::string stateOf(const DataFiles& files) {

@@ -13,6 +13,8 @@
 #include <ATen/ops/log_softmax.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 namespace luthier {
 
@@ -27,58 +29,134 @@ const Exporter* findExporter(const std::string& format) {
     return nullptr;
 }
 
-Json compareModels(const Model& trained, AdapterStack& trainedStack, const Model& readBack, AdapterStack& readBackStack,
-                   const std::vector<Probe>& probes, double tolerance) {
+namespace {
+
+constexpr double kSumNoise = 5e-5;         ///< of the largest logit: float32 sums in another order, through all layers
+constexpr double kWeightTolerance = 1e-6;  ///< of a tensor's largest number: the last bit of float32, where a format stores an offset
+
+Example exampleOf(const Probe& probe, std::vector<std::int32_t>& ids, std::vector<std::int32_t>& labels) {
+    ids.assign(probe.ids.begin(), probe.ids.end());
+    labels.assign(probe.labels.begin(), probe.labels.end());
+    if (labels.empty()) labels = ids;
+    return {ids, labels};
+}
+
+/// Outputs of several models for each probe in turn, so that no more than one probe's are held: [T, V], or [1, classes].
+void eachOutput(const std::vector<Probe>& probes, const std::vector<Compared>& models, const std::function<void(const Probe& probe, const std::vector<at::Tensor>& outputs)>& show) {
     const at::NoGradGuard guard;
-    double largest = 0;
-    double largestLogit = 0;
-    double divergence = 0;
-    std::int64_t agreeing = 0;
-    std::int64_t tokens = 0;
-    double lossA = 0;
-    double lossB = 0;
-    std::int64_t predicted = 0;
-    const std::unique_ptr<Task> task = makeTask(trained);
-    const bool isDecoderOnly = !trained.description().encoder && !trained.description().isClassifier();
+    const std::unique_ptr<Task> task = makeTask(models.front().model);
     for (const Probe& probe : probes) {
-        const std::vector<std::int32_t> ids(probe.ids.begin(), probe.ids.end());
-        std::vector<std::int32_t> labels(probe.labels.begin(), probe.labels.end());
-        if (labels.empty()) labels = ids;
-        const Example example{ids, labels};
-        const auto outputs = [&](const Model& model, AdapterStack& stack) {  // [T, V], or [1, classes]
-            stack.beginPass({});
-            const at::Tensor logits = task->logits(model, example, stack.hooks());
-            return logits.dim() == 1 ? logits.unsqueeze(0) : logits;
-        };
-        const at::Tensor a = outputs(trained, trainedStack);
-        const at::Tensor b = outputs(readBack, readBackStack);
-        largest = std::max(largest, (a - b).abs().max().item<double>());
-        largestLogit = std::max(largestLogit, a.abs().max().item<double>());
+        std::vector<std::int32_t> ids, labels;
+        const Example example = exampleOf(probe, ids, labels);
+        std::vector<at::Tensor> outputs;
+        for (const Compared& compared : models) {
+            compared.stack.beginPass({});
+            const at::Tensor logits = task->logits(compared.model, example, compared.stack.hooks());
+            outputs.push_back(logits.dim() == 1 ? logits.unsqueeze(0) : logits);
+        }
+        show(probe, outputs);
+    }
+}
+
+/// NaN counts as a difference.
+double furthest(const at::Tensor& a, const at::Tensor& b) {
+    const double largest = (a - b).abs().max().item<double>();
+    return std::isnan(largest) ? std::numeric_limits<double>::infinity() : largest;
+}
+
+/// Collects what two models have in common, probe by probe.
+class Comparison {
+public:
+    explicit Comparison(const Model& trained) : m_isDecoderOnly(!trained.description().encoder && !trained.description().isClassifier()) {}
+
+    void add(const Probe& probe, const at::Tensor& a, const at::Tensor& b) {
+        m_largest = std::max(m_largest, furthest(a, b));
+        m_largestLogit = std::max(m_largestLogit, a.abs().max().item<double>());
         const at::Tensor logA = at::log_softmax(a, -1);
         const at::Tensor logB = at::log_softmax(b, -1);
-        divergence += (logA.exp() * (logA - logB)).sum().item<double>();
-        for (std::size_t i = 1; isDecoderOnly && i < probe.labels.size(); ++i) {
+        m_divergence += (logA.exp() * (logA - logB)).sum().item<double>();
+        for (std::size_t i = 1; m_isDecoderOnly && i < probe.labels.size(); ++i) {
             if (probe.labels[i] < 0) continue;
             const auto row = static_cast<std::int64_t>(i) - 1;  // position i - 1 predicts label i
-            lossA -= logA[row][probe.labels[i]].item<double>();
-            lossB -= logB[row][probe.labels[i]].item<double>();
-            ++predicted;
+            m_lossA -= logA[row][probe.labels[i]].item<double>();
+            m_lossB -= logB[row][probe.labels[i]].item<double>();
+            ++m_predicted;
         }
-        agreeing += (a.argmax(-1) == b.argmax(-1)).sum().item<std::int64_t>();
-        tokens += a.size(0);
+        m_agreeing += (a.argmax(-1) == b.argmax(-1)).sum().item<std::int64_t>();
+        m_tokens += a.size(0);
+        ++m_probes;
     }
-    const double count = static_cast<double>(std::max<std::int64_t>(1, tokens));
-    Json certificate{{"probes", probes.size()}, {"tokens", tokens}};
-    setNumber(certificate, "max_abs_difference", largest);
-    setNumber(certificate, "largest_logit", largestLogit);
-    setNumber(certificate, "mean_kl", std::max(0.0, divergence / count));
-    if (predicted > 0) {
-        setNumber(certificate, "loss_before", lossA / static_cast<double>(predicted));
-        setNumber(certificate, "loss_after", lossB / static_cast<double>(predicted));
+
+    double largest() const { return m_largest; }
+    double largestLogit() const { return m_largestLogit; }
+
+    Json found() const {
+        const double count = static_cast<double>(std::max<std::int64_t>(1, m_tokens));
+        Json found{{"probes", m_probes}, {"tokens", m_tokens}};
+        setNumber(found, "max_abs_difference", m_largest);
+        setNumber(found, "largest_logit", m_largestLogit);
+        setNumber(found, "mean_kl", std::max(0.0, m_divergence / count));
+        if (m_predicted > 0) {
+            setNumber(found, "loss_before", m_lossA / static_cast<double>(m_predicted));
+            setNumber(found, "loss_after", m_lossB / static_cast<double>(m_predicted));
+        }
+        found["greedy_agreement"] = static_cast<double>(m_agreeing) / count;
+        return found;
     }
-    certificate["greedy_agreement"] = static_cast<double>(agreeing) / count;
-    certificate["tolerance"] = tolerance;
-    certificate["passed"] = largest <= tolerance;
+
+private:
+    bool m_isDecoderOnly;
+    double m_largest = 0, m_largestLogit = 0, m_divergence = 0, m_lossA = 0, m_lossB = 0;
+    std::int64_t m_agreeing = 0, m_tokens = 0, m_predicted = 0, m_probes = 0;
+};
+
+}  // namespace
+
+double weightDifference(const at::Tensor& wanted, const at::Tensor& found) {
+    if (wanted.numel() == 0) return 0;
+    const double largest = wanted.to(at::kFloat).abs().max().item<double>();
+    const double difference = furthest(wanted.to(at::kFloat), found.to(at::kFloat));
+    return difference == 0 ? 0 : largest > 0 ? difference / largest : std::numeric_limits<double>::infinity();
+}
+
+Json compareModels(const Compared& trained, const Compared& readBack, const std::vector<Probe>& probes) {
+    Comparison comparison(trained.model);
+    eachOutput(probes, {trained, readBack}, [&](const Probe& probe, const std::vector<at::Tensor>& outputs) { comparison.add(probe, outputs[0], outputs[1]); });
+    return comparison.found();
+}
+
+Json certify(const ExportSteps& steps, const std::vector<Probe>& probes) {
+    std::vector<Compared> models{steps.trained, steps.readBack};
+    std::size_t exact = 0, rounded = 1;
+    if (steps.exact != nullptr) {
+        exact = models.size();
+        models.push_back(*steps.exact);
+    }
+    if (steps.rounded != nullptr) {
+        rounded = models.size();
+        models.push_back(*steps.rounded);
+    }
+    Comparison comparison(steps.trained.model);
+    double rounding = 0, merging = 0;
+    eachOutput(probes, models, [&](const Probe& probe, const std::vector<at::Tensor>& outputs) {
+        comparison.add(probe, outputs[0], outputs[1]);
+        if (steps.isRounded) rounding = std::max(rounding, furthest(outputs[exact], outputs[rounded]));
+        if (steps.exact != nullptr) merging = std::max(merging, furthest(outputs[0], outputs[exact]));
+    });
+    Json certificate = comparison.found();
+    const double noise = std::min(steps.mostNoise, kSumNoise * std::max(1.0, comparison.largestLogit()));
+    setNumber(certificate, "rounding", rounding);
+    setNumber(certificate, "noise", noise);
+    setNumber(certificate, "tolerance", rounding + noise);
+    std::string rule = "max_abs_difference <= tolerance = rounding + noise";
+    if (steps.exact != nullptr) {
+        setNumber(certificate, "merge_difference", merging);
+        rule += ", merge_difference <= noise";
+    }
+    setNumber(certificate, "max_weight_difference", steps.weightDifference);
+    setNumber(certificate, "weight_tolerance", kWeightTolerance);
+    certificate["rule"] = rule + ", max_weight_difference <= weight_tolerance";
+    certificate["passed"] = std::isfinite(rounding) && comparison.largest() <= rounding + noise && merging <= noise && steps.weightDifference <= kWeightTolerance;
     return certificate;
 }
 

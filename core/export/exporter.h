@@ -2,7 +2,8 @@
 #pragma once
 // An exporter writes a trained result in a format of other tools, then reads back what it wrote through the ordinary opening
 // code and compares logits on probe prompts with the trained model. A mismatch is a failed export: nothing is left behind.
-// The certificate lies beside the files as luthier-export.json.
+// The certificate lies beside the files as luthier-export.json. What it allows is what the format's rounding does to this model, measured by the
+// same rounding in memory, and the noise of float32 sums: a head that is off fails by orders of magnitude.
 
 #include "contract/json.h"
 #include "contract/problem.h"
@@ -42,8 +43,7 @@ struct ExportedFile {
 struct ExportResult {
     std::filesystem::path path;
     std::vector<ExportedFile> files;
-    Json certificate;  ///< {"format", "probes", "tokens", "max_abs_difference", "largest_logit", "mean_kl", "greedy_agreement", "loss_before", "loss_after",
-                       ///<  "tolerance", "passed"} and the provenance
+    Json certificate;  ///< what certify() says, "format" and the provenance
 };
 
 struct Exporter {
@@ -66,9 +66,34 @@ Result<ModelTask> taskOf(const ExportRequest& request);
 /// The request's base model in float32, opened for what the adapter was trained for.
 Result<std::unique_ptr<Model>> openBase(const ExportRequest& request);
 
-/// Compares two models on the same rows, position by position.
-Json compareModels(const Model& trained, AdapterStack& trainedStack, const Model& readBack, AdapterStack& readBackStack,
-                   const std::vector<Probe>& probes, double tolerance);
+/// A model and what is installed on it.
+struct Compared {
+    const Model& model;
+    AdapterStack& stack;
+};
+
+/// Compares two models on the same rows, position by position: {"probes", "tokens", "max_abs_difference", "largest_logit", "mean_kl", "greedy_agreement",
+/// "loss_before", "loss_after"}.
+Json compareModels(const Compared& trained, const Compared& readBack, const std::vector<Probe>& probes);
+
+/// How an export came about.
+struct ExportSteps {
+    Compared trained;                   ///< base and adapter
+    const Compared* exact = nullptr;    ///< the same as the file's kind has it, before its numbers are rounded (merged); null: as it was trained
+    const Compared* rounded = nullptr;  ///< rounded in memory as the file's type rounds; null: what was read back, whose weights were held against that
+    Compared readBack;
+    bool isRounded = false;             ///< the file's type rounds numbers at all
+    double weightDifference = 0;        ///< the worst of all tensors in the file against the same rounded in memory, over the tensor's largest number
+    double mostNoise = 0;               ///< what sums in another order may do to a logit at most
+};
+
+/// What compareModels() says and the judgement by one rule, which the certificate spells out ("rule"):
+///   max_abs_difference <= tolerance = rounding + noise, merge_difference <= noise, max_weight_difference <= 1e-6
+/// "rounding": exact against rounded; "merge_difference": trained against exact; "noise": a share of the largest logit, at most `mostNoise`.
+Json certify(const ExportSteps& steps, const std::vector<Probe>& probes);
+
+/// The largest difference of two tensors of one shape over the largest number of `wanted`.
+double weightDifference(const at::Tensor& wanted, const at::Tensor& found);
 
 /// Adds the files of `folder` ("files": [{"name","bytes","sha256"}]) to the certificate and writes it beside them as luthier-export.json.
 Result<void> writeCertificate(const std::filesystem::path& folder, Json& certificate);

@@ -14,16 +14,16 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 
 namespace luthier {
 
 namespace {
 
-// Both sides compute in float32; half precision rounds each value by 2^-11 of its size.
-constexpr double kTolerance = 1e-4;
-constexpr double kHalfTolerance = 5e-2;
+constexpr double kMostNoise = 1e-4;
 constexpr const char* kPrefix = "base_model.model.";
 
 struct LoraPair {
@@ -60,6 +60,42 @@ Result<std::vector<LoraPair>> pairsOf(const AdapterFolder& folder) {
     return pairs;
 }
 
+/// What a pair's B is multiplied by in the file, whose one alpha stands for all scales.
+double factorOf(const LoraPair& pair, double alpha) { return pair.scale * static_cast<double>(pair.A.size(0)) / alpha; }
+
+at::Tensor roundedTo(GgufType type, const at::Tensor& value) {
+    const std::vector<std::byte> bytes = ggufBytes(type, value.contiguous());
+    return ggufTensor({"", type, value.sizes().vec(), bytes});
+}
+
+/// The adapter's own tensors, rounded in memory where the file rounds them: with B as the file holds it, and as the adapter takes it.
+struct RoundedPairs {
+    TensorMap inFile, ofAdapter;
+};
+
+RoundedPairs roundedPairs(const std::vector<LoraPair>& pairs, double alpha, GgufType type) {
+    RoundedPairs rounded;
+    for (const LoraPair& pair : pairs) {
+        const std::string path = kPrefix + pair.path;
+        const double factor = factorOf(pair, alpha);
+        const at::Tensor A = roundedTo(type, pair.A), B = roundedTo(type, factor == 1 ? pair.B : pair.B * factor);
+        rounded.inFile[path + ".lora_A.weight"] = rounded.ofAdapter[path + ".lora_A.weight"] = A;
+        rounded.inFile[path + ".lora_B.weight"] = B;
+        rounded.ofAdapter[path + ".lora_B.weight"] = factor == 1 ? B : B / factor;
+    }
+    return rounded;
+}
+
+double worstTensor(const TensorMap& wanted, const TensorMap& found) {
+    if (wanted.size() != found.size()) return std::numeric_limits<double>::infinity();
+    double worst = 0;
+    for (const auto& [name, tensor] : wanted) {
+        const auto other = found.find(name);
+        worst = std::max(worst, other == found.end() ? std::numeric_limits<double>::infinity() : weightDifference(tensor, other->second));
+    }
+    return worst;
+}
+
 GgufSource source(const std::string& name, GgufType type, const at::Tensor& tensor) {
     return {name, type, tensor.sizes().vec(), [type, tensor] { return ggufBytes(type, tensor); }};
 }
@@ -70,7 +106,7 @@ Result<std::vector<GgufSource>> tensorsFor(const std::vector<LoraPair>& pairs, c
         const GgufEntry* entry = layout.find(pair.path + ".weight");
         if (entry == nullptr)
             return Problem{"gguf_feature", "llama.cpp has no tensor that stands for " + pair.path + " alone.", "Leave it out of target_modules, or export as gguf-merged.", pair.path, ExitCode::BadUsage};
-        const double factor = pair.scale * static_cast<double>(pair.A.size(0)) / alpha;
+        const double factor = factorOf(pair, alpha);
         tensors.push_back(source(entry->name + ".lora_a", type, pair.A));
         tensors.push_back(source(entry->name + ".lora_b", type, inFileOrder(*entry, factor == 1 ? pair.B : pair.B * factor).contiguous()));
     }
@@ -114,12 +150,23 @@ Result<ExportResult> write(const ExportRequest& request) {
         progress("comparing", 2);
         Result<std::shared_ptr<Adapter>> again = openAdapter(path, **model);
         if (!again) return again.problems();
+        Result<GgufAdapter> written = readGgufAdapter(path, (*model)->description());
+        if (!written) return written.problems();
+        const RoundedPairs wanted = roundedPairs(*pairs, alpha, *type);
+        // The trained adapter, its own numbers rounded: what its scales do to the file's shows as a difference.
+        Result<std::shared_ptr<Adapter>> inMemory = openAdapter(request.adapter, **model);
+        if (!inMemory) return inMemory.problems();
+        if (Result<void> loaded = (*inMemory)->load(wanted.ofAdapter); !loaded) return loaded.problems();
         AdapterStack trainedStack(**model);
         trainedStack.add(*trained);
         AdapterStack againStack(**model);
         againStack.add(*again);
+        AdapterStack roundedStack(**model);
+        roundedStack.add(*inMemory);
+        const Compared rounded{**model, roundedStack};
         const auto probes = request.probes.empty() ? drawnProbes((*model)->description(), 5, 24) : request.probes;
-        Json certificate = compareModels(**model, trainedStack, **model, againStack, probes, *type == GgufType::F32 ? kTolerance : kHalfTolerance);
+        Json certificate = certify({.trained = {**model, trainedStack}, .rounded = &rounded, .readBack = {**model, againStack}, .isRounded = *type != GgufType::F32,
+                                    .weightDifference = worstTensor(wanted.inFile, written->tensors), .mostNoise = kMostNoise}, probes);
         certificate["format"] = "gguf";
         certificate["type"] = name(*type);
         certificate.update(request.provenance);

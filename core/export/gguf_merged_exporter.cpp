@@ -13,16 +13,13 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/stack.h>
 
+#include <algorithm>
+#include <limits>
 #include <set>
 
 namespace luthier {
 
 namespace {
-
-// Over the largest logit. Merging reorders float32 sums; what a type's rounding does is taken out by rounding the merged weights in memory the same way,
-// so that a tensor in the wrong place, a head that is not the trained one say, is off by orders of magnitude whatever the type.
-constexpr double kTolerance = 1e-3;
-constexpr double kWeightTolerance = 1e-6;  // of a weight's largest number, against the same rounding
 
 at::Tensor valueOf(const GgufEntry& entry, const Model& model) {
     std::vector<at::Tensor> parts;
@@ -96,35 +93,30 @@ Result<void> fill(Model& model, const GgufFile& file, const GgufLayout& layout) 
     return {};
 }
 
-/// Of each weight the largest difference, as a share of its largest number; the worst. Logits alone let a wrong tensor of small effect pass.
-double furthestWeight(const Model& wanted, const Model& found) {
-    double worst = 0;
-    for (const std::string& name : wanted.weights().names()) {
-        const at::Tensor right = wanted.weights().at(name).to(at::kFloat);
-        // Gemma's norms stand in the file with 1 added, and are exact to that size.
-        const double largest = std::max(right.abs().max().item<double>(), right.dim() == 1 ? wanted.description().normOffset : 0.0);
-        if (largest > 0) worst = std::max(worst, (found.weights().at(name).to(at::kFloat) - right).abs().max().item<double>() / largest);
-    }
-    return worst;
-}
-
 /// `value` as a file of this type gives it back.
 at::Tensor roundedTo(GgufType type, const at::Tensor& value) {
     const std::vector<std::byte> bytes = ggufBytes(type, value.contiguous());
     return ggufTensor({"", type, value.sizes().vec(), bytes});
 }
 
-/// Rounds the weights of `model` to the types that a file of `wanted` has for them, by each weight's own place in it.
-void roundWeights(Model& model, const GgufLayout& layout, GgufType wanted) {
+/// Of all weights that were read back the worst, against those of `model` rounded in memory to the types that a file of `wanted` has for them, by each
+/// weight's own place in it. Logits alone let a wrong tensor of small effect pass.
+double worstWeight(const Model& model, const Model& found, const GgufLayout& layout, GgufType wanted) {
+    double worst = 0;
     for (const std::string& name : model.weights().names()) {
         const GgufEntry* entry = layout.find(name);
-        const at::Tensor stored = model.weights().at(name).to(at::kFloat);
-        if (stored.dim() < 2 || (entry != nullptr && entry->isAlwaysFloat)) continue;
-        const bool isTurned = entry != nullptr && entry->isTransposed;
-        const at::Tensor rows = isTurned ? stored.t().contiguous() : stored;
-        const at::Tensor rounded = roundedTo(fitting(wanted, rows), rows);
-        model.weights().assign(name, isTurned ? rounded.t().contiguous() : rounded);
+        at::Tensor right = model.weights().at(name).to(at::kFloat);
+        if (right.dim() >= 2 && (entry == nullptr || !entry->isAlwaysFloat)) {
+            const bool isTurned = entry != nullptr && entry->isTransposed;
+            const at::Tensor rows = isTurned ? right.t().contiguous() : right;
+            const at::Tensor rounded = roundedTo(fitting(wanted, rows), rows);
+            right = isTurned ? rounded.t() : rounded;
+        }
+        // Gemma's norms stand in the file with 1 added, and are exact to that size.
+        const double offset = right.dim() == 1 ? model.description().normOffset : 0.0;
+        worst = std::max(worst, weightDifference(right + offset, found.weights().at(name).to(at::kFloat) + offset));
     }
+    return worst;
 }
 
 /// The trained model: base and adapter.
@@ -188,21 +180,14 @@ Result<ExportResult> write(const ExportRequest& request) {
         if (!trained->merged->description().isTied) (*again)->untieHead();
         Result<void> done = fill(**again, **file, *layout);
         if (!done) return done.problems();
-        roundWeights(*trained->merged, *layout, *type);
-        const double furthest = furthestWeight(*trained->merged, **again);
         AdapterStack trainedStack(*trained->base);
         if (trained->adapter) trainedStack.add(trained->adapter);
         AdapterStack none(**again);
-        const auto probes = request.probes.empty() ? drawnProbes(*description, 5, 24) : request.probes;
-        Json certificate = compareModels(*trained->base, trainedStack, **again, none, probes, 0);
-        // The file against the same rounding in memory: what is left is no rounding.
         AdapterStack plain(*trained->merged);
-        const Json beyond = compareModels(*trained->merged, plain, **again, none, probes, 0);
-        setNumber(certificate, "largest_logit", numberOr(beyond, "largest_logit", 0));
-        setNumber(certificate, "max_abs_difference_beyond_rounding", numberOr(beyond, "max_abs_difference", 1));
-        certificate["tolerance"] = kTolerance * std::max(1.0, numberOr(beyond, "largest_logit", 0));
-        certificate["max_weight_difference"] = furthest;
-        certificate["passed"] = numberOr(beyond, "max_abs_difference", 1e9) <= certificate["tolerance"].get<double>() && furthest <= kWeightTolerance;
+        const Compared exact{*trained->merged, plain};
+        const auto probes = request.probes.empty() ? drawnProbes(*description, 5, 24) : request.probes;
+        Json certificate = certify({.trained = {*trained->base, trainedStack}, .exact = &exact, .readBack = {**again, none}, .isRounded = *type != GgufType::F32,
+                                    .weightDifference = worstWeight(*trained->merged, **again, *layout, *type), .mostNoise = std::numeric_limits<double>::infinity()}, probes);
         certificate["format"] = "gguf-merged";
         certificate["type"] = name(*type);
         certificate.update(request.provenance);

@@ -7,17 +7,39 @@
 #include "model/open.h"
 #include "peft/adapter_file.h"
 
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <string>
+
 namespace luthier {
 
 namespace {
 
 // Both sides compute in float32 from the same numbers: only a wrong name or shape can make a difference.
-constexpr double kTolerance = 1e-5;
+constexpr double kMostNoise = 1e-5;
+
+/// adapter_config.json of the adapter; empty for one out of a GGUF file.
+Json configOf(const ExportRequest& request) {
+    const Result<Json> config = readJsonFile(request.adapter / "adapter_config.json");
+    return config && config->is_object() ? *config : Json::object();
+}
+
+/// The worst of the adapter's tensors, written and as they were.
+double worstTensor(const Adapter& trained, const Adapter& again) {
+    std::map<std::string, at::Tensor> written;
+    for (const NamedTensor& tensor : again.fileTensors()) written[tensor.name] = tensor.tensor;
+    double worst = 0;
+    for (const NamedTensor& tensor : trained.fileTensors()) {
+        const auto found = written.find(tensor.name);
+        worst = std::max(worst, found == written.end() ? std::numeric_limits<double>::infinity() : weightDifference(tensor.tensor, found->second));
+    }
+    return worst;
+}
 
 /// What the adapter says already, when that is no folder of this machine; else the base as it is here.
 std::string baseOf(const ExportRequest& request) {
-    const Result<Json> config = readJsonFile(request.adapter / "adapter_config.json");
-    const std::string named = config ? textOr(*config, "base_model_name_or_path") : "";
+    const std::string named = textOr(configOf(request), "base_model_name_or_path");
     return named.empty() || named.front() == '/' ? baseNameOf(request.model) : named;
 }
 
@@ -27,14 +49,14 @@ const char* autoClassOf(const Adapter& adapter) {
     return adapter.taskType() == "SEQ_2_SEQ_LM" ? "AutoModelForSeq2SeqLM" : "AutoModelForCausalLM";
 }
 
-std::string modelCard(const ExportRequest& request, const Adapter& adapter, bool isBottleneck) {
+std::string modelCard(const ExportRequest& request, const Adapter& adapter, const ModelSites& sites, bool isBottleneck) {
     const std::string base = baseOf(request);
     const std::string autoClass = autoClassOf(adapter);
     std::string card = "---\nlibrary_name: " + std::string(isBottleneck ? "adapters" : "peft") + "\ntags:\n- luthier\n---\n\n";
     card += "# " + adapter.method() + " adapter for " + base + "\n\nTrained with Luthier.\n";
     if (!isBottleneck)
         card += "\n```python\nfrom transformers import " + autoClass + "\nfrom peft import PeftModel\n\n"
-                "model = " + autoClass + ".from_pretrained(\"" + base + "\")\nmodel = PeftModel.from_pretrained(model, \"" + request.out.filename().string() + "\")\n```\n";
+                "model = " + autoClass + ".from_pretrained(\"" + base + "\"" + (sites.classes > 0 ? ", num_labels=" + std::to_string(sites.classes) : "") + ")\nmodel = PeftModel.from_pretrained(model, \"" + request.out.filename().string() + "\")\n```\n";
     return card;
 }
 
@@ -50,10 +72,10 @@ Result<ExportResult> write(const ExportRequest& request) {
     progress("writing", 1);
     Result<AtomicDir> target = AtomicDir::begin(request.out);
     if (!target) return target.problems();
-    Result<std::int64_t> bytes = writeAdapter(**trained, target->path(), baseOf(request));
+    Result<std::int64_t> bytes = writeAdapter(**trained, target->path(), baseOf(request), configOf(request));
     if (!bytes) return bytes.problems();
     const bool isBottleneck = (*trained)->method() == "bottleneck";
-    Result<void> done = writeFileAtomically(target->path() / "README.md", modelCard(request, **trained, isBottleneck));
+    Result<void> done = writeFileAtomically(target->path() / "README.md", modelCard(request, **trained, (*model)->sites(), isBottleneck));
     if (!done) return done.problems();
     progress("comparing", 2);
     Result<std::shared_ptr<Adapter>> again = openAdapter(target->path(), **model);
@@ -64,7 +86,7 @@ Result<ExportResult> write(const ExportRequest& request) {
     againStack.add(*again);
     const auto probes = request.probes.empty() ? drawnProbes((*model)->description(), 5, 24) : request.probes;
     ExportResult result;
-    result.certificate = compareModels(**model, trainedStack, **model, againStack, probes, kTolerance);
+    result.certificate = certify({.trained = {**model, trainedStack}, .readBack = {**model, againStack}, .weightDifference = worstTensor(**trained, **again), .mostNoise = kMostNoise}, probes);
     result.certificate["format"] = isBottleneck ? "adapters" : "peft";
     result.certificate.update(request.provenance);
     if (result.certificate["passed"] != true)

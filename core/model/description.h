@@ -163,6 +163,7 @@ struct ModelDescription {
     QueryKeyNorm queryKeyNorm = QueryKeyNorm::None;
     bool hasQueryKeyNormBias = false;
     double attentionScale = 0;          ///< of the scores; 0: 1/sqrt(headSize)
+    bool dividesScoresByLayer = false;  ///< the scores of layer i are divided by i + 1 besides (GPT-2's scale_attn_by_inverse_layer_idx)
     double attentionSoftCap = 0;        ///< scores = cap * tanh(scores / cap); 0: none
     double clipQkv = 0;                 ///< q, k, v are clamped to ± this; 0: not
     double logitSoftCap = 0;

@@ -269,6 +269,7 @@ std::string missingFeature(const ModelDescription& d, const Target& target) {
     if ((family == "gemma" || family == "gemma2" || family == "cohere") && !d.isTied) return "a head that is not the embedding";
     if (family == "gemma3_text" && d.attentionSoftCap > 0) return "attn_logit_softcapping";
     if (family == "gemma2" && (d.attentionSoftCap <= 0 || d.logitSoftCap <= 0)) return "no soft caps";
+    if (d.dividesScoresByLayer) return "scale_attn_by_inverse_layer_idx";
     // llama.cpp knows the scale of the scores of the published sizes only: 1/sqrt(head size), and two large models that use the width.
     const bool usesWidth = (family == "gemma2" && d.layers == 46) || (family == "gemma3_text" && d.layers == 62);
     const double scale = 1 / std::sqrt(static_cast<double>(usesWidth ? d.hidden / d.heads : d.headSize));

@@ -29,6 +29,9 @@ struct TokenRows {
     std::vector<std::int64_t> readers = {};  ///< how many segments, one after another, read each segment of `source`; empty: one each
     at::Tensor noise = {};               ///< added to the token embeddings, [N, width] f32, or undefined
 
+    /// Stands among rows that are asked for: the virtual row just before the text of a segment, which predicts its first token.
+    static std::int64_t beforeText(std::int64_t segment) { return -1 - segment; }
+
     /// One segment of consecutive positions.
     static TokenRows single(const std::vector<std::int64_t>& ids, const at::Device& device);
     /// Segments of consecutive positions.
@@ -61,7 +64,7 @@ public:
     void restore(const Snapshot& snapshot);
 
     /// Final hidden states (after the last norm) of `rows` [M] i64 of the input, or of all rows when undefined. Row indices are
-    /// those of `input.ids`; virtual rows that prompts add are not counted. @returns [M, C] in the compute dtype
+    /// those of `input.ids`; of the virtual rows that prompts add only those of TokenRows::beforeText can be asked for. @returns [M, C] in the compute dtype
     at::Tensor hidden(const TokenRows& input, const at::Tensor& rows, const SiteHooks& hooks,
                       Activations activations = Activations::Keep) const;
 

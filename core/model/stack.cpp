@@ -58,8 +58,13 @@ std::vector<const SiteHooks*> tablesOf(const SiteHooks& hooks, const std::vector
     return tables;
 }
 
-/// The input with each segment's prompts before it, and the new row of each text row.
-std::pair<Stack::Input, std::vector<std::int64_t>> behindPrompts(const Stack::Input& input, const std::vector<const SiteHooks*>& tables) {
+/// The input with each segment's prompts before it, and the new row of each text row and of what stands just before each text.
+struct BehindPrompts {
+    Stack::Input input;
+    std::vector<std::int64_t> rowOf, before;
+};
+
+BehindPrompts behindPrompts(const Stack::Input& input, const std::vector<const SiteHooks*>& tables) {
     // A gather from [prompts of each table; text rows].
     std::map<const SiteHooks*, std::int64_t> places;
     std::vector<at::Tensor> rows, positions;
@@ -70,12 +75,13 @@ std::pair<Stack::Input, std::vector<std::int64_t>> behindPrompts(const Stack::In
         positions.push_back(at::arange(table->promptLength(), input.positions.options()));
         prompts += table->promptLength();
     }
-    std::vector<std::int64_t> gather, rowOf;
+    std::vector<std::int64_t> gather, rowOf, before;
     std::vector<std::int64_t> segments = input.segments;
     std::int64_t text = 0;
     for (std::size_t segment = 0; segment < segments.size(); ++segment) {
         const std::int64_t length = tables[segment]->promptLength();
         for (std::int64_t i = 0; i < length; ++i) gather.push_back(places.at(tables[segment]) + i);
+        before.push_back(static_cast<std::int64_t>(gather.size()) - 1);
         for (std::int64_t i = 0; i < segments[segment]; ++i) {
             rowOf.push_back(static_cast<std::int64_t>(gather.size()));
             gather.push_back(prompts + text++);
@@ -83,12 +89,12 @@ std::pair<Stack::Input, std::vector<std::int64_t>> behindPrompts(const Stack::In
         segments[segment] += length;
     }
     const at::Tensor index = at::tensor(gather, at::kLong).to(input.positions.device());
-    const auto gathered = [&](std::vector<at::Tensor> before, const at::Tensor& own) {
-        before.push_back(own);
-        return at::index_select(at::cat(before, 0), 0, index);
+    const auto gathered = [&](std::vector<at::Tensor> parts, const at::Tensor& own) {
+        parts.push_back(own);
+        return at::index_select(at::cat(parts, 0), 0, index);
     };
     const at::Tensor types = input.types.defined() ? gathered({at::zeros({prompts}, input.types.options())}, input.types) : at::Tensor();
-    return {{gathered(rows, input.embedded), gathered(positions, input.positions), types, segments}, rowOf};
+    return {{gathered(rows, input.embedded), gathered(positions, input.positions), types, segments}, rowOf, before};
 }
 
 /// Segments that read the same rows of an encoder as one: attention over these rows knows no order among its queries.
@@ -273,7 +279,12 @@ Stack::Stream Stack::start(const Input& input, Prompts prompts, const SiteHooks&
         behind.positions = input.positions + at::tensor(shifts, at::kLong).to(m_device);
     }
     Stream stream;
-    if (prompt > 0) std::tie(behind, stream.rowOf) = behindPrompts(behind, tables);
+    if (prompt > 0) {
+        BehindPrompts moved = behindPrompts(behind, tables);
+        behind = std::move(moved.input);
+        stream.rowOf = std::move(moved.rowOf);
+        stream.before = std::move(moved.before);
+    }
     stream.segments = behind.segments;
     hooks.rowsAre(stream.segments);
     stream.x = enter(behind.embedded, behind.positions, behind.types, hooks);
@@ -290,7 +301,12 @@ StackRows Stack::pass(const Input& input, const at::Tensor& rows, RowsOf rowsOf,
         std::vector<std::int64_t> firsts{0};
         for (const std::int64_t length : stream.segments) firsts.push_back(firsts.back() + length);
         wanted = at::index_select(at::tensor(firsts, at::kLong).to(m_device), 0, rows);
-    } else if (!stream.rowOf.empty() && rows.defined()) wanted = at::index_select(at::tensor(stream.rowOf, at::kLong).to(m_device), 0, rows);
+    } else if (!stream.rowOf.empty() && rows.defined()) {
+        // What stands before the texts lies before their rows, from the last segment to the first: row -1 is the first one's.
+        std::vector<std::int64_t> places(stream.before.rbegin(), stream.before.rend());
+        places.insert(places.end(), stream.rowOf.begin(), stream.rowOf.end());
+        wanted = at::index_select(at::tensor(places, at::kLong).to(m_device), 0, rows + static_cast<std::int64_t>(stream.before.size()));
+    }
     for (std::size_t layer = 0; layer < m_blocks.size(); ++layer) {
         // What a second run of the block needs stands in it by value; a prefix may come from tensors that all layers share, so it
         // is made outside.

@@ -31,7 +31,7 @@ enum class Prompts { Taken, Left };
 
 /// Which rows of a stack are asked for.
 enum class RowsOf {
-    Text,      ///< by their place in the text
+    Text,      ///< by their place in the text; below 0 as TokenRows::beforeText says
     Segments,  ///< the first row of each segment by the segment's number, be it a virtual one
 };
 

@@ -29,7 +29,8 @@ std::pair<at::Tensor, at::Tensor> prefixOf(const SiteHooks& hooks, int layer) {
 }
 
 nn::AttentionShape Stack::attentionShape(std::size_t layer, std::vector<std::int64_t> segments, const at::Tensor& keyBias) const {
-    nn::AttentionShape shape{m_description.heads, m_description.keyValueHeads, m_description.headSize, m_description.scoreScale(),
+    const double divisor = m_description.dividesScoresByLayer ? static_cast<double>(layer + 1) : 1;
+    nn::AttentionShape shape{m_description.heads, m_description.keyValueHeads, m_description.headSize, m_description.scoreScale() / divisor,
                              std::move(segments)};
     shape.window = m_description.layer(static_cast<std::int64_t>(layer)).window;
     shape.softCap = m_description.attentionSoftCap;

@@ -16,6 +16,7 @@ struct Stack::Stream {
     at::Tensor bias;                     // T5's relative scores [H, L, K], DeBERTa's rows of positions [2 span, C], or undefined
     std::vector<std::int64_t> segments;  // lengths with virtual rows
     std::vector<std::int64_t> rowOf;     // stream row of each text row; empty when they are the same
+    std::vector<std::int64_t> before;    // stream row just before each segment's text; empty as rowOf
 
     /// cos and sin of a layer's rotation; undefined where it does not rotate.
     std::pair<at::Tensor, at::Tensor> anglesOf(const LayerSwitches& layer) const {

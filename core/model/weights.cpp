@@ -209,6 +209,13 @@ Result<Weights> Weights::open(const std::filesystem::path& folder, const ModelDe
     return weights;
 }
 
+std::map<std::string, at::ScalarType> Weights::typesIn(const WeightFolder& folder, const ModelDescription& description) {
+    std::map<std::string, at::ScalarType> types;
+    for (const ParameterShape& parameter : parameterShapes(description))
+        if (const TensorView* view = findTensor(folder, description, parameter.name); view != nullptr && scalarType(view->dtype)) types[parameter.name] = *scalarType(view->dtype);
+    return types;
+}
+
 Weights Weights::random(const ModelDescription& description, std::uint64_t seed, at::ScalarType dtype, const at::Device& device) {
     const at::NoGradGuard guard;
     Weights weights;

@@ -46,6 +46,9 @@ public:
     /// Whether a tied head has weights of its own in the folder that differ from the embedding's: then it is not tied.
     static bool hasOwnHead(const WeightFolder& folder, const ModelDescription& description);
 
+    /// The types in which the folder stores the described parameters; those that it lacks are left out.
+    static std::map<std::string, at::ScalarType> typesIn(const WeightFolder& folder, const ModelDescription& description);
+
     /// New weights as transformers' `_init_weights` draws them: normal(0, initializer_range), norms 1, biases 0; from `seed`.
     static Weights random(const ModelDescription& description, std::uint64_t seed, at::ScalarType dtype, const at::Device& device);
 

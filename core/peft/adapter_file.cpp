@@ -3,6 +3,7 @@
 
 #include "io/atomic.h"
 #include "io/safetensors.h"
+#include "io/weight_folder.h"
 #include "model/open.h"
 #include "model/shards.h"
 #include "model/tensors.h"
@@ -13,6 +14,7 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <tuple>
 
 namespace luthier {
 
@@ -26,7 +28,7 @@ constexpr const char* kBottleneckConfigKey = "config";
 const std::set<std::string>& harmlessKeys() {
     static const std::set<std::string> keys{
         "peft_type", "task_type", "auto_mapping", "base_model_name_or_path", "inference_mode", "revision", "peft_version",
-        "fan_in_fan_out", "megatron_core", "layers_pattern", "init_ia3_weights", "tokenizer_name_or_path", "tokenizer_kwargs",
+        "fan_in_fan_out", "megatron_core", "init_ia3_weights", "tokenizer_name_or_path", "tokenizer_kwargs",
         "token_dim", "num_layers", "num_attention_heads", "num_transformer_submodules", "runtime_config", "eva_config",
         "corda_config", "lora_ga_config", "loftq_config", "qalora_group_size", "projection_prng_key", "ensure_weight_tying", "init_weights", "encoder_dropout"};
     return keys;
@@ -38,7 +40,7 @@ bool isNeutral(const Json& value) {
 
 Result<Json> peftSettings(const Json& config, const Method& method, const std::string& file) {
     // AdaLoRA's file says by its shapes what rank_pattern says, and does not use these of LoRA's keys.
-    static const std::set<std::string> unusedByAdalora{"r", "rank_pattern", "init_lora_weights", "lora_dropout"};
+    static const std::set<std::string> unusedByAdalora{"r", "rank_pattern", "alpha_pattern", "init_lora_weights", "lora_dropout"};
     Json settings = Json::object();
     for (const auto& [key, value] : config.items()) {
         if (method.type == "adalora" && unusedByAdalora.contains(key)) continue;
@@ -119,6 +121,17 @@ Result<TensorMap> tensorsOf(const AdapterFolder& folder) {
 
 }  // namespace
 
+Problems asOfFile(Problems problems, const fs::path& file) {
+    const std::string run = "method.";
+    for (Problem& problem : problems) {
+        for (std::string* text : {&problem.message, &problem.hint, &problem.field})
+            for (std::size_t at = text->find(run); at != std::string::npos; at = text->find(run, at)) text->erase(at, run.size());
+        problem.message = file.string() + ": " + problem.message;
+        problem.exit = ExitCode::BadInput;
+    }
+    return problems;
+}
+
 Result<AdapterFolder> readAdapterFolder(const fs::path& folder) {
     std::error_code code;
     if (isGgufAdapter(folder))
@@ -152,11 +165,7 @@ Result<AdapterFolder> readAdapterFolder(const fs::path& folder) {
         if (!read) return read.problems();
         settings = *read;
     }
-    Problems problems = check(settings, result.method->schema, "adapter_config.json");
-    if (!problems.empty()) {
-        for (Problem& problem : problems) problem.exit = ExitCode::BadInput;
-        return problems;
-    }
+    if (Problems problems = check(settings, result.method->schema, ""); !problems.empty()) return asOfFile(std::move(problems), file);
     result.settings = withDefaults(settings, result.method->schema);
     result.tensorFile = folder / (isBottleneck ? "adapter.safetensors" : "adapter_model.safetensors");
     if (!fs::exists(result.tensorFile, code)) {
@@ -292,8 +301,12 @@ Result<std::shared_ptr<Adapter>> openAdapter(const fs::path& path, Model& model)
     Result<TensorMap> tensors = tensorsOf(*folder);
     if (!tensors) return tensors.problems();
     if (Result<void> taken = takeWholeWeights(*tensors, settings, model, path); !taken) return taken.problems();
+    // With ensure_weight_tying PEFT adapts the head of a tied model along with its embedding and does not say so in target_modules.
+    const std::string& head = model.sites().headPath;
+    if (folder->config.value("ensure_weight_tying", Json()) == true && settings.value("target_modules", Json()).is_array() && tensors->contains("base_model.model." + head + ".lora_A.weight"))
+        settings["target_modules"].push_back(head);
     Result<std::shared_ptr<Adapter>> adapter = createAdapter(*folder->method, {model, settings, 0, {}});
-    if (!adapter) return adapter;
+    if (!adapter) return asOfFile(adapter.problems(), path / "adapter_config.json");
     Result<void> loaded = (*adapter)->load(*tensors);
     if (!loaded) return doesNotFit(path, loaded.problems());
     return adapter;
@@ -327,7 +340,21 @@ std::string baseNameOf(const fs::path& modelFolder) {
     return name;
 }
 
-Result<std::int64_t> writeAdapter(const Adapter& adapter, const fs::path& folder, const std::string& baseModelName) {
+namespace {
+
+/// Of the adapter_config.json that an adapter was read from: what the file written now lacks and every loader may go on reading. Targets are written as
+/// what they came to, and what chose among them chooses the same again.
+Json keptOf(const Json& came, const Json& written) {
+    Json kept = Json::object();
+    for (const char* key : {"fan_in_fan_out", "exclude_modules", "layers_to_transform", "layers_pattern", "tokenizer_name_or_path", "revision"})
+        if (const auto found = came.find(key); found != came.end() && !written.contains(key) && (!isNeutral(*found) || *found == 0)) kept[key] = *found;
+    if (kept.contains("layers_pattern") && !kept.contains("layers_to_transform")) kept.erase("layers_pattern");  // says nothing alone, and PEFT refuses it
+    return kept;
+}
+
+}  // namespace
+
+Result<std::int64_t> writeAdapter(const Adapter& adapter, const fs::path& folder, const std::string& baseModelName, const Json& came) {
     std::vector<at::Tensor> storage;
     std::vector<TensorView> views;
     for (const NamedTensor& tensor : adapter.fileTensors()) views.push_back(viewOf(tensor.name, tensor.tensor, storage));
@@ -337,6 +364,7 @@ Result<std::int64_t> writeAdapter(const Adapter& adapter, const fs::path& folder
         config["task_type"] = adapter.taskType();
         config["base_model_name_or_path"] = baseModelName.empty() ? Json() : Json(baseModelName);
         config["inference_mode"] = true;
+        config.update(keptOf(came, config));
     }
     Result<void> written = writeJsonAtomically(folder / "adapter_config.json", config);
     if (!written) return written.problems();
@@ -385,14 +413,42 @@ void sayClasses(const ModelDescription& description, Json& config) {
 
 }  // namespace
 
-Result<std::int64_t> writeModel(const Model& model, const fs::path& source, const fs::path& folder, at::ScalarType dtype) {
+Result<std::map<std::string, at::ScalarType>> writtenTypes(const Model& model, const fs::path& source, std::optional<at::ScalarType> dtype) {
+    std::map<std::string, at::ScalarType> types, stored;
+    at::ScalarType most = at::kFloat;
+    if (!dtype) {
+        Result<std::shared_ptr<const WeightFolder>> files = WeightFolder::open(source);
+        if (!files) return files.problems();
+        stored = Weights::typesIn(**files, model.description());
+        std::map<at::ScalarType, std::int64_t> values;
+        for (const auto& [name, type] : stored) values[type] += model.weights().at(name).numel();
+        std::int64_t largest = 0;
+        for (const auto& [type, count] : values)
+            if (count > largest) std::tie(most, largest) = std::pair(type, count);
+    }
+    for (const std::string& name : model.weights().names()) {
+        const auto found = stored.find(name);
+        types[name] = dtype ? *dtype : found != stored.end() ? found->second : most;
+    }
+    return types;
+}
+
+void roundWeights(Model& model, const std::map<std::string, at::ScalarType>& types) {
+    for (const auto& [name, type] : types) model.weights().assign(name, model.weights().at(name).to(type));
+}
+
+Result<std::int64_t> writeModel(const Model& model, const fs::path& source, const fs::path& folder, const std::map<std::string, at::ScalarType>& types) {
     const at::NoGradGuard guard;
     Result<Json> config = readConfig(source);
     if (!config) return config.problems();
-    const char* dtypeName = dtype == at::kBFloat16 ? "bfloat16" : "float32";
-    for (const char* key : {"torch_dtype", "dtype"})
-        if (config->contains(key)) (*config)[key] = dtypeName;
-    if (!config->contains("torch_dtype") && !config->contains("dtype")) (*config)["torch_dtype"] = dtypeName;
+    // Of files that mix types config.json goes on saying what it said.
+    const at::ScalarType first = types.begin()->second;
+    if (std::all_of(types.begin(), types.end(), [&](const auto& type) { return type.second == first; })) {
+        const char* dtypeName = first == at::kBFloat16 ? "bfloat16" : first == at::kHalf ? "float16" : "float32";
+        for (const char* key : {"torch_dtype", "dtype"})
+            if (config->contains(key)) (*config)[key] = dtypeName;
+        if (!config->contains("torch_dtype") && !config->contains("dtype")) (*config)["torch_dtype"] = dtypeName;
+    }
     if (model.description().isClassifier()) sayClasses(model.description(), *config);
     // An encoder-decoder's flag also ties its embeddings and scales T5's head; what lies in the file says that its head is its own.
     if (const ModelDescription& d = model.description(); !d.isClassifier() && !d.encoder && (config->contains("tie_word_embeddings") || !d.isTied)) (*config)["tie_word_embeddings"] = d.isTied;
@@ -404,7 +460,8 @@ Result<std::int64_t> writeModel(const Model& model, const fs::path& source, cons
     std::vector<ShardTensor> tensors;
     for (const std::string& name : model.weights().names()) {
         const at::Tensor& tensor = model.weights().at(name);
-        tensors.push_back({name, dtype, tensor.sizes().vec(), [&tensor, dtype] { return tensor.to(dtype); }});
+        const at::ScalarType type = types.at(name);
+        tensors.push_back({name, type, tensor.sizes().vec(), [&tensor, type] { return tensor.to(type); }});
     }
     return writeShards(tensors, folder);
 }

@@ -48,6 +48,7 @@ struct LoadedLora {
     fs::path folder;
     double weight = 1;
     std::int64_t rank = 0;             // the largest of its modules, as PEFT counts it
+    bool isRankStabilised = false;
     Json config;
     std::map<std::string, Pair> pairs; // by module path
 };
@@ -87,7 +88,7 @@ Result<LoadedLora> load(const CombineRequest::Part& part) {
     if (folder->settings.at("use_dora") == true) return notPlain(part.folder, "was trained with DoRA, whose row lengths have no weighted sum");
     Result<TensorMap> tensors = readTensors(folder->tensorFile);
     if (!tensors) return tensors.problems();
-    LoadedLora lora{part.folder, part.weight, folder->settings.at("r").get<std::int64_t>(), folder->config, {}};
+    LoadedLora lora{part.folder, part.weight, folder->settings.at("r").get<std::int64_t>(), folder->settings.at("use_rslora") == true, folder->config, {}};
     for (const auto& [key, value] : folder->settings.at("rank_pattern").items()) lora.rank = std::max(lora.rank, value.get<std::int64_t>());
     for (const auto& [name, tensor] : *tensors) {
         std::string path;
@@ -106,7 +107,7 @@ Result<LoadedLora> load(const CombineRequest::Part& part) {
         if (!pair.A.defined() || !pair.B.defined() || pair.A.size(0) != pair.B.size(1))
             return Problem{"adapter_tensor_missing", part.folder.string() + ": the two matrices of " + path + " are not both there with one rank.", "The file is damaged.", path};
         Result<double> scale = scaleOf(folder->settings, path);
-        if (!scale) return scale.problems();
+        if (!scale) return asOfFile(scale.problems(), part.folder / "adapter_config.json");
         pair.scale = *scale;
     }
     return lora;
@@ -252,9 +253,8 @@ Json targetsOf(const std::vector<LoadedLora>& loras, const std::set<std::string>
 Problems wrongValues(const CombineRequest& request) {
     Problems problems;
     for (const CombineRequest::Part& part : request.parts)
-        if (part.weight == 0 || !std::isfinite(part.weight))
-            problems.push_back({"combine_weight", "The weight of " + part.folder.string() + " is " + dumpLine(part.weight) + ", so the adapter would have no part in the result.",
-                                "Leave it out, or give a weight other than 0.", "--adapter", ExitCode::BadUsage});
+        if (!std::isfinite(part.weight))
+            problems.push_back({"combine_weight", "The weight of " + part.folder.string() + " is " + dumpLine(part.weight) + ".", "Give a finite number.", "--adapter", ExitCode::BadUsage});
     if (!(request.density > 0 && request.density <= 1))
         problems.push_back({"combine_density", "The density is " + dumpLine(request.density) + ".", "Give a share above 0 and up to 1.", "--density", ExitCode::BadUsage});
     return problems;
@@ -277,7 +277,13 @@ Result<std::map<std::string, Parts>> partsByModule(const std::vector<LoadedLora>
     return modules;
 }
 
-Result<std::uint64_t> write(const fs::path& folder, const std::vector<LoadedLora>& loras, const std::map<std::string, Pair>& pairs, std::int64_t rank) {
+/// PEFT's result goes on under the first adapter's use_rslora, and is sqrt(rank) times what was summed up with it. So is ours under PEFT's names, but for
+/// `cat`, which promises the sum.
+bool staysRankStabilised(const CombineRequest& asked, const std::vector<LoadedLora>& loras) {
+    return loras.front().isRankStabilised && asked.how.value_or(Combination::Cat) != Combination::Cat;
+}
+
+Result<std::uint64_t> write(const fs::path& folder, const std::vector<LoadedLora>& loras, const std::map<std::string, Pair>& pairs, std::int64_t rank, bool isRankStabilised) {
     std::set<std::string> paths;
     std::vector<at::Tensor> storage;
     std::vector<TensorView> views;
@@ -289,6 +295,7 @@ Result<std::uint64_t> write(const fs::path& folder, const std::vector<LoadedLora
     Json config{{"peft_type", "LORA"}, {"r", rank}, {"lora_alpha", rank}, {"target_modules", targetsOf(loras, paths)}, {"lora_dropout", 0.0}, {"bias", "none"}};
     for (const char* key : {"fan_in_fan_out", "task_type", "base_model_name_or_path"})
         if (loras.front().config.contains(key)) config[key] = loras.front().config[key];
+    if (isRankStabilised) config["use_rslora"] = true;
     config["inference_mode"] = true;
     Result<void> done = writeJsonAtomically(folder / "adapter_config.json", config);
     if (!done) return done.problems();
@@ -336,11 +343,11 @@ Result<Json> combineAdapters(const CombineRequest& asked, const fs::path& out) {
                        "Choose other weights, or a higher density.", "--adapter", ExitCode::BadUsage};
     Result<AtomicDir> target = AtomicDir::begin(out);
     if (!target) return target.problems();
-    Result<std::uint64_t> bytes = write(target->path(), loras, pairs, *rank);
+    Result<std::uint64_t> bytes = write(target->path(), loras, pairs, *rank, staysRankStabilised(asked, loras));
     if (!bytes) return bytes.problems();
     Result<void> done = target->commit(Existing::Refuse);
     if (!done) return done.problems();
-    return Json{{"path", out.string()}, {"bytes", *bytes}, {"r", *rank}, {"modules", pairs.size()}, {"method", nameOf(*request.how)}};
+    return Json{{"path", out.string()}, {"bytes", *bytes}, {"r", *rank}, {"modules", pairs.size()}, {"method", nameOf(*request.how)}, {"use_rslora", staysRankStabilised(asked, loras)}};
 }
 
 }  // namespace luthier

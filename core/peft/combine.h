@@ -7,6 +7,7 @@
 //   linear, ties (Yadav et al. 2023), dare_linear, dare_ties (Yu et al. 2023), magnitude_prune   on A and B apart, with the factor
 //         sqrt(|w_i s_i|) on each and the sign on A: cheap, and not the sum of the adapters, since B_i A_j appear in the product
 //   ties_svd, dare_linear_svd, dare_ties_svd, magnitude_prune_svd   the same on the products s_i B_i A_i with the factors w_i, cut as by svd
+// PEFT's result keeps use_rslora of its first adapter, and is then sqrt(R) times what is written above; all but cat do the same here.
 // IA3 knows linear alone: l = sum_i w_i l_i. Weights that sum to 1 keep the strength; a weighted sum of adapters as `--adapter` mixes
 // them is another thing, l = prod_i (1 + w_i (l_i - 1)).
 

@@ -6,9 +6,12 @@
 #include "text/pattern.h"
 
 #include <algorithm>
+#include <cctype>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
+#include <string_view>
 
 namespace luthier {
 
@@ -89,6 +92,62 @@ Result<std::vector<bool>> selected(const ModelSites& sites, const Json& rule, co
     return chosen;
 }
 
+/// The block that a module lies in, as PEFT reads it for layers_to_transform: the first number among its names that two names stand before, or the first
+/// behind a name that one of `containers` (layers_pattern) matches. None: it lies in no block.
+std::optional<std::int64_t> blockOf(const std::string& path, const std::vector<Pattern>& containers) {
+    struct Number {
+        std::size_t begin, end, before;  // `before`: how many names stand before it
+    };
+    std::vector<Number> numbers;
+    std::size_t names = 0;
+    for (std::size_t begin = 0, dot = path.find('.'); dot != std::string::npos; begin = dot + 1, dot = path.find('.', begin), ++names)
+        if (dot > begin && dot - begin < 10 && std::all_of(path.begin() + static_cast<std::ptrdiff_t>(begin), path.begin() + static_cast<std::ptrdiff_t>(dot), [](unsigned char c) { return std::isdigit(c) != 0; }))
+            numbers.push_back({begin, dot, names});
+    const auto value = [&](const Number& number) { return std::stoll(path.substr(number.begin, number.end - number.begin)); };
+    if (containers.empty()) {
+        for (const Number& number : numbers)
+            if (number.before >= 2) return value(number);
+        return {};
+    }
+    for (const Pattern& container : containers)
+        for (const Number& number : numbers)
+            if (number.begin > 0 && container.matchesWhole(std::string_view(path).substr(0, number.begin - 1))) return value(number);
+    return {};
+}
+
+/// layers_to_transform and layers_pattern: which modules they leave in.
+class WantedBlocks {
+public:
+    static Result<WantedBlocks> of(const Json& settings) {
+        WantedBlocks wanted;
+        const Json layers = settings.value("layers_to_transform", Json());
+        if (layers.is_number_integer()) wanted.m_blocks.insert(layers.get<std::int64_t>());
+        if (layers.is_array())
+            for (const Json& layer : layers) wanted.m_blocks.insert(layer.get<std::int64_t>());
+        for (const std::string& name : namesOf(settings.value("layers_pattern", Json()))) {
+            if (name.empty()) continue;
+            Result<Pattern> pattern = Pattern::create("(?:.*\\.)?(?:" + name + ")", "method.layers_pattern");
+            if (!pattern) return pattern.problems();
+            wanted.m_containers.push_back(*pattern);
+        }
+        // A module that target_modules names by its whole path is taken wherever it lies.
+        if (const Json targets = settings.value("target_modules", Json()); targets.is_array())
+            for (const std::string& name : namesOf(targets)) wanted.m_named.insert(name);
+        return wanted;
+    }
+
+    bool contains(const std::string& path) const {
+        if (m_blocks.empty() || m_named.contains(path)) return true;
+        const std::optional<std::int64_t> block = blockOf(path, m_containers);
+        return block && m_blocks.contains(*block);
+    }
+
+private:
+    std::set<std::int64_t> m_blocks;  // empty: all
+    std::vector<Pattern> m_containers;
+    std::set<std::string> m_named;
+};
+
 std::string existingNames(const ModelSites& sites) {
     std::set<std::string> seen;
     std::string text;
@@ -154,11 +213,8 @@ Result<MatchedSites> matchSites(const ModelSites& sites, const Json& settings, c
         for (std::size_t i = 0; i < chosen->size(); ++i)
             if ((*left)[i]) (*chosen)[i] = false;
     }
-    const Json wantedLayers = settings.value("layers_to_transform", Json());
-    std::set<std::int64_t> layers;
-    if (wantedLayers.is_number_integer()) layers.insert(wantedLayers.get<std::int64_t>());
-    if (wantedLayers.is_array())
-        for (const Json& layer : wantedLayers) layers.insert(layer.get<std::int64_t>());
+    Result<WantedBlocks> blocks = WantedBlocks::of(settings);
+    if (!blocks) return blocks.problems();
     // A classifier's head is trained whole beside the method; PEFT puts no adapter into modules_to_save either.
     if (sites.classes > 0)
         for (const std::size_t index : savedHeadOf(sites).linears) (*chosen)[index] = false;
@@ -166,13 +222,14 @@ Result<MatchedSites> matchSites(const ModelSites& sites, const Json& settings, c
     MatchedSites matched;
     for (std::size_t i = 0; i < sites.linears.size(); ++i) {
         const LinearSite& site = sites.linears[i];
-        if (!(*chosen)[i] || (!layers.empty() && !layers.contains(site.layer)) || liesInSavedModule(site.path, saved)) continue;
+        if (!(*chosen)[i] || !blocks->contains(site.path) || liesInSavedModule(site.path, saved)) continue;
         matched.linears.push_back(i);
     }
     for (std::size_t i = 0; i < sites.embeddings.size(); ++i)
-        if ((*chosen)[sites.linears.size() + i] && layers.empty() && !liesInSavedModule(sites.embeddings[i].path, saved)) matched.embeddings.push_back(i);
+        if ((*chosen)[sites.linears.size() + i] && blocks->contains(sites.embeddings[i].path) && !liesInSavedModule(sites.embeddings[i].path, saved)) matched.embeddings.push_back(i);
+    const Json layers = settings.value("layers_to_transform", Json());
     if (matched.linears.empty() && matched.embeddings.empty())
-        return Problem{"no_target_matches", "target_modules " + dumpLine(rule) + " matches no layer of this model.",
+        return Problem{"no_target_matches", "target_modules " + dumpLine(rule) + (layers.is_null() || layers.empty() ? "" : " in layers_to_transform " + dumpLine(layers)) + " matches no layer of this model.",
                        "It has: " + existingNames(sites) + ".", field, ExitCode::BadUsage};
     return matched;
 }
@@ -284,6 +341,20 @@ std::vector<std::string> targetNames(const ModelSites& sites, const MatchedSites
 }
 
 std::vector<std::string> targetNames(const ModelSites& sites, const std::vector<std::size_t>& linears) { return targetNames(sites, MatchedSites{linears, {}}); }
+
+Setting layersPatternSetting() {
+    Setting pattern{"layers_pattern", SettingType::Names, nullptr, "Name of the blocks", "Where the number of a block stands in a module's path, for the layers above: behind this name. Empty: behind the first two names."};
+    pattern.isUsual = false;
+    pattern.isNullable = true;
+    return pattern;
+}
+
+std::vector<Setting> patternSettings() {
+    Setting rank{"rank_pattern", SettingType::NumberMap, Json::object(), "Rank by module", "Ranks of single modules, by regular expression."};
+    Setting alpha{"alpha_pattern", SettingType::NumberMap, Json::object(), "Alpha by module", "Alphas of single modules, by regular expression."};
+    rank.isUsual = alpha.isUsual = false;
+    return {rank, alpha};
+}
 
 Result<double> patternValue(const Json& pattern, const std::string& path, double fallback, const std::string& field) {
     if (!pattern.is_object()) return fallback;

@@ -6,6 +6,7 @@
 
 #include "contract/json.h"
 #include "contract/problem.h"
+#include "contract/schema.h"
 #include "model/site.h"
 
 #include <ATen/core/Tensor.h>
@@ -27,7 +28,7 @@ struct MatchedSites {
 };
 
 /// What target_modules of a method's settings names, without exclude_modules, what lies under modules_to_save, and layers that
-/// layers_to_transform leaves out; settings may lack any of these. A head that shares its matrix with the embedding is adapted on top of it, as PEFT does.
+/// layers_to_transform (with layers_pattern) leaves out; settings may lack any of these. A head that shares its matrix with the embedding is adapted on top of it, as PEFT does.
 /// Problem codes: no_default_targets, no_target_matches (naming the modules that exist), bad_pattern.
 Result<MatchedSites> matchSites(const ModelSites& sites, const Json& settings, const std::string& peftType);
 /// The same for methods that adapt projections alone; also unsupported_layer.
@@ -59,6 +60,10 @@ bool endsWithModule(const std::string& path, const std::string& entry);
 
 /// "q_proj" of "model.layers.0.self_attn.q_proj".
 std::string lastName(const std::string& path);
+
+/// layers_pattern, beside layers_to_transform; rank_pattern and alpha_pattern.
+Setting layersPatternSetting();
+std::vector<Setting> patternSettings();
 
 /// First value in `pattern` (rank_pattern, alpha_pattern) whose key, a regular expression, matches the end of `path` from a
 /// segment boundary; `fallback` without a match.

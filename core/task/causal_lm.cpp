@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Causal language modelling: cross entropy of each supervised next token, as transformers' ForCausalLMLoss, and its LabelSmoother.
+// Causal language modelling: cross entropy of each supervised next token, as transformers' ForCausalLMLoss, and its LabelSmoother. A text's first
+// token has nothing before it but a prompt's virtual tokens: where there are any, the last of them predicts it, as PEFT's prompt methods count it.
 #include "task/task.h"
 
 #include <ATen/ops/tensor.h>
@@ -14,7 +15,7 @@ public:
 
     std::int64_t labelCount(const Example& row) const override {
         std::int64_t count = 0;
-        for (std::size_t i = 1; i < row.labels.size(); ++i) count += row.labels[i] != kNoLabel ? 1 : 0;
+        for (std::size_t i = firstPredicted(); i < row.labels.size(); ++i) count += row.labels[i] != kNoLabel ? 1 : 0;
         return count;
     }
 
@@ -28,20 +29,23 @@ public:
     }
 
     Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, const Measuring& how) const override {
-        return measureLanguage([&model](std::span<const Example> part) { return predictedOf(part, model.device()); }, model, stack, rows, how);
+        return measureLanguage([&](std::span<const Example> part) { return predictedOf(part, model.device()); }, model, stack, rows, how);
     }
 
 private:
-    static Predicted predictedOf(std::span<const Example> rows, const at::Device& device) {
+    std::size_t firstPredicted() const { return m_options.hasPrompt ? 0 : 1; }
+
+    Predicted predictedOf(std::span<const Example> rows, const at::Device& device) const {
         std::vector<std::int64_t> places, labels;
-        std::int64_t first = 0;
+        std::int64_t first = 0, number = 0;
         for (const Example& row : rows) {
-            for (std::size_t i = 1; i < row.labels.size(); ++i)
+            for (std::size_t i = firstPredicted(); i < row.labels.size(); ++i)
                 if (row.labels[i] != kNoLabel) {
-                    places.push_back(first + static_cast<std::int64_t>(i) - 1);
+                    places.push_back(i == 0 ? TokenRows::beforeText(number) : first + static_cast<std::int64_t>(i) - 1);
                     labels.push_back(row.labels[i]);
                 }
             first += static_cast<std::int64_t>(row.ids.size());
+            ++number;
         }
         return {textOf(rows, device), at::tensor(places, at::kLong).to(device), at::tensor(labels, at::kLong).to(device)};
     }

@@ -70,6 +70,7 @@ struct TaskOptions {
     double lengthNormalized = 0;
     UnlikelihoodForm unlikelihoodForm = UnlikelihoodForm::Paper;
     bool hasChoices = false;        ///< all rows have choices: they are ranked when measured
+    bool hasPrompt = false;         ///< virtual tokens stand before each text (SiteHooks::promptLength): a decoder's first label counts too, as in PEFT
     double labelSmoothing = 0;
     double noiseAlpha = 0;          ///< NEFTune; 0: none
 };

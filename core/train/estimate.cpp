@@ -60,7 +60,7 @@ Json memoryByPart(const RunConfig& config, const Model& model, const Adapter& ad
     const auto element = static_cast<std::int64_t>(at::elementSize(model.dtype()));
     const std::int64_t tokens = config.get<std::int64_t>("data.max_length") * config.get<std::int64_t>("train.batch_size");
     std::int64_t blocks = d.layers + (d.encoder ? d.encoder->layers : 0);
-    if (config.methodType() == "freeze") blocks = std::min(d.layers, config.method().at("trainable_layers").get<std::int64_t>());
+    if (config.methodType() == "freeze" && config.method().at("parts").empty()) blocks = std::min(d.layers, config.method().at("trainable_layers").get<std::int64_t>());
     const std::int64_t perBlock = keptPerToken(d, config.methodType());
     // Recomputing keeps each block's two inputs, and the activations of the block whose turn it is.
     const std::int64_t perToken = activations == Activations::Keep ? blocks * perBlock : blocks * 2 * d.hidden + perBlock;

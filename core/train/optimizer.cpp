@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/optimizer.h"
 
+#include "text/pattern.h"
 #include "train/adamw.h"
 #include "train/optimizers/rules.h"
 
@@ -41,6 +42,7 @@ OptimizerSettings optimizerSettings(const RunConfig& config) {
     settings.beta2 = config.get<double>("train.adam_beta2");
     settings.epsilon = config.get<double>("train.adam_epsilon");
     settings.weightDecay = config.get<double>("train.weight_decay");
+    settings.noDecay = config.get<std::vector<std::string>>("train.no_decay");
     settings.momentum = config.get<double>("train.momentum");
     settings.nesterov = config.get<bool>("train.nesterov");
     settings.clipThreshold = config.get<double>("train.adafactor.clip_threshold");
@@ -53,6 +55,7 @@ OptimizerSettings optimizerSettings(const RunConfig& config) {
 }
 
 double decayOf(const OptimizerSettings& settings, const std::string& parameter) {
+    if (settings.undecayed.contains(parameter)) return 0;
     std::string name = parameter;
     std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     for (const char* part : {"bias", "layernorm", "rmsnorm"})
@@ -67,7 +70,21 @@ double decayOf(const OptimizerSettings& settings, const std::string& parameter) 
     return settings.weightDecay;
 }
 
-std::unique_ptr<Optimizer> createOptimizer(const std::string& kind, std::vector<TrainedParameter> parameters, const OptimizerSettings& settings) {
+Result<std::map<std::string, std::set<std::string>>> matchedByNoDecay(const std::vector<std::string>& noDecay, const std::vector<TrainedParameter>& parameters) {
+    std::map<std::string, std::set<std::string>> matched;
+    for (const std::string& expression : noDecay) {
+        Result<Pattern> pattern = Pattern::create(".*(?:" + expression + ").*", "train.no_decay");
+        if (!pattern) return pattern.problems();
+        std::set<std::string>& names = matched[expression];
+        for (const TrainedParameter& parameter : parameters)
+            if (pattern->matchesWhole(parameter.name)) names.insert(parameter.name);
+    }
+    return matched;
+}
+
+std::unique_ptr<Optimizer> createOptimizer(const std::string& kind, std::vector<TrainedParameter> parameters, const OptimizerSettings& asked) {
+    OptimizerSettings settings = asked;
+    for (auto& [expression, names] : matchedByNoDecay(asked.noDecay, parameters).orThrow()) settings.undecayed.merge(names);
     if (kind == "adamw") return std::make_unique<AdamW>(parameters, settings);
     if (kind == "adamw_8bit") return makeAdamW8bit(std::move(parameters), settings);
     if (kind == "adafactor") return makeAdafactor(std::move(parameters), settings);

@@ -7,7 +7,9 @@
 #include "contract/run_config.h"
 #include "peft/adapter.h"
 
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,6 +20,8 @@ struct OptimizerSettings {
     double beta2 = 0.999;
     double epsilon = 1e-8;
     double weightDecay = 0;
+    std::vector<std::string> noDecay;    ///< regular expressions: parameters whose name one of them is found in are not decayed
+    std::set<std::string> undecayed;     ///< those parameters; createOptimizer() finds them
     double momentum = 0;               ///< sgd
     bool nesterov = false;             ///< sgd
     // adafactor
@@ -31,7 +35,8 @@ struct OptimizerSettings {
     bool warmupInit = false;
 };
 
-/// The decay of one parameter, by its name as transformers' Trainer decides (get_decay_parameter_names): none of biases and norms.
+/// The decay of one parameter, by its name as transformers' Trainer decides (get_decay_parameter_names): none of biases and norms, nor of what
+/// `undecayed` names.
 double decayOf(const OptimizerSettings& settings, const std::string& parameter);
 
 class Optimizer {
@@ -58,6 +63,9 @@ protected:
 
 /// `train.optimizer` and what belongs to it.
 OptimizerSettings optimizerSettings(const RunConfig& config);
+
+/// Those of `parameters` that an expression of `noDecay` is found in, by expression. Problem code: bad_pattern.
+Result<std::map<std::string, std::set<std::string>>> matchedByNoDecay(const std::vector<std::string>& noDecay, const std::vector<TrainedParameter>& parameters);
 
 /// @param kind adamw | adamw_8bit | adafactor | lion | sgd, as the schema of `train` allows; Failure for another one.
 std::unique_ptr<Optimizer> createOptimizer(const std::string& kind, std::vector<TrainedParameter> parameters, const OptimizerSettings& settings);

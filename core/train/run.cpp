@@ -228,6 +228,9 @@ private:
         const MatchCounts matches = countMatches(m_model->sites(), m_config.method(), names);
         if (m_request.start == RunStart::New)
             for (const Problem& unmatched : matches.unmatched) emit(event::warning(unmatched.code, unmatched.message, unmatched.hint));
+        for (const auto& [expression, matched] : matchedByNoDecay(optimizerSettings(m_config).noDecay, m_adapter->parameters()).orThrow())
+            if (matched.empty() && m_request.start == RunStart::New)
+                emit(event::warning("setting_matches_nothing", "train.no_decay names \"" + expression + "\", which is found in no trained parameter.", "They are called like " + names.front() + "."));
         emit({{"type", "parameters"}, {"matched", matches.counts}, {"trainable", trainable}, {"frozen", total - trainable},
               {"percent", 100.0 * static_cast<double>(trainable) / static_cast<double>(total)}, {"by_part", countByPart(*m_adapter)},
               {"gradient_checkpointing", m_activations == Activations::Recompute}});
@@ -395,7 +398,7 @@ private:
         const fs::path target = m_adapter->trainsBase() ? folder.model() : folder.adapter();
         AtomicDir result = AtomicDir::begin(target).orThrow();
         const fs::path source = m_config.get<std::string>("model.path");
-        const std::int64_t bytes = m_adapter->trainsBase() ? writeModel(*m_model, source, result.path(), at::kFloat).orThrow()
+        const std::int64_t bytes = m_adapter->trainsBase() ? writeModel(*m_model, source, result.path(), writtenTypes(*m_model, source, at::kFloat).orThrow()).orThrow()
                                                            : writeAdapter(*m_adapter, result.path(), baseNameOf(source)).orThrow();
         writeManifest(result.path()).orThrow();
         result.commit(Existing::Replace).orThrow();

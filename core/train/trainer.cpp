@@ -43,9 +43,11 @@ std::string notFiniteWeight(const Weights& weights) {
 }  // namespace
 
 Trainer::Trainer(Model& model, std::shared_ptr<Adapter> adapter, std::unique_ptr<Optimizer> optimizer, TrainerSettings settings, TrainerPorts ports)
-    : m_model(model), m_task(makeTask(model, settings.task)), m_adapter(std::move(adapter)), m_stack(model), m_optimizer(std::move(optimizer)),
-      m_settings(std::move(settings)), m_ports(std::move(ports)) {
+    : m_model(model), m_adapter(std::move(adapter)), m_stack(model), m_optimizer(std::move(optimizer)), m_settings(std::move(settings)),
+      m_ports(std::move(ports)) {
     m_stack.add(m_adapter);
+    m_settings.task.hasPrompt = m_stack.hooks().promptLength() > 0;
+    m_task = makeTask(model, m_settings.task);
     m_state.learningRate = m_settings.learningRate;
     m_state.threads = at::get_num_threads();
 }

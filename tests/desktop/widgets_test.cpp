@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // What the pages' own widgets count and decide.
+#include "pages/export_detail.h"
 #include "pages/export_records.h"
 #include "settings/english_plurals.h"
 #include "settings/undo.h"
+#include "widgets/fact_rows.h"
 #include "widgets/heat_text.h"
 #include "widgets/length_histogram.h"
 #include "widgets/theme_card.h"
@@ -29,6 +31,7 @@ private slots:
     void pluralsAreEnglish();
     void undoStepDoesNotRepeatItself();
     void exportsAreReadFromTheirCertificates();
+    void certificateIsShownAsItIsApplied();
 };
 
 void WidgetsTest::histogramCountsEveryRowBehindTheLimit() {
@@ -151,6 +154,26 @@ void WidgetsTest::exportsAreReadFromTheirCertificates() {
     QVERIFY(good.passed());
     QCOMPARE(good.bytes, 12.0);
     QCOMPARE(good.run, QStringLiteral("r1"));
+}
+
+void WidgetsTest::certificateIsShownAsItIsApplied() {
+    ExportRecord record;
+    record.format = "gguf-merged";
+    record.certificate = {{"passed", true}, {"max_abs_difference", 0.0122}, {"rounding", 0.0119}, {"noise", 0.0009}, {"tolerance", 0.0128}, {"merge_difference", 1.5e-5}, {"max_weight_difference", 0},
+                          {"weight_tolerance", 1e-6}, {"tokens", 10}, {"greedy_agreement", 1}};
+    const auto shown = [&] {
+        ExportDetail detail;
+        detail.showRecord("GGUF model", record, 0);
+        for (const FactRows* rows : detail.findChildren<FactRows*>())
+            if (rows->accessibleName() == "Certificate") return rows->accessibleDescription();
+        return QString();
+    };
+    QVERIFY2(shown().contains("Largest logit difference  0.0122; Allowed  0.0128; Of it by the format's rounding  0.0119"), qPrintable(shown()));
+    QVERIFY(shown().contains("Merging alone, allowed 9.0e-4  1.5e-5") && shown().contains("Weights, allowed 1.0e-6  0"));
+    record.certificate["rounding"] = 0.0;
+    QVERIFY(shown().contains("none, it keeps every number"));
+    record.certificate = {{"passed", true}, {"max_abs_difference", 0}, {"tolerance", 1e-5}};   // as earlier versions wrote it
+    QVERIFY(shown().startsWith("Largest logit difference  0; Allowed  1.0e-5; Mean KL"));
 }
 
 QTEST_MAIN(WidgetsTest)

@@ -101,6 +101,34 @@ def same_as_peft(base, family, make):
     return equal
 
 
+def rank_stabilised(base, family, make):
+    """With rsLoRA in the first adapter PEFT's result keeps it, and so does ours of every type but cat, which is the sum; a weight of 0 has no part."""
+    rows = random_rows(3)
+    model_folder = base / family
+    for which, stabilised in {"all": (True, True), "the first": (True, False), "the second": (False, True)}.items():
+        folders = [adapter(make, base / f"{family}-rs-{which[-5:].strip()}-{i}", 30 + i, r=4, lora_alpha=[8, 6][i], use_rslora=stabilised[i], target_modules=MODULES[family]) for i in range(2)]
+        cases = [("linear", [0.5, 0.7], {}), ("linear", [0.5, 0.0], {}), ("svd", [0.4, 0.0], {}), ("ties", [0.5, -0.3], dict(density=0.6)), ("magnitude_prune_svd", [0.5, 0.4], dict(density=0.5))]
+        for kind, weights, arguments in cases:
+            label = f"{family} {kind} {weights}, rsLoRA in {which}"
+            folder = base / label.replace(" ", "-").replace(",", "")
+            theirs, model = peft_combined(make, folders, weights, folder / "peft", combination_type=kind, **arguments)
+            combined(folders, weights, folder / "ours", "--method", kind, *[value for key, given in arguments.items() for value in ("--" + key, given)])
+            ours, reference = tensors_of(folder / "ours"), tensors_of(theirs)
+            figure = difference(products(ours), products(reference)) if kind.endswith("svd") else difference(ours, reference)
+            check(f"combine equals peft ({label})", figure < 1e-6, f"max difference {figure:.1e}")
+            loaded = PeftModel.from_pretrained(make(), folder / "ours").eval()
+            figure = max((logits_of(model, row) - logits_of(loaded, row)).abs().max().item() for row in rows)
+            check(f"in peft it gives the mixed peft model's logits ({label})", figure < 1e-4, f"max difference {figure:.1e}")
+            figure = max((logits_of(model, row) - one).abs().max().item() for row, one in zip(rows, score(model_folder, rows, folder, folder / "ours")))
+            check(f"and here ({label})", figure < 1e-4, f"max difference {figure:.1e}")
+        for flags in ([], ["--method", "cat"]):
+            out = base / f"{family}-sum-{which[-5:].strip()}{len(flags)}"
+            combined(folders, [0.5, 0.7], out, *flags)
+            together = score(model_folder, rows, base, *[f"{path}:{weight}" for path, weight in zip(folders, [0.5, 0.7])])
+            figure = max((a - b).abs().max().item() for a, b in zip(together, score(model_folder, rows, base, out)))
+            check(f"cat is the weighted sum ({family}, rsLoRA in {which}, {flags})", figure < 1e-4, f"max difference {figure:.1e}")
+
+
 def dare(base, make, folders):
     """Each of 100 draws with a seed of its own: the mean of what is kept is peft's formula, the share that is kept is the density."""
     density, draws = 0.4, 100
@@ -197,7 +225,7 @@ def refusals(base):
     refused("IA3 of different bases", base, "combine_shape", ["16 x 1", "32 x 1"], "--adapter", vectors[0], "--adapter", vectors[1], exit_code=3)
     refused("IA3 by another type than linear", base, "combine_method", ["ties"], "--adapter", vectors[0], "--adapter", vectors[0], "--method", "ties")
     refused("IA3 that cancels", base, "combination_zero", ["silence"], "--adapter", vectors[0], "--adapter", f"{vectors[0]}:-1")
-    refused("a weight of zero", base, "combine_weight", [str(a)], "--adapter", f"{a}:0", "--adapter", rank2)
+    refused("nothing but weights of zero", base, "combination_zero", ["zero"], "--adapter", f"{a}:0", "--adapter", f"{a}:0")
     refused("adapters that cancel", base, "combination_zero", ["zero"], "--adapter", f"{a}:1", "--adapter", f"{a}:-1")
     refused("a density outside of its range", base, "combine_density", ["1.5"], "--adapter", a, "--adapter", a, "--method", "ties", "--density", 1.5)
     refused("a folder that is no adapter", base, "adapter_config_missing", ["adapter_config.json"], "--adapter", base, exit_code=3)
@@ -213,6 +241,8 @@ with temporary() as base:
     refusals(base)
     if not part:
         same_as_peft(base, "gpt2", gpt2)
+        rank_stabilised(base, "llama", llama)
+        rank_stabilised(base, "gpt2", gpt2)
         dare(base, llama, equal)
         dare_of_products(base)
         ia3(base, "llama", llama)

@@ -119,6 +119,16 @@ def losses(folder):
     return [values[step] for step in sorted(values)]
 
 
+def loss_sum(model, row):
+    """Sum of a decoder's losses over a row and their number. Where virtual tokens of a prompt stand in front, the last of them predicts the first label."""
+    ids = torch.tensor([row["input_ids"]])
+    logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0].float()
+    labels = torch.tensor(row["labels"])
+    virtual = logits.shape[0] - labels.shape[0]
+    logits, labels = (logits[virtual - 1:-1], labels) if virtual else (logits[:-1], labels[1:])
+    return torch.nn.functional.cross_entropy(logits, labels, ignore_index=-100, reduction="sum"), int((labels != -100).sum())
+
+
 def reference_losses(model, rows, steps, batch=4, accumulation=1, lr=5e-3, clip=1.0, optimizer=None, eps=1e-8):
     """A plain loop: token-exact loss over all micro-batches, AdamW, linear schedule; one row at a time, so nothing is padded."""
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -135,21 +145,14 @@ def reference_losses(model, rows, steps, batch=4, accumulation=1, lr=5e-3, clip=
                 position = 0
             chosen.append(rows[position])
             position += 1
-        count = sum(sum(label != -100 for label in row["labels"][1:]) for row in chosen)
-        total = 0.0
-        for row in chosen:
-            ids = torch.tensor([row["input_ids"]])
-            logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0]
-            logits = logits[-ids.shape[1]:]  # prompts put logits of their own in front
-            labels = torch.tensor(row["labels"][1:])
-            loss = torch.nn.functional.cross_entropy(logits[:-1].float(), labels, ignore_index=-100, reduction="sum") / count
-            loss.backward()
-            total += loss.item()
+        parts = [loss_sum(model, row) for row in chosen]
+        loss = sum(part for part, _ in parts) / sum(count for _, count in parts)
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, clip)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        values.append(total)
+        values.append(loss.item())
     return values
 
 

@@ -24,7 +24,8 @@ FAMILIES = {
     "llama": ("LlamaConfig", GROUPED, [{}, dict(tie_word_embeddings=True, attention_bias=True, mlp_bias=True, num_key_value_heads=8), dict(head_dim=12),
               dict(rope_parameters=dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=16, rope_theta=1e4))]),
     "gpt2": ("GPT2Config", dict(n_embd=64, n_layer=3, n_head=4, n_positions=256, initializer_range=0.2, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0),
-             [{}, dict(activation_function="relu", n_inner=96), dict(tie_word_embeddings=False, n_head=2)]),
+             [{}, dict(activation_function="relu", n_inner=96), dict(tie_word_embeddings=False, n_head=2), dict(scale_attn_by_inverse_layer_idx=True), dict(scale_attn_weights=False),
+              dict(scale_attn_weights=False, scale_attn_by_inverse_layer_idx=True, reorder_and_upcast_attn=True)]),
     "gpt_neo": ("GPTNeoConfig", dict(hidden_size=64, num_layers=4, num_heads=4, max_position_embeddings=256, initializer_range=0.15, window_size=8, attention_types=[[["global", "local"], 2]]),
                 [{}, dict(intermediate_size=96, num_heads=8), dict(attention_types=[[["local"], 3], [["global"], 1]], window_size=5)]),
     "gptj": ("GPTJConfig", dict(n_embd=64, n_layer=3, n_head=4, n_positions=256, rotary_dim=8, initializer_range=0.2), [{}, dict(rotary_dim=16), dict(n_inner=96, n_head=2, rotary_dim=4)]),
@@ -135,7 +136,7 @@ def main():
                 worst["tokens"] = same if worst["configurations"] == 1 else min(worst["tokens"], same)
                 tie = reply["ids"] != expected and gap(model, prompt, expected, reply["ids"])
                 check(f"64 greedy tokens ({label})", reply["ids"] == expected or tie < 1e-4, f"{same} of 64" + (f", the two best differ by {tie:.1e} where they part" if tie else ""))
-                if index == 0:
+                if index == 0 or "scale_attn" in label:
                     loss, expected = gradients(model, rows)
                     write_rows(base / "rows.jsonl", rows)
                     engine("score", folder, "--data", base / "rows.jsonl", "--out", base / "gradients.safetensors", "--what", "gradients")

@@ -13,6 +13,7 @@ from peft import (AdaLoraConfig, IA3Config, LNTuningConfig, LoHaConfig, LoraConf
 from safetensors.torch import load_file
 
 from common import check, engine, finish, gpt2, llama, random_rows, score, temporary, train, worst
+from common import loss_sum as decoder_loss_sum
 from contract import Classifier, Decoder, Seq2Seq
 import encoders
 
@@ -112,9 +113,7 @@ def loss_sum(model, row):
         labels = torch.tensor(row["labels"])
         logits = model(input_ids=ids, attention_mask=mask, labels=labels[None]).logits[0]
         return torch.nn.functional.cross_entropy(logits.float(), labels, reduction="sum"), len(labels)
-    labels = torch.tensor(row["labels"][1:])
-    logits = model(input_ids=ids, attention_mask=mask).logits[0][-ids.shape[1]:]
-    return torch.nn.functional.cross_entropy(logits[:-1].float(), labels, ignore_index=-100, reduction="sum"), int((labels != -100).sum())
+    return decoder_loss_sum(model, row)
 
 
 def reference_losses(model, rows, lr=5e-3, batch=4):

@@ -160,10 +160,42 @@ def new_heads(base):
     check("without new_head another number of classes is refused", done.returncode != 0 and "classifier.weight" in done.stderr + done.stdout, (done.stderr + done.stdout)[-200:])
 
 
+def chosen_parts(base):
+    """What freezing trains: the final norm goes with the last block, parts are taken as they are named."""
+    rows = random_rows(8)
+    untied = lambda: gpt2(tie_word_embeddings=False)
+    for label, make, block, norm in (("llama", llama, "model.layers.", "model.norm."), ("gpt2", untied, "transformer.h.", "transformer.ln_f.")):
+        make().save_pretrained(base / label)
+        before = load_file(base / label / "model.safetensors")
+        cases = {"one block": (dict(trainable_layers=1), (block + "2.", norm)),
+                 "two blocks": (dict(trainable_layers=2), (block + "1.", block + "2.", norm)),
+                 "the head alone": (dict(trainable_layers=0, train_head=True), ("lm_head.",)),
+                 "a block by name": (dict(parts=[block + "1"]), (block + "1.",)),
+                 "the last two blocks by name, without the norm": (dict(trainable_layers=0, parts=[block + "1", block + "2"]), (block + "1.", block + "2.")),
+                 "the final norm by name": (dict(parts=[norm[:-1]]), (norm,)),
+                 "one block and a part": (dict(trainable_layers=1, parts=[block + "0"]), (block + "0.", block + "2.", norm))}
+        for name, (settings, wanted) in cases.items():
+            _, run = train(base / f"{label}-{name}".replace(" ", "-").replace(",", ""), base / label, dict(type="freeze", **settings), rows, 1, lr=1e-2)
+            after = load_file(run / "model" / "model.safetensors")
+            moved = {tensor for tensor in before if not torch.equal(before[tensor], after[tensor])}
+            right = {tensor for tensor in before if tensor.startswith(wanted)}
+            check(f"freeze trains {name} ({label})", moved == right and moved, f"besides {sorted(moved - right)[:3]}, not {sorted(right - moved)[:3]}")
+    (base / "none.json").write_text(json.dumps(dict(model=dict(path=str(base / "llama")), method=dict(type="freeze", trainable_layers=0),
+                                                    data=dict(train=dict(path="llama-one-block/rows.jsonl", format="tokenized"), eval=dict(split=0)), train=dict(max_steps=1))))
+    done = engine("train", base / "none.json", "--workspace", base / "workspace", expect=2)
+    check("nothing to train is refused by key", done.returncode == 2 and "trainable_layers" in done.stderr + done.stdout, (done.stderr + done.stdout)[-200:])
+    case = with_rows(Seq2Seq("t5", 1))
+    case.model.save_pretrained(base / "t5")
+    _, run = train(base / "encoder", base / "t5", dict(type="freeze", parts=["encoder"]), case.rows, 1, lr=1e-2, extra=case.extra)
+    before, after = load_file(base / "t5" / "model.safetensors"), load_file(run / "model" / "model.safetensors")
+    moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    check("the encoder alone (t5)", moved == {"encoder"}, str(moved))
+
+
 def main():
     with temporary() as base:
         base = Path(base)
-        for name, part in {"rates": rates, "heads": new_heads}.items():
+        for name, part in {"rates": rates, "heads": new_heads, "parts": chosen_parts}.items():
             if PART in name:
                 part(base)
     finish()

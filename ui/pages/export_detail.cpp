@@ -186,13 +186,18 @@ void ExportDetail::showRecord(const QString& title, const ExportRecord& record, 
     m_certificateText->setText(isReal ? tr("Read back from the folder and run against the adapter as trained, on %n evaluation row(s).", nullptr, c["probes"].toInt())
                                       : tr("Read back from the folder and run against the adapter as trained, on %n row(s) of drawn tokens.", nullptr, c["probes"].toInt()));
     const Tokens& t = Theme::tokens();
-    // The comparison that decides stands first with its limit; what the type's rounding itself changes is said beside it.
-    std::vector<Fact> rows{{record.isBeyondRounding() ? tr("Largest logit difference, rounding aside") : tr("Largest logit difference"), difference(record.difference()), {}, {}, false, {}},
-                           {tr("Allowed"), difference(record.allowed()), {}, {}, false, {}}};
-    if (record.isBeyondRounding())
-        rows.push_back({tr("What rounding to %1 changes").arg(c["type"].toString("f16").toUpper()), difference(c["max_abs_difference"].toDouble()), {}, {}, false, {}});
-    rows.insert(rows.end(), {{tr("Mean KL divergence"), tr("%1 nats").arg(difference(c["mean_kl"].toDouble())), {}, {}, false, {}},
-                           {tr("Same most probable token"), tr("%1 of %2").arg(format::count(agreeing), format::count(positions)), {}, agreeing == positions ? t.ok : t.warn, false, {}}});
+    // The rule of core/export/exporter.h as it is applied: the difference may be what the format's rounding does to this model, and the noise of sums.
+    const auto isWithin = [&](const char* value, const char* limit) { return c[value].toDouble() <= c[limit].toDouble() ? t.ok : t.err; };
+    std::vector<Fact> rows{{tr("Largest logit difference"), difference(c["max_abs_difference"].toDouble()), {}, isWithin("max_abs_difference", "tolerance"), false, {}},
+                           {tr("Allowed"), difference(c["tolerance"].toDouble()), {}, {}, false, {}}};
+    if (c.contains("rounding"))
+        rows.push_back({tr("Of it by the format's rounding"), c["rounding"].toDouble() > 0 ? difference(c["rounding"].toDouble()) : tr("none, it keeps every number"), {}, {}, false, {}});
+    if (c.contains("merge_difference"))
+        rows.push_back({tr("Merging alone, allowed %1").arg(difference(c["noise"].toDouble())), difference(c["merge_difference"].toDouble()), {}, isWithin("merge_difference", "noise"), false, {}});
+    if (c.contains("max_weight_difference"))
+        rows.push_back({tr("Weights, allowed %1").arg(difference(c["weight_tolerance"].toDouble())), difference(c["max_weight_difference"].toDouble()), {}, isWithin("max_weight_difference", "weight_tolerance"), false, {}});
+    rows.push_back({tr("Mean KL divergence"), tr("%1 nats").arg(difference(c["mean_kl"].toDouble())), {}, {}, false, {}});
+    rows.push_back({tr("Same most probable token"), tr("%1 of %2").arg(format::count(agreeing), format::count(positions)), {}, agreeing == positions ? t.ok : t.warn, false, {}});
     if (c.contains("loss_before"))
         rows.push_back({tr("Loss on these rows, before and after"),
                         QStringLiteral("%1, %2").arg(c["loss_before"].toDouble(), 0, 'f', 4).arg(c["loss_after"].toDouble(), 0, 'f', 4), {}, {}, false, {}});

@@ -308,7 +308,7 @@ void ExportPage::showRun() {
     std::vector<TableRow> rows;
     for (const ExportRecord& record : m_records) {
         if (record.run != m_run) continue;
-        TableCell size{format::bytes(record.bytes)}, check{record.passed() ? record.difference() == 0 ? record.isBeyondRounding() ? tr("exact as %1").arg(record.certificate["type"].toString().toUpper()) : tr("bit for bit") : tr("within %1").arg(format::real(record.allowed())) : tr("differs")};
+        TableCell size{format::bytes(record.bytes)}, check{record.passed() ? record.difference() == 0 ? tr("bit for bit") : tr("within %1").arg(format::real(record.allowed())) : tr("differs")};
         size.isRight = true;
         size.sortKey = record.bytes;
         check.icon = record.passed() ? "ok" : "error";

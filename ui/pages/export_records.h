@@ -19,9 +19,7 @@ struct ExportRecord {
     QJsonObject certificate;
     bool passed() const { return certificate["passed"].toBool(); }
 
-    /// The comparison that decided, as the exporter made it: of a GGUF model what is left once the merged weights are rounded the same way.
-    bool isBeyondRounding() const { return certificate.contains("max_abs_difference_beyond_rounding"); }
-    double difference() const { return certificate[isBeyondRounding() ? "max_abs_difference_beyond_rounding" : "max_abs_difference"].toDouble(kNoDifference); }
+    double difference() const { return certificate["max_abs_difference"].toDouble(kNoDifference); }
     double allowed() const { return certificate["tolerance"].toDouble(kNoDifference); }
 
 private:

@@ -23,9 +23,10 @@ Result<ModelDescription> readGpt2(const Json& config, const std::string& file) {
     d.isConv1D = true;
     d.isTied = read.flag("tie_word_embeddings", true);
     d.initializerRange = read.number("initializer_range", 0.02);
-    for (const char* key : {"scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "add_cross_attention"})
-        read.require(key, !read.flag(key, false), "false");
-    read.require("scale_attn_weights", read.flag("scale_attn_weights", true), "true");
+    read.require("add_cross_attention", !read.flag("add_cross_attention", false), "false");
+    if (!read.flag("scale_attn_weights", true)) d.attentionScale = 1;
+    d.dividesScoresByLayer = read.flag("scale_attn_by_inverse_layer_idx", false);
+    (void)read.flag("reorder_and_upcast_attn", false);  // a way to compute the same scores that half precision does not overflow: they are float32 here
     d.learnsPadding = true;
     d.names = {.embedding = "transformer.wte", .positions = "transformer.wpe", .finalNorm = "transformer.ln_f", .head = "lm_head",
                .layers = "transformer.h.", .attentionNorm = "ln_1", .fusedQkv = "attn.c_attn",

@@ -88,7 +88,24 @@ std::vector<Setting> targetSettings() {
     Setting initFrom{"init_from", SettingType::Path, nullptr, "Continue from", "An adapter folder in PEFT format."};
     initFrom.isUsual = false;
     initFrom.isNullable = true;
-    return {targets, excluded, layers, initFrom};
+    return {targets, excluded, layers, layersPatternSetting(), initFrom};
+}
+
+Result<DeltaStrength> strengthAt(const Json& settings, const std::string& path) {
+    Result<double> rank = patternValue(settings.at("rank_pattern"), path, settings.at("r").get<double>(), "method.rank_pattern");
+    if (!rank) return rank.problems();
+    Result<double> alpha = patternValue(settings.at("alpha_pattern"), path, settings.at("alpha").get<double>(), "method.alpha_pattern");
+    if (!alpha) return alpha.problems();
+    if (*rank < 1 || *rank > 8192)
+        return Problem{"out_of_range", "method.rank_pattern gives " + path + " the rank " + dumpLine(*rank) + "; it must be from 1 to 8192.", "", "method.rank_pattern", ExitCode::BadUsage};
+    return DeltaStrength{static_cast<std::int64_t>(*rank), *alpha / std::floor(*rank)};
+}
+
+Json patternsOf(const Json& settings) {
+    Json written = Json::object();
+    for (const char* key : {"rank_pattern", "alpha_pattern"})
+        if (!settings.at(key).empty()) written[key] = settings.at(key);
+    return written;
 }
 
 Setting rankSetting(std::int64_t value) {

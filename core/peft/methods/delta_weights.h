@@ -83,7 +83,16 @@ Result<std::vector<std::size_t>> targetsOf(const MethodContext& context, const s
 /// Refuses Conv1D layers (GPT-2), which PEFT's `method` does not take.
 Result<void> refuseConv1D(const ModelSites& sites, const std::vector<std::size_t>& matched, const std::string& method);
 
-/// target_modules, exclude_modules, layers_to_transform and init_from, as every method of this kind has them.
+/// Rank and alpha / rank of one layer, by r, alpha and their patterns. Problem codes: bad_pattern, out_of_range.
+struct DeltaStrength {
+    std::int64_t rank;
+    double scale;
+};
+Result<DeltaStrength> strengthAt(const Json& settings, const std::string& path);
+/// The patterns that are not empty, which a file says.
+Json patternsOf(const Json& settings);
+
+/// target_modules, exclude_modules, layers_to_transform, layers_pattern and init_from, as every method of this kind has them.
 std::vector<Setting> targetSettings();
 Setting rankSetting(std::int64_t value);
 Setting alphaSetting();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Transfer learning by freezing: the last N blocks with the final norm, and on request the head and the embeddings, are
-// trained; nothing below the lowest trained layer takes part in the backward pass. The result is a model folder.
+// Transfer learning by freezing: the last N blocks, and on request the head, the embeddings and single parts, are trained; nothing below the
+// lowest trained layer takes part in the backward pass. The final norm belongs to the last block: it is trained when that is. Parts are taken as
+// they are named, so that blocks named there, with N = 0, leave the norm out. The result is a model folder.
 // `new_head`: the model was opened with a fresh head (ModelRequest::hasNewHead), which is then always trained.
 #include "peft/method.h"
 #include "peft/methods/base_weights.h"
@@ -30,7 +31,8 @@ Result<std::shared_ptr<Adapter>> createFreeze(const MethodContext& context) {
     if (trainsHead && sites.isTied && !trainsEmbeddings)
         return Problem{"tied_head", "The head of this model shares its weights with the embedding and cannot be trained alone.",
                        "Set method.train_embeddings to true, or method.train_head to false.", "method.train_head", ExitCode::BadUsage};
-    std::vector<std::string> paths{description.names.finalNorm};
+    std::vector<std::string> paths;
+    if (last > 0) paths.push_back(description.names.finalNorm);
     for (std::int64_t layer = sites.layers - last; layer < sites.layers; ++layer) paths.push_back(description.names.layers + std::to_string(layer));
     if (trainsHead) paths.push_back(sites.headPath);
     if (hasNewHead && sites.classes > 0)
@@ -50,6 +52,9 @@ Result<std::shared_ptr<Adapter>> createFreeze(const MethodContext& context) {
     std::vector<std::string> trained;
     for (const std::string& name : names)
         if (std::any_of(paths.begin(), paths.end(), [&](const std::string& path) { return startsWith(name, path); })) trained.push_back(name);
+    if (trained.empty())
+        return Problem{"nothing_trained", "method.trainable_layers is 0 and nothing else is to be trained.", "Set method.trainable_layers, method.train_head, method.train_embeddings or method.parts.",
+                       "method.trainable_layers", ExitCode::BadUsage};
     return std::shared_ptr<Adapter>(std::make_shared<BaseWeightsAdapter>("freeze", context.model, trained, settings));
 }
 
@@ -57,7 +62,7 @@ Result<std::shared_ptr<Adapter>> createFreeze(const MethodContext& context) {
 
 Method freezeMethod() {
     Method method{"freeze", "Freeze layers", "Adjust existing weights", "Trains the last blocks; the rest stays as it is.", "", true, {}, &createFreeze};
-    Setting layers{"trainable_layers", SettingType::Integer, 2, "Trained blocks", "Number of last blocks that are trained, with the final norm."};
+    Setting layers{"trainable_layers", SettingType::Integer, 2, "Trained blocks", "Number of last blocks that are trained; the final norm belongs to the last one. 0: only what the settings below name."};
     layers.minimum = 0;
     layers.maximum = 1024;
     layers.unit = "blocks";
@@ -66,7 +71,7 @@ Method freezeMethod() {
     fresh.isUsual = false;
     Setting embeddings{"train_embeddings", SettingType::Boolean, false, "Train embeddings", "Also train the token embeddings."};
     embeddings.isUsual = false;
-    Setting parts{"parts", SettingType::Texts, Json::array(), "More parts", "Paths of further modules to train."};
+    Setting parts{"parts", SettingType::Texts, Json::array(), "More parts", "Paths of modules to train as well; with 0 trained blocks these alone: transformer.h.11 without the final norm, encoder for the whole encoder."};
     parts.isUsual = false;
     method.schema = {"freeze", {layers, head, fresh, embeddings, parts}};
     for (Setting& setting : depthSettings()) method.schema.settings.push_back(std::move(setting));

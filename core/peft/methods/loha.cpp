@@ -28,21 +28,23 @@ Result<std::shared_ptr<Adapter>> createLoha(const MethodContext& context) {
     Result<std::vector<std::size_t>> matched = targetsOf(context, "LOHA");
     if (!matched) return matched.problems();
     if (Result<void> taken = refuseConv1D(sites, *matched, "LoHa"); !taken) return taken.problems();
-    const auto R = settings.at("r").get<std::int64_t>();
-    const double scale = settings.at("alpha").get<double>() / static_cast<double>(R);
-    Json config{{"peft_type", "LOHA"}, {"r", R}, {"alpha", settings.at("alpha")}, {"target_modules", targetNames(sites, *matched)}};
+    Json config{{"peft_type", "LOHA"}, {"r", settings.at("r")}, {"alpha", settings.at("alpha")}, {"target_modules", targetNames(sites, *matched)}};
+    config.update(patternsOf(settings));
     config.update(deltaDropoutsOf(settings));
     auto adapter = std::make_shared<DeltaAdapter>("loha", std::move(config));
     const DeltaDropout dropout{.rows = settings.at("rank_dropout"), .whole = settings.at("module_dropout")};
     const at::Device& device = context.model.device();
     for (const std::size_t index : *matched) {
         const LinearSite& site = sites.linears[index];
+        Result<DeltaStrength> strength = strengthAt(settings, site.path);
+        if (!strength) return strength.problems();
+        const std::int64_t R = strength->rank;
         const auto drawn = [&](const char* name, at::IntArrayRef shape) {
             return NamedTensor{name, leaf(kaimingTensor(shape, tensorSeed(context.seed, site.path + "." + name), device))};
         };
         std::vector<NamedTensor> tensors{drawn("hada_w1_a", {site.out, R}), drawn("hada_w1_b", {R, site.in}), drawn("hada_w2_a", {site.out, R}),
                                          {"hada_w2_b", leaf(at::zeros({R, site.in}, at::TensorOptions(at::kFloat).device(device)))}};
-        auto layer = std::make_unique<LohaLayer>(site, std::move(tensors), scale);
+        auto layer = std::make_unique<LohaLayer>(site, std::move(tensors), strength->scale);
         layer->setDropout(dropout);
         adapter->add(index, std::move(layer));
     }
@@ -54,6 +56,7 @@ Result<std::shared_ptr<Adapter>> createLoha(const MethodContext& context) {
 Method lohaMethod() {
     Method method{"loha", "LoHa", "Add low-rank weights", "Two low-rank products, multiplied element by element.", "LOHA", true, {}, &createLoha};
     method.schema = {"loha", {rankSetting(8), alphaSetting()}};
+    for (Setting& setting : patternSettings()) method.schema.settings.push_back(std::move(setting));
     for (Setting& setting : deltaDropoutSettings()) method.schema.settings.push_back(std::move(setting));
     for (Setting& setting : targetSettings()) method.schema.settings.push_back(std::move(setting));
     return method;

@@ -58,15 +58,14 @@ Result<std::shared_ptr<Adapter>> createLokr(const MethodContext& context) {
     Result<std::vector<std::size_t>> matched = targetsOf(context, "LOKR");
     if (!matched) return matched.problems();
     if (Result<void> taken = refuseConv1D(sites, *matched, "LoKr"); !taken) return taken.problems();
-    const auto R = settings.at("r").get<std::int64_t>();
-    const double scale = settings.at("alpha").get<double>() / static_cast<double>(R);
     const auto factor = settings.at("decompose_factor").get<std::int64_t>();
     const bool decomposesBoth = settings.at("decompose_both");
     if (factor == 0)
         return Problem{"out_of_range", "method.decompose_factor is 0; it must be -1 or at least 1.", "", "method.decompose_factor", ExitCode::BadUsage};
-    Json config{{"peft_type", "LOKR"}, {"r", R}, {"alpha", settings.at("alpha")}, {"target_modules", targetNames(sites, *matched)}};
+    Json config{{"peft_type", "LOKR"}, {"r", settings.at("r")}, {"alpha", settings.at("alpha")}, {"target_modules", targetNames(sites, *matched)}};
     if (factor != -1) config["decompose_factor"] = factor;
     if (decomposesBoth) config["decompose_both"] = true;
+    config.update(patternsOf(settings));
     config.update(deltaDropoutsOf(settings));
     const DeltaDropout dropout{.rows = settings.at("rank_dropout"), .rescalesRows = settings.at("rank_dropout_scale"), .whole = settings.at("module_dropout")};
     if (dropout.rescalesRows) config["rank_dropout_scale"] = true;
@@ -74,6 +73,9 @@ Result<std::shared_ptr<Adapter>> createLokr(const MethodContext& context) {
     const at::Device& device = context.model.device();
     for (const std::size_t index : *matched) {
         const LinearSite& site = sites.linears[index];
+        Result<DeltaStrength> strength = strengthAt(settings, site.path);
+        if (!strength) return strength.problems();
+        const std::int64_t R = strength->rank;
         const auto [c, d] = factorsOf(site.in, factor);
         const auto [a, b] = factorsOf(site.out, factor);
         const bool isFirstWhole = !(decomposesBoth && static_cast<double>(R) < static_cast<double>(std::max(a, c)) / 2);
@@ -95,7 +97,7 @@ Result<std::shared_ptr<Adapter>> createLokr(const MethodContext& context) {
             tensors.push_back(drawn("lokr_w2_a", {b, R}));
             tensors.push_back(drawn("lokr_w2_b", {R, d}));
         }
-        auto layer = std::make_unique<LokrLayer>(site, std::move(tensors), isFirstWhole, isSecondWhole, scale);
+        auto layer = std::make_unique<LokrLayer>(site, std::move(tensors), isFirstWhole, isSecondWhole, strength->scale);
         layer->setDropout(dropout);
         adapter->add(index, std::move(layer));
     }
@@ -113,6 +115,7 @@ Method lokrMethod() {
     factor.maximum = 65536;
     factor.isUsual = false;
     method.schema = {"lokr", {rankSetting(8), alphaSetting(), both, factor}};
+    for (Setting& setting : patternSettings()) method.schema.settings.push_back(std::move(setting));
     for (Setting& setting : deltaDropoutSettings()) method.schema.settings.push_back(std::move(setting));
     Setting rescales{"rank_dropout_scale", SettingType::Boolean, false, "Make up for dropped outputs", "Divide the outputs that stay by their share of all."};
     rescales.isUsual = false;

@@ -429,14 +429,12 @@ Method loraMethod() {
     plus.minimum = 0;
     plus.minimumExclusive = true;
     plus.isUsual = false;
-    Setting rankPattern{"rank_pattern", SettingType::NumberMap, Json::object(), "Rank by module", "Ranks of single modules, by regular expression."};
-    rankPattern.isUsual = false;
-    Setting alphaPattern{"alpha_pattern", SettingType::NumberMap, Json::object(), "Alpha by module", "Alphas of single modules, by regular expression."};
-    alphaPattern.isUsual = false;
     Setting initFrom{"init_from", SettingType::Path, nullptr, "Continue from", "An adapter folder in PEFT format."};
     initFrom.isUsual = false;
     initFrom.isNullable = true;
-    method.schema = {"lora", {rank, alpha, dropout, targets, rslora, dora, init, plus, loraBias, excluded, layers, rankPattern, alphaPattern, initFrom}};
+    method.schema = {"lora", {rank, alpha, dropout, targets, rslora, dora, init, plus, loraBias, excluded, layers, layersPatternSetting()}};
+    for (Setting& setting : patternSettings()) method.schema.settings.push_back(std::move(setting));
+    method.schema.settings.push_back(std::move(initFrom));
     return method;
 }
 
