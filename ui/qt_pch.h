@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// The Qt headers that many files of the window need, compiled once. Sources still include what they use.
+// The Qt headers that many files of the window need, compiled once. Sources still include what they
+// use.
 
 #include <QAbstractButton>
 #include <QAccessible>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What every command of luthier-cli shares: one file a command, each adding itself to the parser and doing its work in a
-// function that returns an exit code or throws a Failure. With --json exactly one document goes to stdout.
+// What every command of luthier-cli shares: one file a command, each adding itself to the parser
+// and doing its work in a function that returns an exit code or throws a Failure. With --json
+// exactly one document goes to stdout.
 
 #include "progress.h"
 
@@ -18,11 +19,12 @@
 namespace luthier::cli {
 
 struct Context {
-    bool isJson = false;                    ///< --json
-    std::function<ExitCode()> run;          ///< set by the chosen command
-    bool isQuiet = false;                   ///< --quiet: no progress
-    int stdoutDescriptor = 1;               ///< the true standard output; descriptor 1 itself points at stderr
-    std::shared_ptr<Progress> progress;     ///< set before `run` is called; silent with --json and --quiet
+    bool isJson = false;            ///< --json
+    std::function<ExitCode()> run;  ///< set by the chosen command
+    bool isQuiet = false;           ///< --quiet: no progress
+    int stdoutDescriptor = 1;  ///< the true standard output; descriptor 1 itself points at stderr
+    std::shared_ptr<Progress>
+        progress;  ///< set before `run` is called; silent with --json and --quiet
 };
 
 /// Writes to the true standard output.

@@ -17,19 +17,32 @@ namespace luthier::cli {
 namespace {
 
 Problem outOfMemory(const std::string& what) {
-    return {"out_of_memory", "There is not enough memory for this" + (what.empty() ? std::string() : ": " + what) + ".",
-            "Lower train.batch_size or data.max_length, choose a smaller model, or close other programs.", "train.batch_size", ExitCode::OutOfMemory};
+    return {
+        "out_of_memory",
+        "There is not enough memory for this" + (what.empty() ? std::string() : ": " + what) + ".",
+        "Lower train.batch_size or data.max_length, choose a smaller model, or close other "
+        "programs.",
+        "train.batch_size", ExitCode::OutOfMemory};
 }
 
-Problem internal(const std::string& what) { return {"internal", "An internal step failed: " + what, "This is a fault of Luthier; please report it with this message.", "", ExitCode::Internal}; }
+Problem internal(const std::string& what) {
+    return {"internal", "An internal step failed: " + what,
+            "This is a fault of Luthier; please report it with this message.", "",
+            ExitCode::Internal};
+}
 
 /// torch tells a refused allocation by the words of its allocator.
 Problem fromTorch(const std::string& text) {
     const std::string first = text.substr(0, text.find('\n'));
-    for (const char* sign : {"DefaultCPUAllocator", "out of memory", "bad_alloc", "not enough memory", "Cannot allocate memory", "can't allocate memory"})
+    for (const char* sign :
+         {"DefaultCPUAllocator", "out of memory", "bad_alloc", "not enough memory",
+          "Cannot allocate memory", "can't allocate memory"})
         if (text.find(sign) != std::string::npos) {
             const std::size_t tried = first.find("you tried to allocate ");
-            return outOfMemory(tried == std::string::npos ? "" : first.substr(tried + 4, first.find(" bytes", tried) - tried + 2));
+            return outOfMemory(
+                tried == std::string::npos
+                    ? ""
+                    : first.substr(tried + 4, first.find(" bytes", tried) - tried + 2));
         }
     return internal(first);
 }
@@ -45,11 +58,16 @@ Problem explain(std::exception_ptr error) {
         return outOfMemory("");
     } catch (const c10::Error& torchError) {
         return fromTorch(torchError.what_without_backtrace());
-    } catch (const std::filesystem::filesystem_error& refused) {  // a name longer than the system takes, say
+    } catch (const std::filesystem::filesystem_error&
+                 refused) {  // a name longer than the system takes, say
         const std::string path = printable(refused.path1().string());
-        return {"path_unusable", path.substr(0, 200) + (path.size() > 200 ? "…" : "") + " cannot be opened: " + refused.code().message() + ".", "Check the path.", path.substr(0, 200), ExitCode::BadInput};
+        return {"path_unusable",
+                path.substr(0, 200) + (path.size() > 200 ? "…" : "") +
+                    " cannot be opened: " + refused.code().message() + ".",
+                "Check the path.", path.substr(0, 200), ExitCode::BadInput};
     } catch (const std::system_error& refused) {  // a thread that could not be started
-        if (refused.code().value() == EAGAIN || refused.code().value() == ENOMEM) return outOfMemory("no thread could be started");
+        if (refused.code().value() == EAGAIN || refused.code().value() == ENOMEM)
+            return outOfMemory("no thread could be started");
         return internal(refused.what());
     } catch (const std::length_error&) {
         return outOfMemory("");

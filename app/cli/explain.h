@@ -8,7 +8,8 @@
 
 namespace luthier::cli {
 
-/// A Failure's own problem; out_of_memory (exit 4) for every allocation, thread or mapping that was refused, whichever library met it; else internal.
+/// A Failure's own problem; out_of_memory (exit 4) for every allocation, thread or mapping that was
+/// refused, whichever library met it; else internal.
 Problem explain(std::exception_ptr error);
 
 }  // namespace luthier::cli

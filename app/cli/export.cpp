@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// export RUN|ADAPTER|MODEL --format peft|merged|gguf|gguf-merged --out PATH: written, read back and compared.
+// export RUN|ADAPTER|MODEL --format peft|merged|gguf|gguf-merged --out PATH: written, read back and
+// compared.
 #include "exporting.h"
 
 #include "command.h"
@@ -32,7 +33,8 @@ struct ExportOptions {
     std::string source, model, format, type, out, workspace;
 };
 
-/// The base that an adapter's own configuration names, where it is here: a folder, or a model of the hub in the cache; else empty.
+/// The base that an adapter's own configuration names, where it is here: a folder, or a model of
+/// the hub in the cache; else empty.
 fs::path baseOfAdapter(const fs::path& adapter) {
     const Result<Json> config = readJsonFile(adapter / "adapter_config.json");
     const std::string name = config ? textOr(*config, "base_model_name_or_path") : "";
@@ -49,8 +51,10 @@ std::string modelOfRun(const fs::path& config) {
     return path != nullptr && path->is_string() ? path->get<std::string>() : "";
 }
 
-/// The adapter folder and base model that `source` names; for gguf-merged also a model folder or a run that trained base weights.
-ExportRequest requestFor(const std::string& source, const std::string& model, const std::string& format, const std::string& workspace) {
+/// The adapter folder and base model that `source` names; for gguf-merged also a model folder or a
+/// run that trained base weights.
+ExportRequest requestFor(const std::string& source, const std::string& model,
+                         const std::string& format, const std::string& workspace) {
     ExportRequest request;
     std::error_code code;
     request.model = model;
@@ -65,29 +69,39 @@ ExportRequest requestFor(const std::string& source, const std::string& model, co
         request.model = source;
     } else {
         RunFolder folder{source};
-        if (!fs::exists(folder.config(), code)) folder = RunStore(Workspace::choose(workspace)).find(source).orThrow();
-        if (format == "gguf-merged" && !fs::exists(folder.adapter(), code) && fs::exists(folder.model(), code)) {
+        if (!fs::exists(folder.config(), code))
+            folder = RunStore(Workspace::choose(workspace)).find(source).orThrow();
+        if (format == "gguf-merged" && !fs::exists(folder.adapter(), code) &&
+            fs::exists(folder.model(), code)) {
             request.model = folder.model();
             return request;
         }
         if (!fs::exists(folder.adapter(), code))
-            throw Failure({"no_adapter", "The run " + folder.id() + " has no adapter.", fs::exists(folder.model(), code) ? "It trained base weights; its result is the folder " + folder.model().string() + "." : "Let it finish first, or resume it.", source});
+            throw Failure({"no_adapter", "The run " + folder.id() + " has no adapter.",
+                           fs::exists(folder.model(), code)
+                               ? "It trained base weights; its result is the folder " +
+                                     folder.model().string() + "."
+                               : "Let it finish first, or resume it.",
+                           source});
         request.adapter = folder.adapter();
         if (model.empty()) request.model = modelOfRun(folder.config());
     }
     if (request.model.empty())
-        throw Failure({"missing_model", "The base model of " + source + " is not known.", "Name it with --model DIR.", "--model", ExitCode::BadUsage});
+        throw Failure({"missing_model", "The base model of " + source + " is not known.",
+                       "Name it with --model DIR.", "--model", ExitCode::BadUsage});
     return request;
 }
 
-/// Up to kProbes evaluation rows of the run that made the adapter; empty when its data cannot be read any more.
+/// Up to kProbes evaluation rows of the run that made the adapter; empty when its data cannot be
+/// read any more.
 std::vector<Probe> evaluationRows(const fs::path& runConfig, const fs::path& model) {
     constexpr std::size_t kProbes = 16;
     constexpr std::size_t kProbeTokens = 256;
     Result<Json> document = readJsonFile(runConfig);
     if (!document) return {};
     (*document)["model"]["path"] = model.string();
-    Result<RunConfig> config = resolveRunConfig(*document, runConfig.parent_path(), methodSchemas());
+    Result<RunConfig> config =
+        resolveRunConfig(*document, runConfig.parent_path(), methodSchemas());
     if (!config) return {};
     Result<std::unique_ptr<Tokenizer>> tokenizer = openTokenizer(model);
     if (!tokenizer) return {};
@@ -101,7 +115,8 @@ std::vector<Probe> evaluationRows(const fs::path& runConfig, const fs::path& mod
         if (row.ids.size() < 2) continue;
         const auto length = static_cast<std::ptrdiff_t>(std::min(row.ids.size(), kProbeTokens));
         const auto labels = static_cast<std::ptrdiff_t>(std::min(row.labels.size(), kProbeTokens));
-        probes.push_back({{row.ids.begin(), row.ids.begin() + length}, {row.labels.begin(), row.labels.begin() + labels}});
+        probes.push_back({{row.ids.begin(), row.ids.begin() + length},
+                          {row.labels.begin(), row.labels.begin() + labels}});
     }
     return probes;
 }
@@ -110,17 +125,23 @@ std::vector<Probe> evaluationRows(const fs::path& runConfig, const fs::path& mod
 
 Json listExportFormats() {
     Json list = Json::array();
-    for (const Exporter& exporter : exporters()) list.push_back({{"format", exporter.format}, {"title", exporter.title}, {"summary", exporter.summary}});
+    for (const Exporter& exporter : exporters())
+        list.push_back({{"format", exporter.format},
+                        {"title", exporter.title},
+                        {"summary", exporter.summary}});
     return Json{{"formats", std::move(list)}};
 }
 
-Json exportResult(const std::string& source, const std::string& model, const std::string& format, const std::string& type, const std::string& out,
-                  const std::string& workspace, const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress) {
+Json exportResult(
+    const std::string& source, const std::string& model, const std::string& format,
+    const std::string& type, const std::string& out, const std::string& workspace,
+    const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress) {
     const Exporter* exporter = findExporter(format);
     if (exporter == nullptr) {
         std::string known;
         for (const Exporter& each : exporters()) known += (known.empty() ? "" : ", ") + each.format;
-        throw Failure({"unknown_format", "\"" + format + "\" is not an export format.", "Known: " + known + ".", "--format", ExitCode::BadUsage});
+        throw Failure({"unknown_format", "\"" + format + "\" is not an export format.",
+                       "Known: " + known + ".", "--format", ExitCode::BadUsage});
     }
     ExportRequest request = requestFor(source, model, format, workspace);
     request.type = type;
@@ -128,28 +149,45 @@ Json exportResult(const std::string& source, const std::string& model, const std
     request.progress = progress;
     std::error_code code;
     if (fs::exists(request.out, code))
-        throw Failure({"target_exists", out + " exists already.", "Choose a new folder; Luthier does not overwrite one.", "--out", ExitCode::BadUsage});
+        throw Failure({"target_exists", out + " exists already.",
+                       "Choose a new folder; Luthier does not overwrite one.", "--out",
+                       ExitCode::BadUsage});
     const auto start = std::chrono::steady_clock::now();
     const fs::path run = (request.adapter.empty() ? request.model : request.adapter).parent_path();
     if (progress) progress("reading probe rows", 0, 4);
     request.probes = evaluationRows(run / "run.json", request.model);
-    request.provenance = Json{{"run", fs::exists(run / "run.json", code) ? run.filename().string() : ""}, {"adapter", request.adapter.string()},
-                              {"base_model", request.model.string()}, {"probes_from", request.probes.empty() ? "drawn token ids" : "evaluation rows"}};
+    request.provenance =
+        Json{{"run", fs::exists(run / "run.json", code) ? run.filename().string() : ""},
+             {"adapter", request.adapter.string()},
+             {"base_model", request.model.string()},
+             {"probes_from", request.probes.empty() ? "drawn token ids" : "evaluation rows"}};
     const SmallModelThreads threads(weightBytesIn(request.model));
     const ExportResult result = exporter->write(request).orThrow();
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    return Json{{"path", result.path.string()}, {"files", result.certificate["files"]}, {"certificate", result.certificate}, {"seconds", seconds}};
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return Json{{"path", result.path.string()},
+                {"files", result.certificate["files"]},
+                {"certificate", result.certificate},
+                {"seconds", seconds}};
 }
 
 namespace {
 
 ExitCode runExport(const ExportOptions& options, const Context& context) {
-    const Json document = exportResult(options.source, options.model, options.format, options.type, options.out, options.workspace, context.progress->callback());
+    const Json document =
+        exportResult(options.source, options.model, options.format, options.type, options.out,
+                     options.workspace, context.progress->callback());
     std::string table = document["path"].get<std::string>() + "\n";
-    for (const Json& file : document["files"]) table += "  " + file["name"].get<std::string>() + "  " + bytesText(file["bytes"].get<std::int64_t>()) + "\n";
+    for (const Json& file : document["files"])
+        table += "  " + file["name"].get<std::string>() + "  " +
+                 bytesText(file["bytes"].get<std::int64_t>()) + "\n";
     const Json& certificate = document["certificate"];
-    table += "read back and compared: largest logit difference " + dumpLine(certificate["max_abs_difference"]) + ", allowed " + dumpLine(certificate["tolerance"]) +
-             (numberOr(certificate, "rounding", 0) > 0 ? ", of it " + dumpLine(certificate["rounding"]) + " by the format's rounding\n" : "\n");
+    table += "read back and compared: largest logit difference " +
+             dumpLine(certificate["max_abs_difference"]) + ", allowed " +
+             dumpLine(certificate["tolerance"]) +
+             (numberOr(certificate, "rounding", 0) > 0
+                  ? ", of it " + dumpLine(certificate["rounding"]) + " by the format's rounding\n"
+                  : "\n");
     report(context, document, table);
     return ExitCode::Done;
 }
@@ -158,15 +196,26 @@ ExitCode runExport(const ExportOptions& options, const Context& context) {
 
 void addExport(CLI::App& app, Context& context) {
     auto options = std::make_shared<ExportOptions>();
-    CLI::App* command = app.add_subcommand("export", "Write a result for other tools, and prove it");
-    command->add_option("source", options->source, "Run or adapter folder; for gguf-merged also a model folder")->required();
-    command->add_option("--format", options->format, "peft | merged | gguf | gguf-merged")->required();
-    command->add_option("--type,--out-type", options->type, "Values of a GGUF file, else f32 for an adapter and f16 for a model; of a merged folder, else as the base is stored")
+    CLI::App* command =
+        app.add_subcommand("export", "Write a result for other tools, and prove it");
+    command
+        ->add_option("source", options->source,
+                     "Run or adapter folder; for gguf-merged also a model folder")
+        ->required();
+    command->add_option("--format", options->format, "peft | merged | gguf | gguf-merged")
+        ->required();
+    command
+        ->add_option("--type,--out-type", options->type,
+                     "Values of a GGUF file, else f32 for an adapter and f16 for a model; of a "
+                     "merged folder, else as the base is stored")
         ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0"}));
-    command->add_option("--out", options->out, "Folder to make, or a file name ending in .gguf")->required();
+    command->add_option("--out", options->out, "Folder to make, or a file name ending in .gguf")
+        ->required();
     command->add_option("--model", options->model, "Base model, when the source does not say");
     command->add_option("--workspace", options->workspace);
-    command->callback([options, &context] { context.run = [options, &context] { return runExport(*options, context); }; });
+    command->callback([options, &context] {
+        context.run = [options, &context] { return runExport(*options, context); };
+    });
 }
 
 }  // namespace luthier::cli

@@ -24,7 +24,9 @@ std::vector<std::int64_t> promptIds(const Loaded& loaded, const GenerateOptions&
         const std::int64_t vocabulary = loaded.model->description().vocabulary;
         for (const std::int64_t id : options.ids)
             if (id < 0 || id >= vocabulary)
-                throw Failure({"bad_ids", "The id " + std::to_string(id) + " is not below the vocabulary of " + std::to_string(vocabulary) + ".",
+                throw Failure({"bad_ids",
+                               "The id " + std::to_string(id) + " is not below the vocabulary of " +
+                                   std::to_string(vocabulary) + ".",
                                "Give ids of this model's tokenizer.", "--ids", ExitCode::BadUsage});
         return options.ids;
     }
@@ -41,7 +43,9 @@ std::vector<std::int64_t> promptIds(const Loaded& loaded, const GenerateOptions&
     }
     if (ids.empty() && tokenizer.bosId()) ids.push_back(*tokenizer.bosId());
     tokenizer.checkIds(ids, "The prompt", options.chat.empty() ? "--prompt" : "--chat").orThrow();
-    if (ids.empty()) throw Failure({"empty_prompt", "The prompt has no token.", "Give some text with --prompt.", "--prompt", ExitCode::BadUsage});
+    if (ids.empty())
+        throw Failure({"empty_prompt", "The prompt has no token.", "Give some text with --prompt.",
+                       "--prompt", ExitCode::BadUsage});
     return {ids.begin(), ids.end()};
 }
 
@@ -59,15 +63,23 @@ ExitCode runGenerate(const GenerateOptions& options, const Context& context) {
         text += piece;
         if (!context.isJson) print(context, piece);
     };
-    const std::vector<std::int64_t> endIds = options.ignoresEnd ? std::vector<std::int64_t>{} : loaded.endIds();
-    const Generated generated = generate(*loaded.model, stack, prompt, endIds, options.sampling, [&](const GeneratedToken& token) {
-        if (stream) emit(stream->push(static_cast<int>(token.id)));
-        return true;
-    });
+    const std::vector<std::int64_t> endIds =
+        options.ignoresEnd ? std::vector<std::int64_t>{} : loaded.endIds();
+    const Generated generated = generate(*loaded.model, stack, prompt, endIds, options.sampling,
+                                         [&](const GeneratedToken& token) {
+                                             if (stream)
+                                                 emit(stream->push(static_cast<int>(token.id)));
+                                             return true;
+                                         });
     if (stream) emit(stream->finish());
     if (!stream && !context.isJson)
         for (const std::int64_t id : generated.ids) print(context, std::to_string(id) + " ");
-    report(context, Json{{"text", text}, {"ids", generated.ids}, {"finish_reason", generated.finishReason}, {"seconds", generated.seconds}}, "\n");
+    report(context,
+           Json{{"text", text},
+                {"ids", generated.ids},
+                {"finish_reason", generated.finishReason},
+                {"seconds", generated.seconds}},
+           "\n");
     return ExitCode::Done;
 }
 
@@ -78,19 +90,34 @@ void addGenerate(CLI::App& app, Context& context) {
     CLI::App* command = app.add_subcommand("generate", "Continue a text");
     command->add_option("model", options->model, "Model folder")->required();
     auto* prompt = command->add_option("--prompt", options->prompt, "Text to continue");
-    command->add_option("--chat", options->chat, "JSON file with a list of messages")->excludes(prompt);
-    command->add_option("--ids", options->ids, "Token ids to continue, with commas between")->delimiter(',')->excludes(prompt);
-    command->add_flag("--ignore-eos", options->ignoresEnd, "Go on after the end of text, up to --max-new-tokens");
-    command->add_option("--adapter", options->adapters, "Adapter folder, optionally :WEIGHT; may be repeated");
-    command->add_option("--max-new-tokens", options->sampling.maxNewTokens)->check(CLI::Range(1, 1 << 20));
-    command->add_option("--temperature", options->sampling.temperature, "0: the most probable token each time")->check(CLI::Range(0.0, 100.0));
+    command->add_option("--chat", options->chat, "JSON file with a list of messages")
+        ->excludes(prompt);
+    command->add_option("--ids", options->ids, "Token ids to continue, with commas between")
+        ->delimiter(',')
+        ->excludes(prompt);
+    command->add_flag("--ignore-eos", options->ignoresEnd,
+                      "Go on after the end of text, up to --max-new-tokens");
+    command->add_option("--adapter", options->adapters,
+                        "Adapter folder, optionally :WEIGHT; may be repeated");
+    command->add_option("--max-new-tokens", options->sampling.maxNewTokens)
+        ->check(CLI::Range(1, 1 << 20));
+    command
+        ->add_option("--temperature", options->sampling.temperature,
+                     "0: the most probable token each time")
+        ->check(CLI::Range(0.0, 100.0));
     command->add_option("--top-p", options->sampling.topP)->check(CLI::Range(0.0, 1.0));
     command->add_option("--top-k", options->sampling.topK)->check(CLI::Range(0, 1 << 24));
-    command->add_option("--repetition-penalty", options->sampling.repetitionPenalty, "Above 1: tokens already seen become less likely")->check(CLI::PositiveNumber);
+    command
+        ->add_option("--repetition-penalty", options->sampling.repetitionPenalty,
+                     "Above 1: tokens already seen become less likely")
+        ->check(CLI::PositiveNumber);
     command->add_option("--seed", options->sampling.seed);
-    command->add_option("--dtype", options->dtype)->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}));
+    command->add_option("--dtype", options->dtype)
+        ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}));
     command->add_option("--device", options->device);
-    command->callback([options, &context] { context.run = [options, &context] { return runGenerate(*options, context); }; });
+    command->callback([options, &context] {
+        context.run = [options, &context] { return runGenerate(*options, context); };
+    });
 }
 
 }  // namespace luthier::cli

@@ -32,14 +32,25 @@ Json inspectGguf(const fs::path& path) {
         tensors[name(tensor.type)] = tensors.value(name(tensor.type), std::int64_t{0}) + 1;
         values[name(tensor.type)] = values.value(name(tensor.type), std::int64_t{0}) + count;
     }
-    const std::string architecture = textOf(*file, "general.architecture", ""), type = textOf(*file, "general.type", "model");
+    const std::string architecture = textOf(*file, "general.architecture", ""),
+                      type = textOf(*file, "general.type", "model");
     const bool isAdapter = type == "adapter";
-    Json document{{"kind", isAdapter ? "adapter" : "gguf"}, {"path", path.string()}, {"name", textOf(*file, "general.name", path.stem().string())}, {"type", type}, {"architecture", architecture},
-                  {"parameters", parameters}, {"tensors", file->tensors().size()}, {"dtypes", std::move(tensors)}, {"values", std::move(values)}, {"bytes", file->bytes()}, {"parts", Json::array()}};
+    Json document{{"kind", isAdapter ? "adapter" : "gguf"},
+                  {"path", path.string()},
+                  {"name", textOf(*file, "general.name", path.stem().string())},
+                  {"type", type},
+                  {"architecture", architecture},
+                  {"parameters", parameters},
+                  {"tensors", file->tensors().size()},
+                  {"dtypes", std::move(tensors)},
+                  {"values", std::move(values)},
+                  {"bytes", file->bytes()},
+                  {"parts", Json::array()}};
     document["context"] = wholeOf(*file, architecture + ".context_length");
     document["layers"] = wholeOf(*file, architecture + ".block_count");
     document["hidden"] = wholeOf(*file, architecture + ".embedding_length");
-    if (const auto* tokens = file->value<std::vector<std::string>>("tokenizer.ggml.tokens")) document["vocabulary"] = tokens->size();
+    if (const auto* tokens = file->value<std::vector<std::string>>("tokenizer.ggml.tokens"))
+        document["vocabulary"] = tokens->size();
     document["chat_template"] = file->value<std::string>("tokenizer.chat_template") != nullptr;
     const std::vector<fs::path> parts = ggufParts(path);
     if (parts.size() > 1)
@@ -54,9 +65,17 @@ Json inspectGguf(const fs::path& path) {
     }
     document["can_import"] = !isAdapter && problems.empty();
     document["can_train"] = false;  // not as it is
-    document["reason"] = isAdapter ? "An adapter: it is used on its base, --adapter " + path.string() + "." : problems.empty() ? "Import it first: luthier-cli import " + path.string() + " --out FOLDER." : problems.front().message;
+    document["reason"] =
+        isAdapter ? "An adapter: it is used on its base, --adapter " + path.string() + "."
+        : problems.empty()
+            ? "Import it first: luthier-cli import " + path.string() + " --out FOLDER."
+            : problems.front().message;
     document["problems"] = Json::array();
-    for (const Problem& problem : problems) document["problems"].push_back({{"code", problem.code}, {"message", problem.message}, {"hint", problem.hint}, {"level", "error"}});
+    for (const Problem& problem : problems)
+        document["problems"].push_back({{"code", problem.code},
+                                        {"message", problem.message},
+                                        {"hint", problem.hint},
+                                        {"level", "error"}});
     return document;
 }
 

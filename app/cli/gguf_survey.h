@@ -8,7 +8,8 @@
 
 namespace luthier::cli {
 
-/// {"kind": "gguf" (a model) or "adapter", …, "can_import", "reason"}. Throws Failure when the file cannot be read.
+/// {"kind": "gguf" (a model) or "adapter", …, "can_import", "reason"}. Throws Failure when the file
+/// cannot be read.
 Json inspectGguf(const std::filesystem::path& path);
 
 }  // namespace luthier::cli

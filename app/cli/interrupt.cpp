@@ -27,7 +27,7 @@ Interrupt::Interrupt() {
     for (std::size_t i = 0; i < kSignals.size(); ++i) {
         ::sigaction(kSignals[i], nullptr, &before[i]);
         if (before[i].sa_handler == SIG_IGN) continue;  // nohup
-        struct sigaction chosen {};
+        struct sigaction chosen{};
         chosen.sa_handler = note;
         ::sigaction(kSignals[i], &chosen, nullptr);
     }
@@ -38,7 +38,9 @@ Interrupt::~Interrupt() {
 }
 
 void Interrupt::check() const {
-    if (wasInterrupted) throw Failure({"cancelled", "Interrupted; nothing was written.", "", "", ExitCode::Stopped});
+    if (wasInterrupted)
+        throw Failure(
+            {"cancelled", "Interrupted; nothing was written.", "", "", ExitCode::Stopped});
 }
 
 }  // namespace luthier::cli

@@ -18,11 +18,12 @@ namespace {
 
 std::atomic<bool> isOrderly{false};
 std::atomic<bool> hasSpoken{false};
-std::function<void(const Problem&)> heard;                    // set and cleared by one thread, called by the last
-std::unique_ptr<char[]> reserve;                              // given back so that the words themselves find memory
+std::function<void(const Problem&)> heard;  // set and cleared by one thread, called by the last
+std::unique_ptr<char[]> reserve;            // given back so that the words themselves find memory
 constexpr std::size_t kReserveBytes = 1u << 20;
 
-/// `what` makes the problem, once there is memory for it: nothing may be thrown here, least of all into the frames of Rust that may have called.
+/// `what` makes the problem, once there is memory for it: nothing may be thrown here, least of all
+/// into the frames of Rust that may have called.
 template <typename What>
 [[noreturn]] void speak(const What& what) noexcept {
     int code = static_cast<int>(ExitCode::OutOfMemory);
@@ -34,7 +35,10 @@ template <typename What>
             if (heard) heard(problem);
             std::fprintf(stderr, "%s\n", dumpLine(event::failed(problem)).c_str());
         } catch (...) {  // no memory even for this
-            std::fputs("{\"type\":\"failed\",\"code\":\"out_of_memory\",\"message\":\"There is not enough memory.\",\"hint\":\"Close other programs, or choose a smaller model.\"}\n", stderr);
+            std::fputs(
+                "{\"type\":\"failed\",\"code\":\"out_of_memory\",\"message\":\"There is not enough "
+                "memory.\",\"hint\":\"Close other programs, or choose a smaller model.\"}\n",
+                stderr);
         }
         std::fflush(stderr);
     }
@@ -42,7 +46,10 @@ template <typename What>
 }
 
 Problem noMemory(const std::string& what) {
-    return {"out_of_memory", "There is not enough memory for this: " + what + ".", "Lower train.batch_size or data.max_length, choose a smaller model, or close other programs.", "", ExitCode::OutOfMemory};
+    return {"out_of_memory", "There is not enough memory for this: " + what + ".",
+            "Lower train.batch_size or data.max_length, choose a smaller model, or close other "
+            "programs.",
+            "", ExitCode::OutOfMemory};
 }
 
 }  // namespace
@@ -52,12 +59,25 @@ void installLastWords() {
     std::fill_n(reserve.get(), kReserveBytes, 'x');  // its pages are taken now
     std::set_terminate([] {
         const std::exception_ptr error = std::current_exception();
-        speak([&] { return error ? explain(error) : Problem{"internal", "An internal step failed.", "This is a fault of Luthier; please report it.", "", ExitCode::Internal}; });
+        speak([&] {
+            return error ? explain(error)
+                         : Problem{"internal", "An internal step failed.",
+                                   "This is a fault of Luthier; please report it.", "",
+                                   ExitCode::Internal};
+        });
     });
     std::atexit([] {
-        if (!isOrderly) speak([] { return noMemory("a library ended the process; its own message stands above"); });
+        if (!isOrderly)
+            speak([] {
+                return noMemory("a library ended the process; its own message stands above");
+            });
     });
-    setBridgeOutOfMemory([](std::size_t bytes) { speak([&] { return noMemory("reading a tokenizer or rows wanted " + std::to_string(bytes) + " bytes"); }); });
+    setBridgeOutOfMemory([](std::size_t bytes) {
+        speak([&] {
+            return noMemory("reading a tokenizer or rows wanted " + std::to_string(bytes) +
+                            " bytes");
+        });
+    });
 }
 
 void alsoTell(std::function<void(const Problem&)> listener) { heard = std::move(listener); }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What is said when no frame can return: an exception that left a thread, a library that calls exit() (libgomp where no thread can be started), an
-// allocation that fails inside the Rust bridge. Each ends the process with the exit code of its problem and one `failed` object, as an ordinary failure
-// does, instead of a signal.
+// What is said when no frame can return: an exception that left a thread, a library that calls
+// exit() (libgomp where no thread can be started), an allocation that fails inside the Rust bridge.
+// Each ends the process with the exit code of its problem and one `failed` object, as an ordinary
+// failure does, instead of a signal.
 
 #include "contract/problem.h"
 

@@ -31,12 +31,16 @@ AdapterStack Loaded::stack(const std::vector<std::string>& adapters) const {
     return stack;
 }
 
-std::map<std::string, std::unique_ptr<AdapterStack>> Loaded::namedStacks(const std::vector<std::string>& adapters) const {
+std::map<std::string, std::unique_ptr<AdapterStack>> Loaded::namedStacks(
+    const std::vector<std::string>& adapters) const {
     std::map<std::string, std::unique_ptr<AdapterStack>> stacks;
     for (std::size_t i = 0; i < adapters.size(); ++i) {
         const std::string name = weightedPath(adapters[i]).name;
         std::unique_ptr<AdapterStack>& stack = stacks[name.empty() ? std::to_string(i) : name];
-        if (stack) throw Failure({"bad_usage", "Two adapters are called \"" + name + "\".", "Give each a name of its own: --adapter NAME=DIR.", "--adapter", ExitCode::BadUsage});
+        if (stack)
+            throw Failure({"bad_usage", "Two adapters are called \"" + name + "\".",
+                           "Give each a name of its own: --adapter NAME=DIR.", "--adapter",
+                           ExitCode::BadUsage});
         stack = std::make_unique<AdapterStack>(this->stack({adapters[i]}));
     }
     return stacks;
@@ -59,7 +63,8 @@ std::int64_t weightBytesIn(const std::filesystem::path& folder) {
     std::int64_t bytes = 0;
     std::error_code code;
     for (const auto& entry : std::filesystem::directory_iterator(folder, code))
-        if (entry.path().extension() == ".safetensors") bytes += static_cast<std::int64_t>(entry.file_size(code));
+        if (entry.path().extension() == ".safetensors")
+            bytes += static_cast<std::int64_t>(entry.file_size(code));
     return bytes;
 }
 
@@ -68,11 +73,14 @@ std::string dtypeToMeasure(const std::string& folder) {
     if (!files) return "auto";  // opening it says why
     std::map<DType, std::uint64_t> bytes;
     for (const TensorView* view : (*files)->tensors()) bytes[view->dtype] += view->bytes;
-    const auto most = std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+    const auto most =
+        std::max_element(bytes.begin(), bytes.end(),
+                         [](const auto& a, const auto& b) { return a.second < b.second; });
     return most != bytes.end() && most->first == DType::BF16 ? "auto" : "float32";
 }
 
-Loaded loadModel(const std::string& folder, const std::string& dtype, const std::string& device, const std::vector<std::string>& adapters) {
+Loaded loadModel(const std::string& folder, const std::string& dtype, const std::string& device,
+                 const std::vector<std::string>& adapters) {
     Loaded loaded;
     loaded.folder = folder;
     ModelRequest request;
@@ -84,7 +92,8 @@ Loaded loadModel(const std::string& folder, const std::string& dtype, const std:
         request.mayDrawHead = request.task.name != "auto";
     }
     loaded.model = openModel(request).orThrow();
-    Result<std::unique_ptr<Tokenizer>> tokenizer = openTokenizer(folder, loaded.model->description());
+    Result<std::unique_ptr<Tokenizer>> tokenizer =
+        openTokenizer(folder, loaded.model->description());
     if (tokenizer)
         loaded.tokenizer = std::move(*tokenizer);
     else

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// merge MODEL --adapter DIR… --out DIR: a full model with the adapters folded in, one after another, in float32; then rounded once to the types of the
-// base's files, or to the one asked for.
+// merge MODEL --adapter DIR… --out DIR: a full model with the adapters folded in, one after
+// another, in float32; then rounded once to the types of the base's files, or to the one asked for.
 #include "command.h"
 #include "adapter_weight.h"
 #include "loaded.h"
@@ -31,7 +31,8 @@ std::optional<at::ScalarType> typeNamed(const std::string& name) {
 }
 
 /// The merged weights against base and adapters side by side in float32, on drawn token ids.
-Json differenceToUnmerged(const MergeOptions& options, const ModelRequest& request, const Model& merged) {
+Json differenceToUnmerged(const MergeOptions& options, const ModelRequest& request,
+                          const Model& merged) {
     const std::unique_ptr<Model> base = openModel(request).orThrow();
     AdapterStack unmerged(*base);
     for (const std::string& text : options.adapters) {
@@ -41,7 +42,8 @@ Json differenceToUnmerged(const MergeOptions& options, const ModelRequest& reque
         unmerged.add(std::move(adapter));
     }
     AdapterStack none(merged);
-    return compareModels({*base, unmerged}, {merged, none}, drawnProbes(base->description(), 5, 24));
+    return compareModels({*base, unmerged}, {merged, none},
+                         drawnProbes(base->description(), 5, 24));
 }
 
 ExitCode runMerge(const MergeOptions& options, const Context& context) {
@@ -61,10 +63,12 @@ ExitCode runMerge(const MergeOptions& options, const Context& context) {
         weigh(*adapters.back(), chosen.weight);
     }
     for (std::size_t i = 0; i < adapters.size(); ++i) {
-        context.progress->phase("merging", static_cast<std::int64_t>(i), static_cast<std::int64_t>(adapters.size()));
+        context.progress->phase("merging", static_cast<std::int64_t>(i),
+                                static_cast<std::int64_t>(adapters.size()));
         adapters[i]->merge(*model).orThrow();
     }
-    const std::map<std::string, at::ScalarType> types = writtenTypes(*model, options.model, typeNamed(options.type)).orThrow();
+    const std::map<std::string, at::ScalarType> types =
+        writtenTypes(*model, options.model, typeNamed(options.type)).orThrow();
     roundWeights(*model, types);
     context.progress->phase("comparing with the unmerged model", 0, 0);
     const Json difference = differenceToUnmerged(options, request, *model);
@@ -72,8 +76,15 @@ ExitCode runMerge(const MergeOptions& options, const Context& context) {
     AtomicDir target = AtomicDir::begin(options.out).orThrow();
     const std::int64_t bytes = writeModel(*model, options.model, target.path(), types).orThrow();
     target.commit(Existing::Refuse).orThrow();
-    report(context, Json{{"path", options.out}, {"bytes", bytes}, {"max_abs_difference", difference["max_abs_difference"]}, {"mean_kl", difference["mean_kl"]}, {"greedy_agreement", difference["greedy_agreement"]}},
-           options.out + "  " + bytesText(bytes) + "\nlargest logit difference to the unmerged model: " + dumpLine(difference["max_abs_difference"]) + "\n");
+    report(context,
+           Json{{"path", options.out},
+                {"bytes", bytes},
+                {"max_abs_difference", difference["max_abs_difference"]},
+                {"mean_kl", difference["mean_kl"]},
+                {"greedy_agreement", difference["greedy_agreement"]}},
+           options.out + "  " + bytesText(bytes) +
+               "\nlargest logit difference to the unmerged model: " +
+               dumpLine(difference["max_abs_difference"]) + "\n");
     return ExitCode::Done;
 }
 
@@ -83,11 +94,18 @@ void addMerge(CLI::App& app, Context& context) {
     auto options = std::make_shared<MergeOptions>();
     CLI::App* command = app.add_subcommand("merge", "Fold adapters into a full model");
     command->add_option("model", options->model, "Model folder")->required();
-    command->add_option("--adapter", options->adapters, "Adapter folder, optionally :WEIGHT; may be repeated")->required();
+    command
+        ->add_option("--adapter", options->adapters,
+                     "Adapter folder, optionally :WEIGHT; may be repeated")
+        ->required();
     command->add_option("--out", options->out, "Folder to make")->required();
-    command->add_option("--out-type,--dtype", options->type, "f32, f16 or bf16; else as the base is stored")
+    command
+        ->add_option("--out-type,--dtype", options->type,
+                     "f32, f16 or bf16; else as the base is stored")
         ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "float32", "float16", "bfloat16"}));
-    command->callback([options, &context] { context.run = [options, &context] { return runMerge(*options, context); }; });
+    command->callback([options, &context] {
+        context.run = [options, &context] { return runMerge(*options, context); };
+    });
 }
 
 }  // namespace luthier::cli

@@ -12,7 +12,8 @@ namespace {
 std::string table(const Method& method) {
     std::string text = method.type + "  " + method.summary + "\n";
     for (const Setting& setting : method.schema.settings)
-        text += "    " + setting.key + " = " + dumpLine(setting.defaultValue) + (setting.unit.empty() ? "" : " " + setting.unit) + "  " + setting.help + "\n";
+        text += "    " + setting.key + " = " + dumpLine(setting.defaultValue) +
+                (setting.unit.empty() ? "" : " " + setting.unit) + "  " + setting.help + "\n";
     return text;
 }
 
@@ -26,11 +27,15 @@ ExitCode runMethods(const std::string& name, const Context& context) {
     const Method* method = findMethod(name);
     if (method == nullptr) {
         const std::string near = nearestName(name, methodSchemas().names);
-        throw Failure({"unknown_method", "\"" + name + "\" is not a method.", near.empty() ? "luthier-cli methods lists them." : "Did you mean \"" + near + "\"?", "", ExitCode::BadUsage});
+        throw Failure(
+            {"unknown_method", "\"" + name + "\" is not a method.",
+             near.empty() ? "luthier-cli methods lists them." : "Did you mean \"" + near + "\"?",
+             "", ExitCode::BadUsage});
     }
     const Json all = describeMethods();
     for (const Json& entry : all.at("methods"))
-        if (entry.at("name") == name) report(context, entry, methodHelp(name) + "\n" + table(*method));
+        if (entry.at("name") == name)
+            report(context, entry, methodHelp(name) + "\n" + table(*method));
     return ExitCode::Done;
 }
 
@@ -40,7 +45,9 @@ void addMethods(CLI::App& app, Context& context) {
     auto name = std::make_shared<std::string>();
     CLI::App* command = app.add_subcommand("methods", "Fine-tuning methods and their settings");
     command->add_option("name", *name, "One method");
-    command->callback([name, &context] { context.run = [name, &context] { return runMethods(*name, context); }; });
+    command->callback([name, &context] {
+        context.run = [name, &context] { return runMethods(*name, context); };
+    });
 }
 
 }  // namespace luthier::cli

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What the window's playground asks of a serve session: several texts continued side by side on one base, the probability of each
-// token of a given text, and a prompt as the model will see it. Requests and answers: core/README.md.
+// What the window's playground asks of a serve session: several texts continued side by side on one
+// base, the probability of each token of a given text, and a prompt as the model will see it.
+// Requests and answers: core/README.md.
 
 #include "loaded.h"
 
@@ -17,7 +18,8 @@ struct Reply {
     std::function<bool()> isCancelled;
 };
 
-/// `generate`. A column whose adapter cannot be opened gets a "problem"; the others go on. Throws Failure.
+/// `generate`. A column whose adapter cannot be opened gets a "problem"; the others go on. Throws
+/// Failure.
 Json generateColumns(const Fields& request, const Loaded& base, const Reply& reply);
 
 /// `perplexity`. Throws Failure.

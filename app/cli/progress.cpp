@@ -25,8 +25,10 @@ bool isUtf8Terminal() {
     for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"})
         if (const char* value = std::getenv(name); value != nullptr && *value != '\0') {
             std::string text = value;
-            std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-            return text.find("utf-8") != std::string::npos || text.find("utf8") != std::string::npos;
+            std::transform(text.begin(), text.end(), text.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+            return text.find("utf-8") != std::string::npos ||
+                   text.find("utf8") != std::string::npos;
         }
     return false;
 }
@@ -43,7 +45,9 @@ std::size_t terminalWidth() {
 
 /// Cells of a text without control characters: one a code point.
 std::size_t cellsOf(std::string_view text) {
-    return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+    return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+        return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+    }));
 }
 
 /// Broken at spaces to fit `width` cells, what follows indented.
@@ -79,16 +83,20 @@ std::string durationText(double seconds) {
     const auto whole = static_cast<std::int64_t>(std::llround(std::max(0.0, seconds)));
     std::array<char, 48> text{};
     if (whole >= 3600)
-        std::snprintf(text.data(), text.size(), "%lld:%02lld:%02lld", static_cast<long long>(whole / 3600), static_cast<long long>(whole / 60 % 60), static_cast<long long>(whole % 60));
+        std::snprintf(text.data(), text.size(), "%lld:%02lld:%02lld",
+                      static_cast<long long>(whole / 3600), static_cast<long long>(whole / 60 % 60),
+                      static_cast<long long>(whole % 60));
     else
-        std::snprintf(text.data(), text.size(), "%lld:%02lld", static_cast<long long>(whole / 60), static_cast<long long>(whole % 60));
+        std::snprintf(text.data(), text.size(), "%lld:%02lld", static_cast<long long>(whole / 60),
+                      static_cast<long long>(whole % 60));
     return text.data();
 }
 
 ProgressStyle progressStyle(bool isSilent) {
     if (isSilent) return ProgressStyle::Silent;
     const char* terminal = std::getenv("TERM");
-    const bool canMove = terminal != nullptr && *terminal != '\0' && std::string_view(terminal) != "dumb";
+    const bool canMove =
+        terminal != nullptr && *terminal != '\0' && std::string_view(terminal) != "dumb";
     return ::isatty(2) == 1 && canMove ? ProgressStyle::Terminal : ProgressStyle::Lines;
 }
 
@@ -105,7 +113,9 @@ Progress::~Progress() {
 }
 
 std::function<void(const std::string&, std::int64_t, std::int64_t)> Progress::callback() {
-    return [this](const std::string& name, std::int64_t done, std::int64_t total) { phase(name, done, total); };
+    return [this](const std::string& name, std::int64_t done, std::int64_t total) {
+        phase(name, done, total);
+    };
 }
 
 void Progress::show(Work work) {
@@ -125,7 +135,9 @@ void Progress::say(const std::string& text) {
     const std::lock_guard lock(m_mutex);
     const bool wasShown = m_isBarShown;
     erase();
-    writeAll((m_style == ProgressStyle::Terminal ? wrapped(printable(text), terminalWidth()) : printable(text)) + "\n");
+    writeAll((m_style == ProgressStyle::Terminal ? wrapped(printable(text), terminalWidth())
+                                                 : printable(text)) +
+             "\n");
     m_told = Clock::now();  // in a file this line has told how far it is
     if (wasShown) draw(Clock::now());
 }
@@ -149,7 +161,9 @@ void Progress::drawLoop() {
         m_wake.wait_for(lock, kRedraw, [this] { return m_isEnding; });
         const Clock::time_point now = Clock::now();
         if (m_isEnding || m_work.name.empty()) continue;
-        if (m_style == ProgressStyle::Terminal ? !m_isBarShown && now - m_began < kFirstDrawing : now - m_told < kLineEvery) continue;
+        if (m_style == ProgressStyle::Terminal ? !m_isBarShown && now - m_began < kFirstDrawing
+                                               : now - m_told < kLineEvery)
+            continue;
         draw(now);
     }
 }
@@ -177,7 +191,8 @@ std::string Progress::barLine(Clock::time_point now, std::size_t width) const {
     const double left = secondsLeft(now);
     const bool isCounted = m_work.total > 1;
     const std::string time = left >= 0 ? durationText(left) + " left" : durationText(elapsed);
-    std::string count = isCounted ? withThousands(m_work.done) + "/" + withThousands(m_work.total) : std::string();
+    std::string count =
+        isCounted ? withThousands(m_work.done) + "/" + withThousands(m_work.total) : std::string();
     std::string detail = m_work.detail;
     std::string name = m_work.name;
     const auto needed = [&](std::size_t cells) {
@@ -199,12 +214,14 @@ std::string Progress::barLine(Clock::time_point now, std::size_t width) const {
     if (needed(cells) > room) return name.substr(0, room);
     std::string line = name + "  ";
     if (cells > 0) {
-        const double share = std::clamp(static_cast<double>(m_work.done) / static_cast<double>(m_work.total), 0.0, 1.0);
+        const double share = std::clamp(
+            static_cast<double>(m_work.done) / static_cast<double>(m_work.total), 0.0, 1.0);
         const auto full = static_cast<std::size_t>(std::floor(share * static_cast<double>(cells)));
         std::string before, behind;
         for (std::size_t i = 0; i < full; ++i) before += isUtf8 ? "━" : "#";
         for (std::size_t i = full; i < cells; ++i) behind += isUtf8 ? "─" : ".";
-        line += isColoured ? "\033[36m" + before + "\033[0m\033[2m" + behind + "\033[0m" : before + behind;
+        line += isColoured ? "\033[36m" + before + "\033[0m\033[2m" + behind + "\033[0m"
+                           : before + behind;
         line += "  ";
     }
     if (!count.empty()) line += count + "  ";
@@ -214,10 +231,14 @@ std::string Progress::barLine(Clock::time_point now, std::size_t width) const {
 
 std::string Progress::plainLine(Clock::time_point now) const {
     std::string line = m_work.name;
-    if (m_work.total > 1) line += "  " + withThousands(m_work.done) + " of " + withThousands(m_work.total);
+    if (m_work.total > 1)
+        line += "  " + withThousands(m_work.done) + " of " + withThousands(m_work.total);
     if (!m_work.detail.empty()) line += "  " + m_work.detail;
     const double left = secondsLeft(now);
-    return line + "  " + (left >= 0 ? durationText(left) + " left" : "since " + durationText(std::chrono::duration<double>(now - m_began).count()));
+    return line + "  " +
+           (left >= 0
+                ? durationText(left) + " left"
+                : "since " + durationText(std::chrono::duration<double>(now - m_began).count()));
 }
 
 }  // namespace luthier::cli

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A run as a person follows it in a terminal: its events become the bar of Progress and the few lines that stay.
+// A run as a person follows it in a terminal: its events become the bar of Progress and the few
+// lines that stay.
 
 #include "progress.h"
 
@@ -31,11 +32,15 @@ private:
     std::size_t m_toldRates = 0;
 };
 
-/// The bar of a run as it stands: paused, in a phase, or training. `position`: before it, may be empty.
+/// The bar of a run as it stands: paused, in a phase, or training. `position`: before it, may be
+/// empty.
 void showRun(Progress& progress, const RunSnapshot& run, const std::string& position);
 
-/// What a run came to, for the end of `train`: losses, best evaluation, time, peak memory, size, and the two commands that one would type next.
-/// @param summary of `finished`; @param wallSeconds of this process; @param workspace as given, "" for the default
-std::string runEndText(const RunSnapshot& run, const Json& summary, const std::string& folder, double wallSeconds, const std::string& workspace);
+/// What a run came to, for the end of `train`: losses, best evaluation, time, peak memory, size,
+/// and the two commands that one would type next.
+/// @param summary of `finished`; @param wallSeconds of this process; @param workspace as given, ""
+/// for the default
+std::string runEndText(const RunSnapshot& run, const Json& summary, const std::string& folder,
+                       double wallSeconds, const std::string& workspace);
 
 }  // namespace luthier::cli

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// serve: the window's session (core/README.md). One thread reads requests, this one works on them in order; a cancel takes
-// effect at the next token or phase. Models stay open between requests, so columns of a playground share one base.
+// serve: the window's session (core/README.md). One thread reads requests, this one works on them
+// in order; a cancel takes effect at the next token or phase. Models stay open between requests, so
+// columns of a playground share one base.
 #include "command.h"
 #include "explain.h"
 #include "exporting.h"
@@ -30,7 +31,8 @@ namespace {
 
 class Session {
 public:
-    Session(const Context& context, std::string workspace) : m_context(context), m_workspace(std::move(workspace)) {}
+    Session(const Context& context, std::string workspace)
+        : m_context(context), m_workspace(std::move(workspace)) {}
 
     ExitCode serve() {
         CommandServer server(m_incoming, true, "");
@@ -50,7 +52,8 @@ private:
             if (command == "cancel") {
                 const auto target = request->find("target");
                 const std::lock_guard lock(m_mutex);
-                if (target != request->end() && target->is_number_integer()) m_cancelled.insert(target->get<std::int64_t>());
+                if (target != request->end() && target->is_number_integer())
+                    m_cancelled.insert(target->get<std::int64_t>());
                 continue;
             }
             m_work.push(*request);
@@ -105,41 +108,63 @@ private:
         };
         if (command == "methods") return describeMethods();
         if (command == "inspect") return inspectPath(request.need<std::string>("path"));
-        if (command == "models") return listModels(request.get("folders", std::vector<std::string>{}), Workspace::choose(m_workspace).root);
+        if (command == "models")
+            return listModels(request.get("folders", std::vector<std::string>{}),
+                              Workspace::choose(m_workspace).root);
         if (command == "estimate") return estimateRun(configOf(request)).orThrow();
         if (command == "measure") {
             const Pace pace = measurePace(configOf(request).document, [&](const RunSnapshot& run) {
-                send(id, "phase", Json{{"name", run.phase.name}, {"done", run.lastStep()}, {"total", run.maxSteps}});
-                return !isCancelled(id);
-            }).orThrow();
+                                  send(id, "phase",
+                                       Json{{"name", run.phase.name},
+                                            {"done", run.lastStep()},
+                                            {"total", run.maxSteps}});
+                                  return !isCancelled(id);
+                              }).orThrow();
             return Json{{"step_seconds", pace.stepSeconds}, {"peak_bytes", pace.peakBytes}};
         }
         if (command == "preview")
-            return m_previews.page(configOf(request), request.get("first", std::int64_t{0}), request.get("count", std::int64_t{50}), request.get("filter", "all"), progress,
-                                   [&](const Json& document) { send(id, "beginning", Json{{"value", document}}); });
+            return m_previews.page(
+                configOf(request), request.get("first", std::int64_t{0}),
+                request.get("count", std::int64_t{50}), request.get("filter", "all"), progress,
+                [&](const Json& document) { send(id, "beginning", Json{{"value", document}}); });
         if (command == "export")
-            return exportResult(request.need<std::string>("source"), request.get("model", ""), request.need<std::string>("format"), request.get("type", ""), request.need<std::string>("out"), m_workspace, progress);
+            return exportResult(request.need<std::string>("source"), request.get("model", ""),
+                                request.need<std::string>("format"), request.get("type", ""),
+                                request.need<std::string>("out"), m_workspace, progress);
         if (command == "formats") return listExportFormats();
-        if (command == "import") return importedModel(request.need<std::string>("path"), request.need<std::string>("out"), request.get("dtype", "auto"), progress);
+        if (command == "import")
+            return importedModel(request.need<std::string>("path"),
+                                 request.need<std::string>("out"), request.get("dtype", "auto"),
+                                 progress);
         if (command == "generate" || command == "perplexity") {
             const auto folder = request.need<std::string>("model");
             const std::string dtype = request.get("dtype", "auto");
             if (!isLoaded(folder, dtype)) progress("opening the model", 0, 1);
             const Loaded& base = loaded(folder, dtype);
-            return command == "generate" ? generateColumns(request, base, replyTo(id)) : scoreColumns(request, base, replyTo(id));
+            return command == "generate" ? generateColumns(request, base, replyTo(id))
+                                         : scoreColumns(request, base, replyTo(id));
         }
-        if (command == "tokenize") return tokenizePrompt(request, tokenizer(request.need<std::string>("model")));
-        throw Failure({"unknown_command", "\"" + command + "\" is not a request.", "inspect, models, methods, estimate, measure, preview, generate, perplexity, tokenize, formats, export, import.", "command"});
+        if (command == "tokenize")
+            return tokenizePrompt(request, tokenizer(request.need<std::string>("model")));
+        throw Failure({"unknown_command", "\"" + command + "\" is not a request.",
+                       "inspect, models, methods, estimate, measure, preview, generate, "
+                       "perplexity, tokenize, formats, export, import.",
+                       "command"});
     }
 
     RunConfig configOf(const Fields& request) {
-        Result<RunConfig> config = resolveRunConfig(request.object("config"), request.get("directory", "."), methodSchemas());
+        Result<RunConfig> config = resolveRunConfig(request.object("config"),
+                                                    request.get("directory", "."), methodSchemas());
         if (!config) m_problems = config.problems();
         return std::move(config).orThrow();
     }
 
-    bool isLoaded(const std::string& folder) const { return m_loaded.model && m_loaded.folder == folder; }
-    bool isLoaded(const std::string& folder, const std::string& dtype) const { return isLoaded(folder) && m_loadedDtype == dtype; }
+    bool isLoaded(const std::string& folder) const {
+        return m_loaded.model && m_loaded.folder == folder;
+    }
+    bool isLoaded(const std::string& folder, const std::string& dtype) const {
+        return isLoaded(folder) && m_loadedDtype == dtype;
+    }
 
     /// Of the open model, else opened alone: tokenising needs no weights.
     const Tokenizer& tokenizer(const std::string& folder) {
@@ -161,7 +186,8 @@ private:
     }
 
     Reply replyTo(const Json& id) {
-        return {[this, id](const char* type, const Json& fields) { send(id, type, fields); }, [this, id] { return isCancelled(id); }};
+        return {[this, id](const char* type, const Json& fields) { send(id, type, fields); },
+                [this, id] { return isCancelled(id); }};
     }
 
     const Context& m_context;
@@ -182,9 +208,12 @@ private:
 
 void addServe(CLI::App& app, Context& context) {
     auto workspace = std::make_shared<std::string>();
-    CLI::App* command = app.add_subcommand("serve", "A session for the window: requests on stdin, answers on stdout");
+    CLI::App* command = app.add_subcommand(
+        "serve", "A session for the window: requests on stdin, answers on stdout");
     command->add_option("--workspace", *workspace);
-    command->callback([workspace, &context] { context.run = [workspace, &context] { return Session(context, *workspace).serve(); }; });
+    command->callback([workspace, &context] {
+        context.run = [workspace, &context] { return Session(context, *workspace).serve(); };
+    });
 }
 
 }  // namespace luthier::cli

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The documents that describe things on disk, for the commands and for the window's session alike (core/README.md, "Shapes").
-// All throw Failure.
+// The documents that describe things on disk, for the commands and for the window's session alike
+// (core/README.md, "Shapes"). All throw Failure.
 
 #include "contract/json.h"
 #include "contract/run_config.h"
@@ -17,18 +17,23 @@ namespace luthier::cli {
 
 /// Problems have a "level": an error keeps the thing from being used, a warning does not.
 Json inspectPath(const std::filesystem::path& path);
-Json previewData(const RunConfig& config, std::int64_t first, std::int64_t count,
-                 const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress = {});
+Json previewData(
+    const RunConfig& config, std::int64_t first, std::int64_t count,
+    const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress = {});
 
-/// The last data previewed, tokenised: turning its pages reads nothing again while files and settings stay as they are.
+/// The last data previewed, tokenised: turning its pages reads nothing again while files and
+/// settings stay as they are.
 class DataPreviews final {
 public:
     DataPreviews();
     ~DataPreviews();
-    /// `filter`: "all", "cut" or "longest". Throws Failure. Of files that take a while `beginning` gets the first rows first: the same document
-    /// with what is known by then, and "beginning": true.
-    Json page(const RunConfig& config, std::int64_t first, std::int64_t count, const std::string& filter,
-              const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress, const std::function<void(const Json&)>& beginning);
+    /// `filter`: "all", "cut" or "longest". Throws Failure. Of files that take a while `beginning`
+    /// gets the first rows first: the same document with what is known by then, and "beginning":
+    /// true.
+    Json page(const RunConfig& config, std::int64_t first, std::int64_t count,
+              const std::string& filter,
+              const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress,
+              const std::function<void(const Json&)>& beginning);
 
 private:
     struct Entry;

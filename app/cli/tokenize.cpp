@@ -20,25 +20,34 @@ struct TokenizeOptions {
 
 std::string readText(const std::string& path) {
     std::ifstream stream(path, std::ios::binary);
-    if (!stream) throw Failure({"file_missing", path + " could not be opened.", "Check the path.", path});
+    if (!stream)
+        throw Failure({"file_missing", path + " could not be opened.", "Check the path.", path});
     return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
 }
 
 ExitCode runTokenize(const TokenizeOptions& options, const Context& context) {
     if (options.chat.empty() && options.file.empty() && !options.hasText)
-        throw Failure({"bad_usage", "tokenize has no text.", "Give --text TEXT, --file FILE or --chat MESSAGES.json.", "--text", ExitCode::BadUsage});
+        throw Failure({"bad_usage", "tokenize has no text.",
+                       "Give --text TEXT, --file FILE or --chat MESSAGES.json.", "--text",
+                       ExitCode::BadUsage});
     const std::unique_ptr<Tokenizer> tokenizer = openTokenizer(options.model).orThrow();
     Json document = Json::object();
     std::vector<int> ids;
     if (!options.chat.empty()) {
-        const std::string rendered = tokenizer->renderChat(readJsonFile(options.chat).orThrow(), options.generationPrompt).orThrow();
+        const std::string rendered =
+            tokenizer->renderChat(readJsonFile(options.chat).orThrow(), options.generationPrompt)
+                .orThrow();
         ids = tokenizer->encode(rendered, SpecialTokens::Omit, TextKind::Template);
         document["text"] = rendered;
     } else {
         const std::string text = options.file.empty() ? options.text : readText(options.file);
-        ids = tokenizer->encode(text, options.noSpecial ? SpecialTokens::Omit : SpecialTokens::Add, TextKind::Template);
+        ids = tokenizer->encode(text, options.noSpecial ? SpecialTokens::Omit : SpecialTokens::Add,
+                                TextKind::Template);
     }
-    tokenizer->checkIds(ids, options.chat.empty() ? "The text" : "The chat", options.chat.empty() ? options.file : options.chat).orThrow();
+    tokenizer
+        ->checkIds(ids, options.chat.empty() ? "The text" : "The chat",
+                   options.chat.empty() ? options.file : options.chat)
+        .orThrow();
     Json tokens = Json::array();
     std::string table;
     for (const int id : ids) {
@@ -59,7 +68,9 @@ void addTokenize(CLI::App& app, Context& context) {
     command->add_option("model", options->model, "Model folder")->required();
     auto* text = command->add_option("--text", options->text);
     auto* file = command->add_option("--file", options->file)->excludes(text);
-    command->add_option("--chat", options->chat, "JSON file with a list of messages")->excludes(text)->excludes(file);
+    command->add_option("--chat", options->chat, "JSON file with a list of messages")
+        ->excludes(text)
+        ->excludes(file);
     command->add_flag("--generation-prompt", options->generationPrompt);
     command->add_flag("--no-special", options->noSpecial, "Leave out begin and end tokens");
     command->callback([options, text, &context] {

@@ -25,7 +25,10 @@ class TemporaryFolder {
 public:
     TemporaryFolder() {
         std::string name = (fs::temp_directory_path() / "luthier-XXXXXX").string();
-        if (::mkdtemp(name.data()) == nullptr) throw Failure({"folder_not_writable", "No folder could be made in " + fs::temp_directory_path().string() + ".", "Set TMPDIR to a folder of yours.", ""});
+        if (::mkdtemp(name.data()) == nullptr)
+            throw Failure({"folder_not_writable",
+                           "No folder could be made in " + fs::temp_directory_path().string() + ".",
+                           "Set TMPDIR to a folder of yours.", ""});
         m_path = name;
     }
     TemporaryFolder(const TemporaryFolder&) = delete;
@@ -47,13 +50,15 @@ public:
         if (::pipe2(input, O_CLOEXEC) == 0 && ::pipe2(output, O_CLOEXEC) == 0) m_process = ::fork();
         if (m_process < 0) {
             for (const int end : {input[0], input[1], output[0], output[1]}) ::close(end);
-            throw Failure({"no_process", "No worker could be started.", "Close other programs.", "", ExitCode::RunFailed});
+            throw Failure({"no_process", "No worker could be started.", "Close other programs.", "",
+                           ExitCode::RunFailed});
         }
         if (m_process == 0) {
             ::dup2(input[0], 0);
             ::dup2(output[1], 1);
             std::signal(SIGINT, SIG_DFL);  // what this process ignores, its worker would too
-            ::execl("/proc/self/exe", "luthier-cli", "train", config.c_str(), "--workspace", workspace.c_str(), "--events", "-", static_cast<char*>(nullptr));
+            ::execl("/proc/self/exe", "luthier-cli", "train", config.c_str(), "--workspace",
+                    workspace.c_str(), "--events", "-", static_cast<char*>(nullptr));
             ::_exit(127);
         }
         ::close(input[0]);
@@ -100,7 +105,8 @@ private:
 
 }  // namespace
 
-WorkerOutcome trainInProcess(const Json& config, const fs::path& workspace, const std::function<bool(const RunSnapshot&)>& goOn) {
+WorkerOutcome trainInProcess(const Json& config, const fs::path& workspace,
+                             const std::function<bool(const RunSnapshot&)>& goOn) {
     const TemporaryFolder folder;
     const fs::path file = folder.path() / "run.json";
     writeJsonAtomically(file, config).orThrow();
@@ -113,7 +119,9 @@ WorkerOutcome trainInProcess(const Json& config, const fs::path& workspace, cons
     const int code = worker.wait();
     outcome.isStopped = code == static_cast<int>(ExitCode::Stopped);
     if (code != 0 && !outcome.isStopped && !outcome.run.failure)
-        outcome.run.failure = Problem{"worker_ended", "Its process ended with " + std::to_string(code) + ".", "Its messages stand above; the log is in its run folder.", "", ExitCode::RunFailed};
+        outcome.run.failure = Problem{
+            "worker_ended", "Its process ended with " + std::to_string(code) + ".",
+            "Its messages stand above; the log is in its run folder.", "", ExitCode::RunFailed};
     return outcome;
 }
 
@@ -128,7 +136,8 @@ Result<Pace> measurePace(const Json& config, const std::function<bool(const RunS
     const WorkerOutcome outcome = trainInProcess(few, workspace.path(), goOn);
     if (outcome.run.failure) return *outcome.run.failure;
     std::vector<double> times = outcome.run.steps.stepSeconds;
-    if (outcome.isStopped || times.size() < 3) return Problem{"cancelled", "The measurement was cancelled.", "", ""};
+    if (outcome.isStopped || times.size() < 3)
+        return Problem{"cancelled", "The measurement was cancelled.", "", ""};
     times.erase(times.begin(), times.begin() + 2);
     const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
     std::nth_element(times.begin(), middle, times.end());

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// The desktop program: arguments, theme, window. The engine is another process (luthier-cli); this one never links it.
+// The desktop program: arguments, theme, window. The engine is another process (luthier-cli); this
+// one never links it.
 
 #include "client/cli_locator.h"
 #include "client/workbench.h"
@@ -18,8 +19,10 @@ using namespace luthier::ui;
 
 namespace {
 
-/// Waits until the page says that it is settled (at most 20 s), then writes the window as it is and ends the program.
-void scheduleScreenshot(QApplication& app, MainWindow& window, PageId page, const QString& file, int extraMs) {
+/// Waits until the page says that it is settled (at most 20 s), then writes the window as it is and
+/// ends the program.
+void scheduleScreenshot(QApplication& app, MainWindow& window, PageId page, const QString& file,
+                        int extraMs) {
     auto* clock = new QElapsedTimer;
     clock->start();
     auto* timer = new QTimer(&window);
@@ -42,49 +45,66 @@ void scheduleScreenshot(QApplication& app, MainWindow& window, PageId page, cons
 int main(int argc, char** argv) {
     QElapsedTimer sinceStart;
     sinceStart.start();
-    QApplication::setHighDpiScaleFactorRoundingPolicy(Qt::HighDpiScaleFactorRoundingPolicy::PassThrough);
+    QApplication::setHighDpiScaleFactorRoundingPolicy(
+        Qt::HighDpiScaleFactorRoundingPolicy::PassThrough);
     QApplication app(argc, argv);
     QApplication::setApplicationName("luthier");
     QApplication::setApplicationVersion(QStringLiteral(LUTHIER_VERSION));
     QApplication::setDesktopFileName("luthier");
 
     QCommandLineParser parser;
-    parser.setApplicationDescription("Fits language models to your own work: methods, runs, comparison and export in one window.");
+    parser.setApplicationDescription(
+        "Fits language models to your own work: methods, runs, comparison and export in one "
+        "window.");
     parser.addHelpOption();
     parser.addVersionOption();
-    parser.addPositionalArgument("WORKSPACE", "folder with models, data and runs (default: $LUTHIER_WORKSPACE or ~/.local/share/luthier)", "[WORKSPACE]");
+    parser.addPositionalArgument(
+        "WORKSPACE",
+        "folder with models, data and runs (default: $LUTHIER_WORKSPACE or ~/.local/share/luthier)",
+        "[WORKSPACE]");
     const QCommandLineOption demo("demo", "open with the bundled model and data");
-    const QCommandLineOption screenshot("screenshot", "show PAGE, write it to the file that follows, and exit", "PAGE FILE.png");
+    const QCommandLineOption screenshot(
+        "screenshot", "show PAGE, write it to the file that follows, and exit", "PAGE FILE.png");
     const QCommandLineOption size("size", "window size for --screenshot", "WxH", "1440x900");
     const QCommandLineOption theme("theme", "light, dark or contrast, for this start only", "NAME");
     const QCommandLineOption run("run", "the run to show on the Runs page", "ID");
     const QCommandLineOption wait("wait", "for --screenshot: wait at least this long", "MS", "0");
-    const QCommandLineOption timing("timing", "print the milliseconds until the window is visible, and exit");
+    const QCommandLineOption timing("timing",
+                                    "print the milliseconds until the window is visible, and exit");
     parser.addOptions({demo, screenshot, size, theme, run, wait, timing});
-    // --screenshot takes two words, which QCommandLineParser cannot say: the second is taken out first.
+    // --screenshot takes two words, which QCommandLineParser cannot say: the second is taken out
+    // first.
     QStringList arguments = QApplication::arguments();
     QString file;
-    if (const qsizetype at = arguments.indexOf("--screenshot"); at > 0 && at + 2 < arguments.size()) file = arguments.takeAt(at + 2);
+    if (const qsizetype at = arguments.indexOf("--screenshot"); at > 0 && at + 2 < arguments.size())
+        file = arguments.takeAt(at + 2);
     parser.process(arguments);
 
     const QStringList positional = parser.positionalArguments();
     PageId page = PageId::Start;
     if (parser.isSet(screenshot)) {
         if (!pageFromKey(parser.value(screenshot), &page) || file.isEmpty()) {
-            qCritical("Usage: luthier --screenshot PAGE FILE.png; pages: start library data new-run runs compare playground export settings");
+            qCritical(
+                "Usage: luthier --screenshot PAGE FILE.png; pages: start library data new-run runs "
+                "compare playground export settings");
             return 2;
         }
     }
 
     Settings::applyAppearance();
     if (parser.isSet(theme))
-        Theme::instance().setChoice(parser.value(theme) == "light" ? ThemeChoice::Light : parser.value(theme) == "contrast" ? ThemeChoice::HighContrast : ThemeChoice::Dark);
+        Theme::instance().setChoice(parser.value(theme) == "light"      ? ThemeChoice::Light
+                                    : parser.value(theme) == "contrast" ? ThemeChoice::HighContrast
+                                                                        : ThemeChoice::Dark);
     Theme::instance().install(app);
 
     const QString remembered = Settings::value("window/workspace").toString();
-    const bool isFixed = !qEnvironmentVariable("LUTHIER_WORKSPACE").isEmpty() || remembered.isEmpty();
-    Workbench bench(positional.isEmpty() ? (isFixed ? defaultWorkspace() : remembered) : positional.first());
-    // The queue's launcher thread exists by now and keeps its priority, so training runs at normal priority and this window below it.
+    const bool isFixed =
+        !qEnvironmentVariable("LUTHIER_WORKSPACE").isEmpty() || remembered.isEmpty();
+    Workbench bench(positional.isEmpty() ? (isFixed ? defaultWorkspace() : remembered)
+                                         : positional.first());
+    // The queue's launcher thread exists by now and keeps its priority, so training runs at normal
+    // priority and this window below it.
     setpriority(PRIO_PROCESS, 0, 10);
 
     MainWindow window(bench);
@@ -114,6 +134,7 @@ int main(int argc, char** argv) {
         bench.catalogue.refreshMethods();
         bench.catalogue.refreshModels();
     });
-    if (parser.isSet(screenshot)) scheduleScreenshot(app, window, page, file, parser.value(wait).toInt());
+    if (parser.isSet(screenshot))
+        scheduleScreenshot(app, window, page, file, parser.value(wait).toInt());
     return QApplication::exec();
 }

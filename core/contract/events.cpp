@@ -30,7 +30,8 @@ Json step(const StepFacts& facts) {
     return json;
 }
 
-Json eval(std::int64_t step, double loss, const Json& metrics, std::int64_t rows, std::int64_t ofRows) {
+Json eval(std::int64_t step, double loss, const Json& metrics, std::int64_t rows,
+          std::int64_t ofRows) {
     Json json{{"type", "eval"}, {"step", step}};
     setNumber(json, "loss", loss);
     json["metrics"] = metrics;
@@ -53,12 +54,16 @@ Json warning(const std::string& code, const std::string& message, const std::str
 
 Json failed(const Problems& problems) {
     const Problem& first = problems.front();
-    Json json{{"type", "failed"}, {"code", first.code}, {"message", first.message}, {"hint", first.hint}};
+    Json json{
+        {"type", "failed"}, {"code", first.code}, {"message", first.message}, {"hint", first.hint}};
     if (!first.field.empty()) json["field"] = first.field;
     if (problems.size() < 2) return json;
     Json list = Json::array();
     for (const Problem& problem : problems)
-        list.push_back({{"code", problem.code}, {"message", problem.message}, {"hint", problem.hint}, {"field", problem.field}});
+        list.push_back({{"code", problem.code},
+                        {"message", problem.message},
+                        {"hint", problem.hint},
+                        {"field", problem.field}});
     json["problems"] = std::move(list);
     return json;
 }
@@ -76,8 +81,9 @@ std::string eventLine(Json event, const std::string& run, double timeSeconds) {
     while (line.size() + 1 > kMaxEventBytes) {
         std::string longest;
         for (const auto& [key, value] : full.items())
-            if (value.is_string() && (longest.empty() || value.get_ref<const std::string&>().size() >
-                                                             full[longest].get_ref<const std::string&>().size()))
+            if (value.is_string() &&
+                (longest.empty() || value.get_ref<const std::string&>().size() >
+                                        full[longest].get_ref<const std::string&>().size()))
                 longest = key;
         if (longest.empty() || full[longest].get_ref<const std::string&>().size() < 64) break;
         std::string& text = full[longest].get_ref<std::string&>();

@@ -9,13 +9,18 @@ namespace luthier {
 namespace {
 
 bool isWhole(const Json& value) {
-    return value.is_number_integer() && !(value.is_number_unsigned() && value.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()));
+    return value.is_number_integer() &&
+           !(value.is_number_unsigned() &&
+             value.get<std::uint64_t>() >
+                 static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()));
 }
 
 }  // namespace
 
 Fields::Fields(const Json& object, std::string what) : m_object(object), m_what(std::move(what)) {
-    if (!object.is_object()) throw Failure({"bad_request", "A " + m_what + " must be an object, {\"key\": value, …}.", "", m_what, ExitCode::BadUsage});
+    if (!object.is_object())
+        throw Failure({"bad_request", "A " + m_what + " must be an object, {\"key\": value, …}.",
+                       "", m_what, ExitCode::BadUsage});
 }
 
 const Json* Fields::find(const char* key) const {
@@ -25,12 +30,17 @@ const Json* Fields::find(const char* key) const {
 
 const Json& Fields::at(const char* key) const {
     const Json* found = find(key);
-    if (found == nullptr) throw Failure({"bad_request", "The " + m_what + " lacks the key \"" + key + "\".", "", key, ExitCode::BadUsage});
+    if (found == nullptr)
+        throw Failure({"bad_request", "The " + m_what + " lacks the key \"" + key + "\".", "", key,
+                       ExitCode::BadUsage});
     return *found;
 }
 
 void Fields::refuse(const char* key, const char* wanted) const {
-    throw Failure({"bad_request", "\"" + std::string(key) + "\" of the " + m_what + " must be " + wanted + ", not " + dumpLine(*find(key)).substr(0, 80) + ".", "", key, ExitCode::BadUsage});
+    throw Failure({"bad_request",
+                   "\"" + std::string(key) + "\" of the " + m_what + " must be " + wanted +
+                       ", not " + dumpLine(*find(key)).substr(0, 80) + ".",
+                   "", key, ExitCode::BadUsage});
 }
 
 template <>
@@ -71,14 +81,17 @@ double Fields::need<double>(const char* key) const {
 template <>
 std::vector<std::string> Fields::need<std::vector<std::string>>(const char* key) const {
     const Json& value = at(key);
-    if (!value.is_array() || !std::all_of(value.begin(), value.end(), [](const Json& each) { return each.is_string(); })) refuse(key, "a list of texts");
+    if (!value.is_array() ||
+        !std::all_of(value.begin(), value.end(), [](const Json& each) { return each.is_string(); }))
+        refuse(key, "a list of texts");
     return value.get<std::vector<std::string>>();
 }
 
 template <>
 std::vector<std::int64_t> Fields::need<std::vector<std::int64_t>>(const char* key) const {
     const Json& value = at(key);
-    if (!value.is_array() || !std::all_of(value.begin(), value.end(), isWhole)) refuse(key, "a list of whole numbers");
+    if (!value.is_array() || !std::all_of(value.begin(), value.end(), isWhole))
+        refuse(key, "a list of whole numbers");
     return value.get<std::vector<std::int64_t>>();
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The keys of a request or command that came from outside, read by type: a missing key or a value of another type is a Problem that names the key
-// and what it must be, never an exception of the JSON library. Throws Failure {bad_request}; keys that nobody asks for are left alone.
+// The keys of a request or command that came from outside, read by type: a missing key or a value
+// of another type is a Problem that names the key and what it must be, never an exception of the
+// JSON library. Throws Failure {bad_request}; keys that nobody asks for are left alone.
 
 #include "contract/json.h"
 #include "contract/problem.h"
@@ -18,7 +19,8 @@ public:
     /// `what`: how messages call the object ("request", "command"). Throws when it is no object.
     Fields(const Json& object, std::string what);
 
-    /// The value of `key`. T: std::string, bool, std::int64_t, std::uint64_t, double, std::vector<std::string>, std::vector<std::int64_t>.
+    /// The value of `key`. T: std::string, bool, std::int64_t, std::uint64_t, double,
+    /// std::vector<std::string>, std::vector<std::int64_t>.
     template <class T>
     T need(const char* key) const;
     /// The same; `fallback` when the key is absent or null.
@@ -26,7 +28,9 @@ public:
     T get(const char* key, T fallback) const {
         return has(key) ? need<T>(key) : std::move(fallback);
     }
-    std::string get(const char* key, const char* fallback) const { return get<std::string>(key, fallback); }
+    std::string get(const char* key, const char* fallback) const {
+        return get<std::string>(key, fallback);
+    }
     /// Present and not null.
     bool has(const char* key) const { return find(key) != nullptr; }
     const Json& object(const char* key) const;

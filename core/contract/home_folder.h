@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The user's own folder, also where HOME is not set (services, containers): a folder that others can foresee, as one in /tmp, is never a stand-in.
+// The user's own folder, also where HOME is not set (services, containers): a folder that others
+// can foresee, as one in /tmp, is never a stand-in.
 
 #include <cstdlib>
 #include <filesystem>
@@ -15,7 +16,9 @@ inline std::filesystem::path homeFolder() {
     char buffer[4096];
     passwd entry{};
     passwd* found = nullptr;
-    if (::getpwuid_r(::getuid(), &entry, buffer, sizeof buffer, &found) == 0 && found != nullptr && found->pw_dir != nullptr && *found->pw_dir == '/') return found->pw_dir;
+    if (::getpwuid_r(::getuid(), &entry, buffer, sizeof buffer, &found) == 0 && found != nullptr &&
+        found->pw_dir != nullptr && *found->pw_dir == '/')
+        return found->pw_dir;
     return {};
 }
 

@@ -31,13 +31,16 @@ std::string positionOf(std::string_view text, std::size_t byte) {
             ++column;
         }
     }
-    const bool isOneLine = text.substr(0, text.find_last_not_of(" \t\r\n") + 1).find('\n') == std::string_view::npos;
-    return (isOneLine ? std::string() : "line " + std::to_string(line) + ", ") + "column " + std::to_string(column);
+    const bool isOneLine =
+        text.substr(0, text.find_last_not_of(" \t\r\n") + 1).find('\n') == std::string_view::npos;
+    return (isOneLine ? std::string() : "line " + std::to_string(line) + ", ") + "column " +
+           std::to_string(column);
 }
 
 bool isLetter(char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0; }
 
-/// Where the string or number begins that the parser read to its end, at `byte`, before it said that none belongs there.
+/// Where the string or number begins that the parser read to its end, at `byte`, before it said
+/// that none belongs there.
 std::size_t tokenBegin(std::string_view text, std::size_t byte, std::string_view said) {
     if (byte == 0 || byte > text.size()) return byte;
     if (said.find("unexpected string literal") != std::string_view::npos && text[byte - 1] == '"') {
@@ -49,45 +52,69 @@ std::size_t tokenBegin(std::string_view text, std::size_t byte, std::string_view
     return byte;
 }
 
-/// Why the parser stopped at `byte` (counted from 1), in a person's words. `said`: the parser's own.
+/// Why the parser stopped at `byte` (counted from 1), in a person's words. `said`: the parser's
+/// own.
 std::string reasonOf(std::string_view text, std::size_t byte, std::string_view said) {
-    const auto says = [said](const char* words) { return said.find(words) != std::string_view::npos; };
+    const auto says = [said](const char* words) {
+        return said.find(words) != std::string_view::npos;
+    };
     const std::size_t at = byte == 0 ? 0 : byte - 1;
     const std::size_t last = text.find_last_not_of(" \t\r\n");
     if (last == std::string_view::npos) return "it is empty";
     if (says("surrogate")) return "half a surrogate pair (\\ud800 to \\udfff) stands alone";
-    if (at > last) return says("invalid string") ? "it ends inside a string, whose quote is not closed" : "it ends early: a brace or bracket is not closed";
+    if (at > last)
+        return says("invalid string") ? "it ends inside a string, whose quote is not closed"
+                                      : "it ends early: a brace or bracket is not closed";
     const char c = text[at];
     if (says("UTF-8")) return "bytes that are no UTF-8 text";
-    if (says("after backslash") || says("'\\u' must be")) return "a backslash begins no escape that JSON knows; a backslash itself is written twice";
+    if (says("after backslash") || says("'\\u' must be"))
+        return "a backslash begins no escape that JSON knows; a backslash itself is written twice";
     if (says("invalid string") && static_cast<unsigned char>(c) < 0x20)
-        return c == '\n' || c == '\r' ? "a line break inside a string, or a quote that is not closed; a break is written \\n" : "a control character inside a string; a tab is written \\t";
+        return c == '\n' || c == '\r' ? "a line break inside a string, or a quote that is not "
+                                        "closed; a break is written \\n"
+                                      : "a control character inside a string; a tab is written \\t";
     if (c == '\'') return "a single quote; strings need double quotes";
-    if (text.substr(at).starts_with("\xE2\x80")) return "a curly quote; strings need straight double quotes";
-    const std::size_t before = at == 0 ? std::string_view::npos : text.find_last_not_of(" \t\r\n", at - 1);
-    if ((c == '}' || c == ']') && before != std::string_view::npos && text[before] == ',') return std::string("a comma before the closing ") + (c == '}' ? "brace" : "bracket");
+    if (text.substr(at).starts_with("\xE2\x80"))
+        return "a curly quote; strings need straight double quotes";
+    const std::size_t before =
+        at == 0 ? std::string_view::npos : text.find_last_not_of(" \t\r\n", at - 1);
+    if ((c == '}' || c == ']') && before != std::string_view::npos && text[before] == ',')
+        return std::string("a comma before the closing ") + (c == '}' ? "brace" : "bracket");
     std::size_t begin = at;
     while (begin > 0 && isLetter(text[begin - 1])) --begin;
     std::size_t end = begin;
     while (end < text.size() && isLetter(text[end])) ++end;
     const std::string word(text.substr(begin, end - begin));
-    if (word == "None" || word == "True" || word == "False") return "Python's " + word + ", which JSON writes " + (word == "None" ? "null" : word == "True" ? "true" : "false");
-    if (word == "NaN" || word == "nan" || word == "Infinity" || word == "inf" || word == "undefined") return "\"" + word + "\", which JSON has no number for";
-    if (says("parsing object key")) return word.empty() ? "a key in double quotes is missing here" : "the key \"" + word.substr(0, 40) + "\" has no double quotes";
+    if (word == "None" || word == "True" || word == "False")
+        return "Python's " + word + ", which JSON writes " +
+               (word == "None"   ? "null"
+                : word == "True" ? "true"
+                                 : "false");
+    if (word == "NaN" || word == "nan" || word == "Infinity" || word == "inf" ||
+        word == "undefined")
+        return "\"" + word + "\", which JSON has no number for";
+    if (says("parsing object key"))
+        return word.empty() ? "a key in double quotes is missing here"
+                            : "the key \"" + word.substr(0, 40) + "\" has no double quotes";
     if (says("expected end of input")) return "more follows behind its end";
     if (says("parsing object separator") || says("expected ':'")) return "a colon is missing here";
-    if ((c == '"' || c == '{' || c == '[') && (says("while parsing object") || says("while parsing array"))) return "a comma is missing here";
+    if ((c == '"' || c == '{' || c == '[') &&
+        (says("while parsing object") || says("while parsing array")))
+        return "a comma is missing here";
     if (c == '/' || c == '#') return "a comment, which JSON does not have";
     if (!word.empty()) return "the word \"" + word.substr(0, 40) + "\" has no double quotes";
-    return static_cast<unsigned char>(c) >= 0x20 && static_cast<unsigned char>(c) < 0x7F ? std::string("\"") + c + "\" is not expected here" : "an unexpected byte";
+    return static_cast<unsigned char>(c) >= 0x20 && static_cast<unsigned char>(c) < 0x7F
+               ? std::string("\"") + c + "\" is not expected here"
+               : "an unexpected byte";
 }
 
-/// `text` with what only Python reads spelt so that the parser reads it: numbers that are not finite as strings that begin with `marker`, which the
-/// text does not hold.
+/// `text` with what only Python reads spelt so that the parser reads it: numbers that are not
+/// finite as strings that begin with `marker`, which the text does not hold.
 struct Respelt {
     std::string text;
     std::string marker;
-    std::vector<std::pair<std::size_t, std::size_t>> longer;  ///< behind this byte of `text`, so many more than in the original
+    std::vector<std::pair<std::size_t, std::size_t>>
+        longer;  ///< behind this byte of `text`, so many more than in the original
 
     std::size_t original(std::size_t byte) const {
         std::size_t added = 0;
@@ -98,17 +125,27 @@ struct Respelt {
 };
 
 bool isSurrogate(std::string_view text, std::size_t at, char low, char high) {
-    if (at + 6 > text.size() || text[at] != '\\' || text[at + 1] != 'u' || (text[at + 2] | 0x20) != 'd') return false;
+    if (at + 6 > text.size() || text[at] != '\\' || text[at + 1] != 'u' ||
+        (text[at + 2] | 0x20) != 'd')
+        return false;
     const char c = static_cast<char>(text[at + 3] | 0x20);
-    return c >= low && c <= high && std::isxdigit(static_cast<unsigned char>(text[at + 4])) && std::isxdigit(static_cast<unsigned char>(text[at + 5]));
+    return c >= low && c <= high && std::isxdigit(static_cast<unsigned char>(text[at + 4])) &&
+           std::isxdigit(static_cast<unsigned char>(text[at + 5]));
 }
-bool isHighSurrogate(std::string_view text, std::size_t at) { return isSurrogate(text, at, '8', '9') || isSurrogate(text, at, 'a', 'b'); }
-bool isLowSurrogate(std::string_view text, std::size_t at) { return isSurrogate(text, at, 'c', 'f'); }
+bool isHighSurrogate(std::string_view text, std::size_t at) {
+    return isSurrogate(text, at, '8', '9') || isSurrogate(text, at, 'a', 'b');
+}
+bool isLowSurrogate(std::string_view text, std::size_t at) {
+    return isSurrogate(text, at, 'c', 'f');
+}
 
-/// The number at `at` when it is one of Python's that are not finite, or beyond a double: its length; 0 otherwise.
+/// The number at `at` when it is one of Python's that are not finite, or beyond a double: its
+/// length; 0 otherwise.
 std::size_t nonFiniteAt(std::string_view text, std::size_t at, const char*& name) {
-    for (const auto& [word, meaning] : {std::pair{"NaN", "nan"}, {"Infinity", "inf"}, {"-Infinity", "-inf"}})
-        if (text.substr(at).starts_with(word) && (at + std::strlen(word) == text.size() || !isLetter(text[at + std::strlen(word)]))) {
+    for (const auto& [word, meaning] :
+         {std::pair{"NaN", "nan"}, {"Infinity", "inf"}, {"-Infinity", "-inf"}})
+        if (text.substr(at).starts_with(word) &&
+            (at + std::strlen(word) == text.size() || !isLetter(text[at + std::strlen(word)]))) {
             name = meaning;
             return std::strlen(word);
         }
@@ -120,7 +157,10 @@ std::size_t nonFiniteAt(std::string_view text, std::size_t at, const char*& name
     // Out of range is too small as well: that is 0, and the parser reads it.
     const std::string_view number = text.substr(at, end - at);
     const std::size_t digit = number.find_first_not_of("-0.");
-    if (number.find("e-") != std::string_view::npos || number.find("E-") != std::string_view::npos || (digit != std::string_view::npos && number.find('.') < digit)) return 0;
+    if (number.find("e-") != std::string_view::npos ||
+        number.find("E-") != std::string_view::npos ||
+        (digit != std::string_view::npos && number.find('.') < digit))
+        return 0;
     name = text[at] == '-' ? "-inf" : "inf";
     return end - at;
 }
@@ -135,7 +175,11 @@ Respelt respelt(std::string_view text) {
         const char c = text[i];
         if (isString && c == '\\') {
             const bool isPair = isHighSurrogate(text, i) && isLowSurrogate(text, i + 6);
-            const std::size_t length = std::min<std::size_t>(isPair ? 12 : isHighSurrogate(text, i) || isLowSurrogate(text, i) ? 6 : 2, text.size() - i);
+            const std::size_t length =
+                std::min<std::size_t>(isPair                                                ? 12
+                                      : isHighSurrogate(text, i) || isLowSurrogate(text, i) ? 6
+                                                                                            : 2,
+                                      text.size() - i);
             result.text += length == 6 ? std::string_view("\\ufffd") : text.substr(i, length);
             i += length;
             continue;
@@ -143,7 +187,8 @@ Respelt respelt(std::string_view text) {
         if (c == '"') isString = !isString;
         const char* name = nullptr;
         const bool isBegin = i == 0 || std::strchr(" \t\r\n[,:", text[i - 1]) != nullptr;
-        if (const std::size_t length = isString || !isBegin ? 0 : nonFiniteAt(text, i, name); length > 0) {
+        if (const std::size_t length = isString || !isBegin ? 0 : nonFiniteAt(text, i, name);
+            length > 0) {
             const std::string spelling = "\"" + result.marker + name + "\"";
             result.text += spelling;
             more += spelling.size() - std::min(spelling.size(), length);
@@ -178,13 +223,17 @@ namespace {
 
 enum class JsonNumbers { Finite, AsPython };
 
-Result<Json> parsed(std::string_view text, const std::string& name, JsonComments comments, JsonNumbers numbers) {
+Result<Json> parsed(std::string_view text, const std::string& name, JsonComments comments,
+                    JsonNumbers numbers) {
     Respelt other;
     const auto read = [&](std::string_view document) -> Result<Json> {
-        const Json::parser_callback_t guard = [&other](int depth, Json::parse_event_t event, Json& found) {
+        const Json::parser_callback_t guard = [&other](int depth, Json::parse_event_t event,
+                                                       Json& found) {
             if (depth > kMaxDepth) throw std::length_error("depth");
             if (event == Json::parse_event_t::value && !other.marker.empty() && found.is_string())
-                if (const std::string& spelling = found.get_ref<const std::string&>(); spelling.starts_with(other.marker)) found = std::strtod(spelling.c_str() + other.marker.size(), nullptr);
+                if (const std::string& spelling = found.get_ref<const std::string&>();
+                    spelling.starts_with(other.marker))
+                    found = std::strtod(spelling.c_str() + other.marker.size(), nullptr);
             return true;
         };
         try {
@@ -192,46 +241,66 @@ Result<Json> parsed(std::string_view text, const std::string& name, JsonComments
         } catch (const Json::parse_error& error) {
             const std::size_t found = tokenBegin(document, error.byte, error.what());
             const std::size_t byte = other.original(found);
-            return Problem{"json_syntax", name + " is not valid JSON at " + positionOf(text, byte) + ": " + reasonOf(document, found, error.what()) + ".",
-                           "Correct the text there; strings need double quotes and lists no trailing comma.", name};
+            return Problem{
+                "json_syntax",
+                name + " is not valid JSON at " + positionOf(text, byte) + ": " +
+                    reasonOf(document, found, error.what()) + ".",
+                "Correct the text there; strings need double quotes and lists no trailing comma.",
+                name};
         } catch (const Json::out_of_range&) {
-            return Problem{"json_number", name + " holds a number that no 64-bit float can hold.", "Numbers lie within 1.8e308 of 0.", name};
+            return Problem{"json_number", name + " holds a number that no 64-bit float can hold.",
+                           "Numbers lie within 1.8e308 of 0.", name};
         } catch (const Json::exception&) {
-            return Problem{"json_syntax", name + " cannot be read as JSON.", "Use a file written by a known tool.", name};
+            return Problem{"json_syntax", name + " cannot be read as JSON.",
+                           "Use a file written by a known tool.", name};
         } catch (const std::length_error&) {
-            return Problem{"json_depth", name + " nests deeper than " + std::to_string(kMaxDepth) + " levels.",
+            return Problem{"json_depth",
+                           name + " nests deeper than " + std::to_string(kMaxDepth) + " levels.",
                            "Use a file written by a known tool.", name};
         }
     };
     Result<Json> value = read(text);
-    if (value || numbers == JsonNumbers::Finite || value.problem().code == "json_depth") return value;
+    if (value || numbers == JsonNumbers::Finite || value.problem().code == "json_depth")
+        return value;
     other = respelt(text);
     return other.text == text ? value : read(other.text);
 }
 
 }  // namespace
 
-Result<Json> parseJson(std::string_view text, const std::string& name, JsonComments comments) { return parsed(text, name, comments, JsonNumbers::Finite); }
+Result<Json> parseJson(std::string_view text, const std::string& name, JsonComments comments) {
+    return parsed(text, name, comments, JsonNumbers::Finite);
+}
 
-Result<Json> parsePythonJson(std::string_view text, const std::string& name) { return parsed(text, name, JsonComments::Forbidden, JsonNumbers::AsPython); }
+Result<Json> parsePythonJson(std::string_view text, const std::string& name) {
+    return parsed(text, name, JsonComments::Forbidden, JsonNumbers::AsPython);
+}
 
-Result<Json> readJsonFile(const std::filesystem::path& path, std::size_t maxBytes, JsonComments comments) {
+Result<Json> readJsonFile(const std::filesystem::path& path, std::size_t maxBytes,
+                          JsonComments comments) {
     std::error_code code;
     const auto size = std::filesystem::file_size(path, code);
     if (code) {
-        return Problem{"file_missing", path.string() + " does not exist or is not a file.", "Check the path.", path.string()};
+        return Problem{"file_missing", path.string() + " does not exist or is not a file.",
+                       "Check the path.", path.string()};
     }
     if (!std::filesystem::is_regular_file(path, code)) {
-        return Problem{"file_unreadable", path.string() + " is no plain file, but a folder, a pipe, a socket or a device.", "Choose a file.", path.string()};
+        return Problem{
+            "file_unreadable",
+            path.string() + " is no plain file, but a folder, a pipe, a socket or a device.",
+            "Choose a file.", path.string()};
     }
     if (size > maxBytes) {
-        return Problem{"file_too_large", path.string() + " has " + std::to_string(size) + " bytes; at most " +
-                           std::to_string(maxBytes) + " are accepted for this kind of file.", "", path.string()};
+        return Problem{"file_too_large",
+                       path.string() + " has " + std::to_string(size) + " bytes; at most " +
+                           std::to_string(maxBytes) + " are accepted for this kind of file.",
+                       "", path.string()};
     }
     errno = 0;
     std::ifstream stream(path, std::ios::binary);
     std::string text(static_cast<std::size_t>(size), '\0');
-    if (!stream.read(text.data(), static_cast<std::streamsize>(size))) return unreadable(path, errno);
+    if (!stream.read(text.data(), static_cast<std::streamsize>(size)))
+        return unreadable(path, errno);
     return parseJson(text, path.string(), comments);
 }
 
@@ -255,7 +324,9 @@ double numberOr(const Json& object, const std::string& key, double fallback) {
     return *state == "-inf" ? -infinity : infinity;
 }
 
-std::string dumpLine(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string dumpLine(const Json& value) {
+    return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
 std::string nearestName(const std::string& name, const std::vector<std::string>& known) {
     std::string best;

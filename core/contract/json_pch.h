@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What nearly every file of the rooms without torch needs, compiled once (luthier_json_pch() in LuthierDependencies.cmake). Sources still
-// include what they use.
+// What nearly every file of the rooms without torch needs, compiled once (luthier_json_pch() in
+// LuthierDependencies.cmake). Sources still include what they use.
 
 #include <nlohmann/json.hpp>
 

@@ -6,7 +6,8 @@ namespace luthier {
 namespace {
 
 std::string sentence(const Problem& problem) {
-    std::string text = problem.field.empty() ? problem.message : problem.field + ": " + problem.message;
+    std::string text =
+        problem.field.empty() ? problem.message : problem.field + ": " + problem.message;
     if (!problem.hint.empty()) text += " " + problem.hint;
     return text;
 }

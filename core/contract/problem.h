@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Expected failures are values. A Problem is one sentence for a person plus a code for a program; several are reported
-// together when a whole document is checked. Only code that cannot go on throws, and it throws a Failure (a Problem inside),
-// which the program's outermost frame turns into the one `{"type":"failed"}` object of interface.md.
+// Expected failures are values. A Problem is one sentence for a person plus a code for a program;
+// several are reported together when a whole document is checked. Only code that cannot go on
+// throws, and it throws a Failure (a Problem inside), which the program's outermost frame turns
+// into the one `{"type":"failed"}` object of interface.md.
 
 #include <exception>
 #include <string>

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// RUN.json as a value (interface.md, "RUN.json"). The document stays JSON, so that what a user wrote and what a run folder
-// keeps are the same thing; RunConfig is a checked copy with every default filled in and paths made absolute, plus typed
-// accessors for what the engine reads. Schemas of methods come from the caller: they are declared by the methods themselves.
+// RUN.json as a value (interface.md, "RUN.json"). The document stays JSON, so that what a user
+// wrote and what a run folder keeps are the same thing; RunConfig is a checked copy with every
+// default filled in and paths made absolute, plus typed accessors for what the engine reads.
+// Schemas of methods come from the caller: they are declared by the methods themselves.
 
 #include "contract/json.h"
 #include "contract/problem.h"
@@ -28,8 +29,8 @@ struct MethodSchemas {
 };
 
 struct RunConfig {
-    Json document;                     ///< the whole resolved document
-    std::filesystem::path directory;   ///< relative paths started here
+    Json document;                    ///< the whole resolved document
+    std::filesystem::path directory;  ///< relative paths started here
 
     std::string name() const { return document.at("name"); }
     std::string group() const { return document.at("group"); }
@@ -40,7 +41,8 @@ struct RunConfig {
     const Json& train() const { return document.at("train"); }
     std::string methodType() const { return method().at("type"); }
 
-    /// The value under a dotted key of the whole document ("train.seed"), converted; the key must exist.
+    /// The value under a dotted key of the whole document ("train.seed"), converted; the key must
+    /// exist.
     template <class T>
     T get(const std::string& dottedKey) const {
         return findDotted(document, dottedKey)->get<T>();
@@ -54,12 +56,14 @@ struct RunConfig {
     }
 };
 
-/// Checks the whole document, reports every problem at once, fills in defaults and makes paths absolute against `directory`.
-/// Does not look at the file system.
-Result<RunConfig> resolveRunConfig(const Json& document, const std::filesystem::path& directory, const MethodSchemas& methods);
+/// Checks the whole document, reports every problem at once, fills in defaults and makes paths
+/// absolute against `directory`. Does not look at the file system.
+Result<RunConfig> resolveRunConfig(const Json& document, const std::filesystem::path& directory,
+                                   const MethodSchemas& methods);
 
 /// Reads RUN.json (comments allowed), applies `--set dotted.key=JSON` overrides, then resolves.
-Result<RunConfig> loadRunConfig(const std::filesystem::path& path, const std::vector<std::string>& overrides,
+Result<RunConfig> loadRunConfig(const std::filesystem::path& path,
+                                const std::vector<std::string>& overrides,
                                 const MethodSchemas& methods);
 
 }  // namespace luthier

@@ -39,7 +39,8 @@ std::int64_t countOr(const Json& object, const char* key, std::int64_t fallback 
     if (found == object.end() || !found->is_number()) return fallback;
     if (found->is_number_integer()) return found->get<std::int64_t>();
     const double value = found->get<double>();
-    return std::isfinite(value) && std::abs(value) < 9e18 ? static_cast<std::int64_t>(value) : fallback;
+    return std::isfinite(value) && std::abs(value) < 9e18 ? static_cast<std::int64_t>(value)
+                                                          : fallback;
 }
 
 const Json& objectOr(const Json& object, const char* key) {
@@ -48,12 +49,14 @@ const Json& objectOr(const Json& object, const char* key) {
     return found != object.end() && found->is_object() ? *found : empty;
 }
 
-/// A step event as our workers write it, read without building a document: numbers, plain texts and nulls, and the objects
-/// `memory` and `losses` inside, once each. scan() takes only what it is sure to understand; on escapes, other bytes than ASCII, true and false, other nesting, numbers
-/// that do not fit or anything malformed it declines, and the caller parses the line. Views point into the line.
+/// A step event as our workers write it, read without building a document: numbers, plain texts and
+/// nulls, and the objects `memory` and `losses` inside, once each. scan() takes only what it is
+/// sure to understand; on escapes, other bytes than ASCII, true and false, other nesting, numbers
+/// that do not fit or anything malformed it declines, and the caller parses the line. Views point
+/// into the line.
 class FlatEvent final {
 public:
-    FlatEvent() {}   // the pairs stay as they are until scan() fills them
+    FlatEvent() {}  // the pairs stay as they are until scan() fills them
     bool scan(std::string_view line) {
         const char* at = line.data();
         return scanObject(at, at + line.size(), Place::Outer) && at == line.data() + line.size();
@@ -61,13 +64,16 @@ public:
 
     std::string text(std::string_view key) const {
         const Pair* pair = find(key, Place::Outer);
-        return pair != nullptr && pair->kind == Kind::Text ? std::string(pair->text()) : std::string();
+        return pair != nullptr && pair->kind == Kind::Text ? std::string(pair->text())
+                                                           : std::string();
     }
     bool hasNumber(std::string_view key) const {
         const Pair* pair = find(key, Place::Outer);
         return pair != nullptr && pair->kind == Kind::Number;
     }
-    double number(const char* key, double fallback) const { return numberAt(key, fallback, Place::Outer); }
+    double number(const char* key, double fallback) const {
+        return numberAt(key, fallback, Place::Outer);
+    }
     double loss(const char* key) const { return numberAt(key, kNaN, Place::Losses); }
     std::int64_t count(std::string_view key) const { return countOf(find(key, Place::Outer)); }
     std::int64_t memory(std::string_view key) const { return countOf(find(key, Place::Memory)); }
@@ -168,7 +174,9 @@ private:
             while (at < end && *at == ' ') ++at;
             if (at >= end) return false;
             if (*at == '{') {
-                const Place inside = pair.key() == "memory" ? Place::Memory : pair.key() == "losses" ? Place::Losses : Place::Outer;
+                const Place inside = pair.key() == "memory"   ? Place::Memory
+                                     : pair.key() == "losses" ? Place::Losses
+                                                              : Place::Outer;
                 if (place != Place::Outer || inside == Place::Outer) return false;
                 bool& isSeen = inside == Place::Memory ? m_hasMemory : m_hasLosses;
                 if (std::exchange(isSeen, true) || !scanObject(at, end, inside)) return false;
@@ -176,7 +184,9 @@ private:
                 pair.kind = Kind::Text;
                 if (!scanText(at, end, pair.textData, pair.textSize)) return false;
             } else if (*at == 'n') {
-                if (std::string_view(at, static_cast<std::size_t>(std::min<std::ptrdiff_t>(4, end - at))) != "null") return false;
+                if (std::string_view(at, static_cast<std::size_t>(
+                                             std::min<std::ptrdiff_t>(4, end - at))) != "null")
+                    return false;
                 at += 4;
             } else if (!scanNumber(at, end, pair)) {
                 return false;
@@ -221,11 +231,13 @@ void addStep(StepSeries& series, const Event& event, double seconds) {
     series.learningRate.push_back(event.number("learning_rate", kNaN));
     series.gradNorm.push_back(event.number("grad_norm", kNaN));
     series.tokens.push_back(last(series.tokens) + event.count("tokens"));
-    series.supervisedTokens.push_back(last(series.supervisedTokens) + event.count("supervised_tokens"));
+    series.supervisedTokens.push_back(last(series.supervisedTokens) +
+                                      event.count("supervised_tokens"));
     series.tokensPerSecond.push_back(event.number("tokens_per_second", kNaN));
     series.stepSeconds.push_back(stepSeconds);
     series.seconds.push_back(seconds);
-    series.trainSeconds.push_back(last(series.trainSeconds) + (std::isfinite(stepSeconds) ? stepSeconds : 0));
+    series.trainSeconds.push_back(last(series.trainSeconds) +
+                                  (std::isfinite(stepSeconds) ? stepSeconds : 0));
     series.deviceBytes.push_back(event.memory("device_bytes"));
     series.devicePeakBytes.push_back(event.memory("device_peak_bytes"));
     series.hostBytes.push_back(event.memory("host_bytes"));
@@ -234,7 +246,8 @@ void addStep(StepSeries& series, const Event& event, double seconds) {
 void dropStepsAfter(RunSnapshot& run, std::int64_t step) {
     // Steps are appended in order, so the ones to keep are a prefix.
     const auto& steps = run.steps.step;
-    run.steps.truncate(static_cast<std::size_t>(std::upper_bound(steps.begin(), steps.end(), step) - steps.begin()));
+    run.steps.truncate(static_cast<std::size_t>(std::upper_bound(steps.begin(), steps.end(), step) -
+                                                steps.begin()));
     dropAfter(run.evals, step);
     dropAfter(run.samples, step);
     dropAfter(run.checkpoints, step);
@@ -250,7 +263,8 @@ std::vector<PartCount> partsOf(const Json& byPart) {
         }
     } else if (byPart.is_array()) {
         for (const Json& item : byPart)
-            if (item.is_object()) parts.push_back({textOr(item, "name"), countOr(item, "parameters")});
+            if (item.is_object())
+                parts.push_back({textOr(item, "name"), countOr(item, "parameters")});
     }
     return parts;
 }
@@ -259,7 +273,8 @@ void applyParameters(RunSnapshot& run, const Json& event) {
     run.trainable = countOr(event, "trainable", run.trainable);
     run.frozen = countOr(event, "frozen", run.frozen);
     const double total = static_cast<double>(run.trainable + run.frozen);
-    run.trainablePercent = numberOr(event, "percent", total > 0 ? 100.0 * static_cast<double>(run.trainable) / total : 0);
+    run.trainablePercent = numberOr(
+        event, "percent", total > 0 ? 100.0 * static_cast<double>(run.trainable) / total : 0);
     if (event.contains("by_part")) run.byPart = partsOf(event["by_part"]);
 }
 
@@ -272,7 +287,7 @@ void applyFinished(RunSnapshot& run, const Json& event) {
 }
 
 std::uint64_t inodeOf(const std::filesystem::path& path, std::uint64_t& size) {
-    struct stat facts {};
+    struct stat facts{};
     if (::stat(path.c_str(), &facts) != 0) return 0;
     size = static_cast<std::uint64_t>(facts.st_size);
     return static_cast<std::uint64_t>(facts.st_ino);
@@ -293,9 +308,12 @@ RunStatus runStatusFromName(const std::string& text) {
 }
 
 void StepSeries::truncate(std::size_t count) {
-    const auto cut = [count](auto&... vectors) { (vectors.resize(std::min(count, vectors.size())), ...); };
-    cut(step, epoch, loss, lmLoss, unlikelihoodLoss, lengthNormalizedLoss, learningRate, gradNorm, tokens, supervisedTokens, tokensPerSecond, stepSeconds, seconds, trainSeconds,
-        deviceBytes, devicePeakBytes, hostBytes);
+    const auto cut = [count](auto&... vectors) {
+        (vectors.resize(std::min(count, vectors.size())), ...);
+    };
+    cut(step, epoch, loss, lmLoss, unlikelihoodLoss, lengthNormalizedLoss, learningRate, gradNorm,
+        tokens, supervisedTokens, tokensPerSecond, stepSeconds, seconds, trainSeconds, deviceBytes,
+        devicePeakBytes, hostBytes);
 }
 
 std::optional<std::size_t> RunSnapshot::bestEval() const {
@@ -348,7 +366,8 @@ void RunSnapshot::applyStep(const Event& event) {
     if (status != RunStatus::Paused) status = RunStatus::Running;
     phase = {};
     addStep(steps, event, seconds);
-    if (const std::int64_t total = event.memory("device_total_bytes"); total > 0) deviceTotalBytes = total;
+    if (const std::int64_t total = event.memory("device_total_bytes"); total > 0)
+        deviceTotalBytes = total;
 }
 
 void RunSnapshot::apply(const Json& event) {
@@ -389,21 +408,27 @@ void RunSnapshot::apply(const Json& event) {
     } else if (type == "eval") {
         const std::int64_t tokens = steps.tokens.empty() ? 0 : steps.tokens.back();
         const double trained = steps.trainSeconds.empty() ? 0 : steps.trainSeconds.back();
-        evals.push_back({countOr(event, "step", lastStep()), tokens, seconds, trained, numberOr(event, "loss", kNaN), objectOr(event, "metrics"),
+        evals.push_back({countOr(event, "step", lastStep()), tokens, seconds, trained,
+                         numberOr(event, "loss", kNaN), objectOr(event, "metrics"),
                          countOr(event, "rows"), countOr(event, "of_rows")});
         phase = {};
     } else if (type == "sample") {
-        samples.push_back({countOr(event, "step", lastStep()), textOr(event, "prompt"), textOr(event, "text")});
+        samples.push_back(
+            {countOr(event, "step", lastStep()), textOr(event, "prompt"), textOr(event, "text")});
     } else if (type == "checkpoint") {
-        checkpoints.push_back({countOr(event, "step", lastStep()), textOr(event, "path"), countOr(event, "bytes")});
+        checkpoints.push_back(
+            {countOr(event, "step", lastStep()), textOr(event, "path"), countOr(event, "bytes")});
     } else if (type == "warning") {
-        warnings.push_back({lastStep(), seconds, textOr(event, "code"), textOr(event, "message"), textOr(event, "hint")});
+        warnings.push_back({lastStep(), seconds, textOr(event, "code"), textOr(event, "message"),
+                            textOr(event, "hint")});
     } else if (type == "learning_rate") {
-        rateChanges.push_back({countOr(event, "step", lastStep()), numberOr(event, "learning_rate", kNaN)});
+        rateChanges.push_back(
+            {countOr(event, "step", lastStep()), numberOr(event, "learning_rate", kNaN)});
     } else if (type == "paused") {
         status = RunStatus::Paused;
     } else if (type == "resumed") {
-        // Sent both when a new process takes a run up and after a pause; the step says what is valid.
+        // Sent both when a new process takes a run up and after a pause; the step says what is
+        // valid.
         const std::int64_t step = countOr(event, "step", lastStep());
         if (status != RunStatus::Paused || step < lastStep()) resumedAt.push_back(step);
         status = RunStatus::Running;
@@ -419,7 +444,8 @@ void RunSnapshot::apply(const Json& event) {
     } else if (type == "failed") {
         status = RunStatus::Failed;
         phase = {};
-        failure = Problem{textOr(event, "code", "unknown"), textOr(event, "message"), textOr(event, "hint"), textOr(event, "field")};
+        failure = Problem{textOr(event, "code", "unknown"), textOr(event, "message"),
+                          textOr(event, "hint"), textOr(event, "field")};
     }
 }
 
@@ -445,8 +471,8 @@ void RunSnapshot::applyLine(std::string_view line) {
 Result<RunSnapshot> readRunSnapshot(const std::filesystem::path& runFolder) {
     std::error_code code;
     if (!std::filesystem::is_directory(runFolder, code))
-        return Problem{"run_not_found", runFolder.string() + " is not a run folder.", "List the runs with luthier-cli runs list.",
-                       runFolder.string()};
+        return Problem{"run_not_found", runFolder.string() + " is not a run folder.",
+                       "List the runs with luthier-cli runs list.", runFolder.string()};
     RunSnapshot snapshot;
     snapshot.id = runFolder.filename().string();
     const std::filesystem::path config = runFolder / "run.json";
@@ -484,22 +510,26 @@ EventFollower::Batch EventFollower::read(std::size_t maxBytes) {
     m_inode = inode;
     if (size == m_position || !stream) return batch;
 
-    std::string text(static_cast<std::size_t>(std::min<std::uint64_t>(size - m_position, maxBytes)), '\0');
+    std::string text(static_cast<std::size_t>(std::min<std::uint64_t>(size - m_position, maxBytes)),
+                     '\0');
     stream.clear();
     stream.seekg(static_cast<std::streamoff>(m_position));
     stream.read(text.data(), static_cast<std::streamsize>(text.size()));
     text.resize(static_cast<std::size_t>(stream.gcount()));
     // A line longer than the limit: read on to its end, so that progress is made.
     while (text.find('\n') == std::string::npos && m_position + text.size() < size) {
-        std::string extra(std::min<std::uint64_t>(64u << 10, size - m_position - text.size()), '\0');
+        std::string extra(std::min<std::uint64_t>(64u << 10, size - m_position - text.size()),
+                          '\0');
         stream.read(extra.data(), static_cast<std::streamsize>(extra.size()));
         if (stream.gcount() <= 0) break;
         text.append(extra.data(), static_cast<std::size_t>(stream.gcount()));
     }
     // What came behind that line is left for the next call.
-    if (const std::size_t end = text.find('\n'); text.size() > maxBytes && end != std::string::npos) text.resize(std::max(maxBytes, end + 1));
+    if (const std::size_t end = text.find('\n'); text.size() > maxBytes && end != std::string::npos)
+        text.resize(std::max(maxBytes, end + 1));
     std::size_t begin = 0;
-    for (std::size_t end = text.find('\n'); end != std::string::npos; end = text.find('\n', begin)) {
+    for (std::size_t end = text.find('\n'); end != std::string::npos;
+         end = text.find('\n', begin)) {
         batch.lines.emplace_back(text, begin, end - begin);
         begin = end + 1;
     }

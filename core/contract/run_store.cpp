@@ -44,8 +44,9 @@ std::string environment(const char* name) {
 /// Size and time of every file the facts of a run come from: another stamp, other facts.
 std::string stampOf(const RunFolder& folder) {
     std::string stamp;
-    for (const fs::path& path : {folder.events(), folder.config(), folder.notes(), folder.summary(), folder.adapter(), folder.model()}) {
-        struct stat facts {};
+    for (const fs::path& path : {folder.events(), folder.config(), folder.notes(), folder.summary(),
+                                 folder.adapter(), folder.model()}) {
+        struct stat facts{};
         if (::stat(path.c_str(), &facts) != 0) {
             stamp += "- ";
             continue;
@@ -65,8 +66,10 @@ Json readNotes(const RunFolder& folder) {
 
 Problem writeProblem(const fs::path& path) {
     const int error = errno;
-    return Problem{"write_failed", path.string() + " could not be written: " + systemText(error) + ".",
-                   remedyFor(error, "Check free space and permissions of the workspace."), path.string(), ExitCode::RunFailed};
+    return Problem{"write_failed",
+                   path.string() + " could not be written: " + systemText(error) + ".",
+                   remedyFor(error, "Check free space and permissions of the workspace."),
+                   path.string(), ExitCode::RunFailed};
 }
 
 /// false where the folder cannot be opened or synced, as another user's cannot.
@@ -95,7 +98,8 @@ Result<void> writeWhole(const fs::path& path, const std::string& text) {
         ::unlink(temporary.c_str());
         return problem;
     }
-    if (const int folder = ::open(path.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); folder >= 0) {
+    if (const int folder = ::open(path.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        folder >= 0) {
         ::fsync(folder);
         ::close(folder);
     }
@@ -106,15 +110,16 @@ std::int64_t tensorBytes(const fs::path& folder) {
     std::int64_t bytes = 0;
     std::error_code code;
     for (const auto& entry : fs::directory_iterator(folder, code))
-        if (entry.path().extension() == ".safetensors") bytes += static_cast<std::int64_t>(entry.file_size(code));
+        if (entry.path().extension() == ".safetensors")
+            bytes += static_cast<std::int64_t>(entry.file_size(code));
     return bytes;
 }
 
 /// The time in front of a run id, or 0.
 double timeOfId(const std::string& id) {
     std::tm time{};
-    if (std::sscanf(id.c_str(), "%4d%2d%2d-%2d%2d%2d", &time.tm_year, &time.tm_mon, &time.tm_mday, &time.tm_hour, &time.tm_min,
-                    &time.tm_sec) != 6)
+    if (std::sscanf(id.c_str(), "%4d%2d%2d-%2d%2d%2d", &time.tm_year, &time.tm_mon, &time.tm_mday,
+                    &time.tm_hour, &time.tm_min, &time.tm_sec) != 6)
         return 0;
     time.tm_year -= 1900;
     time.tm_mon -= 1;
@@ -123,10 +128,13 @@ double timeOfId(const std::string& id) {
 
 bool isRunName(const std::string& text) {
     // No path, no option of a command, no order to a terminal.
-    return !text.empty() && text.front() != '.' && text.front() != '-' && text.size() < 200 && text.find('/') == std::string::npos && printable(text) == text && text.find('\t') == std::string::npos;
+    return !text.empty() && text.front() != '.' && text.front() != '-' && text.size() < 200 &&
+           text.find('/') == std::string::npos && printable(text) == text &&
+           text.find('\t') == std::string::npos;
 }
 
-/// Means of the finite values in `count` equal stretches, or fewer; a stretch without any is left out.
+/// Means of the finite values in `count` equal stretches, or fewer; a stretch without any is left
+/// out.
 std::vector<float> stretchMeans(const std::vector<double>& values, std::size_t count) {
     std::vector<float> means;
     count = std::min(count, values.size());
@@ -171,7 +179,8 @@ RunInfo infoOf(const RunFolder& folder, const RunSnapshot& run) {
     info.peakBytes = run.peakBytes();
     const Json notes = readNotes(folder);
     if (notes.contains("note") && notes["note"].is_string()) info.note = notes["note"];
-    if (notes.contains("name") && notes["name"].is_string() && notes["name"] != "") info.name = notes["name"];
+    if (notes.contains("name") && notes["name"].is_string() && notes["name"] != "")
+        info.name = notes["name"];
     if (run.failure) info.failure = run.failure->message;
     info.lossCurve = stretchMeans(run.steps.loss, 80);
     if (notes.contains("tags") && notes["tags"].is_array())
@@ -183,7 +192,8 @@ RunInfo infoOf(const RunFolder& folder, const RunSnapshot& run) {
 /// A worker that died can no longer say so.
 RunStatus livingStatus(RunStatus status, const RunFolder& folder) {
     // Queued as well: a folder whose process ended before its first event waits for nobody.
-    const bool shouldLive = status == RunStatus::Running || status == RunStatus::Paused || status == RunStatus::Queued;
+    const bool shouldLive =
+        status == RunStatus::Running || status == RunStatus::Paused || status == RunStatus::Queued;
     return shouldLive && !folder.isLocked() ? RunStatus::Interrupted : status;
 }
 
@@ -216,9 +226,11 @@ RunInfo infoFromJson(const Json& json) {
     return info;
 }
 
-void flatten(const Json& value, const std::string& prefix, std::vector<std::string>& order, std::map<std::string, Json>& flat) {
+void flatten(const Json& value, const std::string& prefix, std::vector<std::string>& order,
+             std::map<std::string, Json>& flat) {
     if (value.is_object() && !value.empty()) {
-        for (const auto& [key, child] : value.items()) flatten(child, prefix.empty() ? key : prefix + "." + key, order, flat);
+        for (const auto& [key, child] : value.items())
+            flatten(child, prefix.empty() ? key : prefix + "." + key, order, flat);
         return;
     }
     if (std::find(order.begin(), order.end(), prefix) == order.end()) order.push_back(prefix);
@@ -237,8 +249,10 @@ Json numbers(const std::vector<double>& values) {
 
 Workspace Workspace::choose(const fs::path& argument) {
     if (!argument.empty()) return {fs::absolute(argument).lexically_normal()};
-    if (const std::string own = environment("LUTHIER_WORKSPACE"); !own.empty()) return {fs::absolute(own).lexically_normal()};
-    if (const std::string data = environment("XDG_DATA_HOME"); !data.empty() && data.front() == '/') return {fs::path(data) / "luthier"};
+    if (const std::string own = environment("LUTHIER_WORKSPACE"); !own.empty())
+        return {fs::absolute(own).lexically_normal()};
+    if (const std::string data = environment("XDG_DATA_HOME"); !data.empty() && data.front() == '/')
+        return {fs::path(data) / "luthier"};
     const fs::path home = homeFolder();
     return {home.empty() ? fs::absolute("luthier-runs") : home / ".local/share/luthier"};
 }
@@ -254,10 +268,14 @@ std::vector<std::int64_t> RunFolder::checkpointSteps() const {
     std::error_code code;
     for (const auto& entry : fs::directory_iterator(checkpoints(), code)) {
         const std::string text = entry.path().filename().string();
-        if (text.rfind("step-", 0) != 0 || text.size() < 6 || text.size() > 24 || !entry.is_directory(code)) continue;
-        if (!std::all_of(text.begin() + 5, text.end(), [](char c) { return c >= '0' && c <= '9'; })) continue;
+        if (text.rfind("step-", 0) != 0 || text.size() < 6 || text.size() > 24 ||
+            !entry.is_directory(code))
+            continue;
+        if (!std::all_of(text.begin() + 5, text.end(), [](char c) { return c >= '0' && c <= '9'; }))
+            continue;
         std::int64_t step = 0;  // a number beyond 64 bits is no step of ours
-        if (std::from_chars(text.data() + 5, text.data() + text.size(), step).ec == std::errc()) steps.push_back(step);
+        if (std::from_chars(text.data() + 5, text.data() + text.size(), step).ec == std::errc())
+            steps.push_back(step);
     }
     std::sort(steps.begin(), steps.end());
     return steps;
@@ -282,7 +300,8 @@ Result<RunLock> RunLock::acquire(const RunFolder& folder) {
     }
     ::close(file);
     return Problem{"run_locked", "Run " + folder.id() + " is being trained by another process.",
-                   "Stop that process first, or wait until it ends.", folder.path.string(), ExitCode::BadUsage};
+                   "Stop that process first, or wait until it ends.", folder.path.string(),
+                   ExitCode::BadUsage};
 }
 
 RunLock::RunLock(RunLock&& other) noexcept : m_descriptor(std::exchange(other.m_descriptor, -1)) {}
@@ -304,10 +323,14 @@ std::string makeRunId(const std::string& name, double timeSeconds) {
     std::strftime(stamp, sizeof stamp, "%Y%m%d-%H%M%S", &parts);
     std::string plain;
     for (const char c : name.substr(0, 60)) {
-        const bool isPlain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
-        if (isPlain) plain += c;
-        else if (c >= 'A' && c <= 'Z') plain += static_cast<char>(c - 'A' + 'a');
-        else if (!plain.empty() && plain.back() != '-') plain += '-';
+        const bool isPlain =
+            (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
+        if (isPlain)
+            plain += c;
+        else if (c >= 'A' && c <= 'Z')
+            plain += static_cast<char>(c - 'A' + 'a');
+        else if (!plain.empty() && plain.back() != '-')
+            plain += '-';
     }
     while (!plain.empty() && plain.back() == '-') plain.pop_back();
     char suffix[8];
@@ -316,8 +339,14 @@ std::string makeRunId(const std::string& name, double timeSeconds) {
 }
 
 Json toJson(const RunInfo& info) {
-    Json json{{"id", info.id}, {"name", info.name}, {"group", info.group}, {"status", runStatusName(info.status)},
-              {"method", info.method}, {"model", info.model}, {"created", info.created}, {"steps", info.steps},
+    Json json{{"id", info.id},
+              {"name", info.name},
+              {"group", info.group},
+              {"status", runStatusName(info.status)},
+              {"method", info.method},
+              {"model", info.model},
+              {"created", info.created},
+              {"steps", info.steps},
               {"max_steps", info.maxSteps}};
     setNumber(json, "loss", info.loss);
     setNumber(json, "eval_loss", info.evalLoss);
@@ -370,7 +399,8 @@ std::vector<ConfigDifference> compareConfigs(const std::vector<Json>& documents)
     return differences;
 }
 
-// The index: one row a run {id, stamp, facts as JSON}. Every failure of SQLite is answered by reading folders instead.
+// The index: one row a run {id, stamp, facts as JSON}. Every failure of SQLite is answered by
+// reading folders instead.
 
 class RunStore::Index final {
 public:
@@ -389,10 +419,13 @@ public:
     std::map<std::string, Row> rows() {
         std::map<std::string, Row> result;
         sqlite3_stmt* statement = nullptr;
-        if (m_database == nullptr || sqlite3_prepare_v2(m_database, "SELECT id, stamp, facts FROM runs", -1, &statement, nullptr) != SQLITE_OK)
+        if (m_database == nullptr ||
+            sqlite3_prepare_v2(m_database, "SELECT id, stamp, facts FROM runs", -1, &statement,
+                               nullptr) != SQLITE_OK)
             return result;
         int state = SQLITE_ROW;
-        while ((state = sqlite3_step(statement)) == SQLITE_ROW) result[text(statement, 0)] = {text(statement, 1), text(statement, 2)};
+        while ((state = sqlite3_step(statement)) == SQLITE_ROW)
+            result[text(statement, 0)] = {text(statement, 1), text(statement, 2)};
         sqlite3_finalize(statement);
         if (state == SQLITE_DONE) return result;
         discard();
@@ -406,7 +439,8 @@ public:
     }
 
     void put(const std::string& id, const Row& row) {
-        execute("INSERT OR REPLACE INTO runs(id, stamp, facts) VALUES(?1, ?2, ?3)", {id, row.stamp, row.facts});
+        execute("INSERT OR REPLACE INTO runs(id, stamp, facts) VALUES(?1, ?2, ?3)",
+                {id, row.stamp, row.facts});
     }
     void erase(const std::string& id) { execute("DELETE FROM runs WHERE id = ?1", {id}); }
 
@@ -416,13 +450,19 @@ private:
         return bytes == nullptr ? "" : reinterpret_cast<const char*>(bytes);
     }
 
-    bool run(const char* sql) { return m_database != nullptr && sqlite3_exec(m_database, sql, nullptr, nullptr, nullptr) == SQLITE_OK; }
+    bool run(const char* sql) {
+        return m_database != nullptr &&
+               sqlite3_exec(m_database, sql, nullptr, nullptr, nullptr) == SQLITE_OK;
+    }
 
     void execute(const char* sql, const std::vector<std::string>& values) {
         sqlite3_stmt* statement = nullptr;
-        if (m_database == nullptr || sqlite3_prepare_v2(m_database, sql, -1, &statement, nullptr) != SQLITE_OK) return;
+        if (m_database == nullptr ||
+            sqlite3_prepare_v2(m_database, sql, -1, &statement, nullptr) != SQLITE_OK)
+            return;
         for (std::size_t i = 0; i < values.size(); ++i)
-            sqlite3_bind_text(statement, static_cast<int>(i) + 1, values[i].c_str(), static_cast<int>(values[i].size()), SQLITE_TRANSIENT);
+            sqlite3_bind_text(statement, static_cast<int>(i) + 1, values[i].c_str(),
+                              static_cast<int>(values[i].size()), SQLITE_TRANSIENT);
         sqlite3_step(statement);
         sqlite3_finalize(statement);
     }
@@ -437,19 +477,23 @@ private:
     }
 
     bool open() {
-        if (sqlite3_open_v2(m_path.c_str(), &m_database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr) !=
-            SQLITE_OK) {
+        if (sqlite3_open_v2(m_path.c_str(), &m_database,
+                            SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+                            nullptr) != SQLITE_OK) {
             close();
             return false;
         }
         sqlite3_busy_timeout(m_database, 5000);
-        const bool isSound = run("PRAGMA journal_mode=WAL") && run("PRAGMA synchronous=FULL") && run("PRAGMA trusted_schema=OFF") &&
+        const bool isSound = run("PRAGMA journal_mode=WAL") && run("PRAGMA synchronous=FULL") &&
+                             run("PRAGMA trusted_schema=OFF") &&
                              pragma("PRAGMA quick_check(1)") == "ok";
         const std::string version = std::to_string(kIndexVersion);
         const std::string found = isSound ? pragma("PRAGMA user_version") : "";
         if (isSound && found == version) return true;
         const bool isNew = isSound && found == "0";
-        if (isNew && run("CREATE TABLE IF NOT EXISTS runs(id TEXT PRIMARY KEY, stamp TEXT NOT NULL, facts TEXT NOT NULL) WITHOUT ROWID") &&
+        if (isNew &&
+            run("CREATE TABLE IF NOT EXISTS runs(id TEXT PRIMARY KEY, stamp TEXT NOT NULL, facts "
+                "TEXT NOT NULL) WITHOUT ROWID") &&
             run(("PRAGMA user_version=" + version).c_str()))
             return true;
         close();
@@ -486,8 +530,8 @@ RunStore::~RunStore() = default;
 
 Result<RunFolder> RunStore::create(const std::string& name, const std::string& id) {
     if (!id.empty() && !isRunName(id))
-        return Problem{"bad_run_id", "\"" + printable(id) + "\" cannot be a run id.", "Use letters, digits, dots and dashes.", "--run-id",
-                       ExitCode::BadUsage};
+        return Problem{"bad_run_id", "\"" + printable(id) + "\" cannot be a run id.",
+                       "Use letters, digits, dots and dashes.", "--run-id", ExitCode::BadUsage};
     std::error_code code;
     fs::create_directories(m_workspace.runs(), code);
     for (int attempt = 0; attempt < 8; ++attempt) {
@@ -495,14 +539,16 @@ Result<RunFolder> RunStore::create(const std::string& name, const std::string& i
         const RunFolder folder{m_workspace.runs() / (id.empty() ? makeRunId(name, now) : id)};
         if (::mkdir(folder.path.c_str(), 0700) == 0) {
             // Every new name on the way is durable before anything in the run is told to be.
-            for (fs::path each = fs::absolute(m_workspace.runs(), code); !each.empty() && each != each.root_path(); each = each.parent_path())
+            for (fs::path each = fs::absolute(m_workspace.runs(), code);
+                 !each.empty() && each != each.root_path(); each = each.parent_path())
                 if (!syncFolder(each)) break;
             return folder;
         }
         if (errno != EEXIST) return writeProblem(folder.path);
         if (!id.empty())
-            return Problem{"run_exists", "A run with the id " + id + " exists already.", "Choose another id, or resume it with --resume.",
-                           "--run-id", ExitCode::BadUsage};
+            return Problem{"run_exists", "A run with the id " + id + " exists already.",
+                           "Choose another id, or resume it with --resume.", "--run-id",
+                           ExitCode::BadUsage};
     }
     return writeProblem(m_workspace.runs());
 }
@@ -521,14 +567,18 @@ Result<std::vector<RunInfo>> RunStore::list() {
         const std::string stamp = stampOf(folder);
         const auto row = known.find(folder.id());
         RunInfo info;
-        const Result<Json> facts = row == known.end() ? Result<Json>(Json()) : parseJson(row->second.facts, "the index");
+        const Result<Json> facts =
+            row == known.end() ? Result<Json>(Json()) : parseJson(row->second.facts, "the index");
         if (row != known.end() && row->second.stamp == stamp && facts && facts->is_object()) {
             info = infoFromJson(*facts);
             info.folder = folder.path;
         } else {
-            auto [live, isNew] = m_index->live.try_emplace(folder.id(), Index::Live{EventFollower(folder.events()), {}});
+            auto [live, isNew] = m_index->live.try_emplace(
+                folder.id(), Index::Live{EventFollower(folder.events()), {}});
             RunSnapshot& snapshot = live->second.snapshot;
-            if (Result<Json> config = readJsonFile(folder.config()); config && snapshot.config.is_null()) snapshot.applyConfig(*config);
+            if (Result<Json> config = readJsonFile(folder.config());
+                config && snapshot.config.is_null())
+                snapshot.applyConfig(*config);
             while (live->second.follower.follow(snapshot)) {
             }
             info = infoOf(folder, snapshot);
@@ -555,7 +605,8 @@ Result<std::vector<RunInfo>> RunStore::list() {
 
 Result<RunFolder> RunStore::find(const std::string& text) {
     std::error_code code;
-    if (isRunName(text) && fs::is_directory(m_workspace.runs() / text, code)) return RunFolder{m_workspace.runs() / text};
+    if (isRunName(text) && fs::is_directory(m_workspace.runs() / text, code))
+        return RunFolder{m_workspace.runs() / text};
     Result<std::vector<RunInfo>> runs = list();
     if (!runs) return runs.problems();
     if (text == "latest" && !runs->empty()) return RunFolder{runs->front().folder};
@@ -568,19 +619,26 @@ Result<RunFolder> RunStore::find(const std::string& text) {
             if (run.name == text) matches.push_back(&run);
     if (matches.size() == 1) return RunFolder{matches.front()->folder};
     if (matches.empty())
-        return Problem{"run_not_found", "There is no run \"" + text + "\" in " + m_workspace.root.string() + ".",
-                       "luthier-cli runs list shows the runs; --workspace chooses another workspace.", text, ExitCode::BadUsage};
+        return Problem{
+            "run_not_found",
+            "There is no run \"" + text + "\" in " + m_workspace.root.string() + ".",
+            "luthier-cli runs list shows the runs; --workspace chooses another workspace.", text,
+            ExitCode::BadUsage};
     std::string ids;
-    for (std::size_t i = 0; i < matches.size() && i < 5; ++i) ids += (i == 0 ? "" : ", ") + matches[i]->id;
-    return Problem{"run_ambiguous", "\"" + text + "\" fits " + std::to_string(matches.size()) + " runs: " + ids + ".",
-                   "Give more of the id.", text, ExitCode::BadUsage};
+    for (std::size_t i = 0; i < matches.size() && i < 5; ++i)
+        ids += (i == 0 ? "" : ", ") + matches[i]->id;
+    return Problem{
+        "run_ambiguous",
+        "\"" + text + "\" fits " + std::to_string(matches.size()) + " runs: " + ids + ".",
+        "Give more of the id.", text, ExitCode::BadUsage};
 }
 
 Result<void> RunStore::remove(const std::string& id) {
     Result<RunFolder> folder = find(id);
     if (!folder) return folder.problems();
     if (folder->isLocked())
-        return Problem{"run_active", "Run " + folder->id() + " is still training.", "Stop it first.", id, ExitCode::BadUsage};
+        return Problem{"run_active", "Run " + folder->id() + " is still training.",
+                       "Stop it first.", id, ExitCode::BadUsage};
     // Renamed first: a removal that is cut short leaves no half a run in the list.
     const fs::path gone = m_workspace.runs() / ("." + folder->id() + ".deleted");
     std::error_code code;
@@ -603,12 +661,19 @@ Result<void> RunStore::writeNotes(const std::string& id, const std::string& key,
     if (!folder) return folder.problems();
     Json notes = readNotes(*folder);
     notes[key] = std::move(value);
-    return writeWhole(folder->notes(), notes.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+    return writeWhole(folder->notes(),
+                      notes.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
-Result<void> RunStore::setNote(const std::string& id, const std::string& note) { return writeNotes(id, "note", note); }
-Result<void> RunStore::setName(const std::string& id, const std::string& name) { return writeNotes(id, "name", name); }
-Result<void> RunStore::setTags(const std::string& id, const std::vector<std::string>& tags) { return writeNotes(id, "tags", tags); }
+Result<void> RunStore::setNote(const std::string& id, const std::string& note) {
+    return writeNotes(id, "note", note);
+}
+Result<void> RunStore::setName(const std::string& id, const std::string& name) {
+    return writeNotes(id, "name", name);
+}
+Result<void> RunStore::setTags(const std::string& id, const std::vector<std::string>& tags) {
+    return writeNotes(id, "tags", tags);
+}
 
 Result<Json> RunStore::compare(const std::vector<std::string>& ids) {
     Json runs = Json::array();
@@ -621,9 +686,13 @@ Result<Json> RunStore::compare(const std::vector<std::string>& ids) {
         const RunInfo info = readRunInfo(*folder, *snapshot);
         Json run = toJson(info);
         const StepSeries& steps = snapshot->steps;
-        run["series"] = Json{{"step", steps.step}, {"epoch", numbers(steps.epoch)}, {"loss", numbers(steps.loss)},
-                             {"learning_rate", numbers(steps.learningRate)}, {"grad_norm", numbers(steps.gradNorm)},
-                             {"tokens", steps.tokens}, {"tokens_per_second", numbers(steps.tokensPerSecond)},
+        run["series"] = Json{{"step", steps.step},
+                             {"epoch", numbers(steps.epoch)},
+                             {"loss", numbers(steps.loss)},
+                             {"learning_rate", numbers(steps.learningRate)},
+                             {"grad_norm", numbers(steps.gradNorm)},
+                             {"tokens", steps.tokens},
+                             {"tokens_per_second", numbers(steps.tokensPerSecond)},
                              {"seconds", numbers(steps.seconds)}};
         run["evals"] = Json::array();
         for (const EvalPoint& point : snapshot->evals) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Where runs live: WORKSPACE/runs/RUN_ID/ (interface.md, "The run folder"). The folders are the truth. WORKSPACE/index.sqlite
-// only makes listing thousands of them quick: every row carries the size and time of the files it was derived from and is
-// derived again when they differ; a missing or damaged index is rebuilt. Notes and tags are the user's and live in the folder.
+// Where runs live: WORKSPACE/runs/RUN_ID/ (interface.md, "The run folder"). The folders are the
+// truth. WORKSPACE/index.sqlite only makes listing thousands of them quick: every row carries the
+// size and time of the files it was derived from and is derived again when they differ; a missing
+// or damaged index is rebuilt. Notes and tags are the user's and live in the folder.
 
 #include "contract/json.h"
 #include "contract/problem.h"
@@ -17,7 +18,8 @@
 
 namespace luthier {
 
-/// A workspace folder: the argument, else LUTHIER_WORKSPACE, else $XDG_DATA_HOME/luthier, else ~/.local/share/luthier.
+/// A workspace folder: the argument, else LUTHIER_WORKSPACE, else $XDG_DATA_HOME/luthier, else
+/// ~/.local/share/luthier.
 struct Workspace {
     std::filesystem::path root;
 
@@ -37,16 +39,19 @@ struct RunFolder {
     std::filesystem::path events() const { return path / "events.jsonl"; }
     std::filesystem::path summary() const { return path / "summary.json"; }
     std::filesystem::path log() const { return path / "log.txt"; }
-    std::filesystem::path notes() const { return path / "notes.json"; }         ///< {"note", "tags", "name"}: what the user wrote
+    std::filesystem::path notes() const {
+        return path / "notes.json";
+    }  ///< {"note", "tags", "name"}: what the user wrote
     std::filesystem::path adapter() const { return path / "adapter"; }
     std::filesystem::path model() const { return path / "model"; }
     std::filesystem::path checkpoints() const { return path / "checkpoints"; }
-    std::filesystem::path checkpoint(std::int64_t step) const;                 ///< checkpoints/step-000123
+    std::filesystem::path checkpoint(std::int64_t step) const;  ///< checkpoints/step-000123
     std::filesystem::path worker() const { return path / "worker.json"; }
     std::filesystem::path lock() const { return path / "worker.lock"; }
     std::filesystem::path socket() const { return path / "worker.sock"; }
 
-    /// Steps of the checkpoints on disk, ascending. Folders with other names (unfinished writes) are not checkpoints.
+    /// Steps of the checkpoints on disk, ascending. Folders with other names (unfinished writes)
+    /// are not checkpoints.
     std::vector<std::int64_t> checkpointSteps() const;
     /// True while a process holds worker.lock.
     bool isLocked() const;
@@ -55,7 +60,8 @@ struct RunFolder {
 /// worker.lock held by this process; released when it dies or this value goes.
 class RunLock final {
 public:
-    static Result<RunLock> acquire(const RunFolder& folder);  ///< problem run_locked when another process has it
+    static Result<RunLock> acquire(
+        const RunFolder& folder);  ///< problem run_locked when another process has it
     RunLock(RunLock&& other) noexcept;
     RunLock& operator=(RunLock&& other) noexcept;
     ~RunLock();
@@ -65,7 +71,8 @@ private:
     int m_descriptor = -1;
 };
 
-/// "20261124-041530-poems-lora-3f9a": sorts by time, readable, unique. `timeSeconds` since the epoch, UTC.
+/// "20261124-041530-poems-lora-3f9a": sorts by time, readable, unique. `timeSeconds` since the
+/// epoch, UTC.
 std::string makeRunId(const std::string& name, double timeSeconds);
 
 /// What the run list shows (one element of `runs list --json`).
@@ -75,13 +82,13 @@ struct RunInfo {
     std::string group;
     RunStatus status = RunStatus::Queued;
     std::string method;
-    std::string model;           ///< last part of the model's path
-    double created = 0;          ///< seconds since the epoch
+    std::string model;   ///< last part of the model's path
+    double created = 0;  ///< seconds since the epoch
     std::int64_t steps = 0;
     std::int64_t maxSteps = 0;
-    double loss = 0;             ///< last; NaN without
-    double evalLoss = 0;         ///< last; NaN without
-    double bestEvalLoss = 0;     ///< NaN without
+    double loss = 0;          ///< last; NaN without
+    double evalLoss = 0;      ///< last; NaN without
+    double bestEvalLoss = 0;  ///< NaN without
     std::int64_t bestEvalStep = 0;
     std::int64_t trainable = 0;
     std::int64_t total = 0;
@@ -91,8 +98,9 @@ struct RunInfo {
     std::int64_t peakBytes = 0;
     std::vector<std::string> tags;
     std::string note;
-    std::string failure;         ///< message of `failed`; empty when the run did not fail
-    std::vector<float> lossCurve;  ///< at most 80 means over equal stretches of the loss, for a small drawing; not in toJson()
+    std::string failure;           ///< message of `failed`; empty when the run did not fail
+    std::vector<float> lossCurve;  ///< at most 80 means over equal stretches of the loss, for a
+                                   ///< small drawing; not in toJson()
     std::filesystem::path folder;
 };
 
@@ -102,14 +110,15 @@ RunInfo readRunInfo(const RunFolder& folder);
 /// The same of a snapshot that was read from it already.
 RunInfo readRunInfo(const RunFolder& folder, const RunSnapshot& snapshot);
 
-/// One dotted key in which configurations differ; `values` has one entry a run, null where the key is absent.
+/// One dotted key in which configurations differ; `values` has one entry a run, null where the key
+/// is absent.
 struct ConfigDifference {
     std::string key;
     std::vector<Json> values;
 };
 
-/// Differences of resolved configurations in document order. Keys that name a run rather than describe it (name, versions,
-/// hardware, inputs) are left out.
+/// Differences of resolved configurations in document order. Keys that name a run rather than
+/// describe it (name, versions, hardware, inputs) are left out.
 std::vector<ConfigDifference> compareConfigs(const std::vector<Json>& documents);
 
 /// One thread at a time; several processes may use the same workspace.
@@ -122,7 +131,8 @@ public:
 
     const Workspace& workspace() const { return m_workspace; }
 
-    /// Makes the folder of a new run; `id` chosen by the caller, or "" for one made from `name` and the clock.
+    /// Makes the folder of a new run; `id` chosen by the caller, or "" for one made from `name` and
+    /// the clock.
     Result<RunFolder> create(const std::string& name, const std::string& id = "");
 
     /// All runs, newest first. Reads only the folders that changed since the index saw them.
@@ -140,14 +150,16 @@ public:
     Result<void> setName(const std::string& id, const std::string& name);
     Result<void> setTags(const std::string& id, const std::vector<std::string>& tags);
 
-    /// {"runs":[{…list entry…, "series":{"step","loss",…}, "evals":[…]}], "differences":[{"key","values"}]}
+    /// {"runs":[{…list entry…, "series":{"step","loss",…}, "evals":[…]}],
+    /// "differences":[{"key","values"}]}
     Result<Json> compare(const std::vector<std::string>& ids);
 
 private:
     class Index;
     Result<void> writeNotes(const std::string& id, const std::string& key, Json value);
     Workspace m_workspace;
-    std::unique_ptr<Index> m_index;  ///< opened on first use; null when it cannot be opened, then folders are read each time
+    std::unique_ptr<Index> m_index;  ///< opened on first use; null when it cannot be opened, then
+                                     ///< folders are read each time
 };
 
 }  // namespace luthier

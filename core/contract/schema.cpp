@@ -51,94 +51,136 @@ std::string joined(const std::vector<std::string>& words) {
 }
 
 bool isListOf(const Json& value, bool (Json::*test)() const noexcept) {
-    return value.is_array() && std::all_of(value.begin(), value.end(), [test](const Json& item) { return (item.*test)(); });
+    return value.is_array() && std::all_of(value.begin(), value.end(),
+                                           [test](const Json& item) { return (item.*test)(); });
 }
 
 bool isIntegral(const Json& value) {
-    return value.is_number_integer() || (value.is_number_float() && value.get<double>() == std::floor(value.get<double>()));
+    return value.is_number_integer() ||
+           (value.is_number_float() && value.get<double>() == std::floor(value.get<double>()));
 }
 
 /// What the type wants, in words; empty when `value` fits.
 std::string typeMismatch(const Setting& setting, const Json& value) {
     switch (setting.type) {
-        case SettingType::Integer: return isIntegral(value) ? "" : "a whole number";
-        case SettingType::Real: return value.is_number() ? "" : "a number";
-        case SettingType::Boolean: return value.is_boolean() ? "" : "true or false";
+        case SettingType::Integer:
+            return isIntegral(value) ? "" : "a whole number";
+        case SettingType::Real:
+            return value.is_number() ? "" : "a number";
+        case SettingType::Boolean:
+            return value.is_boolean() ? "" : "true or false";
         case SettingType::Text:
-        case SettingType::Path: return value.is_string() ? "" : "a string";
-        case SettingType::Choice: return value.is_string() ? "" : "one of " + joined(setting.choices);
+        case SettingType::Path:
+            return value.is_string() ? "" : "a string";
+        case SettingType::Choice:
+            return value.is_string() ? "" : "one of " + joined(setting.choices);
         case SettingType::Names:
-            return value.is_string() || isListOf(value, &Json::is_string) ? "" : "a list of names or one string";
-        case SettingType::Texts: return isListOf(value, &Json::is_string) ? "" : "a list of strings";
+            return value.is_string() || isListOf(value, &Json::is_string)
+                       ? ""
+                       : "a list of names or one string";
+        case SettingType::Texts:
+            return isListOf(value, &Json::is_string) ? "" : "a list of strings";
         case SettingType::Integers:
-            return value.is_number_integer() || isListOf(value, &Json::is_number_integer) ? "" : "a whole number or a list of them";
+            return value.is_number_integer() || isListOf(value, &Json::is_number_integer)
+                       ? ""
+                       : "a whole number or a list of them";
         case SettingType::NumberMap:
-            return value.is_object() && std::all_of(value.begin(), value.end(), [](const Json& item) { return item.is_number(); })
-                       ? "" : "an object of names to numbers";
+            return value.is_object() &&
+                           std::all_of(value.begin(), value.end(),
+                                       [](const Json& item) { return item.is_number(); })
+                       ? ""
+                       : "an object of names to numbers";
         case SettingType::BooleanOrChoice:
-            return value.is_boolean() || value.is_string() ? "" : "true, false or one of " + joined(setting.choices);
+            return value.is_boolean() || value.is_string()
+                       ? ""
+                       : "true, false or one of " + joined(setting.choices);
     }
     return "";
 }
 
-/// What a number may be whatever its setting: 64 bits of a whole number, and of others what float32 computes with.
+/// What a number may be whatever its setting: 64 bits of a whole number, and of others what float32
+/// computes with.
 bool isComputable(const Setting& setting, const Json& number) {
-    if (number.is_number_unsigned()) return number.get<std::uint64_t>() <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
-    const bool isWhole = setting.type == SettingType::Integer || setting.type == SettingType::Integers;
-    return number.is_number_integer() || std::abs(number.get<double>()) <= (isWhole ? 9007199254740992.0 : 1e30);
+    if (number.is_number_unsigned())
+        return number.get<std::uint64_t>() <=
+               static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+    const bool isWhole =
+        setting.type == SettingType::Integer || setting.type == SettingType::Integers;
+    return number.is_number_integer() ||
+           std::abs(number.get<double>()) <= (isWhole ? 9007199254740992.0 : 1e30);
 }
 
 Problems checkRange(const Setting& setting, const Json& value, const std::string& field) {
     if (value.is_structured()) {
         for (const Json& item : value)
             if (item.is_number() && !isComputable(setting, item))
-                return {Problem{"out_of_range", field + " holds " + dumpLine(item) + ", which is too large to compute with.", setting.help, field, ExitCode::BadUsage}};
+                return {Problem{
+                    "out_of_range",
+                    field + " holds " + dumpLine(item) + ", which is too large to compute with.",
+                    setting.help, field, ExitCode::BadUsage}};
         return {};
     }
     if (!value.is_number()) return {};
     const double number = value.get<double>();
     if (!isComputable(setting, value))
-        return {Problem{"out_of_range", field + " is " + dumpLine(value) + ", which is too large to compute with.", setting.help, field, ExitCode::BadUsage}};
-    const bool below = setting.minimum && (setting.minimumExclusive ? number <= *setting.minimum : number < *setting.minimum);
+        return {Problem{"out_of_range",
+                        field + " is " + dumpLine(value) + ", which is too large to compute with.",
+                        setting.help, field, ExitCode::BadUsage}};
+    const bool below = setting.minimum && (setting.minimumExclusive ? number <= *setting.minimum
+                                                                    : number < *setting.minimum);
     const bool above = setting.maximum && number > *setting.maximum;
     if (!below && !above && std::isfinite(number)) return {};
     std::string allowed;
-    if (setting.minimum) allowed = (setting.minimumExclusive ? "more than " : "at least ") + numberText(*setting.minimum);
-    if (setting.maximum) allowed += (allowed.empty() ? "" : " and ") + std::string("at most ") + numberText(*setting.maximum);
-    return {Problem{"out_of_range", field + " is " + numberText(number) + "; it must be " + allowed + ".", setting.help, field,
-                    ExitCode::BadUsage}};
+    if (setting.minimum)
+        allowed =
+            (setting.minimumExclusive ? "more than " : "at least ") + numberText(*setting.minimum);
+    if (setting.maximum)
+        allowed += (allowed.empty() ? "" : " and ") + std::string("at most ") +
+                   numberText(*setting.maximum);
+    return {Problem{"out_of_range",
+                    field + " is " + numberText(number) + "; it must be " + allowed + ".",
+                    setting.help, field, ExitCode::BadUsage}};
 }
 
 Problems checkValue(const Setting& setting, const Json& value, const std::string& field) {
     if (value.is_null() && (setting.isNullable || setting.defaultValue.is_null())) return {};
     if (const std::string wanted = typeMismatch(setting, value); !wanted.empty()) {
-        return {Problem{"wrong_type", field + " is " + dumpLine(value).substr(0, 80) + "; it must be " + wanted + ".", setting.help,
-                        field, ExitCode::BadUsage}};
+        return {
+            Problem{"wrong_type",
+                    field + " is " + dumpLine(value).substr(0, 80) + "; it must be " + wanted + ".",
+                    setting.help, field, ExitCode::BadUsage}};
     }
-    const bool mustBeChoice = setting.type == SettingType::Choice || setting.type == SettingType::BooleanOrChoice;
+    const bool mustBeChoice =
+        setting.type == SettingType::Choice || setting.type == SettingType::BooleanOrChoice;
     if (mustBeChoice && value.is_string() && !setting.choices.empty()) {
         const std::string text = value.get<std::string>();
-        if (std::find(setting.choices.begin(), setting.choices.end(), text) == setting.choices.end()) {
+        if (std::find(setting.choices.begin(), setting.choices.end(), text) ==
+            setting.choices.end()) {
             const std::string near = nearestName(text, setting.choices);
-            return {Problem{"unknown_choice", field + " is \"" + text + "\"; it must be one of " + joined(setting.choices) + ".",
-                            near.empty() ? "" : "Did you mean \"" + near + "\"?", field, ExitCode::BadUsage}};
+            return {Problem{
+                "unknown_choice",
+                field + " is \"" + text + "\"; it must be one of " + joined(setting.choices) + ".",
+                near.empty() ? "" : "Did you mean \"" + near + "\"?", field, ExitCode::BadUsage}};
         }
     }
     return checkRange(setting, value, field);
 }
 
-void checkObject(const Json& object, const Schema& schema, const std::string& path, const std::string& prefix,
-                 const std::vector<std::string>& ignored, Problems& problems) {
+void checkObject(const Json& object, const Schema& schema, const std::string& path,
+                 const std::string& prefix, const std::vector<std::string>& ignored,
+                 Problems& problems) {
     for (const auto& [key, value] : object.items()) {
         const std::string dotted = path.empty() ? key : path + "." + key;
         if (std::find(ignored.begin(), ignored.end(), dotted) != ignored.end()) continue;
         const std::string field = prefix.empty() ? dotted : prefix + "." + dotted;
         if (const Setting* setting = schema.find(dotted)) {
-            for (Problem& problem : checkValue(*setting, value, field)) problems.push_back(std::move(problem));
+            for (Problem& problem : checkValue(*setting, value, field))
+                problems.push_back(std::move(problem));
             continue;
         }
-        const bool isGroup = std::any_of(schema.settings.begin(), schema.settings.end(),
-                                         [&](const Setting& s) { return s.key.rfind(dotted + ".", 0) == 0; });
+        const bool isGroup =
+            std::any_of(schema.settings.begin(), schema.settings.end(),
+                        [&](const Setting& s) { return s.key.rfind(dotted + ".", 0) == 0; });
         if (isGroup && value.is_object()) {
             checkObject(value, schema, dotted, prefix, ignored, problems);
             continue;
@@ -146,32 +188,38 @@ void checkObject(const Json& object, const Schema& schema, const std::string& pa
         std::vector<std::string> known;
         for (const Setting& setting : schema.settings) known.push_back(setting.key);
         const std::string near = nearestName(dotted, known);
-        problems.push_back({isGroup ? "wrong_type" : "unknown_key",
-                            isGroup ? field + " must be an object." : field + " is not a known key.",
-                            near.empty() ? "Known keys: " + joined(known) + "." : "Did you mean \"" + near + "\"?", field,
-                            ExitCode::BadUsage});
+        problems.push_back(
+            {isGroup ? "wrong_type" : "unknown_key",
+             isGroup ? field + " must be an object." : field + " is not a known key.",
+             near.empty() ? "Known keys: " + joined(known) + "." : "Did you mean \"" + near + "\"?",
+             field, ExitCode::BadUsage});
     }
 }
 
 }  // namespace
 
 const Setting* Schema::find(const std::string& key) const {
-    const auto found = std::find_if(settings.begin(), settings.end(), [&](const Setting& s) { return s.key == key; });
+    const auto found = std::find_if(settings.begin(), settings.end(),
+                                    [&](const Setting& s) { return s.key == key; });
     return found == settings.end() ? nullptr : &*found;
 }
 
 Json toJson(const Schema& schema) {
     Json list = Json::array();
     for (const Setting& setting : schema.settings) {
-        Json item{{"key", setting.key}, {"type", typeName(setting.type)}, {"default", setting.defaultValue},
-                  {"label", setting.label}, {"help", setting.help}};
+        Json item{{"key", setting.key},
+                  {"type", typeName(setting.type)},
+                  {"default", setting.defaultValue},
+                  {"label", setting.label},
+                  {"help", setting.help}};
         if (setting.minimum) item["minimum"] = *setting.minimum;
         if (setting.maximum) item["maximum"] = *setting.maximum;
         if (setting.minimumExclusive) item["minimum_exclusive"] = true;
         if (!setting.unit.empty()) item["unit"] = setting.unit;
         if (!setting.choices.empty()) item["choices"] = setting.choices;
         if (!setting.appliesWhen.key.empty())
-            item["applies_when"] = {{"key", setting.appliesWhen.key}, {"values", setting.appliesWhen.values}};
+            item["applies_when"] = {{"key", setting.appliesWhen.key},
+                                    {"values", setting.appliesWhen.values}};
         if (!setting.group.empty()) item["group"] = setting.group;
         item["usual"] = setting.isUsual;
         if (setting.isNullable) item["nullable"] = true;
@@ -206,10 +254,12 @@ Schema schemaFromJson(const Json& json) {
     return schema;
 }
 
-Problems check(const Json& object, const Schema& schema, const std::string& prefix, const std::vector<std::string>& ignored) {
+Problems check(const Json& object, const Schema& schema, const std::string& prefix,
+               const std::vector<std::string>& ignored) {
     Problems problems;
     if (!object.is_object()) {
-        problems.push_back({"wrong_type", prefix + " must be an object.", "", prefix, ExitCode::BadUsage});
+        problems.push_back(
+            {"wrong_type", prefix + " must be an object.", "", prefix, ExitCode::BadUsage});
         return problems;
     }
     checkObject(object, schema, "", prefix, ignored, problems);
@@ -219,7 +269,8 @@ Problems check(const Json& object, const Schema& schema, const std::string& pref
 Json withDefaults(const Json& object, const Schema& schema) {
     Json complete = object.is_object() ? object : Json::object();
     for (const Setting& setting : schema.settings)
-        if (findDotted(complete, setting.key) == nullptr) setDotted(complete, setting.key, setting.defaultValue);
+        if (findDotted(complete, setting.key) == nullptr)
+            setDotted(complete, setting.key, setting.defaultValue);
     return complete;
 }
 

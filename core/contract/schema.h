@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Settings are declared once. A Schema lists the keys of one JSON object (a method, the `train` section, an exporter) with
-// type, default, range, unit, help and when each applies. The check of RUN.json, `luthier-cli methods`, the forms in the
-// window and the documentation all read the same list. Keys may be dotted: "loss.unlikelihood" lies in the object "loss".
+// Settings are declared once. A Schema lists the keys of one JSON object (a method, the `train`
+// section, an exporter) with type, default, range, unit, help and when each applies. The check of
+// RUN.json, `luthier-cli methods`, the forms in the window and the documentation all read the same
+// list. Keys may be dotted: "loss.unlikelihood" lies in the object "loss".
 
 #include "contract/json.h"
 #include "contract/problem.h"
@@ -19,11 +20,12 @@ enum class SettingType {
     Boolean,
     Text,
     Path,
-    Choice,      ///< one of `choices`
-    Names,       ///< list of strings, or one string (module names: a list of suffixes, or a regular expression)
-    Texts,       ///< list of strings
-    Integers,    ///< list of integers, or one integer
-    NumberMap,   ///< object of string to number (rank_pattern, alpha_pattern)
+    Choice,     ///< one of `choices`
+    Names,      ///< list of strings, or one string (module names: a list of suffixes, or a regular
+                ///< expression)
+    Texts,      ///< list of strings
+    Integers,   ///< list of integers, or one integer
+    NumberMap,  ///< object of string to number (rank_pattern, alpha_pattern)
     BooleanOrChoice,  ///< true, false or one of `choices` (init_lora_weights)
 };
 
@@ -36,22 +38,22 @@ struct AppliesWhen {
 struct Setting {
     std::string key;
     SettingType type = SettingType::Text;
-    Json defaultValue;                ///< null = no value
-    std::string label;                ///< "Rank", sentence case, for forms
-    std::string help;                 ///< one line
-    std::optional<double> minimum;    ///< inclusive
-    std::optional<double> maximum;    ///< inclusive
+    Json defaultValue;              ///< null = no value
+    std::string label;              ///< "Rank", sentence case, for forms
+    std::string help;               ///< one line
+    std::optional<double> minimum;  ///< inclusive
+    std::optional<double> maximum;  ///< inclusive
     bool minimumExclusive = false;
-    std::string unit;                 ///< "steps", "tokens", …; empty for none
+    std::string unit;  ///< "steps", "tokens", …; empty for none
     std::vector<std::string> choices;
     AppliesWhen appliesWhen;
-    std::string group;                ///< heading in forms
-    bool isUsual = true;              ///< shown under "Usual", else only under "All"
-    bool isNullable = false;          ///< null is accepted
+    std::string group;        ///< heading in forms
+    bool isUsual = true;      ///< shown under "Usual", else only under "All"
+    bool isNullable = false;  ///< null is accepted
 };
 
 struct Schema {
-    std::string name;                 ///< "lora", "train", …
+    std::string name;  ///< "lora", "train", …
     std::vector<Setting> settings;
 
     const Setting* find(const std::string& key) const;
@@ -61,9 +63,11 @@ struct Schema {
 Json toJson(const Schema& schema);
 Schema schemaFromJson(const Json& json);
 
-/// Checks every key of `object` (nested objects by dotted keys) and reports all problems; `prefix` is put before field names.
-/// Keys in `ignored` are left to the caller. Problem codes: unknown_key, wrong_type, out_of_range, unknown_choice.
-Problems check(const Json& object, const Schema& schema, const std::string& prefix, const std::vector<std::string>& ignored = {});
+/// Checks every key of `object` (nested objects by dotted keys) and reports all problems; `prefix`
+/// is put before field names. Keys in `ignored` are left to the caller. Problem codes: unknown_key,
+/// wrong_type, out_of_range, unknown_choice.
+Problems check(const Json& object, const Schema& schema, const std::string& prefix,
+               const std::vector<std::string>& ignored = {});
 
 /// `object` with every missing key set to its default; dotted keys become nested objects.
 Json withDefaults(const Json& object, const Schema& schema);

@@ -24,12 +24,14 @@ std::string rateWords(double rate) {
 
 }  // namespace
 
-std::vector<Json> shootoutConfigs(const Json& base, const std::vector<Contender>& contenders, const ShootoutOptions& options) {
+std::vector<Json> shootoutConfigs(const Json& base, const std::vector<Contender>& contenders,
+                                  const ShootoutOptions& options) {
     std::vector<Json> configs;
     const auto firstSeed = base.value("/train/seed"_json_pointer, std::int64_t{42});
     for (const Contender& contender : contenders)
         for (int attempt = 0; attempt < options.rateTries; ++attempt) {
-            const double rate = rounded(contender.learningRate * std::pow(3.0, attempt - options.rateTries / 2));
+            const double rate =
+                rounded(contender.learningRate * std::pow(3.0, attempt - options.rateTries / 2));
             for (int seed = 0; seed < options.seeds; ++seed) {
                 Json config = base;
                 std::string name = contender.method.at("type").get<std::string>();

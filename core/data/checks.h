@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The check list that runs over a data set before the first step: mistakes that train silently otherwise, each by a name, with the rows it
-// was seen in and what to do. A check is a line of the table in checks.cpp and a place where it is found. What a single row may well
-// be on purpose is only named when a large share of the rows has it, so that clean data stay without a word.
+// The check list that runs over a data set before the first step: mistakes that train silently
+// otherwise, each by a name, with the rows it was seen in and what to do. A check is a line of the
+// table in checks.cpp and a place where it is found. What a single row may well be on purpose is
+// only named when a large share of the rows has it, so that clean data stay without a word.
 
 #include "data/row_format.h"
 #include "data/text_encoder.h"
@@ -28,11 +29,45 @@ struct DataProblem {
 };
 
 enum class Check {
-    EmptyPrompt, EmptyText, EmptyMessage, ReplacementCharacters, Mojibake, ControlCharacters, ByteOrderMark, LiteralEscapes, HtmlEntities,
-    SpecialTokensInText, ForeignTemplate, TemplateTwice, PromptInAnswer, AnswerInPrompt, PlaceholderAnswers, ConstantAnswer, ConstantPrompt,
-    GluedWords, PromptEndsWithSpace, RolesOutOfOrder, ChatUnanswered, UnknownRole, SystemNotFirst, DoubleBeginToken, DoubleEndToken,
-    PaddingTrained, ShiftedLabels, LabelsNotIds, UnknownTokens, SingleClass, UnevenClasses, ContradictingLabels, UnshuffledClasses,
-    EvalSameFile, MostRowsTruncated, ClassOnlyInEval, AnswersCutAway, ChoicesCut, Count
+    EmptyPrompt,
+    EmptyText,
+    EmptyMessage,
+    ReplacementCharacters,
+    Mojibake,
+    ControlCharacters,
+    ByteOrderMark,
+    LiteralEscapes,
+    HtmlEntities,
+    SpecialTokensInText,
+    ForeignTemplate,
+    TemplateTwice,
+    PromptInAnswer,
+    AnswerInPrompt,
+    PlaceholderAnswers,
+    ConstantAnswer,
+    ConstantPrompt,
+    GluedWords,
+    PromptEndsWithSpace,
+    RolesOutOfOrder,
+    ChatUnanswered,
+    UnknownRole,
+    SystemNotFirst,
+    DoubleBeginToken,
+    DoubleEndToken,
+    PaddingTrained,
+    ShiftedLabels,
+    LabelsNotIds,
+    UnknownTokens,
+    SingleClass,
+    UnevenClasses,
+    ContradictingLabels,
+    UnshuffledClasses,
+    EvalSameFile,
+    MostRowsTruncated,
+    ClassOnlyInEval,
+    AnswersCutAway,
+    ChoicesCut,
+    Count
 };
 
 class DataChecks final {
@@ -59,8 +94,10 @@ private:
 
     const TextEncoder& m_encoder;
     std::array<Found, static_cast<std::size_t>(Check::Count)> m_found;
-    std::vector<std::pair<std::string, Check>> m_markers;  ///< marks of templates and what each means for this tokenizer
-    std::unordered_map<std::string, std::int64_t> m_answers, m_prompts;   ///< how often the first distinct ones occur
+    std::vector<std::pair<std::string, Check>>
+        m_markers;  ///< marks of templates and what each means for this tokenizer
+    std::unordered_map<std::string, std::int64_t> m_answers,
+        m_prompts;  ///< how often the first distinct ones occur
     std::map<std::string, std::int64_t> m_classes;
     std::unordered_map<std::size_t, std::string> m_labelOfText;  ///< by the text's hash
     std::string m_lastLabel;

@@ -6,13 +6,17 @@
 namespace luthier {
 
 const std::vector<std::string>& columnKeys() {
-    static const std::vector<std::string> keys{"text", "text_pair", "prompt", "completion", "instruction", "input", "output", "messages", "question", "answer", "label", "choices"};
+    static const std::vector<std::string> keys{"text",        "text_pair", "prompt", "completion",
+                                               "instruction", "input",     "output", "messages",
+                                               "question",    "answer",    "label",  "choices"};
     return keys;
 }
 
 ColumnNames::ColumnNames(const RunConfig& config) {
     for (const std::string& key : columnKeys())
-        if (const auto column = config.optional<std::string>("data.columns." + key); column && !column->empty()) m_names.emplace_back(key, *column);
+        if (const auto column = config.optional<std::string>("data.columns." + key);
+            column && !column->empty())
+            m_names.emplace_back(key, *column);
 }
 
 std::string ColumnNames::columnOf(const std::string& key) const {
@@ -29,7 +33,9 @@ std::vector<std::string> ColumnNames::apply(Json& row) const {
         if (const auto found = row.find(column); found != row.end()) renamed[key] = *found;
     std::vector<std::string> others;
     for (const auto& [column, value] : row.items()) {
-        const bool isNamed = std::any_of(m_names.begin(), m_names.end(), [&column = column](const auto& name) { return name.second == column; });
+        const bool isNamed =
+            std::any_of(m_names.begin(), m_names.end(),
+                        [&column = column](const auto& name) { return name.second == column; });
         if (!isNamed && !value.is_null() && value != Json("")) others.push_back(column);
     }
     row = std::move(renamed);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// data.columns: names of a file's columns for the keys that the formats of rows know, where a user names them by hand.
+// data.columns: names of a file's columns for the keys that the formats of rows know, where a user
+// names them by hand.
 
 #include "contract/run_config.h"
 
@@ -18,7 +19,8 @@ public:
     ColumnNames() = default;
     explicit ColumnNames(const RunConfig& config);
 
-    /// The row with the named columns under their keys, and no others: those with something in them are given back.
+    /// The row with the named columns under their keys, and no others: those with something in them
+    /// are given back.
     std::vector<std::string> apply(Json& row) const;
     /// The column of the file that `key` of a row comes from.
     std::string columnOf(const std::string& key) const;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Settings of other programs as a RUN.json: PEFT's adapter_config.json, Axolotl's and LLaMA-Factory's YAML, TRL's SFTConfig. What has a
-// counterpart is translated, defaults of the other program that differ from ours included; everything else that is set is named with
-// the reason. The result passes our own schemas: what they refuse is named as well, and left out.
+// Settings of other programs as a RUN.json: PEFT's adapter_config.json, Axolotl's and
+// LLaMA-Factory's YAML, TRL's SFTConfig. What has a counterpart is translated, defaults of the
+// other program that differ from ours included; everything else that is set is named with the
+// reason. The result passes our own schemas: what they refuse is named as well, and left out.
 
 #include "contract/run_config.h"
 
@@ -48,10 +49,12 @@ struct ImportedSettings {
     Json toJson() const;
 };
 
-/// The document in a .json file, or in a file of YAML. Problem codes: file_missing, file_too_large, import_damaged.
+/// The document in a .json file, or in a file of YAML. Problem codes: file_missing, file_too_large,
+/// import_damaged.
 Result<Json> readSettingsFile(const std::filesystem::path& path);
 
 /// Problem codes: import_kind (a training stage or method that Luthier does not have at all).
-Result<ImportedSettings> importSettings(const Json& document, SettingsKind kind, const MethodSchemas& methods);
+Result<ImportedSettings> importSettings(const Json& document, SettingsKind kind,
+                                        const MethodSchemas& methods);
 
 }  // namespace luthier

@@ -17,16 +17,22 @@ std::uint64_t mix(std::uint64_t x) {
     return x ^ (x >> 31);
 }
 
-/// transformers' get_length_grouped_indices over a given order: runs of up to 50 steps are sorted, longest first, and the longest row of all
-/// comes first, so that memory that is too small shows at once.
-void groupByLength(std::vector<std::uint32_t>& order, const std::vector<std::uint32_t>& lengths, std::int64_t rowsPerStep) {
+/// transformers' get_length_grouped_indices over a given order: runs of up to 50 steps are sorted,
+/// longest first, and the longest row of all comes first, so that memory that is too small shows at
+/// once.
+void groupByLength(std::vector<std::uint32_t>& order, const std::vector<std::uint32_t>& lengths,
+                   std::int64_t rowsPerStep) {
     const auto step = static_cast<std::size_t>(rowsPerStep);
-    const std::size_t run = step * std::max<std::size_t>(1, std::min<std::size_t>(order.size() / (step * 4), 50));
-    const auto isLonger = [&lengths](std::uint32_t a, std::uint32_t b) { return lengths[a] > lengths[b]; };
+    const std::size_t run =
+        step * std::max<std::size_t>(1, std::min<std::size_t>(order.size() / (step * 4), 50));
+    const auto isLonger = [&lengths](std::uint32_t a, std::uint32_t b) {
+        return lengths[a] > lengths[b];
+    };
     std::size_t longest = 0;
     for (std::size_t first = 0; first < order.size(); first += run) {
         const std::size_t end = std::min(first + run, order.size());
-        std::stable_sort(order.begin() + static_cast<std::ptrdiff_t>(first), order.begin() + static_cast<std::ptrdiff_t>(end), isLonger);
+        std::stable_sort(order.begin() + static_cast<std::ptrdiff_t>(first),
+                         order.begin() + static_cast<std::ptrdiff_t>(end), isLonger);
         if (isLonger(order[first], order[longest])) longest = first;
     }
     if (!order.empty()) std::swap(order.front(), order[longest]);
@@ -34,28 +40,33 @@ void groupByLength(std::vector<std::uint32_t>& order, const std::vector<std::uin
 
 }  // namespace
 
-std::uint64_t counterHash(std::uint64_t seed, std::string_view purpose, std::uint64_t stream, std::uint64_t index) {
+std::uint64_t counterHash(std::uint64_t seed, std::string_view purpose, std::uint64_t stream,
+                          std::uint64_t index) {
     std::uint64_t hash = mix(seed);
     for (const char c : purpose) hash = mix(hash ^ static_cast<unsigned char>(c));
     return mix(mix(hash ^ mix(stream)) ^ index);
 }
 
-std::vector<std::uint32_t> permutation(std::size_t count, std::uint64_t seed, std::string_view purpose, std::uint64_t stream) {
+std::vector<std::uint32_t> permutation(std::size_t count, std::uint64_t seed,
+                                       std::string_view purpose, std::uint64_t stream) {
     std::vector<std::uint32_t> order(count);
     std::iota(order.begin(), order.end(), 0u);
     // The remainder's bias is below count / 2^64.
-    for (std::size_t i = count; i > 1; --i) std::swap(order[i - 1], order[counterHash(seed, purpose, stream, i) % i]);
+    for (std::size_t i = count; i > 1; --i)
+        std::swap(order[i - 1], order[counterHash(seed, purpose, stream, i) % i]);
     return order;
 }
 
-std::vector<std::uint32_t> drawnRows(std::size_t count, std::size_t wanted, std::uint64_t seed, std::string_view purpose) {
+std::vector<std::uint32_t> drawnRows(std::size_t count, std::size_t wanted, std::uint64_t seed,
+                                     std::string_view purpose) {
     std::vector<std::uint32_t> rows = permutation(count, seed, purpose, 0);
     rows.resize(std::min(count, wanted));
     std::sort(rows.begin(), rows.end());
     return rows;
 }
 
-BatchPlan::BatchPlan(std::vector<std::uint32_t> lengths, PlanOptions options) : m_lengths(std::move(lengths)), m_options(options) {
+BatchPlan::BatchPlan(std::vector<std::uint32_t> lengths, PlanOptions options)
+    : m_lengths(std::move(lengths)), m_options(options) {
     m_options.batchSize = std::max<std::int64_t>(1, m_options.batchSize);
     m_options.accumulation = std::max<std::int64_t>(1, m_options.accumulation);
     m_firstStep = {0};
@@ -67,12 +78,15 @@ BatchPlan::BatchPlan(std::vector<std::uint32_t> lengths, PlanOptions options) : 
     const double whole = std::floor(m_options.epochs);
     for (std::int64_t epoch = 0; epoch < static_cast<std::int64_t>(whole); ++epoch) {
         // Without packing all epochs are equally long.
-        const std::int64_t steps = m_options.packing || epoch == 0 ? stepsFor(sequencesOf(epoch).size()) : m_firstStep[1];
+        const std::int64_t steps =
+            m_options.packing || epoch == 0 ? stepsFor(sequencesOf(epoch).size()) : m_firstStep[1];
         m_firstStep.push_back(m_firstStep.back() + steps);
     }
     m_totalSteps = m_firstStep.back();
     if (const double rest = m_options.epochs - whole; rest > 1e-9)
-        m_totalSteps += static_cast<std::int64_t>(std::ceil(rest * static_cast<double>(stepsFor(sequencesOf(static_cast<std::int64_t>(whole)).size()))));
+        m_totalSteps += static_cast<std::int64_t>(std::ceil(
+            rest *
+            static_cast<double>(stepsFor(sequencesOf(static_cast<std::int64_t>(whole)).size()))));
 }
 
 std::int64_t BatchPlan::stepsFor(std::size_t sequences) const {
@@ -83,12 +97,14 @@ std::int64_t BatchPlan::stepsFor(std::size_t sequences) const {
 BatchPlan::Sequences BatchPlan::sequencesOf(std::int64_t epoch) const {
     std::vector<std::uint32_t> order;
     if (m_options.shuffle) {
-        order = permutation(m_lengths.size(), m_options.seed, "order", static_cast<std::uint64_t>(epoch));
+        order = permutation(m_lengths.size(), m_options.seed, "order",
+                            static_cast<std::uint64_t>(epoch));
     } else {
         order.resize(m_lengths.size());
         std::iota(order.begin(), order.end(), 0u);
     }
-    if (m_options.groupByLength) groupByLength(order, m_lengths, m_options.batchSize * m_options.accumulation);
+    if (m_options.groupByLength)
+        groupByLength(order, m_lengths, m_options.batchSize * m_options.accumulation);
     Sequences sequences{std::move(order), {}};
     if (!m_options.packing) return sequences;
     std::int64_t filled = 0;
@@ -106,7 +122,8 @@ BatchPlan::Sequences BatchPlan::sequencesOf(std::int64_t epoch) const {
 Sequence BatchPlan::Sequences::at(std::size_t index) const {
     if (begins.empty()) return {rows[index]};
     const std::size_t end = index + 1 < begins.size() ? begins[index + 1] : rows.size();
-    return {rows.begin() + static_cast<std::ptrdiff_t>(begins[index]), rows.begin() + static_cast<std::ptrdiff_t>(end)};
+    return {rows.begin() + static_cast<std::ptrdiff_t>(begins[index]),
+            rows.begin() + static_cast<std::ptrdiff_t>(end)};
 }
 
 void BatchPlan::loadEpoch(std::int64_t epoch) {
@@ -132,20 +149,24 @@ PlannedStep BatchPlan::step(std::int64_t step) {
     const std::int64_t epoch = after - m_firstStep.begin() - 1;
     const std::int64_t first = *(after - 1);
     loadEpoch(epoch);
-    auto next = static_cast<std::size_t>((index - first) * m_options.batchSize * m_options.accumulation);
+    auto next =
+        static_cast<std::size_t>((index - first) * m_options.batchSize * m_options.accumulation);
     for (std::int64_t i = 0; i < m_options.accumulation && next < m_sequences.size(); ++i) {
-        const std::size_t end = std::min(next + static_cast<std::size_t>(m_options.batchSize), m_sequences.size());
+        const std::size_t end =
+            std::min(next + static_cast<std::size_t>(m_options.batchSize), m_sequences.size());
         MicroBatch& batch = planned.microBatches.emplace_back();
         for (; next < end; ++next) batch.push_back(m_sequences.at(next));
     }
-    planned.epoch = static_cast<double>(epoch) + static_cast<double>(index - first + 1) / static_cast<double>(*after - first);
+    planned.epoch = static_cast<double>(epoch) +
+                    static_cast<double>(index - first + 1) / static_cast<double>(*after - first);
     return planned;
 }
 
 std::vector<MicroBatch> BatchPlan::inOrder(std::size_t rows, std::int64_t batchSize) {
     std::vector<MicroBatch> batches;
     for (std::size_t row = 0; row < rows; ++row) {
-        if (row % static_cast<std::size_t>(std::max<std::int64_t>(1, batchSize)) == 0) batches.emplace_back();
+        if (row % static_cast<std::size_t>(std::max<std::int64_t>(1, batchSize)) == 0)
+            batches.emplace_back();
         batches.back().push_back({static_cast<std::uint32_t>(row)});
     }
     return batches;

@@ -16,10 +16,18 @@ namespace luthier {
 
 namespace {
 
-constexpr std::size_t kInMemory = 64u << 20;   // beyond it the bytes go to a file
+constexpr std::size_t kInMemory = 64u << 20;  // beyond it the bytes go to a file
 constexpr std::size_t kWrittenAtOnce = 4u << 20;
 
-enum Flag : std::uint32_t { kTruncated = 1, kRepeatsIds = 2, kHasTypes = 4, kHasCut = 8, kHasClass = 16, kHasTargets = 32, kHasChoices = 64 };
+enum Flag : std::uint32_t {
+    kTruncated = 1,
+    kRepeatsIds = 2,
+    kHasTypes = 4,
+    kHasCut = 8,
+    kHasClass = 16,
+    kHasTargets = 32,
+    kHasChoices = 64
+};
 
 class Packer {
 public:
@@ -59,8 +67,8 @@ private:
     const std::byte* m_at;
 };
 
-/// Ends of the stretches of `labels` that repeat the ids where all others carry no loss, in turn without and with loss; false where labels
-/// are of another kind.
+/// Ends of the stretches of `labels` that repeat the ids where all others carry no loss, in turn
+/// without and with loss; false where labels are of another kind.
 bool stretchesOf(const DataRow& row, std::vector<std::size_t>& ends) {
     if (row.labels.size() != row.ids.size()) return false;
     bool isLearned = false;
@@ -77,8 +85,11 @@ void pack(const DataRow& row, std::string& bytes) {
     Packer out(bytes);
     std::vector<std::size_t> ends;
     const bool repeatsIds = stretchesOf(row, ends);
-    out.number((row.isTruncated ? kTruncated : 0u) | (repeatsIds ? kRepeatsIds : 0u) | (row.types.empty() ? 0u : kHasTypes) | (row.cut.empty() && row.cutTokens == 0 ? 0u : kHasCut) |
-               (row.classIndex < 0 ? 0u : kHasClass) | (row.targets.empty() ? 0u : kHasTargets) | (row.choices.empty() && row.answer < 0 ? 0u : kHasChoices));
+    out.number((row.isTruncated ? kTruncated : 0u) | (repeatsIds ? kRepeatsIds : 0u) |
+               (row.types.empty() ? 0u : kHasTypes) |
+               (row.cut.empty() && row.cutTokens == 0 ? 0u : kHasCut) |
+               (row.classIndex < 0 ? 0u : kHasClass) | (row.targets.empty() ? 0u : kHasTargets) |
+               (row.choices.empty() && row.answer < 0 ? 0u : kHasChoices));
     out.list(row.ids);
     out.number(static_cast<std::uint64_t>(row.sourceRow));
     if (repeatsIds) {
@@ -115,7 +126,9 @@ DataRow unpack(const std::byte* at) {
         row.labels.assign(row.ids.size(), kIgnoredLabel);
         for (std::uint64_t left = in.number(); left > 0; left -= left > 1 ? 2 : 1) {
             const std::uint64_t begin = in.number(), end = left > 1 ? in.number() : row.ids.size();
-            std::copy(row.ids.begin() + static_cast<std::ptrdiff_t>(begin), row.ids.begin() + static_cast<std::ptrdiff_t>(end), row.labels.begin() + static_cast<std::ptrdiff_t>(begin));
+            std::copy(row.ids.begin() + static_cast<std::ptrdiff_t>(begin),
+                      row.ids.begin() + static_cast<std::ptrdiff_t>(end),
+                      row.labels.begin() + static_cast<std::ptrdiff_t>(begin));
         }
     } else {
         row.labels = in.list();
@@ -128,7 +141,8 @@ DataRow unpack(const std::byte* at) {
     if ((flags & kHasClass) != 0) row.classIndex = in.small();
     if ((flags & kHasTargets) != 0) {
         row.targets.resize(in.number());
-        for (float& target : row.targets) target = std::bit_cast<float>(static_cast<std::uint32_t>(in.number()));
+        for (float& target : row.targets)
+            target = std::bit_cast<float>(static_cast<std::uint32_t>(in.number()));
     }
     if ((flags & kHasChoices) != 0) {
         row.choices.resize(in.number());
@@ -140,11 +154,13 @@ DataRow unpack(const std::byte* at) {
 
 }  // namespace
 
-/// Grows at its end: a string first, then a file of which what was written is mapped when it is read.
+/// Grows at its end: a string first, then a file of which what was written is mapped when it is
+/// read.
 class RowBytes final {
 public:
     RowBytes() = default;
-    RowBytes(std::span<const std::byte> bytes, std::shared_ptr<const void> owner) : m_given(bytes), m_owner(std::move(owner)) {}
+    RowBytes(std::span<const std::byte> bytes, std::shared_ptr<const void> owner)
+        : m_given(bytes), m_owner(std::move(owner)) {}
     RowBytes(const RowBytes&) = delete;
     RowBytes& operator=(const RowBytes&) = delete;
     ~RowBytes() {
@@ -178,7 +194,13 @@ private:
         std::size_t done = 0;
         while (done < m_tail.size()) {
             const ssize_t count = ::write(m_file, m_tail.data() + done, m_tail.size() - done);
-            if (count <= 0) throw Failure({"disk_full", "The tokens of the data set could not be kept: " + std::string(std::strerror(errno)) + ".", "Make room in " + folder() + ", or set TMPDIR to a folder with room.", folder()});
+            if (count <= 0)
+                throw Failure(
+                    {"disk_full",
+                     "The tokens of the data set could not be kept: " +
+                         std::string(std::strerror(errno)) + ".",
+                     "Make room in " + folder() + ", or set TMPDIR to a folder with room.",
+                     folder()});
             done += static_cast<std::size_t>(count);
         }
         m_written += m_tail.size();
@@ -200,7 +222,11 @@ private:
     void map() {
         unmap();
         void* mapping = ::mmap(nullptr, m_written, PROT_READ, MAP_SHARED, m_file, 0);
-        if (mapping == MAP_FAILED) throw Failure({"out_of_memory", "The tokens of the data set could not be mapped into memory: " + std::string(std::strerror(errno)) + ".", "Close other programs.", ""});
+        if (mapping == MAP_FAILED)
+            throw Failure({"out_of_memory",
+                           "The tokens of the data set could not be mapped into memory: " +
+                               std::string(std::strerror(errno)) + ".",
+                           "Close other programs.", ""});
         m_mapping = static_cast<const std::byte*>(mapping);
         m_mappedBytes = m_written;
     }
@@ -213,7 +239,7 @@ private:
 
     std::span<const std::byte> m_given;
     std::shared_ptr<const void> m_owner;
-    std::string m_tail;             // what is not in the file yet
+    std::string m_tail;  // what is not in the file yet
     std::uint64_t m_written = 0;
     int m_file = -1;
     bool m_isRefused = false;
@@ -227,10 +253,13 @@ RowList::RowList(std::initializer_list<DataRow> rows) : RowList() {
     for (const DataRow& row : rows) push_back(row);
 }
 
-RowList::RowList(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, std::vector<std::uint64_t> begins)
+RowList::RowList(std::span<const std::byte> bytes, std::shared_ptr<const void> owner,
+                 std::vector<std::uint64_t> begins)
     : m_bytes(std::make_shared<RowBytes>(bytes, std::move(owner))), m_begins(std::move(begins)) {}
 
-DataRow RowList::operator[](std::size_t index) const { return unpack(m_bytes->at(m_begins[index])); }
+DataRow RowList::operator[](std::size_t index) const {
+    return unpack(m_bytes->at(m_begins[index]));
+}
 
 std::uint32_t RowList::tokensOf(std::size_t index) const {
     Unpacker in(m_bytes->at(m_begins[index]));
@@ -260,7 +289,8 @@ void RowList::transform(const std::function<void(DataRow&)>& change) {
 void RowList::moveTo(RowList& other, const std::vector<bool>& isMoved) {
     if (other.empty()) other.m_bytes = m_bytes;
     std::vector<std::uint64_t> kept;
-    for (std::size_t i = 0; i < size(); ++i) (isMoved[i] ? other.m_begins : kept).push_back(m_begins[i]);
+    for (std::size_t i = 0; i < size(); ++i)
+        (isMoved[i] ? other.m_begins : kept).push_back(m_begins[i]);
     m_begins = std::move(kept);
 }
 

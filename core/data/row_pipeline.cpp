@@ -14,7 +14,8 @@ constexpr std::int64_t kStretchBytes = 4 << 20;
 
 }  // namespace
 
-RowPipeline::RowPipeline(RowSource& source, Prepare prepare, Map map) : m_source(source), m_prepare(std::move(prepare)), m_map(std::move(map)) {}
+RowPipeline::RowPipeline(RowSource& source, Prepare prepare, Map map)
+    : m_source(source), m_prepare(std::move(prepare)), m_map(std::move(map)) {}
 
 Result<RowPipeline::Stretch> RowPipeline::startNext() {
     Stretch stretch;
@@ -27,13 +28,15 @@ Result<RowPipeline::Stretch> RowPipeline::startNext() {
         const std::int64_t count = row ? 1 : m_source.rowsLost();
         stretch.rows.push_back({std::move(row), count, std::nullopt});
     }
-    const std::size_t threads = std::min<std::size_t>(std::max(1u, std::thread::hardware_concurrency()), stretch.rows.size());
+    const std::size_t threads = std::min<std::size_t>(
+        std::max(1u, std::thread::hardware_concurrency()), stretch.rows.size());
     PipelineRow* const rows = stretch.rows.data();  // stays where it is when the stretch is moved
     for (std::size_t first = 0; first < threads; ++first)
-        stretch.work.push_back(std::async(std::launch::async, [this, rows, first, threads, count = stretch.rows.size()] {
-            for (std::size_t i = first; i < count; i += threads)
-                if (rows[i].row) rows[i].mapped = m_map(**rows[i].row);
-        }));
+        stretch.work.push_back(std::async(
+            std::launch::async, [this, rows, first, threads, count = stretch.rows.size()] {
+                for (std::size_t i = first; i < count; i += threads)
+                    if (rows[i].row) rows[i].mapped = m_map(**rows[i].row);
+            }));
     return stretch;
 }
 

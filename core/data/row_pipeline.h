@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Rows of a source and what becomes of them, in the order of the file. Mapping is most of the work (it tokenises), so it is done by as many
-// threads as there are cores, a stretch of rows ahead of the one that is handed out:
+// Rows of a source and what becomes of them, in the order of the file. Mapping is most of the work
+// (it tokenises), so it is done by as many threads as there are cores, a stretch of rows ahead of
+// the one that is handed out:
 //
 //     this thread   read 1 | read 2         | hand out 1 | read 3         | hand out 2 …
 //     the others           | map 1          | map 2                       | map 3 …
@@ -38,7 +39,8 @@ public:
 private:
     struct Stretch {
         std::vector<PipelineRow> rows;
-        std::vector<std::future<void>> work;  ///< after `rows`: destroyed, and so waited for, before them
+        std::vector<std::future<void>>
+            work;  ///< after `rows`: destroyed, and so waited for, before them
     };
     Result<Stretch> startNext();
 

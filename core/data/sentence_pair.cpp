@@ -7,8 +7,13 @@ namespace luthier {
 
 namespace {
 
-constexpr std::array<SentencePairKeys, 7> kPairs{{{"sentence1", "sentence2"}, {"premise", "hypothesis"}, {"question1", "question2"}, {"question", "sentence"},
-                                                  {"text_a", "text_b"}, {"text", "text_pair"}, {"text1", "text2"}}};
+constexpr std::array<SentencePairKeys, 7> kPairs{{{"sentence1", "sentence2"},
+                                                  {"premise", "hypothesis"},
+                                                  {"question1", "question2"},
+                                                  {"question", "sentence"},
+                                                  {"text_a", "text_b"},
+                                                  {"text", "text_pair"},
+                                                  {"text1", "text2"}}};
 
 }  // namespace
 
@@ -18,11 +23,14 @@ const SentencePairKeys* sentencePairOf(const Json& row) {
     return nullptr;
 }
 
-FramedText framePair(const std::string& first, const std::string& second, const TextEncoder& encoder) {
-    return encoder.separatesPairs() ? encoder.frame(first, second) : encoder.frame(first + "\n" + second, std::nullopt);
+FramedText framePair(const std::string& first, const std::string& second,
+                     const TextEncoder& encoder) {
+    return encoder.separatesPairs() ? encoder.frame(first, second)
+                                    : encoder.frame(first + "\n" + second, std::nullopt);
 }
 
-std::string namedPair(const SentencePairKeys& keys, const std::string& first, const std::string& second, const std::string& between) {
+std::string namedPair(const SentencePairKeys& keys, const std::string& first,
+                      const std::string& second, const std::string& between) {
     return std::string(keys.first) + ": " + first + between + keys.second + ": " + second;
 }
 

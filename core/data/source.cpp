@@ -50,10 +50,14 @@ public:
     /// Of the files as they lie on disk, which may be compressed.
     std::int64_t bytesRead() const override {
         if (!m_source.rows || m_source.bytes == 0) return m_done;
-        return m_done + static_cast<std::int64_t>(static_cast<double>(bytesOfFile()) * static_cast<double>(m_source.rows->bytesRead()) / static_cast<double>(m_source.bytes));
+        return m_done + static_cast<std::int64_t>(static_cast<double>(bytesOfFile()) *
+                                                  static_cast<double>(m_source.rows->bytesRead()) /
+                                                  static_cast<double>(m_source.bytes));
     }
     std::int64_t rowsLost() const override { return m_rowsLost; }
-    std::vector<std::string> classNames(const std::string& column) const override { return m_source.rows ? m_source.rows->classNames(column) : std::vector<std::string>(); }
+    std::vector<std::string> classNames(const std::string& column) const override {
+        return m_source.rows ? m_source.rows->classNames(column) : std::vector<std::string>();
+    }
 
 private:
     std::int64_t bytesOfFile() const {
@@ -80,7 +84,8 @@ bool isUtf16(const fs::path& path) {
     if (head.size() < 8) return false;
     std::size_t zeros[2] = {0, 0};
     for (std::size_t i = 0; i < head.size(); ++i) zeros[i % 2] += head[i] == '\0' ? 1 : 0;
-    return std::max(zeros[0], zeros[1]) > head.size() / 3 && std::min(zeros[0], zeros[1]) < head.size() / 16;
+    return std::max(zeros[0], zeros[1]) > head.size() / 3 &&
+           std::min(zeros[0], zeros[1]) < head.size() / 16;
 }
 
 /// The first byte that is no space; 0: there is none.
@@ -92,26 +97,39 @@ char firstOf(const fs::path& path) {
 
 Result<OpenSource> openText(const TextFile& file) {
     std::string extension = file.name.extension().string();
-    std::transform(extension.begin(), extension.end(), extension.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::transform(extension.begin(), extension.end(), extension.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     if (isUtf16(file.content))
-        return Problem{"data_encoding", file.path.string() + " is UTF-16 text.", "Save it as UTF-8.", file.path.string()};
+        return Problem{"data_encoding", file.path.string() + " is UTF-16 text.",
+                       "Save it as UTF-8.", file.path.string()};
     if (extension == ".jsonl" || extension == ".ndjson") return openJson(file, true);
     if (extension == ".json") return openJson(file, false);
     if (extension == ".csv") return openTable(file, ',');
     if (extension == ".tsv") return openTable(file, '\t');
-    if (extension == ".txt" || extension == ".text" || extension == ".md") return openParagraphs(file);
-    if (const char first = firstOf(file.content); first == '{' || first == '[') return openJson(file, false);
-    return Problem{"data_kind", file.path.string() + " is of a kind Luthier does not read.", "Convert it to .jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather or .txt; text files may be compressed (.jsonl.gz, .csv.zst).", file.path.string()};
+    if (extension == ".txt" || extension == ".text" || extension == ".md")
+        return openParagraphs(file);
+    if (const char first = firstOf(file.content); first == '{' || first == '[')
+        return openJson(file, false);
+    return Problem{"data_kind", file.path.string() + " is of a kind Luthier does not read.",
+                   "Convert it to .jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather or .txt; "
+                   "text files may be compressed (.jsonl.gz, .csv.zst).",
+                   file.path.string()};
 }
 
 /// By what the file holds, and by its ending where that is text.
 Result<OpenSource> openByContent(const fs::path& path) {
     const Result<Content> content = contentOfFile(path);
     std::string extension = path.extension().string();
-    std::transform(extension.begin(), extension.end(), extension.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    const bool isArrowEnding = extension == ".arrow" || extension == ".feather";  // Arrow's streams begin with no name
-    if (content && (*content == Content::Parquet || (extension == ".parquet" && !looksLike(*content, path, "rows")))) return openParquet(path);
-    if (content && (*content == Content::Arrow || (isArrowEnding && !looksLike(*content, path, "rows")))) return openArrow(path);
+    std::transform(extension.begin(), extension.end(), extension.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    const bool isArrowEnding =
+        extension == ".arrow" || extension == ".feather";  // Arrow's streams begin with no name
+    if (content && (*content == Content::Parquet ||
+                    (extension == ".parquet" && !looksLike(*content, path, "rows"))))
+        return openParquet(path);
+    if (content &&
+        (*content == Content::Arrow || (isArrowEnding && !looksLike(*content, path, "rows"))))
+        return openArrow(path);
     const Result<TextFile> file = openTextFile(path);
     if (!file) return file.problems();
     Result<OpenSource> source = openText(*file);
@@ -140,17 +158,26 @@ Result<OpenSource> openSource(const fs::path& path) {
         if (!files) return files.problems();
         return openSource(files->train);
     }
-    if (!fs::exists(path, code)) return Problem{"data_missing", path.string() + " does not exist.", "Check the path in data.train.path or data.eval.path.", path.string()};
-    if (fs::is_regular_file(path, code)) {  // anything else is refused where the content is looked at
-        if (fs::file_size(path, code) == 0) return Problem{"data_empty", path.string() + " is empty.", "Choose a file with rows.", path.string()};
+    if (!fs::exists(path, code))
+        return Problem{"data_missing", path.string() + " does not exist.",
+                       "Check the path in data.train.path or data.eval.path.", path.string()};
+    if (fs::is_regular_file(path,
+                            code)) {  // anything else is refused where the content is looked at
+        if (fs::file_size(path, code) == 0)
+            return Problem{"data_empty", path.string() + " is empty.", "Choose a file with rows.",
+                           path.string()};
         errno = 0;
         if (!std::ifstream(path, std::ios::binary).good())
-            return Problem{"data_unreadable", path.string() + " could not be opened" + (errno ? ": " + systemText(errno) : "") + ".", remedyFor(errno, "Check its permissions."), path.string()};
+            return Problem{"data_unreadable",
+                           path.string() + " could not be opened" +
+                               (errno ? ": " + systemText(errno) : "") + ".",
+                           remedyFor(errno, "Check its permissions."), path.string()};
     } else if (const std::optional<Problem> other = looksLike(path, "rows")) {
         return *other;
     }
     Result<OpenSource> source = openByContent(path);
-    if (source && source->bytes == 0) source->bytes = static_cast<std::int64_t>(fs::file_size(path, code));
+    if (source && source->bytes == 0)
+        source->bytes = static_cast<std::int64_t>(fs::file_size(path, code));
     return source;
 }
 
@@ -158,14 +185,17 @@ Result<OpenSource> openSource(const std::vector<fs::path>& files) {
     if (files.size() == 1) return openSource(files.front());
     OpenSource source;
     std::error_code code;
-    for (const fs::path& file : files) source.bytes += static_cast<std::int64_t>(fs::file_size(file, code));
+    for (const fs::path& file : files)
+        source.bytes += static_cast<std::int64_t>(fs::file_size(file, code));
     source.rows = std::make_unique<Files>(files);
     return source;
 }
 
 Result<OpenSource> openJsonSource(const fs::path& path) {
     std::error_code code;
-    if (!fs::exists(path, code)) return Problem{"file_missing", path.string() + " could not be opened.", "Check the path.", path.string()};
+    if (!fs::exists(path, code))
+        return Problem{"file_missing", path.string() + " could not be opened.", "Check the path.",
+                       path.string()};
     const Result<TextFile> file = openTextFile(path);
     if (!file) return file.problems();
     Result<OpenSource> source = openJson(*file, false);
@@ -174,7 +204,9 @@ Result<OpenSource> openJsonSource(const fs::path& path) {
 }
 
 std::string placeOf(const fs::path& path, const SourceRow& row) {
-    return "row " + std::to_string(row.fileRow) + " of " + (row.file != nullptr ? *row.file : path).filename().string() + " (byte " + std::to_string(row.byte) + ")";
+    return "row " + std::to_string(row.fileRow) + " of " +
+           (row.file != nullptr ? *row.file : path).filename().string() + " (byte " +
+           std::to_string(row.byte) + ")";
 }
 
 }  // namespace luthier

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Reads rows one after another from a file (.jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather, .txt, also of gzip or zstd: sources/) or a folder of such files. Every row is a
-// JSON object. A row that cannot be read is a problem that names row and byte, and the next call goes on behind it, so one bad line
-// does not cost the file. No file is held in memory as a whole.
+// Reads rows one after another from a file (.jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather,
+// .txt, also of gzip or zstd: sources/) or a folder of such files. Every row is a JSON object. A
+// row that cannot be read is a problem that names row and byte, and the next call goes on behind
+// it, so one bad line does not cost the file. No file is held in memory as a whole.
 
 #include "contract/json.h"
 #include "contract/problem.h"
@@ -17,10 +18,10 @@
 namespace luthier {
 
 struct SourceRow {
-    Json value;                 ///< an object
-    std::int64_t row = 0;       ///< counted from 1 over all rows, those that cannot be read included
-    std::int64_t fileRow = 0;   ///< counted from 1 in its file
-    std::int64_t byte = 0;      ///< where it begins; 0 in a Parquet or Arrow file
+    Json value;                ///< an object
+    std::int64_t row = 0;      ///< counted from 1 over all rows, those that cannot be read included
+    std::int64_t fileRow = 0;  ///< counted from 1 in its file
+    std::int64_t byte = 0;     ///< where it begins; 0 in a Parquet or Arrow file
     const std::filesystem::path* file = nullptr;  ///< in a folder; lives as long as the source
 };
 
@@ -31,7 +32,8 @@ public:
     virtual Result<std::optional<SourceRow>> next() = 0;
     /// How many rows the last problem stands for: all that were stored together with a damaged one.
     virtual std::int64_t rowsLost() const { return 1; }
-    /// The names that the values of `column` stand for, in their order, where the file that was read last gives them; its rows hold names then.
+    /// The names that the values of `column` stand for, in their order, where the file that was
+    /// read last gives them; its rows hold names then.
     virtual std::vector<std::string> classNames(const std::string& column) const;
     /// Passes over rows without looking into them; returns how many there were.
     virtual Result<std::int64_t> skip(std::int64_t count);
@@ -40,12 +42,13 @@ public:
 
 struct OpenSource {
     std::unique_ptr<RowSource> rows;
-    std::int64_t bytes = 0;             ///< size of the file, or of all files
+    std::int64_t bytes = 0;  ///< size of the file, or of all files
     bool isPlainText = false;
     std::optional<std::int64_t> count;  ///< rows, where the file says so
 };
 
-/// Problems: those of looksLike (io/recognise.h), data_unpack, data_missing, data_empty, data_unreadable, data_kind, data_encoding, data_header, data_damaged.
+/// Problems: those of looksLike (io/recognise.h), data_unpack, data_missing, data_empty,
+/// data_unreadable, data_kind, data_encoding, data_header, data_damaged.
 Result<OpenSource> openSource(const std::filesystem::path& path);
 Result<OpenSource> openSource(const std::vector<std::filesystem::path>& files);
 

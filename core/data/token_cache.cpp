@@ -115,23 +115,49 @@ private:
 Json aboutOf(const Dataset& dataset) {
     const DataFacts& facts = dataset.facts;
     Json problems = Json::array();
-    for (const DataProblem& problem : dataset.problems) problems.push_back({static_cast<int>(problem.level), problem.code, problem.message, problem.hint, problem.rows});
-    return {{"rows", facts.rows}, {"tokens", facts.tokens}, {"supervised_tokens", facts.supervisedTokens}, {"truncated_rows", facts.truncatedRows}, {"skipped_rows", facts.skippedRows},
-            {"longest", facts.longest}, {"format", facts.format}, {"mapping", facts.mapping}, {"classes", dataset.classNames}, {"problems", problems}, {"max_length", dataset.maxLength},
-            {"task", static_cast<int>(dataset.task)}, {"unusable_rows", facts.unusableRows}, {"left_out", facts.leftOut}, {"unused_columns", facts.unusedColumns}};
+    for (const DataProblem& problem : dataset.problems)
+        problems.push_back({static_cast<int>(problem.level), problem.code, problem.message,
+                            problem.hint, problem.rows});
+    return {{"rows", facts.rows},
+            {"tokens", facts.tokens},
+            {"supervised_tokens", facts.supervisedTokens},
+            {"truncated_rows", facts.truncatedRows},
+            {"skipped_rows", facts.skippedRows},
+            {"longest", facts.longest},
+            {"format", facts.format},
+            {"mapping", facts.mapping},
+            {"classes", dataset.classNames},
+            {"problems", problems},
+            {"max_length", dataset.maxLength},
+            {"task", static_cast<int>(dataset.task)},
+            {"unusable_rows", facts.unusableRows},
+            {"left_out", facts.leftOut},
+            {"unused_columns", facts.unusedColumns}};
 }
 
 void takeAbout(const Json& about, Dataset& dataset) {
-    dataset.facts = {about.at("rows"), about.at("tokens"), about.at("supervised_tokens"), about.at("truncated_rows"), about.at("skipped_rows"), about.at("longest"), about.at("format"), about.at("mapping"),
-                     about.at("unusable_rows"), about.at("left_out").get<std::map<std::string, std::int64_t>>(), about.at("unused_columns").get<std::map<std::string, std::int64_t>>()};
+    dataset.facts = {about.at("rows"),
+                     about.at("tokens"),
+                     about.at("supervised_tokens"),
+                     about.at("truncated_rows"),
+                     about.at("skipped_rows"),
+                     about.at("longest"),
+                     about.at("format"),
+                     about.at("mapping"),
+                     about.at("unusable_rows"),
+                     about.at("left_out").get<std::map<std::string, std::int64_t>>(),
+                     about.at("unused_columns").get<std::map<std::string, std::int64_t>>()};
     dataset.classNames = about.at("classes").get<std::vector<std::string>>();
     for (const Json& problem : about.at("problems"))
-        dataset.problems.push_back({static_cast<DataLevel>(problem.at(0).get<int>()), problem.at(1), problem.at(2), problem.at(3), problem.at(4).get<std::vector<std::int64_t>>()});
+        dataset.problems.push_back({static_cast<DataLevel>(problem.at(0).get<int>()), problem.at(1),
+                                    problem.at(2), problem.at(3),
+                                    problem.at(4).get<std::vector<std::int64_t>>()});
     dataset.maxLength = about.at("max_length");
     dataset.task = static_cast<RowTask>(about.at("task").get<int>());
 }
 
-/// All but the rows: 16 bytes of magic and checksum, then what describes them, filled up to whole words.
+/// All but the rows: 16 bytes of magic and checksum, then what describes them, filled up to whole
+/// words.
 std::string headOf(const std::string& key, const Dataset& dataset) {
     const bool isShared = dataset.eval.empty() || dataset.eval.sharesBytesWith(dataset.train);
     Writer out;
@@ -152,9 +178,12 @@ std::string headOf(const std::string& key, const Dataset& dataset) {
     return head;
 }
 
-std::string_view lettersOf(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+std::string_view lettersOf(std::span<const std::byte> bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
 
-std::optional<Dataset> datasetOf(const std::shared_ptr<const MappedFile>& file, const std::string& key) {
+std::optional<Dataset> datasetOf(const std::shared_ptr<const MappedFile>& file,
+                                 const std::string& key) {
     const std::span<const std::byte> all = file->bytes();
     const std::string_view bytes = lettersOf(all);
     if (bytes.size() < kHeadBytes + 8 || !bytes.starts_with(kMagic)) return std::nullopt;
@@ -163,7 +192,8 @@ std::optional<Dataset> datasetOf(const std::shared_ptr<const MappedFile>& file, 
     std::memcpy(&headSize, bytes.data() + kHeadBytes, sizeof headSize);
     Checksum found(bytes.size());
     found.add(bytes.substr(kHeadBytes));
-    if (found.value() != checksum || headSize < kHeadBytes + 8 || headSize > bytes.size()) return std::nullopt;
+    if (found.value() != checksum || headSize < kHeadBytes + 8 || headSize > bytes.size())
+        return std::nullopt;
     Reader in(bytes.substr(kHeadBytes + 8, headSize - kHeadBytes - 8));
     if (in.text() != key) return std::nullopt;
     Dataset dataset;
@@ -175,10 +205,12 @@ std::optional<Dataset> datasetOf(const std::shared_ptr<const MappedFile>& file, 
     auto eval = in.list<std::uint64_t>();
     const auto trainBytes = in.number<std::uint64_t>();
     const auto evalBytes = in.number<std::uint64_t>();
-    if (!in.isWhole() || headSize + wholeWords(trainBytes) + evalBytes != bytes.size()) return std::nullopt;
+    if (!in.isWhole() || headSize + wholeWords(trainBytes) + evalBytes != bytes.size())
+        return std::nullopt;
     const std::span<const std::byte> rows = all.subspan(headSize, trainBytes);
     dataset.train = RowList(rows, file, std::move(train));
-    dataset.eval = RowList(evalBytes == 0 ? rows : all.subspan(headSize + wholeWords(trainBytes)), file, std::move(eval));
+    dataset.eval = RowList(evalBytes == 0 ? rows : all.subspan(headSize + wholeWords(trainBytes)),
+                           file, std::move(eval));
     return dataset;
 }
 
@@ -186,7 +218,8 @@ std::optional<Dataset> datasetOf(const std::shared_ptr<const MappedFile>& file, 
 std::string programOf() {
     std::error_code code;
     const fs::path self = fs::read_symlink("/proc/self/exe", code);
-    return std::to_string(fs::file_size(self, code)) + ":" + std::to_string(fs::last_write_time(self, code).time_since_epoch().count());
+    return std::to_string(fs::file_size(self, code)) + ":" +
+           std::to_string(fs::last_write_time(self, code).time_since_epoch().count());
 }
 
 std::vector<fs::path> allOf(const DataFiles& files) {
@@ -202,7 +235,8 @@ std::optional<TokenCache> TokenCache::ofUser() {
     if (chosen != nullptr && std::string_view(chosen) == "off") return std::nullopt;
     const char* cache = std::getenv("XDG_CACHE_HOME");
     if (cache != nullptr && *cache == '/') return TokenCache(fs::path(cache) / "luthier/tokens");
-    if (const fs::path home = homeFolder(); !home.empty()) return TokenCache(home / ".cache/luthier/tokens");
+    if (const fs::path home = homeFolder(); !home.empty())
+        return TokenCache(home / ".cache/luthier/tokens");
     return std::nullopt;
 }
 
@@ -212,8 +246,10 @@ std::optional<Dataset> TokenCache::find(const std::string& key) const {
     if (!fs::exists(file, code)) return std::nullopt;
     const Result<std::shared_ptr<const MappedFile>> mapped = MappedFile::open(file);
     std::optional<Dataset> dataset = mapped ? datasetOf(*mapped, key) : std::nullopt;
-    if (dataset) fs::last_write_time(file, fs::file_time_type::clock::now(), code);
-    else fs::remove(file, code);
+    if (dataset)
+        fs::last_write_time(file, fs::file_time_type::clock::now(), code);
+    else
+        fs::remove(file, code);
     return dataset;
 }
 
@@ -223,12 +259,16 @@ void TokenCache::store(const std::string& key, const Dataset& dataset) const {
     fs::permissions(m_folder, fs::perms::owner_all, code);
     std::string head = headOf(key, dataset);
     const std::string_view train = lettersOf(dataset.train.bytes());
-    const std::string_view eval = dataset.eval.empty() || dataset.eval.sharesBytesWith(dataset.train) ? std::string_view() : lettersOf(dataset.eval.bytes());
+    const std::string_view eval =
+        dataset.eval.empty() || dataset.eval.sharesBytesWith(dataset.train)
+            ? std::string_view()
+            : lettersOf(dataset.eval.bytes());
     const std::string filling(wholeWords(train.size()) - train.size(), '\0');
     const std::size_t total = head.size() + train.size() + filling.size() + eval.size();
     if (static_cast<std::int64_t>(total) > m_limitBytes / 2) return;
     Checksum checksum(total);
-    for (const std::string_view part : {std::string_view(head).substr(kHeadBytes), train, eval}) checksum.add(part);
+    for (const std::string_view part : {std::string_view(head).substr(kHeadBytes), train, eval})
+        checksum.add(part);
     const std::uint64_t value = checksum.value();
     std::memcpy(head.data() + kMagic.size(), &value, sizeof value);
     const std::string_view parts[] = {head, train, filling, eval};
@@ -247,20 +287,25 @@ void TokenCache::makeRoom() const {
     std::error_code code;
     for (const auto& entry : fs::directory_iterator(m_folder, code)) {
         // What a process that was killed left half-written lies under a hidden name.
-        const bool isOld = fs::file_time_type::clock::now() - entry.last_write_time(code) > std::chrono::hours(24);
-        if (entry.path().extension() != kExtension && isOld && entry.is_regular_file(code)) fs::remove(entry.path(), code);
+        const bool isOld =
+            fs::file_time_type::clock::now() - entry.last_write_time(code) > std::chrono::hours(24);
+        if (entry.path().extension() != kExtension && isOld && entry.is_regular_file(code))
+            fs::remove(entry.path(), code);
         if (entry.path().extension() != kExtension) continue;
-        entries.push_back({entry.last_write_time(code), entry.path(), static_cast<std::int64_t>(entry.file_size(code))});
+        entries.push_back({entry.last_write_time(code), entry.path(),
+                           static_cast<std::int64_t>(entry.file_size(code))});
         total += entries.back().bytes;
     }
-    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.used < b.used; });
+    std::sort(entries.begin(), entries.end(),
+              [](const Entry& a, const Entry& b) { return a.used < b.used; });
     for (const Entry& entry : entries) {
         if (total <= m_limitBytes) break;
         if (fs::remove(entry.path, code)) total -= entry.bytes;
     }
 }
 
-std::string tokenCacheKey(const RunConfig& config, const DataFiles& files, const TextEncoder& encoder, const Dataset::Progress& progress) {
+std::string tokenCacheKey(const RunConfig& config, const DataFiles& files,
+                          const TextEncoder& encoder, const Dataset::Progress& progress) {
     std::error_code code;
     std::uintmax_t total = 0;
     for (const fs::path& file : allOf(files)) total += fs::file_size(file, code);
@@ -271,18 +316,29 @@ std::string tokenCacheKey(const RunConfig& config, const DataFiles& files, const
     std::uint64_t before = 0;
     for (const fs::path& file : allOf(files)) {
         const Result<std::string> hash = sha256OfFile(file, [&](std::uint64_t done, std::uint64_t) {
-            if (progress) progress("hashing", static_cast<std::int64_t>(before + done), static_cast<std::int64_t>(total));
+            if (progress)
+                progress("hashing", static_cast<std::int64_t>(before + done),
+                         static_cast<std::int64_t>(total));
             return true;
         });
         if (!hash) return {};
         before += fs::file_size(file, code);
         hashes.push_back({file.string(), *hash});
-        if (const Result<std::string> info = sha256OfFile(file.parent_path() / "dataset_info.json", {})) hashes.push_back(*info);  // names of classes
+        if (const Result<std::string> info =
+                sha256OfFile(file.parent_path() / "dataset_info.json", {}))
+            hashes.push_back(*info);  // names of classes
     }
     Json left = Json::array();  // they are named among the problems
     for (const fs::path& file : files.left) left.push_back(file.string());
-    const Json key{{"left", left}, {"num_labels", config.optional<std::int64_t>("model.num_labels").value_or(0)}, {"program", programOf()}, {"tokenizer", fingerprint}, {"files", hashes}, {"data", config.data()}, {"task", config.get<std::string>("model.task")},
-                   {"seed", config.get<std::uint64_t>("train.seed")}, {"first", learnsFirstToken(config)}};
+    const Json key{{"left", left},
+                   {"num_labels", config.optional<std::int64_t>("model.num_labels").value_or(0)},
+                   {"program", programOf()},
+                   {"tokenizer", fingerprint},
+                   {"files", hashes},
+                   {"data", config.data()},
+                   {"task", config.get<std::string>("model.task")},
+                   {"seed", config.get<std::uint64_t>("train.seed")},
+                   {"first", learnsFirstToken(config)}};
     return sha256(dumpLine(key));
 }
 
@@ -295,7 +351,9 @@ bool learnsFirstToken(const RunConfig& config) {
 std::string stateOf(const DataFiles& files) {
     std::string state;
     std::error_code code;
-    for (const fs::path& file : allOf(files)) state += std::to_string(fs::file_size(file, code)) + ":" + std::to_string(fs::last_write_time(file, code).time_since_epoch().count()) + "|";
+    for (const fs::path& file : allOf(files))
+        state += std::to_string(fs::file_size(file, code)) + ":" +
+                 std::to_string(fs::last_write_time(file, code).time_since_epoch().count()) + "|";
     return state;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A Tokenizer as the data room sees it: Dataset::build(config, TokenizerEncoder(*tokenizer), progress). Borrows the tokenizer.
+// A Tokenizer as the data room sees it: Dataset::build(config, TokenizerEncoder(*tokenizer),
+// progress). Borrows the tokenizer.
 
 #include "data/text_encoder.h"
 #include "text/tokenizer.h"
@@ -28,8 +29,10 @@ public:
     Result<std::string> renderChat(const Json& messages, bool withGenerationPrompt) const override {
         return m_tokenizer.renderChat(messages, withGenerationPrompt);
     }
-    Result<std::string> renderChatWith(const Json& messages, bool withGenerationPrompt, const Json& tools, bool isMarked) const override {
-        return m_tokenizer.renderChat(messages, withGenerationPrompt, tools, isMarked ? ChatMarks::Kept : ChatMarks::Dropped);
+    Result<std::string> renderChatWith(const Json& messages, bool withGenerationPrompt,
+                                       const Json& tools, bool isMarked) const override {
+        return m_tokenizer.renderChat(messages, withGenerationPrompt, tools,
+                                      isMarked ? ChatMarks::Kept : ChatMarks::Dropped);
     }
     std::vector<EncodedSpan> encodeSpans(std::string_view text) const override;
 
@@ -43,9 +46,14 @@ private:
 /// Stands for the tokenizer of a model folder that has none; rows of ids need no other.
 class MissingTokenizer final : public TextEncoder {
 public:
-    MissingTokenizer(Problem problem, std::int64_t vocabulary) : m_problem(std::move(problem)), m_vocabulary(vocabulary) {}
-    std::vector<std::int32_t> encode(std::string_view, TextOrigin) const override { throw Failure(m_problem); }
-    FramedText frame(std::string_view, std::optional<std::string_view>) const override { throw Failure(m_problem); }
+    MissingTokenizer(Problem problem, std::int64_t vocabulary)
+        : m_problem(std::move(problem)), m_vocabulary(vocabulary) {}
+    std::vector<std::int32_t> encode(std::string_view, TextOrigin) const override {
+        throw Failure(m_problem);
+    }
+    FramedText frame(std::string_view, std::optional<std::string_view>) const override {
+        throw Failure(m_problem);
+    }
     std::optional<std::int32_t> begin() const override { return std::nullopt; }
     std::optional<std::int32_t> end() const override { return std::nullopt; }
     std::optional<std::int32_t> padding() const override { return std::nullopt; }

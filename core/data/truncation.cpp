@@ -11,7 +11,8 @@ namespace luthier {
 namespace {
 
 /// Tokens that the shorter and the longer of two texts keep of `room`.
-std::pair<std::size_t, std::size_t> shared(std::size_t shorter, std::size_t longer, std::size_t room) {
+std::pair<std::size_t, std::size_t> shared(std::size_t shorter, std::size_t longer,
+                                           std::size_t room) {
     if (shorter + longer <= room) return {shorter, longer};
     const std::size_t half = room / 2;
     if (shorter > half) return {half, half + room % 2};
@@ -21,7 +22,9 @@ std::pair<std::size_t, std::size_t> shared(std::size_t shorter, std::size_t long
 }  // namespace
 
 std::vector<std::size_t> keptTokens(std::span<const std::int8_t> parts, std::size_t limit) {
-    const auto count = [&](std::int8_t part) { return static_cast<std::size_t>(std::count(parts.begin(), parts.end(), part)); };
+    const auto count = [&](std::int8_t part) {
+        return static_cast<std::size_t>(std::count(parts.begin(), parts.end(), part));
+    };
     const std::size_t first = count(0), second = count(1), frame = count(kFramePart);
     const std::size_t room = limit > frame ? limit - frame : 0;
     std::size_t left[2];
@@ -35,7 +38,8 @@ std::vector<std::size_t> keptTokens(std::span<const std::int8_t> parts, std::siz
     }
     std::vector<std::size_t> kept;
     for (std::size_t i = 0; i < parts.size() && kept.size() < limit; ++i) {
-        if (parts[i] == kFramePart) kept.push_back(i);
+        if (parts[i] == kFramePart)
+            kept.push_back(i);
         else if (left[parts[i]] > 0) {
             --left[parts[i]];
             kept.push_back(i);

@@ -19,7 +19,8 @@
 namespace luthier {
 
 const std::vector<Exporter>& exporters() {
-    static const std::vector<Exporter> list{peftExporter(), mergedExporter(), ggufExporter(), ggufMergedExporter()};
+    static const std::vector<Exporter> list{peftExporter(), mergedExporter(), ggufExporter(),
+                                            ggufMergedExporter()};
     return list;
 }
 
@@ -31,18 +32,24 @@ const Exporter* findExporter(const std::string& format) {
 
 namespace {
 
-constexpr double kSumNoise = 5e-5;         ///< of the largest logit: float32 sums in another order, through all layers
-constexpr double kWeightTolerance = 1e-6;  ///< of a tensor's largest number: the last bit of float32, where a format stores an offset
+constexpr double kSumNoise =
+    5e-5;  ///< of the largest logit: float32 sums in another order, through all layers
+constexpr double kWeightTolerance = 1e-6;  ///< of a tensor's largest number: the last bit of
+                                           ///< float32, where a format stores an offset
 
-Example exampleOf(const Probe& probe, std::vector<std::int32_t>& ids, std::vector<std::int32_t>& labels) {
+Example exampleOf(const Probe& probe, std::vector<std::int32_t>& ids,
+                  std::vector<std::int32_t>& labels) {
     ids.assign(probe.ids.begin(), probe.ids.end());
     labels.assign(probe.labels.begin(), probe.labels.end());
     if (labels.empty()) labels = ids;
     return {ids, labels};
 }
 
-/// Outputs of several models for each probe in turn, so that no more than one probe's are held: [T, V], or [1, classes].
-void eachOutput(const std::vector<Probe>& probes, const std::vector<Compared>& models, const std::function<void(const Probe& probe, const std::vector<at::Tensor>& outputs)>& show) {
+/// Outputs of several models for each probe in turn, so that no more than one probe's are held: [T,
+/// V], or [1, classes].
+void eachOutput(
+    const std::vector<Probe>& probes, const std::vector<Compared>& models,
+    const std::function<void(const Probe& probe, const std::vector<at::Tensor>& outputs)>& show) {
     const at::NoGradGuard guard;
     const std::unique_ptr<Task> task = makeTask(models.front().model);
     for (const Probe& probe : probes) {
@@ -67,7 +74,9 @@ double furthest(const at::Tensor& a, const at::Tensor& b) {
 /// Collects what two models have in common, probe by probe.
 class Comparison {
 public:
-    explicit Comparison(const Model& trained) : m_isDecoderOnly(!trained.description().encoder && !trained.description().isClassifier()) {}
+    explicit Comparison(const Model& trained)
+        : m_isDecoderOnly(!trained.description().encoder && !trained.description().isClassifier()) {
+    }
 
     void add(const Probe& probe, const at::Tensor& a, const at::Tensor& b) {
         m_largest = std::max(m_largest, furthest(a, b));
@@ -116,12 +125,18 @@ double weightDifference(const at::Tensor& wanted, const at::Tensor& found) {
     if (wanted.numel() == 0) return 0;
     const double largest = wanted.to(at::kFloat).abs().max().item<double>();
     const double difference = furthest(wanted.to(at::kFloat), found.to(at::kFloat));
-    return difference == 0 ? 0 : largest > 0 ? difference / largest : std::numeric_limits<double>::infinity();
+    return difference == 0 ? 0
+           : largest > 0   ? difference / largest
+                           : std::numeric_limits<double>::infinity();
 }
 
-Json compareModels(const Compared& trained, const Compared& readBack, const std::vector<Probe>& probes) {
+Json compareModels(const Compared& trained, const Compared& readBack,
+                   const std::vector<Probe>& probes) {
     Comparison comparison(trained.model);
-    eachOutput(probes, {trained, readBack}, [&](const Probe& probe, const std::vector<at::Tensor>& outputs) { comparison.add(probe, outputs[0], outputs[1]); });
+    eachOutput(probes, {trained, readBack},
+               [&](const Probe& probe, const std::vector<at::Tensor>& outputs) {
+                   comparison.add(probe, outputs[0], outputs[1]);
+               });
     return comparison.found();
 }
 
@@ -140,11 +155,14 @@ Json certify(const ExportSteps& steps, const std::vector<Probe>& probes) {
     double rounding = 0, merging = 0;
     eachOutput(probes, models, [&](const Probe& probe, const std::vector<at::Tensor>& outputs) {
         comparison.add(probe, outputs[0], outputs[1]);
-        if (steps.isRounded) rounding = std::max(rounding, furthest(outputs[exact], outputs[rounded]));
-        if (steps.exact != nullptr) merging = std::max(merging, furthest(outputs[0], outputs[exact]));
+        if (steps.isRounded)
+            rounding = std::max(rounding, furthest(outputs[exact], outputs[rounded]));
+        if (steps.exact != nullptr)
+            merging = std::max(merging, furthest(outputs[0], outputs[exact]));
     });
     Json certificate = comparison.found();
-    const double noise = std::min(steps.mostNoise, kSumNoise * std::max(1.0, comparison.largestLogit()));
+    const double noise =
+        std::min(steps.mostNoise, kSumNoise * std::max(1.0, comparison.largestLogit()));
     setNumber(certificate, "rounding", rounding);
     setNumber(certificate, "noise", noise);
     setNumber(certificate, "tolerance", rounding + noise);
@@ -156,7 +174,8 @@ Json certify(const ExportSteps& steps, const std::vector<Probe>& probes) {
     setNumber(certificate, "max_weight_difference", steps.weightDifference);
     setNumber(certificate, "weight_tolerance", kWeightTolerance);
     certificate["rule"] = rule + ", max_weight_difference <= weight_tolerance";
-    certificate["passed"] = std::isfinite(rounding) && comparison.largest() <= rounding + noise && merging <= noise && steps.weightDifference <= kWeightTolerance;
+    certificate["passed"] = std::isfinite(rounding) && comparison.largest() <= rounding + noise &&
+                            merging <= noise && steps.weightDifference <= kWeightTolerance;
     return certificate;
 }
 
@@ -171,17 +190,22 @@ Result<void> writeCertificate(const std::filesystem::path& folder, Json& certifi
     return writeJsonAtomically(folder / "luthier-export.json", certificate);
 }
 
-std::vector<Probe> drawnProbes(const ModelDescription& description, std::size_t count, std::size_t length) {
+std::vector<Probe> drawnProbes(const ModelDescription& description, std::size_t count,
+                               std::size_t length) {
     std::vector<Probe> probes(count);
     for (std::size_t i = 0; i < count; ++i)
         for (std::size_t j = 0; j < length; ++j)
-            probes[i].ids.push_back(static_cast<std::int64_t>(tensorSeed(i, "probe " + std::to_string(j)) % static_cast<std::uint64_t>(description.vocabulary)));
+            probes[i].ids.push_back(
+                static_cast<std::int64_t>(tensorSeed(i, "probe " + std::to_string(j)) %
+                                          static_cast<std::uint64_t>(description.vocabulary)));
     if (description.endId >= 0 && description.endId < description.vocabulary)
         for (Probe& probe : probes) probe.ids.back() = description.endId;
     return probes;
 }
 
-Result<ModelTask> taskOf(const ExportRequest& request) { return request.adapter.empty() ? ModelTask{} : taskOfAdapter(request.adapter); }
+Result<ModelTask> taskOf(const ExportRequest& request) {
+    return request.adapter.empty() ? ModelTask{} : taskOfAdapter(request.adapter);
+}
 
 Result<std::unique_ptr<Model>> openBase(const ExportRequest& request) {
     Result<ModelTask> task = taskOf(request);
@@ -196,8 +220,11 @@ std::vector<ExportedFile> filesIn(const std::filesystem::path& folder) {
     std::vector<ExportedFile> files;
     std::error_code code;
     for (const auto& entry : std::filesystem::directory_iterator(folder, code))
-        if (entry.is_regular_file(code)) files.push_back({entry.path().filename().string(), static_cast<std::int64_t>(entry.file_size(code))});
-    std::sort(files.begin(), files.end(), [](const ExportedFile& a, const ExportedFile& b) { return a.name < b.name; });
+        if (entry.is_regular_file(code))
+            files.push_back({entry.path().filename().string(),
+                             static_cast<std::int64_t>(entry.file_size(code))});
+    std::sort(files.begin(), files.end(),
+              [](const ExportedFile& a, const ExportedFile& b) { return a.name < b.name; });
     return files;
 }
 

@@ -15,15 +15,22 @@ namespace fs = std::filesystem;
 namespace {
 
 Problem mismatch(const ExportRequest& request, const Json& certificate) {
-    return {"export_mismatch", "The GGUF file does not give the trained model's logits: they differ by " + dumpLine(certificate["max_abs_difference"]) + ", mean KL " + dumpLine(certificate["mean_kl"]) + ".",
-            "Nothing was written. Export a merged folder instead, and please report this.", request.out.string(), ExitCode::RunFailed};
+    return {"export_mismatch",
+            "The GGUF file does not give the trained model's logits: they differ by " +
+                dumpLine(certificate["max_abs_difference"]) + ", mean KL " +
+                dumpLine(certificate["mean_kl"]) + ".",
+            "Nothing was written. Export a merged folder instead, and please report this.",
+            request.out.string(), ExitCode::RunFailed};
 }
 
-Result<ExportResult> publishGgufFile(const ExportRequest& request, const std::function<Result<Json>(const fs::path&)>& make) {
-    const fs::path hidden = request.out.parent_path() / ("." + request.out.filename().string() + ".partial");
+Result<ExportResult> publishGgufFile(const ExportRequest& request,
+                                     const std::function<Result<Json>(const fs::path&)>& make) {
+    const fs::path hidden =
+        request.out.parent_path() / ("." + request.out.filename().string() + ".partial");
     std::error_code code;
     if (!request.out.parent_path().empty())
-        if (Result<void> made = createFoldersDurably(request.out.parent_path()); !made) return made.problems();
+        if (Result<void> made = createFoldersDurably(request.out.parent_path()); !made)
+            return made.problems();
     const auto failed = [&](Problems problems) {
         fs::remove(hidden, code);
         return problems;
@@ -35,18 +42,24 @@ Result<ExportResult> publishGgufFile(const ExportRequest& request, const std::fu
     if (!hash) return failed(hash.problems());
     ExportResult result;
     result.path = request.out;
-    result.files = {{request.out.filename().string(), static_cast<std::int64_t>(fs::file_size(hidden, code))}};
-    (*certificate)["files"] = Json::array({{{"name", result.files[0].name}, {"bytes", result.files[0].bytes}, {"sha256", *hash}}});
+    result.files = {
+        {request.out.filename().string(), static_cast<std::int64_t>(fs::file_size(hidden, code))}};
+    (*certificate)["files"] = Json::array(
+        {{{"name", result.files[0].name}, {"bytes", result.files[0].bytes}, {"sha256", *hash}}});
     result.certificate = *certificate;
     // The certificate last: it speaks for a file that is there.
     if (Result<void> done = publishFile(hidden, request.out); !done) return failed(done.problems());
-    if (Result<void> done = writeJsonAtomically(request.out.string() + ".luthier-export.json", *certificate); !done) return done.problems();
+    if (Result<void> done =
+            writeJsonAtomically(request.out.string() + ".luthier-export.json", *certificate);
+        !done)
+        return done.problems();
     return result;
 }
 
 }  // namespace
 
-Result<ExportResult> publishGguf(const ExportRequest& request, const std::string& name, const std::function<Result<Json>(const fs::path& file)>& make) {
+Result<ExportResult> publishGguf(const ExportRequest& request, const std::string& name,
+                                 const std::function<Result<Json>(const fs::path& file)>& make) {
     if (request.out.extension() == ".gguf") return publishGgufFile(request, make);
     Result<AtomicDir> target = AtomicDir::begin(request.out);
     if (!target) return target.problems();
@@ -66,10 +79,15 @@ Result<ExportResult> publishGguf(const ExportRequest& request, const std::string
 Result<GgufType> ggufTypeOf(const ExportRequest& request, GgufType usual) {
     if (request.type.empty()) return usual;
     const std::optional<GgufType> type = ggufTypeOf(request.type);
-    if (!type) return Problem{"unknown_choice", "\"" + request.type + "\" is not a type of values.", "Choose f32, f16, bf16 or q8_0.", "--type", ExitCode::BadUsage};
+    if (!type)
+        return Problem{"unknown_choice", "\"" + request.type + "\" is not a type of values.",
+                       "Choose f32, f16, bf16 or q8_0.", "--type", ExitCode::BadUsage};
     return *type;
 }
 
-std::string folderName(const fs::path& folder) { return folder.filename().empty() ? folder.parent_path().filename().string() : folder.filename().string(); }
+std::string folderName(const fs::path& folder) {
+    return folder.filename().empty() ? folder.parent_path().filename().string()
+                                     : folder.filename().string();
+}
 
 }  // namespace luthier

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A full model in Hugging Face format with the adapter folded into its weights in float32, as PEFT's merge_and_unload leaves it, then rounded once to the
-// types in which the base is stored.
+// A full model in Hugging Face format with the adapter folded into its weights in float32, as
+// PEFT's merge_and_unload leaves it, then rounded once to the types in which the base is stored.
 #include "export/exporter.h"
 
 #include "io/atomic.h"
@@ -17,21 +17,28 @@ namespace luthier {
 
 namespace {
 
-// Merging reorders float32 sums: W x + s B (A x) against (W + s B A) x. 1e-3 is far above rounding and far below any fault.
+// Merging reorders float32 sums: W x + s B (A x) against (W + s B A) x. 1e-3 is far above rounding
+// and far below any fault.
 constexpr double kMostNoise = 1e-3;
 
 /// --type of `export` for a folder of weights; none: the base's own.
 Result<std::optional<at::ScalarType>> typeOf(const ExportRequest& request) {
     if (request.type.empty()) return std::optional<at::ScalarType>();
-    for (const auto& [name, type] : {std::pair{"f32", at::kFloat}, std::pair{"f16", at::kHalf}, std::pair{"bf16", at::kBFloat16}})
+    for (const auto& [name, type] : {std::pair{"f32", at::kFloat}, std::pair{"f16", at::kHalf},
+                                     std::pair{"bf16", at::kBFloat16}})
         if (request.type == name) return std::optional(type);
-    return Problem{"unknown_choice", "A merged folder holds no values of the type " + request.type + ".", "Choose f32, f16 or bf16; leave it out for the base's own.", "--type", ExitCode::BadUsage};
+    return Problem{
+        "unknown_choice", "A merged folder holds no values of the type " + request.type + ".",
+        "Choose f32, f16 or bf16; leave it out for the base's own.", "--type", ExitCode::BadUsage};
 }
 
 /// The worst of all weights that were read back, against the merged ones rounded in memory.
-double worstWeight(const Model& merged, const std::map<std::string, at::ScalarType>& types, const Model& again) {
+double worstWeight(const Model& merged, const std::map<std::string, at::ScalarType>& types,
+                   const Model& again) {
     double worst = 0;
-    for (const auto& [name, type] : types) worst = std::max(worst, weightDifference(merged.weights().at(name).to(type), again.weights().at(name)));
+    for (const auto& [name, type] : types)
+        worst = std::max(
+            worst, weightDifference(merged.weights().at(name).to(type), again.weights().at(name)));
     return worst;
 }
 
@@ -55,7 +62,8 @@ Result<ExportResult> write(const ExportRequest& request) {
     progress("writing", 2);
     Result<AtomicDir> target = AtomicDir::begin(request.out);
     if (!target) return target.problems();
-    Result<std::map<std::string, at::ScalarType>> types = writtenTypes(**merged, request.model, *type);
+    Result<std::map<std::string, at::ScalarType>> types =
+        writtenTypes(**merged, request.model, *type);
     if (!types) return types.problems();
     Result<std::int64_t> bytes = writeModel(**merged, request.model, target->path(), *types);
     if (!bytes) return bytes.problems();
@@ -66,17 +74,29 @@ Result<ExportResult> write(const ExportRequest& request) {
     trainedStack.add(*trained);
     AdapterStack none(**again);
     AdapterStack plain(**merged);
-    const auto probes = request.probes.empty() ? drawnProbes((*base)->description(), 5, 24) : request.probes;
+    const auto probes =
+        request.probes.empty() ? drawnProbes((*base)->description(), 5, 24) : request.probes;
     ExportResult result;
     const Compared exact{**merged, plain};
-    const bool isRounded = std::any_of(types->begin(), types->end(), [](const auto& written) { return written.second != at::kFloat; });
-    result.certificate = certify({.trained = {**base, trainedStack}, .exact = &exact, .readBack = {**again, none}, .isRounded = isRounded,
-                                  .weightDifference = worstWeight(**merged, *types, **again), .mostNoise = kMostNoise}, probes);
+    const bool isRounded = std::any_of(types->begin(), types->end(), [](const auto& written) {
+        return written.second != at::kFloat;
+    });
+    result.certificate = certify({.trained = {**base, trainedStack},
+                                  .exact = &exact,
+                                  .readBack = {**again, none},
+                                  .isRounded = isRounded,
+                                  .weightDifference = worstWeight(**merged, *types, **again),
+                                  .mostNoise = kMostNoise},
+                                 probes);
     result.certificate["format"] = "merged";
     result.certificate.update(request.provenance);
     if (result.certificate["passed"] != true)
-        return Problem{"export_mismatch", "The merged model does not give the trained model's logits: they differ by " + dumpLine(result.certificate["max_abs_difference"]) + ".",
-                       "Nothing was written. Export the adapter folder instead, and please report this.", request.out.string(), ExitCode::RunFailed};
+        return Problem{
+            "export_mismatch",
+            "The merged model does not give the trained model's logits: they differ by " +
+                dumpLine(result.certificate["max_abs_difference"]) + ".",
+            "Nothing was written. Export the adapter folder instead, and please report this.",
+            request.out.string(), ExitCode::RunFailed};
     done = writeCertificate(target->path(), result.certificate);
     if (done) done = target->commit(Existing::Refuse);
     if (!done) return done.problems();
@@ -88,6 +108,8 @@ Result<ExportResult> write(const ExportRequest& request) {
 
 }  // namespace
 
-Exporter mergedExporter() { return {"merged", "Merged model", "Loads wherever its base does", &write}; }
+Exporter mergedExporter() {
+    return {"merged", "Merged model", "Loads wherever its base does", &write};
+}
 
 }  // namespace luthier

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A folder in PEFT's format (or the adapters library's for bottlenecks): tensors, the smallest config, and a model card.
+// A folder in PEFT's format (or the adapters library's for bottlenecks): tensors, the smallest
+// config, and a model card.
 #include "export/exporter.h"
 
 #include "contract/fields.h"
@@ -16,7 +17,8 @@ namespace luthier {
 
 namespace {
 
-// Both sides compute in float32 from the same numbers: only a wrong name or shape can make a difference.
+// Both sides compute in float32 from the same numbers: only a wrong name or shape can make a
+// difference.
 constexpr double kMostNoise = 1e-5;
 
 /// adapter_config.json of the adapter; empty for one out of a GGUF file.
@@ -32,12 +34,15 @@ double worstTensor(const Adapter& trained, const Adapter& again) {
     double worst = 0;
     for (const NamedTensor& tensor : trained.fileTensors()) {
         const auto found = written.find(tensor.name);
-        worst = std::max(worst, found == written.end() ? std::numeric_limits<double>::infinity() : weightDifference(tensor.tensor, found->second));
+        worst = std::max(worst, found == written.end()
+                                    ? std::numeric_limits<double>::infinity()
+                                    : weightDifference(tensor.tensor, found->second));
     }
     return worst;
 }
 
-/// What the adapter says already, when that is no folder of this machine; else the base as it is here.
+/// What the adapter says already, when that is no folder of this machine; else the base as it is
+/// here.
 std::string baseOf(const ExportRequest& request) {
     const std::string named = textOr(configOf(request), "base_model_name_or_path");
     return named.empty() || named.front() == '/' ? baseNameOf(request.model) : named;
@@ -49,14 +54,21 @@ const char* autoClassOf(const Adapter& adapter) {
     return adapter.taskType() == "SEQ_2_SEQ_LM" ? "AutoModelForSeq2SeqLM" : "AutoModelForCausalLM";
 }
 
-std::string modelCard(const ExportRequest& request, const Adapter& adapter, const ModelSites& sites, bool isBottleneck) {
+std::string modelCard(const ExportRequest& request, const Adapter& adapter, const ModelSites& sites,
+                      bool isBottleneck) {
     const std::string base = baseOf(request);
     const std::string autoClass = autoClassOf(adapter);
-    std::string card = "---\nlibrary_name: " + std::string(isBottleneck ? "adapters" : "peft") + "\ntags:\n- luthier\n---\n\n";
+    std::string card = "---\nlibrary_name: " + std::string(isBottleneck ? "adapters" : "peft") +
+                       "\ntags:\n- luthier\n---\n\n";
     card += "# " + adapter.method() + " adapter for " + base + "\n\nTrained with Luthier.\n";
     if (!isBottleneck)
-        card += "\n```python\nfrom transformers import " + autoClass + "\nfrom peft import PeftModel\n\n"
-                "model = " + autoClass + ".from_pretrained(\"" + base + "\"" + (sites.classes > 0 ? ", num_labels=" + std::to_string(sites.classes) : "") + ")\nmodel = PeftModel.from_pretrained(model, \"" + request.out.filename().string() + "\")\n```\n";
+        card += "\n```python\nfrom transformers import " + autoClass +
+                "\nfrom peft import PeftModel\n\n"
+                "model = " +
+                autoClass + ".from_pretrained(\"" + base + "\"" +
+                (sites.classes > 0 ? ", num_labels=" + std::to_string(sites.classes) : "") +
+                ")\nmodel = PeftModel.from_pretrained(model, \"" + request.out.filename().string() +
+                "\")\n```\n";
     return card;
 }
 
@@ -72,10 +84,13 @@ Result<ExportResult> write(const ExportRequest& request) {
     progress("writing", 1);
     Result<AtomicDir> target = AtomicDir::begin(request.out);
     if (!target) return target.problems();
-    Result<std::int64_t> bytes = writeAdapter(**trained, target->path(), baseOf(request), configOf(request));
+    Result<std::int64_t> bytes =
+        writeAdapter(**trained, target->path(), baseOf(request), configOf(request));
     if (!bytes) return bytes.problems();
     const bool isBottleneck = (*trained)->method() == "bottleneck";
-    Result<void> done = writeFileAtomically(target->path() / "README.md", modelCard(request, **trained, (*model)->sites(), isBottleneck));
+    Result<void> done =
+        writeFileAtomically(target->path() / "README.md",
+                            modelCard(request, **trained, (*model)->sites(), isBottleneck));
     if (!done) return done.problems();
     progress("comparing", 2);
     Result<std::shared_ptr<Adapter>> again = openAdapter(target->path(), **model);
@@ -84,14 +99,22 @@ Result<ExportResult> write(const ExportRequest& request) {
     trainedStack.add(*trained);
     AdapterStack againStack(**model);
     againStack.add(*again);
-    const auto probes = request.probes.empty() ? drawnProbes((*model)->description(), 5, 24) : request.probes;
+    const auto probes =
+        request.probes.empty() ? drawnProbes((*model)->description(), 5, 24) : request.probes;
     ExportResult result;
-    result.certificate = certify({.trained = {**model, trainedStack}, .readBack = {**model, againStack}, .weightDifference = worstTensor(**trained, **again), .mostNoise = kMostNoise}, probes);
+    result.certificate = certify({.trained = {**model, trainedStack},
+                                  .readBack = {**model, againStack},
+                                  .weightDifference = worstTensor(**trained, **again),
+                                  .mostNoise = kMostNoise},
+                                 probes);
     result.certificate["format"] = isBottleneck ? "adapters" : "peft";
     result.certificate.update(request.provenance);
     if (result.certificate["passed"] != true)
-        return Problem{"export_mismatch", "The exported adapter does not give the trained model's logits: they differ by " + dumpLine(result.certificate["max_abs_difference"]) + ".",
-                       "Nothing was written. Please report this.", request.out.string(), ExitCode::RunFailed};
+        return Problem{
+            "export_mismatch",
+            "The exported adapter does not give the trained model's logits: they differ by " +
+                dumpLine(result.certificate["max_abs_difference"]) + ".",
+            "Nothing was written. Please report this.", request.out.string(), ExitCode::RunFailed};
     done = writeCertificate(target->path(), result.certificate);
     if (done) done = target->commit(Existing::Refuse);
     if (!done) return done.problems();
@@ -103,6 +126,8 @@ Result<ExportResult> write(const ExportRequest& request) {
 
 }  // namespace
 
-Exporter peftExporter() { return {"peft", "PEFT folder", "Loads in PEFT beside the same base", &write}; }
+Exporter peftExporter() {
+    return {"peft", "PEFT folder", "Loads in PEFT beside the same base", &write};
+}
 
 }  // namespace luthier

@@ -18,7 +18,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// Files first, then the folder that names them: bottom-up. Links are not followed, they are durable with their folder.
+/// Files first, then the folder that names them: bottom-up. Links are not followed, they are
+/// durable with their folder.
 Result<void> syncTree(const fs::path& folder) {
     std::error_code error;
     fs::directory_iterator entries(folder, error);
@@ -50,13 +51,13 @@ bool isUnsupported(int error) { return error == EINVAL || error == ENOSYS || err
 int renameToNewName(const fs::path& from, const fs::path& to) {
     const int error = renameWith(from, to, RENAME_NOREPLACE);
     if (!isUnsupported(error)) return error;
-    struct stat state {};
+    struct stat state{};
     if (::lstat(to.c_str(), &state) == 0) return EEXIST;
     return renameWith(from, to, 0);
 }
 
-/// Puts `fresh` in the place of `target`; afterwards `aside` names where the old folder went. 0 or an errno, and then
-/// everything is where it was.
+/// Puts `fresh` in the place of `target`; afterwards `aside` names where the old folder went. 0 or
+/// an errno, and then everything is where it was.
 int exchange(const fs::path& fresh, const fs::path& target, fs::path& aside) {
     aside = fresh;
     int error = renameWith(fresh, target, RENAME_EXCHANGE);
@@ -71,10 +72,13 @@ int exchange(const fs::path& fresh, const fs::path& target, fs::path& aside) {
 
 }  // namespace
 
-AtomicDir::AtomicDir(fs::path target, fs::path path) : m_target(std::move(target)), m_path(std::move(path)) {}
+AtomicDir::AtomicDir(fs::path target, fs::path path)
+    : m_target(std::move(target)), m_path(std::move(path)) {}
 
 AtomicDir::AtomicDir(AtomicDir&& other) noexcept
-    : m_target(std::move(other.m_target)), m_path(std::move(other.m_path)), m_isOpen(std::exchange(other.m_isOpen, false)) {}
+    : m_target(std::move(other.m_target)),
+      m_path(std::move(other.m_path)),
+      m_isOpen(std::exchange(other.m_isOpen, false)) {}
 
 AtomicDir& AtomicDir::operator=(AtomicDir&& other) noexcept {
     if (this != &other) {
@@ -90,20 +94,25 @@ AtomicDir::~AtomicDir() { discard(); }
 
 Result<AtomicDir> AtomicDir::begin(const fs::path& target) {
     std::error_code error;
-    // Absolute, so that a later change of the working folder does not matter; normal, so that "out/" has a name.
+    // Absolute, so that a later change of the working folder does not matter; normal, so that
+    // "out/" has a name.
     fs::path normal = fs::absolute(target, error).lexically_normal();
     if (!normal.has_filename()) normal = normal.parent_path();
     if (error || target.empty() || !normal.has_filename()) {
-        return Problem{"write_failed", target.string() + " is not a name for a folder.", "Choose another one.", target.string()};
+        return Problem{"write_failed", target.string() + " is not a name for a folder.",
+                       "Choose another one.", target.string()};
     }
-    if (Result<void> parents = createFoldersDurably(folderOf(normal)); !parents) return parents.problems();
+    if (Result<void> parents = createFoldersDurably(folderOf(normal)); !parents)
+        return parents.problems();
     fs::path temporary = hiddenSibling(normal, "tmp");
     if (::mkdir(temporary.c_str(), 0777) != 0) return writeProblem(errno, normal);
     return AtomicDir(std::move(normal), std::move(temporary));
 }
 
 Result<void> AtomicDir::commit(Existing existing) {
-    if (!m_isOpen) return Problem{"write_failed", m_target.string() + " was committed before.", "", "", ExitCode::Internal};
+    if (!m_isOpen)
+        return Problem{"write_failed", m_target.string() + " was committed before.", "", "",
+                       ExitCode::Internal};
     if (Result<void> synced = syncTree(m_path); !synced) {
         discard();
         return synced;
@@ -136,18 +145,22 @@ void AtomicDir::discard() noexcept {
     fs::remove_all(m_path, ignored);
 }
 
-Result<void> writeFileAtomically(const fs::path& file, std::string_view bytes) { return writePartsAtomically(file, {&bytes, 1}); }
+Result<void> writeFileAtomically(const fs::path& file, std::string_view bytes) {
+    return writePartsAtomically(file, {&bytes, 1});
+}
 
 Result<void> writePartsAtomically(const fs::path& file, std::span<const std::string_view> parts) {
     Result<FileWriter> writer = FileWriter::create(file);
     if (!writer) return writer.problems();
     for (const std::string_view part : parts)
-        if (Result<void> written = writer->write(part.data(), part.size()); !written) return written;
+        if (Result<void> written = writer->write(part.data(), part.size()); !written)
+            return written;
     return writer->publish();
 }
 
 Result<void> writeJsonAtomically(const fs::path& file, const Json& json) {
-    return writeFileAtomically(file, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+    return writeFileAtomically(file,
+                               json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 Result<void> createFoldersDurably(const fs::path& folder) {
@@ -166,7 +179,8 @@ Result<void> publishFile(const fs::path& finished, const fs::path& file) {
     const Descriptor descriptor(::open(finished.c_str(), O_RDONLY | O_CLOEXEC));
     if (!descriptor.isOpen()) return writeProblem(errno, file);
     if (Result<void> synced = syncDescriptor(descriptor, file); !synced) return synced;
-    if (const int error = renameWith(finished, file, 0); error != 0) return writeProblem(error, file);
+    if (const int error = renameWith(finished, file, 0); error != 0)
+        return writeProblem(error, file);
     return syncFolder(folderOf(file));
 }
 
@@ -185,10 +199,11 @@ Result<void> copyFileDurably(const fs::path& from, const fs::path& to) {
         if (Result<void> written = writer->write(piece.data(), *got); !written) return written;
     }
 
-    struct stat state {};
+    struct stat state{};
     if (::fstat(source->descriptor.get(), &state) == 0) {
         // Some file systems have no permissions to set; the bytes are what was asked for.
-        [[maybe_unused]] const int ignored = ::fchmod(writer->descriptor().get(), state.st_mode & 0777);
+        [[maybe_unused]] const int ignored =
+            ::fchmod(writer->descriptor().get(), state.st_mode & 0777);
     }
     return writer->publish();
 }

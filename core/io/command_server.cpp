@@ -26,21 +26,28 @@ constexpr std::size_t kMaxLineBytes = 1u << 20;
 /// A folder of this user alone: sockets there cannot be reached by others.
 std::string socketFolder() {
     const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-    std::string folder = runtime != nullptr && *runtime != '\0' ? std::string(runtime) + "/luthier" : "/tmp/luthier-" + std::to_string(::getuid());
+    std::string folder = runtime != nullptr && *runtime != '\0'
+                             ? std::string(runtime) + "/luthier"
+                             : "/tmp/luthier-" + std::to_string(::getuid());
     ::mkdir(folder.c_str(), 0700);
-    struct stat facts {};
-    if (::lstat(folder.c_str(), &facts) != 0 || !S_ISDIR(facts.st_mode) || facts.st_uid != ::getuid() || (facts.st_mode & 077) != 0) return "";
+    struct stat facts{};
+    if (::lstat(folder.c_str(), &facts) != 0 || !S_ISDIR(facts.st_mode) ||
+        facts.st_uid != ::getuid() || (facts.st_mode & 077) != 0)
+        return "";
     return folder;
 }
 
-/// Sockets of processes that were killed stay where they were: those of no process that lives, and on which nobody listens (its number may be another's in a
-/// container that shares the folder), go.
+/// Sockets of processes that were killed stay where they were: those of no process that lives, and
+/// on which nobody listens (its number may be another's in a container that shares the folder), go.
 void removeDeadSockets(const std::string& folder) {
     std::error_code code;
-    for (std::filesystem::directory_iterator entry(folder, code), end; !code && entry != end; entry.increment(code)) {
+    for (std::filesystem::directory_iterator entry(folder, code), end; !code && entry != end;
+         entry.increment(code)) {
         const std::filesystem::path& path = entry->path();
         const std::string number = path.stem().string();
-        if (path.extension() != ".sock" || number.empty() || number.size() > 9 || number.find_first_not_of("0123456789") != std::string::npos) continue;
+        if (path.extension() != ".sock" || number.empty() || number.size() > 9 ||
+            number.find_first_not_of("0123456789") != std::string::npos)
+            continue;
         if (::kill(std::atoi(number.c_str()), 0) == 0 || errno != ESRCH) continue;
         sockaddr_un address{};
         address.sun_family = AF_UNIX;
@@ -48,7 +55,9 @@ void removeDeadSockets(const std::string& folder) {
         std::memcpy(address.sun_path, path.c_str(), path.native().size() + 1);
         const int descriptor = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (descriptor < 0) return;
-        if (::connect(descriptor, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 && errno == ECONNREFUSED) ::unlink(path.c_str());
+        if (::connect(descriptor, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 &&
+            errno == ECONNREFUSED)
+            ::unlink(path.c_str());
         ::close(descriptor);
     }
 }
@@ -61,7 +70,9 @@ int listenAt(const std::string& path) {
     const int descriptor = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (descriptor < 0) return -1;
     ::unlink(path.c_str());
-    if (::bind(descriptor, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 && ::listen(descriptor, 8) == 0) return descriptor;
+    if (::bind(descriptor, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 &&
+        ::listen(descriptor, 8) == 0)
+        return descriptor;
     ::close(descriptor);
     return -1;
 }
@@ -82,9 +93,9 @@ void tellOfSignal(int number) {
 void listenForSignals(int descriptor) {
     signalPipe = descriptor;
     for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
-        struct sigaction current {};
+        struct sigaction current{};
         if (::sigaction(number, nullptr, &current) != 0 || current.sa_handler == SIG_IGN) continue;
-        struct sigaction chosen {};
+        struct sigaction chosen{};
         chosen.sa_handler = &tellOfSignal;
         chosen.sa_flags = SA_RESTART;
         ::sigaction(number, &chosen, nullptr);
@@ -112,12 +123,14 @@ std::optional<Json> CommandQueue::take() {
 std::optional<Json> CommandQueue::wait(int milliseconds) {
     {
         std::unique_lock lock(m_mutex);
-        m_arrived.wait_for(lock, std::chrono::milliseconds(milliseconds), [this] { return !m_commands.empty(); });
+        m_arrived.wait_for(lock, std::chrono::milliseconds(milliseconds),
+                           [this] { return !m_commands.empty(); });
     }
     return take();
 }
 
-CommandServer::CommandServer(CommandQueue& queue, bool readsStdin, const std::string& runId) : m_queue(queue), m_readsStdin(readsStdin) {
+CommandServer::CommandServer(CommandQueue& queue, bool readsStdin, const std::string& runId)
+    : m_queue(queue), m_readsStdin(readsStdin) {
     const std::string folder = runId.empty() ? "" : socketFolder();
     if (!folder.empty()) {
         removeDeadSockets(folder);
@@ -125,15 +138,17 @@ CommandServer::CommandServer(CommandQueue& queue, bool readsStdin, const std::st
         m_listener = listenAt(m_socketPath);
         if (m_listener < 0) m_socketPath.clear();
     }
-    if (!runId.empty() && ::pipe2(m_signals, O_CLOEXEC | O_NONBLOCK) == 0) listenForSignals(m_signals[1]);
+    if (!runId.empty() && ::pipe2(m_signals, O_CLOEXEC | O_NONBLOCK) == 0)
+        listenForSignals(m_signals[1]);
     if (::pipe(m_wake) == 0) m_thread = std::thread([this] { serve(); });
 }
 
 CommandServer::~CommandServer() {
     if (m_signals[1] >= 0) {
         for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
-            struct sigaction current {};
-            if (::sigaction(number, nullptr, &current) == 0 && current.sa_handler == &tellOfSignal) std::signal(number, SIG_DFL);
+            struct sigaction current{};
+            if (::sigaction(number, nullptr, &current) == 0 && current.sa_handler == &tellOfSignal)
+                std::signal(number, SIG_DFL);
         }
         signalPipe = -1;
     }
@@ -148,13 +163,15 @@ CommandServer::~CommandServer() {
 
 void CommandServer::takeLines(std::string& buffer) {
     std::size_t begin = 0;
-    for (std::size_t end = buffer.find('\n'); end != std::string::npos; end = buffer.find('\n', begin)) {
+    for (std::size_t end = buffer.find('\n'); end != std::string::npos;
+         end = buffer.find('\n', begin)) {
         const std::string_view line = std::string_view(buffer).substr(begin, end - begin);
         begin = end + 1;
         if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
         // What is no command is passed on as well: whoever takes it says so.
         Result<Json> command = parseJson(line, "command");
-        m_queue.push(command && command->is_object() ? std::move(*command) : Json{{"line", line.substr(0, 80)}});
+        m_queue.push(command && command->is_object() ? std::move(*command)
+                                                     : Json{{"line", line.substr(0, 80)}});
     }
     buffer.erase(0, begin);
     if (buffer.size() > kMaxLineBytes) {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Where a worker's commands come from: lines of JSON on its standard input and on a Unix socket (worker.json names it), and the signals that ask a
-// process to end (Ctrl+C, a cluster's SIGTERM, a closed terminal), which mean "stop". The trainer takes them between steps; reading never blocks it.
+// Where a worker's commands come from: lines of JSON on its standard input and on a Unix socket
+// (worker.json names it), and the signals that ask a process to end (Ctrl+C, a cluster's SIGTERM, a
+// closed terminal), which mean "stop". The trainer takes them between steps; reading never blocks
+// it.
 
 #include "contract/json.h"
 #include "contract/problem.h"
@@ -35,9 +37,11 @@ private:
 /// Reads commands on a thread of its own until destroyed.
 class CommandServer final {
 public:
-    /// `readsStdin`: take lines from descriptor 0, and push {"command":"input_closed"} when it ends. The socket's path is short
-    /// enough for the kernel whatever the run folder's is; it is empty when no socket could be made. With a `runId`, the first SIGINT, SIGTERM or
-    /// SIGHUP that the process does not ignore pushes {"command":"stop"} and the second of a kind ends the process; at most one such server at a time.
+    /// `readsStdin`: take lines from descriptor 0, and push {"command":"input_closed"} when it
+    /// ends. The socket's path is short enough for the kernel whatever the run folder's is; it is
+    /// empty when no socket could be made. With a `runId`, the first SIGINT, SIGTERM or SIGHUP that
+    /// the process does not ignore pushes {"command":"stop"} and the second of a kind ends the
+    /// process; at most one such server at a time.
     CommandServer(CommandQueue& queue, bool readsStdin, const std::string& runId);
     ~CommandServer();
     const std::string& socketPath() const { return m_socketPath; }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Element types a safetensors file may hold here: an allow-list, ordered by size. C64 and the sub-byte types are left out on
-// purpose, since nothing in Luthier computes with them; a file that has one is refused by name.
+// Element types a safetensors file may hold here: an allow-list, ordered by size. C64 and the
+// sub-byte types are left out on purpose, since nothing in Luthier computes with them; a file that
+// has one is refused by name.
 
 #include <cstddef>
 #include <optional>
@@ -9,7 +10,23 @@
 
 namespace luthier {
 
-enum class DType { Bool, U8, I8, F8E4M3, F8E5M2, I16, U16, F16, BF16, I32, U32, F32, I64, U64, F64 };
+enum class DType {
+    Bool,
+    U8,
+    I8,
+    F8E4M3,
+    F8E5M2,
+    I16,
+    U16,
+    F16,
+    BF16,
+    I32,
+    U32,
+    F32,
+    I64,
+    U64,
+    F64
+};
 
 /// Bytes of one element: 1, 2, 4 or 8.
 std::size_t sizeOf(DType dtype);

@@ -18,22 +18,35 @@ namespace {
 
 constexpr std::size_t kMaxPendingBytes = 4u << 20;
 
-double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+double now() {
+    return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch())
+        .count();
+}
 
 Problem notWritten(const char* what) {
-    if (isDiskFull(errno)) return {"disk_full", "The disk is full: the event log could not be written.", "Free some space and resume the run.", "events.jsonl", ExitCode::RunFailed};
-    return {"log_not_written", std::string("The event log could not be ") + what + ": " + systemText(errno) + ".", remedyFor(errno, "Check the disk and the folder's permissions."), "events.jsonl", ExitCode::RunFailed};
+    if (isDiskFull(errno))
+        return {"disk_full", "The disk is full: the event log could not be written.",
+                "Free some space and resume the run.", "events.jsonl", ExitCode::RunFailed};
+    return {"log_not_written",
+            std::string("The event log could not be ") + what + ": " + systemText(errno) + ".",
+            remedyFor(errno, "Check the disk and the folder's permissions."), "events.jsonl",
+            ExitCode::RunFailed};
 }
 
 }  // namespace
 
-Result<std::unique_ptr<EventLog>> EventLog::open(const std::filesystem::path& file, const std::string& run, int pipe) {
+Result<std::unique_ptr<EventLog>> EventLog::open(const std::filesystem::path& file,
+                                                 const std::string& run, int pipe) {
     const int descriptor = ::open(file.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (descriptor < 0)
-        return Problem{"folder_not_writable", file.string() + " could not be opened: " + systemText(errno) + ".", remedyFor(errno, "Check the workspace's permissions."), file.string(), ExitCode::RunFailed};
-    struct stat facts {};
+        return Problem{"folder_not_writable",
+                       file.string() + " could not be opened: " + systemText(errno) + ".",
+                       remedyFor(errno, "Check the workspace's permissions."), file.string(),
+                       ExitCode::RunFailed};
+    struct stat facts{};
     char last = '\n';
-    if (::fstat(descriptor, &facts) == 0 && facts.st_size > 0 && ::pread(descriptor, &last, 1, facts.st_size - 1) == 1 && last != '\n')
+    if (::fstat(descriptor, &facts) == 0 && facts.st_size > 0 &&
+        ::pread(descriptor, &last, 1, facts.st_size - 1) == 1 && last != '\n')
         if (::write(descriptor, "\n", 1) != 1) {
             const Problem problem = notWritten("continued");
             ::close(descriptor);
@@ -106,7 +119,8 @@ void EventLog::offer(const std::string& line) {
             return;
         }
         // A pipe that is ready takes PIPE_BUF bytes without blocking.
-        const ssize_t count = ::write(m_pipe, m_pending.data(), std::min<std::size_t>(m_pending.size(), 4096));
+        const ssize_t count =
+            ::write(m_pipe, m_pending.data(), std::min<std::size_t>(m_pending.size(), 4096));
         if (count < 0 && errno == EINTR) continue;
         if (count <= 0) {
             if (errno != EAGAIN) m_pipe = -1;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The worker's event log: every event is appended to events.jsonl first and then, when asked, offered to a pipe. The pipe is a
-// doorbell: it never blocks training, and a reader that stalls or goes away loses lines, never the run (the log has them all).
-// A reader that has lost lines gets none of half a line: what does not fit is kept back up to a limit, then dropped whole.
+// The worker's event log: every event is appended to events.jsonl first and then, when asked,
+// offered to a pipe. The pipe is a doorbell: it never blocks training, and a reader that stalls or
+// goes away loses lines, never the run (the log has them all). A reader that has lost lines gets
+// none of half a line: what does not fit is kept back up to a limit, then dropped whole.
 
 #include "contract/events.h"
 #include "contract/json.h"
@@ -21,12 +22,15 @@ namespace luthier {
 /// Thread-safe.
 class EventLog final {
 public:
-    /// Opens (or makes) the log; a line that a killed process left unfinished is closed first. `pipe` is a file descriptor that
-    /// also receives the lines, or -1. Problem codes: folder_not_writable.
-    static Result<std::unique_ptr<EventLog>> open(const std::filesystem::path& file, const std::string& run, int pipe);
+    /// Opens (or makes) the log; a line that a killed process left unfinished is closed first.
+    /// `pipe` is a file descriptor that also receives the lines, or -1. Problem codes:
+    /// folder_not_writable.
+    static Result<std::unique_ptr<EventLog>> open(const std::filesystem::path& file,
+                                                  const std::string& run, int pipe);
     ~EventLog();
 
-    /// Appends one event. A full disk loses none: what cannot be written is kept in memory and goes first once there is room. Problem code: log_not_written.
+    /// Appends one event. A full disk loses none: what cannot be written is kept in memory and goes
+    /// first once there is room. Problem code: log_not_written.
     Result<void> write(const Json& event);
     /// Bytes that wait for room on the disk.
     std::size_t waitingBytes();
@@ -38,7 +42,8 @@ public:
     Result<void> sync();
 
 private:
-    EventLog(int file, int pipe, std::string run) : m_file(file), m_pipe(pipe), m_run(std::move(run)) {}
+    EventLog(int file, int pipe, std::string run)
+        : m_file(file), m_pipe(pipe), m_run(std::move(run)) {}
     void offer(const std::string& line);
     Result<void> writeWaiting();
 

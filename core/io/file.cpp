@@ -23,7 +23,7 @@ namespace {
 constexpr std::size_t kLargestTransfer = std::size_t{1} << 30;
 
 std::string freeBytesAt(const std::filesystem::path& path) {
-    struct statvfs state {};
+    struct statvfs state{};
     if (statvfs(folderOf(path).c_str(), &state) != 0) return "an unknown number of";
     return std::to_string(static_cast<std::uint64_t>(state.f_bavail) * state.f_frsize);
 }
@@ -48,31 +48,37 @@ void Descriptor::close() {
 }
 
 Result<ReadableFile> openForReading(const std::filesystem::path& path) {
-    // O_NONBLOCK, or opening a pipe that someone left in a model folder would wait for a writer for ever.
+    // O_NONBLOCK, or opening a pipe that someone left in a model folder would wait for a writer for
+    // ever.
     ReadableFile file{Descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)), 0};
     if (!file.descriptor.isOpen()) {
         const int error = errno;
         if (error == ENOENT || error == ENOTDIR) {
-            return Problem{"file_missing", path.string() + " does not exist.", "Check the path.", path.string()};
+            return Problem{"file_missing", path.string() + " does not exist.", "Check the path.",
+                           path.string()};
         }
-        return Problem{"file_unreadable", path.string() + " could not be opened: " + systemText(error) + ".", remedyFor(error, "Check its permissions."),
-                       path.string()};
+        return Problem{"file_unreadable",
+                       path.string() + " could not be opened: " + systemText(error) + ".",
+                       remedyFor(error, "Check its permissions."), path.string()};
     }
-    struct stat state {};
+    struct stat state{};
     if (fstat(file.descriptor.get(), &state) != 0 || !S_ISREG(state.st_mode)) {
-        return Problem{"file_unreadable", path.string() + " is not a regular file.", "Choose a file.", path.string()};
+        return Problem{"file_unreadable", path.string() + " is not a regular file.",
+                       "Choose a file.", path.string()};
     }
     file.bytes = static_cast<std::uint64_t>(state.st_size);
     return file;
 }
 
-Result<std::size_t> readSome(const ReadableFile& file, void* buffer, std::size_t size, const std::filesystem::path& path) {
+Result<std::size_t> readSome(const ReadableFile& file, void* buffer, std::size_t size,
+                             const std::filesystem::path& path) {
     while (true) {
         const ssize_t got = ::read(file.descriptor.get(), buffer, std::min(size, kLargestTransfer));
         if (got >= 0) return static_cast<std::size_t>(got);
         if (errno == EINTR) continue;
         const int error = errno;
-        return Problem{"file_unreadable", path.string() + " could not be read: " + systemText(error) + ".",
+        return Problem{"file_unreadable",
+                       path.string() + " could not be read: " + systemText(error) + ".",
                        remedyFor(error, "Check the disk and copy the file again."), path.string()};
     }
 }
@@ -81,14 +87,16 @@ Result<std::string> readWholeFile(const std::filesystem::path& path, std::uint64
     Result<ReadableFile> file = openForReading(path);
     if (!file) return file.problems();
     if (file->bytes > maxBytes) {
-        return Problem{"file_too_large", path.string() + " has " + std::to_string(file->bytes) + " bytes; at most " +
+        return Problem{"file_too_large",
+                       path.string() + " has " + std::to_string(file->bytes) + " bytes; at most " +
                            std::to_string(maxBytes) + " are accepted for this kind of file.",
                        "Use a file written by a known tool.", path.string()};
     }
     std::string text(static_cast<std::size_t>(file->bytes), '\0');
     std::size_t done = 0;
     while (done < text.size()) {
-        const Result<std::size_t> got = readSome(*file, text.data() + done, text.size() - done, path);
+        const Result<std::size_t> got =
+            readSome(*file, text.data() + done, text.size() - done, path);
         if (!got) return got.problems();
         if (*got == 0) break;
         done += *got;
@@ -102,25 +110,32 @@ bool isDiskFull(int error) { return error == ENOSPC || error == EDQUOT || error 
 Problem writeProblem(int error, const std::filesystem::path& path) {
     const std::string where = path.string();
     if (isDiskFull(error)) {
-        return Problem{"disk_full", "There is no room left to write " + where + "; " + freeBytesAt(path) + " bytes are free there.",
-                       "Free some space or choose a folder on another disk.", where, ExitCode::RunFailed};
+        return Problem{"disk_full",
+                       "There is no room left to write " + where + "; " + freeBytesAt(path) +
+                           " bytes are free there.",
+                       "Free some space or choose a folder on another disk.", where,
+                       ExitCode::RunFailed};
     }
     if (error == EROFS || error == EACCES || error == EPERM) {
-        return Problem{"folder_not_writable", where + " cannot be written: " + systemText(error) + ".",
+        return Problem{"folder_not_writable",
+                       where + " cannot be written: " + systemText(error) + ".",
                        "Choose a folder you may write to.", where};
     }
     if (error == ENOENT || error == ENOTDIR) {
-        return Problem{"folder_missing", "The folder of " + where + " does not exist.", "Create it or choose another one.", where};
+        return Problem{"folder_missing", "The folder of " + where + " does not exist.",
+                       "Create it or choose another one.", where};
     }
     if (error == EEXIST) {
-        return Problem{"target_exists", where + " exists already.", "Choose another name, or allow it to be replaced.", where};
+        return Problem{"target_exists", where + " exists already.",
+                       "Choose another name, or allow it to be replaced.", where};
     }
     return Problem{"write_failed", where + " could not be written: " + systemText(error) + ".",
                    remedyFor(error, "Check the disk and try again."), where, ExitCode::RunFailed};
 }
 
 Result<void> syncDescriptor(const Descriptor& descriptor, const std::filesystem::path& path) {
-    // Never retried, not even after EINTR: the error is reported once, and a second call may claim success for lost pages.
+    // Never retried, not even after EINTR: the error is reported once, and a second call may claim
+    // success for lost pages.
     if (::fsync(descriptor.get()) != 0) return writeProblem(errno, path);
     return {};
 }
@@ -145,8 +160,11 @@ std::filesystem::path folderOf(const std::filesystem::path& path) {
     return parent.empty() ? std::filesystem::path(".") : parent;
 }
 
-FileWriter::FileWriter(std::filesystem::path target, std::filesystem::path temporary, Descriptor descriptor)
-    : m_target(std::move(target)), m_temporary(std::move(temporary)), m_descriptor(std::move(descriptor)) {}
+FileWriter::FileWriter(std::filesystem::path target, std::filesystem::path temporary,
+                       Descriptor descriptor)
+    : m_target(std::move(target)),
+      m_temporary(std::move(temporary)),
+      m_descriptor(std::move(descriptor)) {}
 
 FileWriter::FileWriter(FileWriter&& other) noexcept
     : m_target(std::move(other.m_target)),

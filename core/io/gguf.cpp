@@ -18,14 +18,17 @@ namespace {
 constexpr std::uint64_t kAlignment = 32;  // as written, and of files that do not say
 constexpr std::uint32_t kVersion = 3, kOldestVersion = 2;
 constexpr std::uint32_t kUint32 = 4, kInt32 = 5, kFloat32 = 6, kBool = 7, kString = 8, kArray = 9;
-constexpr std::uint32_t kUint8 = 0, kInt8 = 1, kUint16 = 2, kInt16 = 3, kUint64 = 10, kInt64 = 11, kFloat64 = 12;  // read only
-constexpr std::uint64_t kMaxEntries = 1'000'000;     // keys, tensors
-constexpr std::uint64_t kMaxArray = 16'000'000;      // elements of one array
-constexpr std::uint32_t kMaxDimensions = 4;          // ggml's own limit
+constexpr std::uint32_t kUint8 = 0, kInt8 = 1, kUint16 = 2, kInt16 = 3, kUint64 = 10, kInt64 = 11,
+                        kFloat64 = 12;            // read only
+constexpr std::uint64_t kMaxEntries = 1'000'000;  // keys, tensors
+constexpr std::uint64_t kMaxArray = 16'000'000;   // elements of one array
+constexpr std::uint32_t kMaxDimensions = 4;       // ggml's own limit
 
 constexpr std::uint64_t kMaxValues = std::uint64_t{1} << 48;  // of one tensor
 
-std::uint64_t padded(std::uint64_t bytes, std::uint64_t alignment = kAlignment) { return (bytes + alignment - 1) / alignment * alignment; }
+std::uint64_t padded(std::uint64_t bytes, std::uint64_t alignment = kAlignment) {
+    return (bytes + alignment - 1) / alignment * alignment;
+}
 
 /// Appends values as they stand in the file.
 class Buffer {
@@ -87,7 +90,8 @@ public:
     std::string string() {
         const auto size = number<std::uint64_t>();
         if (!take(size)) return {};
-        return {reinterpret_cast<const char*>(m_data + m_at - size), static_cast<std::size_t>(size)};
+        return {reinterpret_cast<const char*>(m_data + m_at - size),
+                static_cast<std::size_t>(size)};
     }
     bool isGood() const { return m_isGood; }
     std::uint64_t place() const { return m_at; }
@@ -99,19 +103,36 @@ public:
         const auto count = number<std::uint64_t>();
         if (count > kMaxArray) return {};
         switch (element) {
-            case kInt32: return many<std::int32_t>(count, [this] { return number<std::int32_t>(); });
-            case kFloat32: return many<float>(count, [this] { return number<float>(); });
-            case kString: return many<std::string>(count, [this] { return string(); });
-            case kBool: return many<bool>(count, [this] { return number<std::uint8_t>() != 0; });
-            case kUint8: return many<std::int32_t>(count, [this] { return std::int32_t{number<std::uint8_t>()}; });
-            case kInt8: return many<std::int32_t>(count, [this] { return std::int32_t{number<std::int8_t>()}; });
-            case kUint16: return many<std::int32_t>(count, [this] { return std::int32_t{number<std::uint16_t>()}; });
-            case kInt16: return many<std::int32_t>(count, [this] { return std::int32_t{number<std::int16_t>()}; });
-            case kUint32: return wholes<std::uint32_t>(count);
-            case kUint64: return wholes<std::uint64_t>(count);
-            case kInt64: return wholes<std::int64_t>(count);
-            case kFloat64: return many<float>(count, [this] { return static_cast<float>(number<double>()); });
-            default: return {};
+            case kInt32:
+                return many<std::int32_t>(count, [this] { return number<std::int32_t>(); });
+            case kFloat32:
+                return many<float>(count, [this] { return number<float>(); });
+            case kString:
+                return many<std::string>(count, [this] { return string(); });
+            case kBool:
+                return many<bool>(count, [this] { return number<std::uint8_t>() != 0; });
+            case kUint8:
+                return many<std::int32_t>(count,
+                                          [this] { return std::int32_t{number<std::uint8_t>()}; });
+            case kInt8:
+                return many<std::int32_t>(count,
+                                          [this] { return std::int32_t{number<std::int8_t>()}; });
+            case kUint16:
+                return many<std::int32_t>(count,
+                                          [this] { return std::int32_t{number<std::uint16_t>()}; });
+            case kInt16:
+                return many<std::int32_t>(count,
+                                          [this] { return std::int32_t{number<std::int16_t>()}; });
+            case kUint32:
+                return wholes<std::uint32_t>(count);
+            case kUint64:
+                return wholes<std::uint64_t>(count);
+            case kInt64:
+                return wholes<std::int64_t>(count);
+            case kFloat64:
+                return many<float>(count, [this] { return static_cast<float>(number<double>()); });
+            default:
+                return {};
         }
     }
 
@@ -123,19 +144,32 @@ private:
     }
     std::optional<GgufValue> single(std::uint32_t type) {
         switch (type) {
-            case kUint32: return GgufValue(number<std::uint32_t>());
-            case kInt32: return GgufValue(number<std::int32_t>());
-            case kFloat32: return GgufValue(number<float>());
-            case kBool: return GgufValue(number<std::uint8_t>() != 0);
-            case kString: return GgufValue(string());
-            case kUint8: return GgufValue(std::uint32_t{number<std::uint8_t>()});
-            case kInt8: return GgufValue(std::int32_t{number<std::int8_t>()});
-            case kUint16: return GgufValue(std::uint32_t{number<std::uint16_t>()});
-            case kInt16: return GgufValue(std::int32_t{number<std::int16_t>()});
-            case kUint64: return narrow<std::uint32_t>(number<std::uint64_t>());
-            case kInt64: return narrow<std::int32_t>(number<std::int64_t>());
-            case kFloat64: return GgufValue(static_cast<float>(number<double>()));
-            default: return {};
+            case kUint32:
+                return GgufValue(number<std::uint32_t>());
+            case kInt32:
+                return GgufValue(number<std::int32_t>());
+            case kFloat32:
+                return GgufValue(number<float>());
+            case kBool:
+                return GgufValue(number<std::uint8_t>() != 0);
+            case kString:
+                return GgufValue(string());
+            case kUint8:
+                return GgufValue(std::uint32_t{number<std::uint8_t>()});
+            case kInt8:
+                return GgufValue(std::int32_t{number<std::int8_t>()});
+            case kUint16:
+                return GgufValue(std::uint32_t{number<std::uint16_t>()});
+            case kInt16:
+                return GgufValue(std::int32_t{number<std::int16_t>()});
+            case kUint64:
+                return narrow<std::uint32_t>(number<std::uint64_t>());
+            case kInt64:
+                return narrow<std::int32_t>(number<std::int64_t>());
+            case kFloat64:
+                return GgufValue(static_cast<float>(number<double>()));
+            default:
+                return {};
         }
     }
     template <class Narrow, class Wide>
@@ -177,7 +211,8 @@ std::uint64_t countOf(const std::vector<std::int64_t>& shape) {
 
 std::string shapeText(const std::vector<std::int64_t>& shape) {
     std::string text;
-    for (const std::int64_t size : shape) text += (text.empty() ? "" : " x ") + std::to_string(size);
+    for (const std::int64_t size : shape)
+        text += (text.empty() ? "" : " x ") + std::to_string(size);
     return text;
 }
 
@@ -186,7 +221,9 @@ struct Info {
     std::uint32_t type = 0;
     std::uint64_t offset = 0;
 
-    std::string text() const { return tensor.name + " (" + ggufTypeName(type) + ", " + shapeText(tensor.shape) + ")"; }
+    std::string text() const {
+        return tensor.name + " (" + ggufTypeName(type) + ", " + shapeText(tensor.shape) + ")";
+    }
 };
 
 /// One entry of the tensor table; empty when it is damaged.
@@ -224,16 +261,25 @@ struct Part {
     }
 };
 
-Problem damaged(const std::filesystem::path& path, const std::string& why, const std::string& remedy = "Copy or download it again.") {
-    return {"gguf_damaged", path.string() + " is no whole GGUF file: " + why + ".", remedy, path.string()};
+Problem damaged(const std::filesystem::path& path, const std::string& why,
+                const std::string& remedy = "Copy or download it again.") {
+    return {"gguf_damaged", path.string() + " is no whole GGUF file: " + why + ".", remedy,
+            path.string()};
 }
 
 /// The version, when it is one that Luthier reads.
 Result<void> checkVersion(const std::filesystem::path& path, std::uint32_t version) {
     if (version >= kOldestVersion && version <= kVersion) return {};
     if (version != 0 && (version & 0xffffu) == 0)
-        return Problem{"gguf_unsupported", path.string() + " has its numbers in the order of big-endian machines.", "Take the usual (little-endian) file of the model.", path.string()};
-    return Problem{"gguf_unsupported", path.string() + " has version " + std::to_string(version) + " of GGUF; Luthier reads versions 2 and 3.", version < kOldestVersion ? "Convert it anew with today's llama.cpp." : "Take a newer Luthier.", path.string()};
+        return Problem{"gguf_unsupported",
+                       path.string() + " has its numbers in the order of big-endian machines.",
+                       "Take the usual (little-endian) file of the model.", path.string()};
+    return Problem{"gguf_unsupported",
+                   path.string() + " has version " + std::to_string(version) +
+                       " of GGUF; Luthier reads versions 2 and 3.",
+                   version < kOldestVersion ? "Convert it anew with today's llama.cpp."
+                                            : "Take a newer Luthier.",
+                   path.string()};
 }
 
 Result<Part> readPart(const std::filesystem::path& path) {
@@ -244,38 +290,59 @@ Result<Part> readPart(const std::filesystem::path& path) {
     Part part;
     part.file = *mapped;
     Cursor cursor(all.data(), all.size());
-    if (cursor.number<std::uint32_t>() != 0x46554747u) return damaged(path, "it does not begin with \"GGUF\"");
-    if (Result<void> known = checkVersion(path, cursor.number<std::uint32_t>()); !known) return known.problems();
+    if (cursor.number<std::uint32_t>() != 0x46554747u)
+        return damaged(path, "it does not begin with \"GGUF\"");
+    if (Result<void> known = checkVersion(path, cursor.number<std::uint32_t>()); !known)
+        return known.problems();
     const auto tensors = cursor.number<std::uint64_t>();
     const auto keys = cursor.number<std::uint64_t>();
-    if (tensors > kMaxEntries || keys > kMaxEntries) return damaged(path, "it claims to hold " + std::to_string(tensors) + " tensors");
+    if (tensors > kMaxEntries || keys > kMaxEntries)
+        return damaged(path, "it claims to hold " + std::to_string(tensors) + " tensors");
     for (std::uint64_t i = 0; i < keys; ++i) {
         std::string key = cursor.string();
         std::optional<GgufValue> value = cursor.value();
-        if (!cursor.isGood() || !value) return damaged(path, "the value of the key \"" + key + "\" cannot be read");
+        if (!cursor.isGood() || !value)
+            return damaged(path, "the value of the key \"" + key + "\" cannot be read");
         part.keys.emplace_back(std::move(key), std::move(*value));
     }
     const std::int64_t alignment = part.whole("general.alignment", kAlignment);
-    if (alignment <= 0 || (alignment & (alignment - 1)) != 0) return damaged(path, "its general.alignment is " + std::to_string(alignment) + ", which is no power of two");
+    if (alignment <= 0 || (alignment & (alignment - 1)) != 0)
+        return damaged(path, "its general.alignment is " + std::to_string(alignment) +
+                                 ", which is no power of two");
     std::vector<Info> infos;
     for (std::uint64_t i = 0; i < tensors; ++i) {
         std::optional<Info> info = readInfo(cursor);
-        if (!cursor.isGood() || !info) return damaged(path, "its table of tensors cannot be read at entry " + std::to_string(i));
+        if (!cursor.isGood() || !info)
+            return damaged(path,
+                           "its table of tensors cannot be read at entry " + std::to_string(i));
         const GgufTypeInfo* type = findGgufType(info->type);
         if (type == nullptr)
-            return Problem{"gguf_unsupported", path.string() + ": " + info->text() + " has values of a type that Luthier does not read.",
-                           "Luthier reads " + ggufTypeNames() + ": take such a file of the model (Q4_K_M, Q8_0 or F16, say), or convert this one with llama-quantize --allow-requantize.", path.string()};
-        if (type->isBlocks() && (info->tensor.shape.empty() || info->tensor.shape.back() % type->values != 0))
-            return damaged(path, info->text() + " has rows that are no whole blocks of " + std::to_string(type->values) + " values");
+            return Problem{"gguf_unsupported",
+                           path.string() + ": " + info->text() +
+                               " has values of a type that Luthier does not read.",
+                           "Luthier reads " + ggufTypeNames() +
+                               ": take such a file of the model (Q4_K_M, Q8_0 or F16, say), or "
+                               "convert this one with llama-quantize --allow-requantize.",
+                           path.string()};
+        if (type->isBlocks() &&
+            (info->tensor.shape.empty() || info->tensor.shape.back() % type->values != 0))
+            return damaged(path, info->text() + " has rows that are no whole blocks of " +
+                                     std::to_string(type->values) + " values");
         info->tensor.type = type->type;
         infos.push_back(std::move(*info));
     }
     const std::uint64_t start = padded(cursor.place(), static_cast<std::uint64_t>(alignment));
     for (Info& info : infos) {
         const std::uint64_t bytes = bytesOf(info.tensor.type, info.tensor.count());
-        if (start > all.size() || info.offset > all.size() - start || bytes > all.size() - start - info.offset)
-            return damaged(path, info.text() + " lies beyond its end: the file has " + std::to_string(all.size()) + " bytes, " + info.tensor.name + " alone takes " + std::to_string(bytes) + " behind byte " + std::to_string(start + std::min(info.offset, kMaxValues)),
-                           "It was cut short: copy or download it again. Pieces of one file (…split-a, …part1of2) are joined first: cat PIECES… > MODEL.gguf.");
+        if (start > all.size() || info.offset > all.size() - start ||
+            bytes > all.size() - start - info.offset)
+            return damaged(path,
+                           info.text() + " lies beyond its end: the file has " +
+                               std::to_string(all.size()) + " bytes, " + info.tensor.name +
+                               " alone takes " + std::to_string(bytes) + " behind byte " +
+                               std::to_string(start + std::min(info.offset, kMaxValues)),
+                           "It was cut short: copy or download it again. Pieces of one file "
+                           "(…split-a, …part1of2) are joined first: cat PIECES… > MODEL.gguf.");
         info.tensor.data = all.subspan(start + info.offset, bytes);
         part.tensors.push_back(std::move(info.tensor));
     }
@@ -312,9 +379,13 @@ GgufTensor GgufTensor::at(std::size_t index) const {
     return part;
 }
 
-std::string GgufTensor::text() const { return name + " (" + ggufTypeName(static_cast<std::uint32_t>(type)) + ", " + shapeText(shape) + ")"; }
+std::string GgufTensor::text() const {
+    return name + " (" + ggufTypeName(static_cast<std::uint32_t>(type)) + ", " + shapeText(shape) +
+           ")";
+}
 
-Result<std::uint64_t> writeGguf(const std::filesystem::path& file, const GgufKeys& keys, const std::vector<GgufSource>& tensors) {
+Result<std::uint64_t> writeGguf(const std::filesystem::path& file, const GgufKeys& keys,
+                                const std::vector<GgufSource>& tensors) {
     Buffer header;
     header.bytes() = "GGUF";
     header.number(kVersion);
@@ -328,7 +399,8 @@ Result<std::uint64_t> writeGguf(const std::filesystem::path& file, const GgufKey
     for (const GgufSource& tensor : tensors) {
         header.string(tensor.name);
         header.number<std::uint32_t>(static_cast<std::uint32_t>(tensor.shape.size()));
-        for (auto size = tensor.shape.rbegin(); size != tensor.shape.rend(); ++size) header.number<std::uint64_t>(static_cast<std::uint64_t>(*size));
+        for (auto size = tensor.shape.rbegin(); size != tensor.shape.rend(); ++size)
+            header.number<std::uint64_t>(static_cast<std::uint64_t>(*size));
         header.number<std::uint32_t>(static_cast<std::uint32_t>(tensor.type));
         header.number<std::uint64_t>(offset);
         offset += padded(bytesOf(tensor.type, countOf(tensor.shape)));
@@ -336,13 +408,18 @@ Result<std::uint64_t> writeGguf(const std::filesystem::path& file, const GgufKey
     header.bytes().resize(padded(header.bytes().size()), '\0');
     Result<FileWriter> writer = FileWriter::create(file);
     if (!writer) return writer.problems();
-    if (Result<void> done = writer->write(header.bytes().data(), header.bytes().size()); !done) return done.problems();
+    if (Result<void> done = writer->write(header.bytes().data(), header.bytes().size()); !done)
+        return done.problems();
     for (const GgufSource& tensor : tensors) {
         std::vector<std::byte> bytes = tensor.bytes();
         if (bytes.size() != bytesOf(tensor.type, countOf(tensor.shape)))
-            return Problem{"internal", tensor.name + " has " + std::to_string(bytes.size()) + " bytes, not those of its shape.", "", file.string(), ExitCode::Internal};
+            return Problem{"internal",
+                           tensor.name + " has " + std::to_string(bytes.size()) +
+                               " bytes, not those of its shape.",
+                           "", file.string(), ExitCode::Internal};
         bytes.resize(padded(bytes.size()));
-        if (Result<void> done = writer->write(bytes.data(), bytes.size()); !done) return done.problems();
+        if (Result<void> done = writer->write(bytes.data(), bytes.size()); !done)
+            return done.problems();
     }
     if (Result<void> done = writer->publish(); !done) return done.problems();
     return header.bytes().size() + offset;
@@ -350,41 +427,60 @@ Result<std::uint64_t> writeGguf(const std::filesystem::path& file, const GgufKey
 
 bool isGguf(const std::filesystem::path& path) {
     std::error_code code;
-    if (!std::filesystem::is_regular_file(path, code)) return false;   // to open a pipe would wait for ever
+    if (!std::filesystem::is_regular_file(path, code))
+        return false;  // to open a pipe would wait for ever
     std::array<char, 4> begin{};
     std::ifstream file(path, std::ios::binary);
-    return file.read(begin.data(), begin.size()) && std::string_view(begin.data(), begin.size()) == "GGUF";
+    return file.read(begin.data(), begin.size()) &&
+           std::string_view(begin.data(), begin.size()) == "GGUF";
 }
 
 std::vector<std::filesystem::path> ggufParts(const std::filesystem::path& path) {
     const std::optional<Numbering> numbering = numberingOf(path);
-    if (!numbering || numbering->count < 1 || numbering->number < 1 || numbering->number > numbering->count) return {path};
+    if (!numbering || numbering->count < 1 || numbering->number < 1 ||
+        numbering->number > numbering->count)
+        return {path};
     std::vector<std::filesystem::path> files;
     for (std::int64_t i = 1; i <= numbering->count; ++i)
-        files.push_back(path.parent_path() / (numbering->name + "-" + fiveDigits(i) + "-of-" + fiveDigits(numbering->count) + ".gguf"));
+        files.push_back(path.parent_path() / (numbering->name + "-" + fiveDigits(i) + "-of-" +
+                                              fiveDigits(numbering->count) + ".gguf"));
     return files;
 }
 
 Result<std::shared_ptr<const GgufFile>> GgufFile::open(const std::filesystem::path& path) {
     Result<Part> given = readPart(path);
     if (!given) return given.problems();
-    const std::int64_t count = given->whole("split.count", 1), number = given->whole("split.no", 0) + 1;
+    const std::int64_t count = given->whole("split.count", 1),
+                       number = given->whole("split.no", 0) + 1;
     std::vector<Part> parts;
     if (count <= 1) {
         parts.push_back(std::move(*given));
     } else {
         const std::vector<std::filesystem::path> files = ggufParts(path);
-        const std::string place = path.string() + " is part " + std::to_string(number) + " of " + std::to_string(count);
+        const std::string place =
+            path.string() + " is part " + std::to_string(number) + " of " + std::to_string(count);
         if (files.size() != static_cast<std::size_t>(count))
-            return Problem{"gguf_part_missing", place + ", and its name does not say where the others are.", "Name the parts NAME-00001-of-" + fiveDigits(count) + ".gguf and so on, in one folder.", path.string()};
+            return Problem{"gguf_part_missing",
+                           place + ", and its name does not say where the others are.",
+                           "Name the parts NAME-00001-of-" + fiveDigits(count) +
+                               ".gguf and so on, in one folder.",
+                           path.string()};
         for (std::size_t i = 0; i < files.size(); ++i) {
             std::error_code code;
             if (!std::filesystem::exists(files[i], code))
-                return Problem{"gguf_part_missing", place + "; " + files[i].string() + " is not there.", "Put all " + std::to_string(count) + " parts into one folder.", files[i].string()};
+                return Problem{"gguf_part_missing",
+                               place + "; " + files[i].string() + " is not there.",
+                               "Put all " + std::to_string(count) + " parts into one folder.",
+                               files[i].string()};
             Result<Part> part = readPart(files[i]);
             if (!part) return part.problems();
-            if (part->whole("split.count", 1) != count || part->whole("split.no", 0) != static_cast<std::int64_t>(i))
-                return damaged(files[i], "it says that it is part " + std::to_string(part->whole("split.no", 0) + 1) + " of " + std::to_string(part->whole("split.count", 1)), "Download the parts of one model again, under their own names.");
+            if (part->whole("split.count", 1) != count ||
+                part->whole("split.no", 0) != static_cast<std::int64_t>(i))
+                return damaged(files[i],
+                               "it says that it is part " +
+                                   std::to_string(part->whole("split.no", 0) + 1) + " of " +
+                                   std::to_string(part->whole("split.count", 1)),
+                               "Download the parts of one model again, under their own names.");
             parts.push_back(std::move(*part));
         }
     }
@@ -393,7 +489,8 @@ Result<std::shared_ptr<const GgufFile>> GgufFile::open(const std::filesystem::pa
         opened->m_files.push_back(std::move(part.file));
         if (opened->m_keys.empty()) opened->m_keys = std::move(part.keys);
         for (GgufTensor& tensor : part.tensors) {
-            if (!opened->m_places.emplace(tensor.name, opened->m_tensors.size()).second) return damaged(path, tensor.name + " is in it twice");
+            if (!opened->m_places.emplace(tensor.name, opened->m_tensors.size()).second)
+                return damaged(path, tensor.name + " is in it twice");
             opened->m_tensors.push_back(std::move(tensor));
         }
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Layouts in field order; d and m are scales in half precision, n a 4-bit number ("nibble"), S bytes of scales. Nibbles of 32 values: byte j
-// holds value j in its low half and value j + 16 in its high half.
+// Layouts in field order; d and m are scales in half precision, n a 4-bit number ("nibble"), S
+// bytes of scales. Nibbles of 32 values: byte j holds value j in its low half and value j + 16 in
+// its high half.
 //
 //   q8_0    d | q int8[32]                              d q
 //   q4_0    d | qs[16]                                  d (n - 8)
@@ -9,12 +10,12 @@
 //   q5_1    d | m | qh u32 | qs[16]                     d (n + 16 bit) + m
 //   iq4_nl  d | qs[16]                                  d K[n]
 //   mxfp4   e u8 | qs[16]                               2^(e - 127) E[n]
-//   q2_k    S[16] | qs[64] | d | m                      d (S & 15) q - m (S >> 4), 16 values a scale
-//   q3_k    hmask[32] | qs[64] | S[12] | d              d (s - 32) (q + 4 bit - 4), 16 values a scale of 6 bits
-//   q4_k    d | m | S[12] | qs[128]                     (d s) q - (m t), 32 values a pair of 6 bits
-//   q5_k    d | m | S[12] | qh[32] | qs[128]            (d s) (q + 16 bit) - (m t)
-//   q6_k    ql[128] | qh[64] | S int8[16] | d           d S (q - 32)
-//   iq4_xs  d | sh u16 | sl[4] | qs[128]                d (s - 32) K[n], 32 values a scale of 6 bits
+//   q2_k    S[16] | qs[64] | d | m                      d (S & 15) q - m (S >> 4), 16 values a
+//   scale q3_k    hmask[32] | qs[64] | S[12] | d              d (s - 32) (q + 4 bit - 4), 16 values
+//   a scale of 6 bits q4_k    d | m | S[12] | qs[128]                     (d s) q - (m t), 32
+//   values a pair of 6 bits q5_k    d | m | S[12] | qh[32] | qs[128]            (d s) (q + 16 bit)
+//   - (m t) q6_k    ql[128] | qh[64] | S int8[16] | d           d S (q - 32) iq4_xs  d | sh u16 |
+//   sl[4] | qs[128]                d (s - 32) K[n], 32 values a scale of 6 bits
 #include "io/gguf_blocks.h"
 
 #include <array>
@@ -36,26 +37,33 @@ std::uint16_t wordAt(const Byte* bytes) {
 }
 
 float halfOf(std::uint16_t half) {
-    const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000u) << 16, exponent = half >> 10 & 0x1fu, fraction = half & 0x3ffu;
+    const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000u) << 16,
+                        exponent = half >> 10 & 0x1fu, fraction = half & 0x3ffu;
     if (exponent == 0) {
         const float value = static_cast<float>(fraction) * 0x1p-24f;
         return sign != 0 ? -value : value;
     }
-    return std::bit_cast<float>(sign | (exponent == 31 ? 0x7f800000u : (exponent + 112) << 23) | fraction << 13);
+    return std::bit_cast<float>(sign | (exponent == 31 ? 0x7f800000u : (exponent + 112) << 23) |
+                                fraction << 13);
 }
 float halfAt(const Byte* bytes) { return halfOf(wordAt(bytes)); }
 
-constexpr std::array<float, 16> kCurve{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+constexpr std::array<float, 16> kCurve{-127, -104, -83, -65, -49, -35, -22, -10,
+                                       1,    13,   25,  38,  53,  69,  89,  113};
 // llama.cpp's codes are whole numbers, so code 8 is 0 and not -0.
-constexpr std::array<float, 16> kE2m1{0, 0.5f, 1, 1.5f, 2, 3, 4, 6, 0, -0.5f, -1, -1.5f, -2, -3, -4, -6};
+constexpr std::array<float, 16> kE2m1{0, 0.5f,  1,  1.5f,  2,  3,  4,  6,
+                                      0, -0.5f, -1, -1.5f, -2, -3, -4, -6};
 
 void f32(const Byte* block, float* y) { std::memcpy(y, block, sizeof *y); }
 void f16(const Byte* block, float* y) { *y = halfAt(block); }
-void bf16(const Byte* block, float* y) { *y = std::bit_cast<float>(static_cast<std::uint32_t>(wordAt(block)) << 16); }
+void bf16(const Byte* block, float* y) {
+    *y = std::bit_cast<float>(static_cast<std::uint32_t>(wordAt(block)) << 16);
+}
 
 void q8_0(const Byte* block, float* y) {
     const float d = halfAt(block);
-    for (int j = 0; j < 32; ++j) y[j] = d * static_cast<float>(static_cast<std::int8_t>(block[2 + j]));
+    for (int j = 0; j < 32; ++j)
+        y[j] = d * static_cast<float>(static_cast<std::int8_t>(block[2 + j]));
 }
 
 void q4_0(const Byte* block, float* y) {
@@ -75,7 +83,9 @@ void q4_1(const Byte* block, float* y) {
 }
 
 /// The 5-bit number of value j, for j and j + 16.
-int fifth(std::uint32_t high, int nibble, int place) { return nibble | static_cast<int>(high >> place & 1u) << 4; }
+int fifth(std::uint32_t high, int nibble, int place) {
+    return nibble | static_cast<int>(high >> place & 1u) << 4;
+}
 
 void q5_0(const Byte* block, float* y) {
     const float d = halfAt(block);
@@ -115,7 +125,9 @@ void mxfp4(const Byte* block, float* y) {
 }
 
 /// Value 128 h + 32 k + l of Q2_K and Q3_K has bits 2k, 2k + 1 of byte 32 h + l.
-int lowTwo(const Byte* codes, int half, int k, int l) { return codes[32 * half + l] >> (2 * k) & 3; }
+int lowTwo(const Byte* codes, int half, int k, int l) {
+    return codes[32 * half + l] >> (2 * k) & 3;
+}
 
 void q2_k(const Byte* block, float* y) {
     const Byte* codes = block + 16;
@@ -124,7 +136,9 @@ void q2_k(const Byte* block, float* y) {
         for (int k = 0; k < 4; ++k)
             for (int l = 0; l < 32; ++l) {
                 const Byte scale = block[8 * h + 2 * k + l / 16];
-                *y++ = d * static_cast<float>(scale & 15) * static_cast<float>(lowTwo(codes, h, k, l)) - m * static_cast<float>(scale >> 4);
+                *y++ = d * static_cast<float>(scale & 15) *
+                           static_cast<float>(lowTwo(codes, h, k, l)) -
+                       m * static_cast<float>(scale >> 4);
             }
 }
 
@@ -142,7 +156,8 @@ void q3_k(const Byte* block, float* y) {
         for (int k = 0; k < 4; ++k)
             for (int l = 0; l < 32; ++l) {
                 const int high = block[l] >> (4 * h + k) & 1;
-                *y++ = scales[static_cast<std::size_t>(8 * h + 2 * k + l / 16)] * static_cast<float>(lowTwo(codes, h, k, l) + 4 * high - 4);
+                *y++ = scales[static_cast<std::size_t>(8 * h + 2 * k + l / 16)] *
+                       static_cast<float>(lowTwo(codes, h, k, l) + 4 * high - 4);
             }
 }
 
@@ -163,8 +178,10 @@ void q4_k(const Byte* block, float* y) {
     const Byte* codes = block + 16;
     for (int i = 0; i < 4; ++i, codes += 32) {
         const Pair low = pairAt(block, 2 * i), high = pairAt(block, 2 * i + 1);
-        for (int l = 0; l < 32; ++l) *y++ = low.scale * static_cast<float>(codes[l] & 15) - low.least;
-        for (int l = 0; l < 32; ++l) *y++ = high.scale * static_cast<float>(codes[l] >> 4) - high.least;
+        for (int l = 0; l < 32; ++l)
+            *y++ = low.scale * static_cast<float>(codes[l] & 15) - low.least;
+        for (int l = 0; l < 32; ++l)
+            *y++ = high.scale * static_cast<float>(codes[l] >> 4) - high.least;
     }
 }
 
@@ -173,8 +190,13 @@ void q5_k(const Byte* block, float* y) {
     const Byte* codes = block + 48;
     for (int i = 0; i < 4; ++i, codes += 32) {
         const Pair low = pairAt(block, 2 * i), high = pairAt(block, 2 * i + 1);
-        for (int l = 0; l < 32; ++l) *y++ = low.scale * static_cast<float>((codes[l] & 15) + 16 * (top[l] >> (2 * i) & 1)) - low.least;
-        for (int l = 0; l < 32; ++l) *y++ = high.scale * static_cast<float>((codes[l] >> 4) + 16 * (top[l] >> (2 * i + 1) & 1)) - high.least;
+        for (int l = 0; l < 32; ++l)
+            *y++ = low.scale * static_cast<float>((codes[l] & 15) + 16 * (top[l] >> (2 * i) & 1)) -
+                   low.least;
+        for (int l = 0; l < 32; ++l)
+            *y++ = high.scale *
+                       static_cast<float>((codes[l] >> 4) + 16 * (top[l] >> (2 * i + 1) & 1)) -
+                   high.least;
     }
 }
 
@@ -186,8 +208,12 @@ void q6_k(const Byte* block, float* y) {
         for (int k = 0; k < 4; ++k)
             for (int l = 0; l < 32; ++l) {
                 const Byte low = block[64 * h + 32 * (k & 1) + l];
-                const int code = (k < 2 ? low & 15 : low >> 4) | (top[32 * h + l] >> (2 * k) & 3) << 4;
-                *y++ = d * static_cast<float>(static_cast<std::int8_t>(scales[8 * h + 2 * k + l / 16])) * static_cast<float>(code - 32);
+                const int code = (k < 2 ? low & 15 : low >> 4) | (top[32 * h + l] >> (2 * k) & 3)
+                                                                     << 4;
+                *y++ =
+                    d *
+                    static_cast<float>(static_cast<std::int8_t>(scales[8 * h + 2 * k + l / 16])) *
+                    static_cast<float>(code - 32);
             }
 }
 
@@ -196,7 +222,8 @@ void iq4_xs(const Byte* block, float* y) {
     const int high = wordAt(block + 2);
     for (int j = 0; j < 8; ++j) {
         const int low = block[4 + j / 2] >> (4 * (j % 2)) & 15;
-        curve(block + 8 + 16 * j, d * static_cast<float>((low | (high >> (2 * j) & 3) << 4) - 32), y + 32 * j);
+        curve(block + 8 + 16 * j, d * static_cast<float>((low | (high >> (2 * j) & 3) << 4) - 32),
+              y + 32 * j);
     }
 }
 
@@ -230,20 +257,30 @@ struct Unread {
 };
 
 /// ggml's names of what Luthier does not read.
-constexpr std::array kUnread{Unread{4, "Q4_2"},      Unread{5, "Q4_3"},   Unread{9, "Q8_1"},   Unread{15, "Q8_K"},  Unread{16, "IQ2_XXS"}, Unread{17, "IQ2_XS"}, Unread{18, "IQ3_XXS"}, Unread{19, "IQ1_S"},
-                             Unread{21, "IQ3_S"},    Unread{22, "IQ2_S"}, Unread{24, "I8"},    Unread{25, "I16"},   Unread{26, "I32"},     Unread{27, "I64"},    Unread{28, "F64"},     Unread{29, "IQ1_M"},
-                             Unread{31, "Q4_0_4_4"}, Unread{32, "Q4_0_4_8"}, Unread{33, "Q4_0_8_8"}, Unread{34, "TQ1_0"}, Unread{35, "TQ2_0"}, Unread{36, "IQ4_NL_4_4"}, Unread{37, "IQ4_NL_4_8"}, Unread{38, "IQ4_NL_8_8"}, Unread{40, "NVFP4"}};
+constexpr std::array kUnread{
+    Unread{4, "Q4_2"},        Unread{5, "Q4_3"},        Unread{9, "Q8_1"},
+    Unread{15, "Q8_K"},       Unread{16, "IQ2_XXS"},    Unread{17, "IQ2_XS"},
+    Unread{18, "IQ3_XXS"},    Unread{19, "IQ1_S"},      Unread{21, "IQ3_S"},
+    Unread{22, "IQ2_S"},      Unread{24, "I8"},         Unread{25, "I16"},
+    Unread{26, "I32"},        Unread{27, "I64"},        Unread{28, "F64"},
+    Unread{29, "IQ1_M"},      Unread{31, "Q4_0_4_4"},   Unread{32, "Q4_0_4_8"},
+    Unread{33, "Q4_0_8_8"},   Unread{34, "TQ1_0"},      Unread{35, "TQ2_0"},
+    Unread{36, "IQ4_NL_4_4"}, Unread{37, "IQ4_NL_4_8"}, Unread{38, "IQ4_NL_8_8"},
+    Unread{40, "NVFP4"}};
 
 std::string upper(const char* text) {
     std::string result;
-    for (; *text != '\0'; ++text) result += *text >= 'a' && *text <= 'z' ? static_cast<char>(*text - 'a' + 'A') : *text;
+    for (; *text != '\0'; ++text)
+        result += *text >= 'a' && *text <= 'z' ? static_cast<char>(*text - 'a' + 'A') : *text;
     return result;
 }
 
 bool isFinite(std::uint16_t half) { return (half & 0x7c00u) != 0x7c00u; }
 
 bool isBroken(const GgufTypeInfo& info, const Byte* block) {
-    if (info.type == GgufType::MXFP4) return block[0] > 252;  // from 253 on the largest numbers pass float32's, 255 is the standard's NaN
+    if (info.type == GgufType::MXFP4)
+        return block[0] >
+               252;  // from 253 on the largest numbers pass float32's, 255 is the standard's NaN
     for (const std::int32_t place : info.scales)
         if (place >= 0 && !isFinite(wordAt(block + place))) return true;
     return false;
@@ -286,14 +323,16 @@ std::uint64_t bytesOf(GgufType type, std::uint64_t count) {
 
 void decodeGguf(GgufType type, const std::byte* data, std::uint64_t count, float* values) {
     const GgufTypeInfo& info = infoOf(type);
-    for (std::uint64_t block = 0; block < count / info.values; ++block) info.decode(data + block * info.bytes, values + block * info.values);
+    for (std::uint64_t block = 0; block < count / info.values; ++block)
+        info.decode(data + block * info.bytes, values + block * info.values);
 }
 
 std::optional<std::uint64_t> firstBrokenBlock(GgufType type, std::span<const std::byte> data) {
     const GgufTypeInfo& info = infoOf(type);
     if (!info.isBlocks()) return {};
     for (std::uint64_t block = 0; block < data.size() / info.bytes; ++block)
-        if (isBroken(info, reinterpret_cast<const Byte*>(data.data()) + block * info.bytes)) return block;
+        if (isBroken(info, reinterpret_cast<const Byte*>(data.data()) + block * info.bytes))
+            return block;
     return {};
 }
 

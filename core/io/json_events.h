@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Reads foreign JSON as events, without building a tree: 100 MB of "0,0,0,…" must not become gigabytes of values, and
-// duplicate keys, which a tree hides, must be seen. Not for other rooms.
+// Reads foreign JSON as events, without building a tree: 100 MB of "0,0,0,…" must not become
+// gigabytes of values, and duplicate keys, which a tree hides, must be seen. Not for other rooms.
 
 #include "contract/problem.h"
 
@@ -28,8 +28,10 @@ public:
 protected:
     using Stop = std::optional<Problem>;
 
-    /// `depth`: how many objects and lists are open around it. `number` is set for Unsigned, `text` for String.
-    virtual Stop onValue(std::size_t depth, JsonKind kind, std::uint64_t number, const std::string& text) = 0;
+    /// `depth`: how many objects and lists are open around it. `number` is set for Unsigned, `text`
+    /// for String.
+    virtual Stop onValue(std::size_t depth, JsonKind kind, std::uint64_t number,
+                         const std::string& text) = 0;
     virtual Stop onKey(std::size_t depth, const std::string& key) = 0;
     /// Called after the object or list has been closed.
     virtual Stop onClose(std::size_t depth) = 0;
@@ -43,7 +45,9 @@ private:
     bool null() override { return value(JsonKind::Null); }
     bool boolean(bool) override { return value(JsonKind::Bool); }
     bool number_integer(std::int64_t) override { return value(JsonKind::Negative); }
-    bool number_unsigned(std::uint64_t number) override { return value(JsonKind::Unsigned, number); }
+    bool number_unsigned(std::uint64_t number) override {
+        return value(JsonKind::Unsigned, number);
+    }
     bool number_float(double, const std::string&) override { return value(JsonKind::Float); }
     bool string(std::string& text) override { return value(JsonKind::String, 0, text); }
     bool binary(nlohmann::json::binary_t&) override { return false; }
@@ -52,7 +56,8 @@ private:
     bool start_array(std::size_t) override { return open(JsonKind::Array); }
     bool end_array() override { return closeOne(); }
     bool key(std::string& text) override { return go(onKey(m_depth, text)); }
-    bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception&) override;
+    bool parse_error(std::size_t position, const std::string&,
+                     const nlohmann::json::exception&) override;
 
     std::string m_name;
     const char* m_syntaxCode = "";

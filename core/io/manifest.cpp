@@ -17,7 +17,8 @@ std::map<std::string, fs::path> filesBeneath(const fs::path& folder) {
     std::map<std::string, fs::path> files;
     std::error_code code;
     for (const auto& entry : fs::recursive_directory_iterator(folder, code))
-        if (entry.is_regular_file(code)) files[fs::relative(entry.path(), folder, code).generic_string()] = entry.path();
+        if (entry.is_regular_file(code))
+            files[fs::relative(entry.path(), folder, code).generic_string()] = entry.path();
     files.erase(kManifestName);
     return files;
 }
@@ -43,11 +44,14 @@ std::string ManifestCheck::text() const {
 
 ManifestCheck checkManifest(const fs::path& folder) {
     std::error_code code;
-    if (!fs::exists(folder / kManifestName, code)) return {ManifestState::Missing, {std::string(kManifestName) + " is missing"}};
+    if (!fs::exists(folder / kManifestName, code))
+        return {ManifestState::Missing, {std::string(kManifestName) + " is missing"}};
     ManifestCheck check;
     const Result<Json> document = readJsonFile(folder / kManifestName);
-    const auto listed = document && document->is_object() ? document->find("files") : Json::const_iterator();
-    if (!document || !document->is_object() || listed == document->end() || !listed->is_object()) return {ManifestState::Damaged, {std::string(kManifestName) + " cannot be read"}};
+    const auto listed =
+        document && document->is_object() ? document->find("files") : Json::const_iterator();
+    if (!document || !document->is_object() || listed == document->end() || !listed->is_object())
+        return {ManifestState::Damaged, {std::string(kManifestName) + " cannot be read"}};
     std::map<std::string, fs::path> there = filesBeneath(folder);
     for (const auto& [name, facts] : listed->items()) {
         const auto found = there.find(name);
@@ -59,7 +63,8 @@ ManifestCheck checkManifest(const fs::path& folder) {
         const Json wanted = facts.is_object() ? facts.value("sha256", Json()) : Json();
         const auto size = fs::file_size(found->second, code);
         if (!bytes.is_number_unsigned() || bytes.get<std::uint64_t>() != size) {
-            check.damaged.push_back(name + " has " + std::to_string(size) + " bytes instead of " + dumpLine(bytes));
+            check.damaged.push_back(name + " has " + std::to_string(size) + " bytes instead of " +
+                                    dumpLine(bytes));
         } else if (const Result<std::string> hash = sha256OfFile(found->second); !hash) {
             check.damaged.push_back(name + " cannot be read");
         } else if (!wanted.is_string() || *hash != wanted.get<std::string>()) {
@@ -67,7 +72,8 @@ ManifestCheck checkManifest(const fs::path& folder) {
         }
         there.erase(found);
     }
-    for (const auto& [name, path] : there) check.damaged.push_back(name + " is not one of its files");
+    for (const auto& [name, path] : there)
+        check.damaged.push_back(name + " is not one of its files");
     if (!check.damaged.empty()) check.state = ManifestState::Damaged;
     return check;
 }

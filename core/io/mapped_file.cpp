@@ -11,8 +11,12 @@ namespace luthier {
 
 Problem notMapped(const std::filesystem::path& path, int reason) {
     if (reason == ENOMEM)
-        return {"out_of_memory", "There is not enough address space to map " + path.string() + ".", "Raise the limit (ulimit -v), or choose a smaller model.", path.string(), ExitCode::OutOfMemory};
-    return {"file_unreadable", path.string() + " could not be mapped into memory: " + std::strerror(reason) + ".", "Copy the file to a local disk.", path.string()};
+        return {"out_of_memory", "There is not enough address space to map " + path.string() + ".",
+                "Raise the limit (ulimit -v), or choose a smaller model.", path.string(),
+                ExitCode::OutOfMemory};
+    return {"file_unreadable",
+            path.string() + " could not be mapped into memory: " + std::strerror(reason) + ".",
+            "Copy the file to a local disk.", path.string()};
 }
 
 Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::filesystem::path& path) {

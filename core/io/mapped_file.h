@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A whole file mapped into memory for reading (MAP_PRIVATE, PROT_READ); any number of threads may read it. It may be replaced or deleted
-// meanwhile; a process that shortens it brings SIGBUS.
+// A whole file mapped into memory for reading (MAP_PRIVATE, PROT_READ); any number of threads may
+// read it. It may be replaced or deleted meanwhile; a process that shortens it brings SIGBUS.
 
 #include "contract/problem.h"
 

@@ -25,10 +25,12 @@ constexpr const char* kAgainHint = "Download the model again, with all its files
 
 using WeightMap = std::map<std::string, std::string>;  // tensor -> shard
 
-/// A plain name of a safetensors file: no separator of any system, nothing that leads out of the folder.
+/// A plain name of a safetensors file: no separator of any system, nothing that leads out of the
+/// folder.
 bool isPlainShardName(const std::string& name) {
-    return name.find_first_of(std::string_view("/\\:\0", 4)) == std::string::npos && name.front() != '.' &&
-           name.size() <= 255 && fs::path(name).extension() == ".safetensors";
+    return name.find_first_of(std::string_view("/\\:\0", 4)) == std::string::npos &&
+           name.front() != '.' && name.size() <= 255 &&
+           fs::path(name).extension() == ".safetensors";
 }
 
 /// {"metadata": …, "weight_map": {tensor: shard}}; other keys are passed over.
@@ -46,15 +48,18 @@ private:
         }
         if (depth != 2 || !m_inMap) return std::nullopt;
         if (weightMap->count(key) != 0) return bad("tensor " + shownName(key) + " is listed twice");
-        if (key.size() > SafetensorsLimits::kNameBytes) return bad("the tensor name " + shownName(key) + " is too long");
+        if (key.size() > SafetensorsLimits::kNameBytes)
+            return bad("the tensor name " + shownName(key) + " is too long");
         if (weightMap->size() == SafetensorsLimits::kTensors) {
-            return bad("it lists more than " + std::to_string(SafetensorsLimits::kTensors) + " tensors");
+            return bad("it lists more than " + std::to_string(SafetensorsLimits::kTensors) +
+                       " tensors");
         }
         m_tensor = key;
         return std::nullopt;
     }
 
-    Stop onValue(std::size_t depth, JsonKind kind, std::uint64_t, const std::string& text) override {
+    Stop onValue(std::size_t depth, JsonKind kind, std::uint64_t,
+                 const std::string& text) override {
         if (depth == 0 && kind != JsonKind::Object) return bad("it is not an object");
         if (!m_inMap) return std::nullopt;
         if (depth == 1) {
@@ -62,7 +67,8 @@ private:
             weightMap.emplace();
             return std::nullopt;
         }
-        if (kind != JsonKind::String) return bad("the shard of tensor " + shownName(m_tensor) + " is not a string");
+        if (kind != JsonKind::String)
+            return bad("the shard of tensor " + shownName(m_tensor) + " is not a string");
         if (text.empty() || !isPlainShardName(text)) {
             return bad("the shard of tensor " + shownName(m_tensor) + " is " + shownName(text) +
                        ", which is not the plain name of a .safetensors file");
@@ -77,7 +83,8 @@ private:
     }
 
     Stop bad(const std::string& what) const {
-        return Problem{"index_invalid", m_file + " cannot be used: " + what + ".", kAgainHint, m_file};
+        return Problem{"index_invalid", m_file + " cannot be used: " + what + ".", kAgainHint,
+                       m_file};
     }
 
     std::string m_file;
@@ -89,9 +96,11 @@ Result<WeightMap> readIndex(const fs::path& file) {
     const Result<std::string> text = readWholeFile(file, kIndexBytes);
     if (!text) return text.problems();
     IndexReader reader(file.string());
-    if (Result<void> read = reader.read(*text, file.string(), "index_invalid"); !read) return read.problems();
+    if (Result<void> read = reader.read(*text, file.string(), "index_invalid"); !read)
+        return read.problems();
     if (!reader.weightMap || reader.weightMap->empty()) {
-        return Problem{"index_invalid", file.string() + " names no tensors.", kAgainHint, file.string()};
+        return Problem{"index_invalid", file.string() + " names no tensors.", kAgainHint,
+                       file.string()};
     }
     return *std::move(reader.weightMap);
 }
@@ -106,8 +115,9 @@ Result<std::vector<fs::path>> filesIn(const fs::path& folder) {
         if (entries->is_regular_file(broken)) files.push_back(entries->path());
     }
     if (error) {
-        return Problem{"file_unreadable", folder.string() + " could not be listed: " + error.message() + ".", remedyFor(error.value(), "Check its permissions."),
-                       folder.string()};
+        return Problem{"file_unreadable",
+                       folder.string() + " could not be listed: " + error.message() + ".",
+                       remedyFor(error.value(), "Check its permissions."), folder.string()};
     }
     std::sort(files.begin(), files.end());
     return files;
@@ -121,11 +131,13 @@ Problem noWeights(const fs::path& folder, const std::vector<fs::path>& files) {
                        folder.string() + " holds pickled weights (" + file.filename().string() +
                            "), which can run code; Luthier never opens them.",
                        "If you trust their author, convert them with transformers: "
-                       "AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER, safe_serialization=True).",
+                       "AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER, "
+                       "safe_serialization=True).",
                        folder.string()};
     }
     return Problem{"weights_missing", folder.string() + " holds no .safetensors file.",
-                   "Choose the folder that has config.json and model.safetensors.", folder.string()};
+                   "Choose the folder that has config.json and model.safetensors.",
+                   folder.string()};
 }
 
 /// The one file to open when there is no index.
@@ -137,18 +149,24 @@ Result<fs::path> singleFile(const fs::path& folder, const std::vector<fs::path>&
     if (candidates.empty()) return noWeights(folder, files);
     if (candidates.size() == 1) return candidates.front();
     return Problem{"weights_ambiguous",
-                   folder.string() + " holds " + std::to_string(candidates.size()) + " .safetensors files, such as " +
-                       candidates[0].filename().string() + " and " + candidates[1].filename().string() + ", but no " + kIndexFile + ".",
-                   "Add the index that belongs to the shards, or keep one file only.", folder.string()};
+                   folder.string() + " holds " + std::to_string(candidates.size()) +
+                       " .safetensors files, such as " + candidates[0].filename().string() +
+                       " and " + candidates[1].filename().string() + ", but no " + kIndexFile + ".",
+                   "Add the index that belongs to the shards, or keep one file only.",
+                   folder.string()};
 }
 
 /// Every tensor is in the shard that the index names.
-std::optional<Problem> checkPlaces(const WeightMap& index, const std::map<std::string_view, const TensorView*>& tensors,
-                                   const std::map<std::string, std::shared_ptr<const SafetensorsFile>>& shards, const fs::path& file) {
+std::optional<Problem> checkPlaces(
+    const WeightMap& index, const std::map<std::string_view, const TensorView*>& tensors,
+    const std::map<std::string, std::shared_ptr<const SafetensorsFile>>& shards,
+    const fs::path& file) {
     for (const auto& [tensor, shard] : index) {
         if (shards.at(shard)->find(tensor) == nullptr) {
             const bool elsewhere = tensors.count(tensor) != 0;
-            return Problem{"index_mismatch", file.string() + " places tensor " + shownName(tensor) + " in " + shard + ", but it is " +
+            return Problem{"index_mismatch",
+                           file.string() + " places tensor " + shownName(tensor) + " in " + shard +
+                               ", but it is " +
                                (elsewhere ? "in another shard." : "in none of the shards."),
                            kAgainHint, file.string()};
         }
@@ -161,21 +179,26 @@ std::optional<Problem> checkPlaces(const WeightMap& index, const std::map<std::s
 Result<std::shared_ptr<const WeightFolder>> WeightFolder::open(const fs::path& folder) {
     std::error_code error;
     if (!fs::is_directory(folder, error)) {
-        return Problem{"folder_missing", folder.string() + " does not exist or is not a folder.", "Check the path.", folder.string()};
+        return Problem{"folder_missing", folder.string() + " does not exist or is not a folder.",
+                       "Check the path.", folder.string()};
     }
     const Result<std::vector<fs::path>> files = filesIn(folder);
     if (!files) return files.problems();
-    const auto has = [&](const char* name) { return std::binary_search(files->begin(), files->end(), folder / name); };
+    const auto has = [&](const char* name) {
+        return std::binary_search(files->begin(), files->end(), folder / name);
+    };
 
     std::shared_ptr<WeightFolder> opened(new WeightFolder);
     const fs::path indexFile = folder / kIndexFile;
     if (has(kSingleFile) || !has(kIndexFile)) {
-        const Result<fs::path> single = has(kSingleFile) ? Result<fs::path>(folder / kSingleFile) : singleFile(folder, *files);
+        const Result<fs::path> single =
+            has(kSingleFile) ? Result<fs::path>(folder / kSingleFile) : singleFile(folder, *files);
         if (!single) return single.problems();
         Result<std::shared_ptr<const SafetensorsFile>> file = SafetensorsFile::open(*single);
         if (!file) return file.problems();
         opened->m_files.push_back(*file);
-        for (const TensorView& tensor : (*file)->tensors()) opened->m_index.emplace(tensor.name, &tensor);
+        for (const TensorView& tensor : (*file)->tensors())
+            opened->m_index.emplace(tensor.name, &tensor);
         return std::shared_ptr<const WeightFolder>(std::move(opened));
     }
 
@@ -184,18 +207,23 @@ Result<std::shared_ptr<const WeightFolder>> WeightFolder::open(const fs::path& f
     std::set<std::string> names;
     for (const auto& [tensor, shard] : *index) names.insert(shard);
 
-    // All that is wrong with the shards is told at once: a download that lacks three files is then repaired in one go.
+    // All that is wrong with the shards is told at once: a download that lacks three files is then
+    // repaired in one go.
     Problems problems;
     std::map<std::string, std::shared_ptr<const SafetensorsFile>> shards;
     for (const std::string& name : names) {
         if (!has(name.c_str())) {
-            problems.push_back({"shard_missing", (folder / name).string() + " is named by " + kIndexFile + ", but is not there.",
-                                kAgainHint, (folder / name).string()});
+            problems.push_back(
+                {"shard_missing",
+                 (folder / name).string() + " is named by " + kIndexFile + ", but is not there.",
+                 kAgainHint, (folder / name).string()});
             continue;
         }
         Result<std::shared_ptr<const SafetensorsFile>> shard = SafetensorsFile::open(folder / name);
-        if (shard) shards.emplace(name, *shard);
-        else problems.insert(problems.end(), shard.problems().begin(), shard.problems().end());
+        if (shard)
+            shards.emplace(name, *shard);
+        else
+            problems.insert(problems.end(), shard.problems().begin(), shard.problems().end());
     }
     if (!problems.empty()) return problems;
 
@@ -203,12 +231,14 @@ Result<std::shared_ptr<const WeightFolder>> WeightFolder::open(const fs::path& f
         opened->m_files.push_back(shard);
         for (const TensorView& tensor : shard->tensors()) {
             if (opened->m_index.emplace(tensor.name, &tensor).second) continue;
-            return Problem{"index_mismatch", "Tensor " + shownName(tensor.name) + " is in two shards of " + folder.string() +
-                               ", the second being " + name + ".",
+            return Problem{"index_mismatch",
+                           "Tensor " + shownName(tensor.name) + " is in two shards of " +
+                               folder.string() + ", the second being " + name + ".",
                            kAgainHint, folder.string()};
         }
     }
-    if (auto problem = checkPlaces(*index, opened->m_index, shards, indexFile)) return *std::move(problem);
+    if (auto problem = checkPlaces(*index, opened->m_index, shards, indexFile))
+        return *std::move(problem);
     return std::shared_ptr<const WeightFolder>(std::move(opened));
 }
 

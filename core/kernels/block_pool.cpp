@@ -23,7 +23,8 @@ BlockPool::~BlockPool() {
 
 c10::DataPtr BlockPool::allocate(std::size_t bytes) {
     if (bytes == 0) return {nullptr, nullptr, &release, at::Device(at::kCPU)};
-    Header* block = bytes < kSmallest ? nullptr : take((bytes + sizeof(Header) + kPage - 1) / kPage * kPage);
+    Header* block =
+        bytes < kSmallest ? nullptr : take((bytes + sizeof(Header) + kPage - 1) / kPage * kPage);
     // Also what cannot be mapped goes to torch's allocation: it fails with torch's message.
     if (block == nullptr) block = new (c10::alloc_cpu(bytes + sizeof(Header))) Header{nullptr, 0};
     return {block + 1, block + 1, &release, at::Device(at::kCPU)};
@@ -52,9 +53,12 @@ BlockPool::Header* BlockPool::take(std::size_t bytes) {
         m_figures.keptBytes -= block->bytes;
         return account(block);
     }
-    const std::size_t limit = std::max(m_figures.peakUsedBytes, m_figures.usedBytes + bytes) / kSlackDivisor * (kSlackDivisor + 1);
-    while (!m_kept.empty() && m_figures.usedBytes + m_figures.keptBytes + bytes > limit) unmapLargest();
-    void* const address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const std::size_t limit = std::max(m_figures.peakUsedBytes, m_figures.usedBytes + bytes) /
+                              kSlackDivisor * (kSlackDivisor + 1);
+    while (!m_kept.empty() && m_figures.usedBytes + m_figures.keptBytes + bytes > limit)
+        unmapLargest();
+    void* const address =
+        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (address == MAP_FAILED) return nullptr;
     return account(new (address) Header{this, bytes});
 }
@@ -80,7 +84,8 @@ BlockPool::Figures BlockPool::figures() const {
 }
 
 void useBlockPool() {
-    static BlockPool* const pool = new BlockPool;  // tensors in static storage outlive every destructor
+    static BlockPool* const pool =
+        new BlockPool;  // tensors in static storage outlive every destructor
     c10::SetCPUAllocator(pool, 100);
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The torch headers that nearly every engine file needs, compiled once (luthier_torch_pch() in LuthierTorch.cmake). One header an
-// operator: ATen/Functions.h with all operators makes a file cost ten times as much. Sources still include what they use.
+// The torch headers that nearly every engine file needs, compiled once (luthier_torch_pch() in
+// LuthierTorch.cmake). One header an operator: ATen/Functions.h with all operators makes a file
+// cost ten times as much. Sources still include what they use.
 
 #include <nlohmann/json.hpp>
 

@@ -14,23 +14,28 @@ namespace {
 
 /// 2^(-8/n), 2^(-16/n), … for n a power of two, as float32 powers of a float32 base.
 std::vector<float> powersFor(std::int64_t n, std::int64_t step, std::int64_t count) {
-    const float base = static_cast<float>(std::pow(2.0, -std::pow(2.0, -(std::log2(static_cast<double>(n)) - 3))));
+    const float base =
+        static_cast<float>(std::pow(2.0, -std::pow(2.0, -(std::log2(static_cast<double>(n)) - 3))));
     std::vector<float> values;
-    for (std::int64_t i = 0; i < count; ++i) values.push_back(std::pow(base, static_cast<float>(1 + step * i)));
+    for (std::int64_t i = 0; i < count; ++i)
+        values.push_back(std::pow(base, static_cast<float>(1 + step * i)));
     return values;
 }
 
 std::vector<float> bloomSlopes(std::int64_t heads) {
-    const auto closest = static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(heads)));
+    const auto closest =
+        static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(heads)));
     std::vector<float> slopes = powersFor(closest, 1, closest);
-    for (const float slope : powersFor(2 * closest, 2, std::min(closest, heads - closest))) slopes.push_back(slope);
+    for (const float slope : powersFor(2 * closest, 2, std::min(closest, heads - closest)))
+        slopes.push_back(slope);
     return slopes;
 }
 
 std::vector<float> mptSlopes(std::int64_t heads) {
     const auto power = static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(heads)));
     const auto slope = [&](std::int64_t i) {
-        return 1.0f / std::pow(2.0f, static_cast<float>(i + 1) * (8.0f / static_cast<float>(power)));
+        return 1.0f /
+               std::pow(2.0f, static_cast<float>(i + 1) * (8.0f / static_cast<float>(power)));
     };
     std::vector<float> slopes;
     if (power == heads) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A decoder family as data. Most decoder-only families are one network with other switches; a family file (arch/) reads
-// config.json and fills this in, and Model builds the network from it. Names are Hugging Face's, so that tensors, PEFT's
-// target modules and messages all speak of the same places.
+// A decoder family as data. Most decoder-only families are one network with other switches; a
+// family file (arch/) reads config.json and fills this in, and Model builds the network from it.
+// Names are Hugging Face's, so that tensors, PEFT's target modules and messages all speak of the
+// same places.
 
 #include "kernels/elementwise.h"
 #include "model/rope.h"
@@ -18,60 +19,70 @@
 namespace luthier {
 
 enum class NormKind { RmsNorm, LayerNorm };
-/// Buckets: a learned bias of the scores by bucketed distance, one table for all layers (T5, Raffel et al. 2020). Disentangled: scores
-/// between contents and bucketed relative positions (DeBERTa, He et al. 2021).
+/// Buckets: a learned bias of the scores by bucketed distance, one table for all layers (T5, Raffel
+/// et al. 2020). Disentangled: scores between contents and bucketed relative positions (DeBERTa, He
+/// et al. 2021).
 enum class PositionKind { Rope, Learned, Alibi, Buckets, Disentangled, None };
 enum class FeedForwardKind { Gated, Plain };  ///< act(gate) * up → down, or act(up) → down
 
-/// How a block joins its two sub-layers A (attention) and F (feed-forward) to the residual stream x, with norms where the family
-/// has them:  Sequential  h = x + post(A(pre(x))), h + post(F(pre(h)));  Parallel  x + A(pre(x)) + F(pre'(x)), where pre' is pre
-/// when the block has one norm only;  PostNorm  h = norm(x + A(x)), norm'(h + F(h)).
+/// How a block joins its two sub-layers A (attention) and F (feed-forward) to the residual stream
+/// x, with norms where the family has them:  Sequential  h = x + post(A(pre(x))), h +
+/// post(F(pre(h)));  Parallel  x + A(pre(x)) + F(pre'(x)), where pre' is pre when the block has one
+/// norm only;  PostNorm  h = norm(x + A(x)), norm'(h + F(h)).
 enum class BlockFlow { Sequential, Parallel, PostNorm };
 
-/// Rows of a fused projection: all q, then all k, then all v; or, for each key-value head, its q heads, its k, its v.
+/// Rows of a fused projection: all q, then all k, then all v; or, for each key-value head, its q
+/// heads, its k, its v.
 enum class QkvLayout { Blocks, Grouped };
 
-/// Normalisation of queries and keys before rotation: one weight for every head, one over all heads at once, or one per head.
+/// Normalisation of queries and keys before rotation: one weight for every head, one over all heads
+/// at once, or one per head.
 enum class QueryKeyNorm { None, PerHead, AllHeads, OwnPerHead };
 
 /// How the slopes of ALiBi (Press et al. 2022) are made from the number of heads.
 enum class AlibiKind {
-    Bloom,   ///< the paper's; the remaining heads of a count that is no power of two take odd powers of the next one
+    Bloom,  ///< the paper's; the remaining heads of a count that is no power of two take odd powers
+            ///< of the next one
     Falcon,  ///< the same, multiplied in bfloat16 and divided by sqrt(head size)
     Mpt,     ///< of the next power of two, odd entries first
 };
 
-/// Names of modules below the layer path (or whole paths for the first eleven). Empty: the family has no such module.
+/// Names of modules below the layer path (or whole paths for the first eleven). Empty: the family
+/// has no such module.
 struct ModuleNames {
-    std::string embedding;          ///< "model.embed_tokens"
-    std::string positions;          ///< "transformer.wpe"
-    std::string tokenTypes;         ///< "bert.embeddings.token_type_embeddings"
-    std::string relative;           ///< "encoder.block.0.layer.0.SelfAttention.relative_attention_bias", "deberta.encoder.rel_embeddings"
-    std::string relativeNorm;       ///< "deberta.encoder.LayerNorm"
-    std::string embeddingNorm;      ///< "transformer.word_embeddings_layernorm"
-    std::string projectIn;          ///< "model.decoder.project_in": embedding width → hidden
-    std::string projectOut;         ///< "model.decoder.project_out": hidden → embedding width
-    std::string finalNorm;          ///< "model.norm"
+    std::string embedding;     ///< "model.embed_tokens"
+    std::string positions;     ///< "transformer.wpe"
+    std::string tokenTypes;    ///< "bert.embeddings.token_type_embeddings"
+    std::string relative;      ///< "encoder.block.0.layer.0.SelfAttention.relative_attention_bias",
+                               ///< "deberta.encoder.rel_embeddings"
+    std::string relativeNorm;  ///< "deberta.encoder.LayerNorm"
+    std::string embeddingNorm;  ///< "transformer.word_embeddings_layernorm"
+    std::string projectIn;      ///< "model.decoder.project_in": embedding width → hidden
+    std::string projectOut;     ///< "model.decoder.project_out": hidden → embedding width
+    std::string finalNorm;      ///< "model.norm"
     std::string head = "lm_head";
-    std::string layers;             ///< "model.layers."
-    std::string attentionNorm;      ///< "input_layernorm": before attention (after the sum in PostNorm)
-    std::string attentionPostNorm;  ///< of attention's output, before it is added
-    std::string query, key, value;  ///< "self_attn.q_proj", …
-    std::string fusedQkv;           ///< "attn.c_attn"
-    std::string queryNorm, keyNorm; ///< "self_attn.q_norm"
-    std::string relativeKey, relativeQuery;  ///< "attention.self.pos_key_proj": of DeBERTa's positions, when they have projections of their own
+    std::string layers;         ///< "model.layers."
+    std::string attentionNorm;  ///< "input_layernorm": before attention (after the sum in PostNorm)
+    std::string attentionPostNorm;           ///< of attention's output, before it is added
+    std::string query, key, value;           ///< "self_attn.q_proj", …
+    std::string fusedQkv;                    ///< "attn.c_attn"
+    std::string queryNorm, keyNorm;          ///< "self_attn.q_norm"
+    std::string relativeKey, relativeQuery;  ///< "attention.self.pos_key_proj": of DeBERTa's
+                                             ///< positions, when they have projections of their own
     std::string attentionOut;
-    std::string crossNorm;          ///< before attention over the encoder's rows (after the sum in PostNorm)
+    std::string
+        crossNorm;  ///< before attention over the encoder's rows (after the sum in PostNorm)
     std::string crossQuery, crossKey, crossValue, crossOut;  ///< "layer.1.EncDecAttention.q", …
-    std::string feedForwardNorm;    ///< before feed-forward (after the sum in PostNorm)
+    std::string feedForwardNorm;  ///< before feed-forward (after the sum in PostNorm)
     std::string feedForwardPostNorm;
     std::string gate, up, down;
-    std::string gateUp;             ///< "mlp.gate_up_proj": gate rows, then up rows
+    std::string gateUp;  ///< "mlp.gate_up_proj": gate rows, then up rows
 };
 
-/// A sparse mixture of gated feed-forward parts: a router's softmax picks `perToken` of `experts` for each token.
+/// A sparse mixture of gated feed-forward parts: a router's softmax picks `perToken` of `experts`
+/// for each token.
 struct MixtureSpec {
-    std::int64_t experts = 0;             ///< 0: the family has none
+    std::int64_t experts = 0;  ///< 0: the family has none
     std::int64_t perToken = 0;
     std::int64_t intermediate = 0;
     std::int64_t sharedIntermediate = 0;  ///< 0: no expert that every token passes
@@ -85,8 +96,9 @@ struct MixtureSpec {
 
 /// Bucketed distances of PositionKind::Buckets and Disentangled.
 struct RelativeSpec {
-    std::int64_t buckets = 32;       ///< T5: of the table; DeBERTa: position_buckets, 0: every distance has its own
-    std::int64_t distance = 128;     ///< the largest one told apart
+    std::int64_t buckets =
+        32;  ///< T5: of the table; DeBERTa: position_buckets, 0: every distance has its own
+    std::int64_t distance = 128;  ///< the largest one told apart
     bool hasContentToPosition = false;
     bool hasPositionToContent = false;
 
@@ -102,23 +114,24 @@ enum class Pooling {
 };
 enum class PoolActivation { Tanh, Relu, Gelu };
 
-/// A sequence classifier on top: [dense, activation,] projection to the classes. The projection is the model's head.
+/// A sequence classifier on top: [dense, activation,] projection to the classes. The projection is
+/// the model's head.
 struct ClassifierSpec {
-    std::int64_t classes = 0;       ///< 0: a language model
+    std::int64_t classes = 0;  ///< 0: a language model
     Pooling pooling = Pooling::LastToken;
-    std::string dense;              ///< "bert.pooler.dense"; empty: none
+    std::string dense;  ///< "bert.pooler.dense"; empty: none
     PoolActivation activation = PoolActivation::Tanh;
-    std::string head = "score";     ///< path of the projection
+    std::string head = "score";  ///< path of the projection
     bool hasHeadBias = false;
-    std::string prefix;             ///< of every path of the stacks ("transformer.": T5)
+    std::string prefix;                   ///< of every path of the stacks ("transformer.": T5)
     std::vector<std::string> classNames;  ///< id2label, by index
-    std::string problem;            ///< config.json's problem_type; empty: not said
+    std::string problem;                  ///< config.json's problem_type; empty: not said
 };
 
 /// What may differ from layer to layer.
 struct LayerSwitches {
-    std::int64_t window = 0;      ///< keys that a query sees, itself included; 0: all before it
-    bool isRotated = true;        ///< false: a layer without rotary positions (NoPE)
+    std::int64_t window = 0;  ///< keys that a query sees, itself included; 0: all before it
+    bool isRotated = true;    ///< false: a layer without rotary positions (NoPE)
     bool usesLocalRope = false;
     bool isMixture = false;
 };
@@ -135,40 +148,46 @@ struct ModelDescription {
     std::int64_t intermediate = 0;
     std::int64_t maxPositions = 0;
 
-    bool isCausal = true;      ///< false: every row of a segment sees every other (encoders)
-    /// The encoder of an encoder-decoder, whose decoder this description is; both share the token embedding.
+    bool isCausal = true;  ///< false: every row of a segment sees every other (encoders)
+    /// The encoder of an encoder-decoder, whose decoder this description is; both share the token
+    /// embedding.
     std::shared_ptr<const ModelDescription> encoder;
     ClassifierSpec classifier;
     std::int64_t decoderStart = -1;  ///< id that the decoder begins with
     std::int64_t endId = -1;         ///< eos_token_id, -1: none
     std::int64_t paddingId = -1;     ///< pad_token_id, -1: none
-    bool learnsPadding = false;      ///< the padding token's embedding takes a gradient where it stands in a text (no padding_idx in transformers)
-    bool startsWithLast = false;     ///< the decoder begins with the last token of what it is to write (mBART's language token)
+    bool learnsPadding = false;  ///< the padding token's embedding takes a gradient where it stands
+                                 ///< in a text (no padding_idx in transformers)
+    bool startsWithLast = false;  ///< the decoder begins with the last token of what it is to write
+                                  ///< (mBART's language token)
 
     NormKind norm = NormKind::RmsNorm;
     double normEps = 1e-6;
-    double normOffset = 0;     ///< 1: the stored weight is the deviation from 1 (Gemma)
+    double normOffset = 0;  ///< 1: the stored weight is the deviation from 1 (Gemma)
     PositionKind position = PositionKind::Rope;
     RelativeSpec relative;
-    bool hasPositionTable = false;      ///< learned positions beside another kind (DeBERTa's position_biased_input)
-    std::int64_t tokenTypes = 0;        ///< rows of the token-type table; 0: none
+    bool hasPositionTable =
+        false;  ///< learned positions beside another kind (DeBERTa's position_biased_input)
+    std::int64_t tokenTypes = 0;  ///< rows of the token-type table; 0: none
     RopeSpec rope;
     std::optional<RopeSpec> localRope;  ///< of the layers that say so
     kernels::RopePairs ropePairs = kernels::RopePairs::Halves;
     AlibiKind alibi = AlibiKind::Bloom;
-    std::int64_t positionOffset = 0;    ///< learned positions start at this row (OPT: 2)
+    std::int64_t positionOffset = 0;  ///< learned positions start at this row (OPT: 2)
     BlockFlow flow = BlockFlow::Sequential;
-    bool isResidualNormed = false;      ///< the residual is the norm's output (BLOOM's apply_residual_connection_post_layernorm)
+    bool isResidualNormed = false;  ///< the residual is the norm's output (BLOOM's
+                                    ///< apply_residual_connection_post_layernorm)
     QkvLayout qkvLayout = QkvLayout::Blocks;
     QueryKeyNorm queryKeyNorm = QueryKeyNorm::None;
     bool hasQueryKeyNormBias = false;
     double attentionScale = 0;          ///< of the scores; 0: 1/sqrt(headSize)
-    bool dividesScoresByLayer = false;  ///< the scores of layer i are divided by i + 1 besides (GPT-2's scale_attn_by_inverse_layer_idx)
+    bool dividesScoresByLayer = false;  ///< the scores of layer i are divided by i + 1 besides
+                                        ///< (GPT-2's scale_attn_by_inverse_layer_idx)
     double attentionSoftCap = 0;        ///< scores = cap * tanh(scores / cap); 0: none
     double clipQkv = 0;                 ///< q, k, v are clamped to ± this; 0: not
     double logitSoftCap = 0;
-    double logitScale = 1;              ///< multiplies the head's input
-    double residualScale = 1;           ///< multiplies each sub-layer's output
+    double logitScale = 1;     ///< multiplies the head's input
+    double residualScale = 1;  ///< multiplies each sub-layer's output
     MixtureSpec mixture;
     std::vector<LayerSwitches> layerSwitches;  ///< one a layer, or empty: all alike
     FeedForwardKind feedForward = FeedForwardKind::Gated;
@@ -179,17 +198,20 @@ struct ModelDescription {
     bool hasNormBias = false;
     bool hasNormWeight = true;
     bool hasHeadBias = false;
-    bool isConv1D = false;     ///< projections are stored [in, out]
+    bool isConv1D = false;            ///< projections are stored [in, out]
     std::int64_t embeddingWidth = 0;  ///< 0: hidden
-    bool isTied = false;       ///< the head is the embedding
-    double embeddingScale = 1;  ///< multiplies token embeddings, in their dtype (Gemma)
-    double inputScale = 1;      ///< multiplies what enters the first block, prompts included (Granite)
+    bool isTied = false;              ///< the head is the embedding
+    double embeddingScale = 1;        ///< multiplies token embeddings, in their dtype (Gemma)
+    double inputScale = 1;  ///< multiplies what enters the first block, prompts included (Granite)
     double initializerRange = 0.02;
     ModuleNames names;
-    std::vector<std::string> prefixes;         ///< prefixes that old files leave out or add: "transformer.", "model."
-    std::vector<std::string> ignoredSuffixes;  ///< buffers that old files hold: ".attn.bias", ".rotary_emb.inv_freq"
+    std::vector<std::string>
+        prefixes;  ///< prefixes that old files leave out or add: "transformer.", "model."
+    std::vector<std::string>
+        ignoredSuffixes;  ///< buffers that old files hold: ".attn.bias", ".rotary_emb.inv_freq"
     std::vector<std::string> ignoredPrefixes;  ///< heads of other tasks: "cls."
-    std::vector<std::string> zeroTensors;      ///< buffers that may be there, all zeros: "final_logits_bias"
+    std::vector<std::string>
+        zeroTensors;  ///< buffers that may be there, all zeros: "final_logits_bias"
 
     const LayerSwitches& layer(std::int64_t index) const {
         static const LayerSwitches alike;
@@ -201,7 +223,9 @@ struct ModelDescription {
     /// Rows of the head.
     std::int64_t outputs() const { return isClassifier() ? classifier.classes : vocabulary; }
     std::int64_t widthOfEmbedding() const { return embeddingWidth > 0 ? embeddingWidth : hidden; }
-    double scoreScale() const { return attentionScale > 0 ? attentionScale : 1.0 / std::sqrt(static_cast<double>(headSize)); }
+    double scoreScale() const {
+        return attentionScale > 0 ? attentionScale : 1.0 / std::sqrt(static_cast<double>(headSize));
+    }
 };
 
 /// A parameter of the model as it stands in a file.
@@ -216,7 +240,8 @@ struct NormShape {
     bool hasBias = false;
 };
 
-/// The norms of one block of this stack that have weights, in the order in which data flows. `layer` -1: those outside the blocks.
+/// The norms of one block of this stack that have weights, in the order in which data flows.
+/// `layer` -1: those outside the blocks.
 std::vector<NormShape> normsOf(const ModelDescription& description, std::int64_t layer);
 
 /// The described language model with a sequence classifier in place of its head.

@@ -19,9 +19,10 @@ namespace luthier {
 
 namespace {
 
-/// How a family's config.json spells what every decoder has. An empty name: the family has no such key.
+/// How a family's config.json spells what every decoder has. An empty name: the family has no such
+/// key.
 struct Spelling {
-    const char* architecture;   ///< llama.cpp's
+    const char* architecture;  ///< llama.cpp's
     const char* family;
     const char* modelClass;
     const char* hidden = "hidden_size";
@@ -43,23 +44,73 @@ constexpr std::array kSpellings{
     Spelling{"gemma", "gemma", "GemmaForCausalLM"},
     Spelling{"gemma2", "gemma2", "Gemma2ForCausalLM"},
     Spelling{"gemma3", "gemma3_text", "Gemma3ForCausalLM"},
-    Spelling{.architecture = "gpt2", .family = "gpt2", .modelClass = "GPT2LMHeadModel", .hidden = "n_embd", .layers = "n_layer", .heads = "n_head", .keyValueHeads = "", .intermediate = "n_inner",
-             .positions = "n_positions", .normEps = "layer_norm_epsilon", .headSize = ""},
-    Spelling{.architecture = "gptneox", .family = "gpt_neox", .modelClass = "GPTNeoXForCausalLM", .keyValueHeads = "", .normEps = "layer_norm_eps", .headSize = ""},
-    Spelling{.architecture = "bloom", .family = "bloom", .modelClass = "BloomForCausalLM", .layers = "n_layer", .heads = "n_head", .keyValueHeads = "", .intermediate = "", .positions = "seq_length",
-             .normEps = "layer_norm_epsilon", .headSize = ""},
-    Spelling{.architecture = "falcon", .family = "falcon", .modelClass = "FalconForCausalLM", .keyValueHeads = "num_kv_heads", .intermediate = "ffn_hidden_size", .normEps = "layer_norm_epsilon", .headSize = ""},
-    Spelling{.architecture = "mpt", .family = "mpt", .modelClass = "MptForCausalLM", .hidden = "d_model", .layers = "n_layers", .heads = "n_heads", .keyValueHeads = "", .intermediate = "", .positions = "max_seq_len",
-             .normEps = "layer_norm_epsilon", .headSize = ""},
-    Spelling{.architecture = "phi2", .family = "phi", .modelClass = "PhiForCausalLM", .normEps = "layer_norm_eps"},
+    Spelling{.architecture = "gpt2",
+             .family = "gpt2",
+             .modelClass = "GPT2LMHeadModel",
+             .hidden = "n_embd",
+             .layers = "n_layer",
+             .heads = "n_head",
+             .keyValueHeads = "",
+             .intermediate = "n_inner",
+             .positions = "n_positions",
+             .normEps = "layer_norm_epsilon",
+             .headSize = ""},
+    Spelling{.architecture = "gptneox",
+             .family = "gpt_neox",
+             .modelClass = "GPTNeoXForCausalLM",
+             .keyValueHeads = "",
+             .normEps = "layer_norm_eps",
+             .headSize = ""},
+    Spelling{.architecture = "bloom",
+             .family = "bloom",
+             .modelClass = "BloomForCausalLM",
+             .layers = "n_layer",
+             .heads = "n_head",
+             .keyValueHeads = "",
+             .intermediate = "",
+             .positions = "seq_length",
+             .normEps = "layer_norm_epsilon",
+             .headSize = ""},
+    Spelling{.architecture = "falcon",
+             .family = "falcon",
+             .modelClass = "FalconForCausalLM",
+             .keyValueHeads = "num_kv_heads",
+             .intermediate = "ffn_hidden_size",
+             .normEps = "layer_norm_epsilon",
+             .headSize = ""},
+    Spelling{.architecture = "mpt",
+             .family = "mpt",
+             .modelClass = "MptForCausalLM",
+             .hidden = "d_model",
+             .layers = "n_layers",
+             .heads = "n_heads",
+             .keyValueHeads = "",
+             .intermediate = "",
+             .positions = "max_seq_len",
+             .normEps = "layer_norm_epsilon",
+             .headSize = ""},
+    Spelling{.architecture = "phi2",
+             .family = "phi",
+             .modelClass = "PhiForCausalLM",
+             .normEps = "layer_norm_eps"},
     Spelling{"phi3", "phi3", "Phi3ForCausalLM"},
-    Spelling{.architecture = "stablelm", .family = "stablelm", .modelClass = "StableLmForCausalLM", .normEps = "layer_norm_eps"},
-    Spelling{.architecture = "olmo", .family = "olmo", .modelClass = "OlmoForCausalLM", .normEps = ""},
+    Spelling{.architecture = "stablelm",
+             .family = "stablelm",
+             .modelClass = "StableLmForCausalLM",
+             .normEps = "layer_norm_eps"},
+    Spelling{
+        .architecture = "olmo", .family = "olmo", .modelClass = "OlmoForCausalLM", .normEps = ""},
     Spelling{"olmo2", "olmo2", "Olmo2ForCausalLM"},
-    Spelling{.architecture = "starcoder2", .family = "starcoder2", .modelClass = "Starcoder2ForCausalLM", .normEps = "norm_epsilon"},
+    Spelling{.architecture = "starcoder2",
+             .family = "starcoder2",
+             .modelClass = "Starcoder2ForCausalLM",
+             .normEps = "norm_epsilon"},
     Spelling{"granite", "granite", "GraniteForCausalLM"},
     Spelling{"smollm3", "smollm3", "SmolLM3ForCausalLM"},
-    Spelling{.architecture = "command-r", .family = "cohere", .modelClass = "CohereForCausalLM", .normEps = "layer_norm_eps"},
+    Spelling{.architecture = "command-r",
+             .family = "cohere",
+             .modelClass = "CohereForCausalLM",
+             .normEps = "layer_norm_eps"},
 };
 
 /// The double whose shortest decimal is the float's: 1e-05 and not 9.999999747378752e-06.
@@ -75,14 +126,18 @@ double decimal(float value) {
 std::optional<std::int64_t> wholeOf(const GgufValue& value) {
     if (const auto* number = std::get_if<std::uint32_t>(&value)) return *number;
     if (const auto* number = std::get_if<std::int32_t>(&value)) return *number;
-    if (const auto* list = std::get_if<std::vector<std::int32_t>>(&value); list != nullptr && !list->empty() && std::count(list->begin(), list->end(), list->front()) == std::ssize(*list)) return list->front();
+    if (const auto* list = std::get_if<std::vector<std::int32_t>>(&value);
+        list != nullptr && !list->empty() &&
+        std::count(list->begin(), list->end(), list->front()) == std::ssize(*list))
+        return list->front();
     return {};
 }
 
 /// The keys of one file, those of its architecture without its name in front.
 class Keys {
 public:
-    Keys(const GgufFile& file, std::string name, std::string architecture) : m_file(file), m_name(std::move(name)), m_architecture(std::move(architecture)) {}
+    Keys(const GgufFile& file, std::string name, std::string architecture)
+        : m_file(file), m_name(std::move(name)), m_architecture(std::move(architecture)) {}
 
     std::optional<std::int64_t> whole(const std::string& key) const {
         for (const auto& [name, value] : m_file.keys())
@@ -105,7 +160,11 @@ public:
 
     std::int64_t needed(const std::string& key) {
         const std::optional<std::int64_t> value = whole(key);
-        if (!value) m_problems.push_back({"gguf_damaged", m_name + " has no single whole number under " + m_architecture + "." + key + ".", "Convert the model again, with one value for all its layers.", m_name});
+        if (!value)
+            m_problems.push_back(
+                {"gguf_damaged",
+                 m_name + " has no single whole number under " + m_architecture + "." + key + ".",
+                 "Convert the model again, with one value for all its layers.", m_name});
         return value.value_or(1);
     }
     Problems& problems() { return m_problems; }
@@ -121,14 +180,16 @@ bool isTied(const GgufFile& file) {
     const GgufTensor* head = file.find("output.weight");
     const GgufTensor* embedding = file.find("token_embd.weight");
     if (head == nullptr || embedding == nullptr) return true;
-    return head->data.size() == embedding->data.size() && head->type == embedding->type && std::memcmp(head->data.data(), embedding->data.data(), head->data.size()) == 0;
+    return head->data.size() == embedding->data.size() && head->type == embedding->type &&
+           std::memcmp(head->data.data(), embedding->data.data(), head->data.size()) == 0;
 }
 
 /// Divisors of 1 scale nothing: old converters wrote them for every LLaMA.
 bool isAllOnes(const GgufTensor& divisors) { return ggufTensor(divisors).eq(1).all().item<bool>(); }
 
-/// Solves Llama 3's smooth passage between unscaled and scaled frequencies from the divisors in rope_freqs.weight: s, the unscaled share
-/// of frequency i, is (length / wavelength - low) / (high - low). Only length / low and high / low matter, so low is 1.
+/// Solves Llama 3's smooth passage between unscaled and scaled frequencies from the divisors in
+/// rope_freqs.weight: s, the unscaled share of frequency i, is (length / wavelength - low) / (high
+/// - low). Only length / low and high / low matter, so low is 1.
 Json llama3Scaling(const GgufTensor& divisors, double theta) {
     const at::Tensor values = ggufTensor(divisors).flatten();
     const std::int64_t count = values.numel();
@@ -137,8 +198,10 @@ Json llama3Scaling(const GgufTensor& divisors, double theta) {
     for (std::int64_t i = 0; i < count; ++i) {
         const double divisor = values[i].item<double>();
         if (divisor <= 1 + 1e-6 || divisor >= factor * (1 - 1e-6)) continue;
-        const double frequency = std::pow(theta, -static_cast<double>(i) / static_cast<double>(count));
-        passage.emplace_back(frequency / (2 * std::numbers::pi), (1 / divisor - 1 / factor) / (1 - 1 / factor));
+        const double frequency =
+            std::pow(theta, -static_cast<double>(i) / static_cast<double>(count));
+        passage.emplace_back(frequency / (2 * std::numbers::pi),
+                             (1 / divisor - 1 / factor) / (1 - 1 / factor));
     }
     double high = 4, length = 8192;
     if (passage.size() > 1) {
@@ -150,42 +213,58 @@ Json llama3Scaling(const GgufTensor& divisors, double theta) {
     } else if (!passage.empty()) {
         length = std::round((3 * passage.front().second + 1) / passage.front().first);
     }
-    return {{"rope_type", "llama3"}, {"factor", decimal(static_cast<float>(factor))}, {"low_freq_factor", 1.0}, {"high_freq_factor", high}, {"original_max_position_embeddings", static_cast<std::int64_t>(length)}};
+    return {{"rope_type", "llama3"},
+            {"factor", decimal(static_cast<float>(factor))},
+            {"low_freq_factor", 1.0},
+            {"high_freq_factor", high},
+            {"original_max_position_embeddings", static_cast<std::int64_t>(length)}};
 }
 
 Json numbersOf(const GgufTensor& tensor) {
     const at::Tensor values = ggufTensor(tensor).flatten();
     Json list = Json::array();
-    for (std::int64_t i = 0; i < values.numel(); ++i) list.push_back(decimal(values[i].item<float>()));
+    for (std::int64_t i = 0; i < values.numel(); ++i)
+        list.push_back(decimal(values[i].item<float>()));
     return list;
 }
 
 void addRope(Json& config, Keys& keys, const std::string& family, std::int64_t headSize) {
     const double theta = keys.number("rope.freq_base").value_or(10000);
     config[family == "gpt_neox" ? "rotary_emb_base" : "rope_theta"] = theta;
-    if (const std::optional<double> local = keys.number("rope.freq_base_swa")) config["rope_local_base_freq"] = *local;
-    const double share = static_cast<double>(keys.whole("rope.dimension_count").value_or(headSize)) / static_cast<double>(headSize);
+    if (const std::optional<double> local = keys.number("rope.freq_base_swa"))
+        config["rope_local_base_freq"] = *local;
+    const double share =
+        static_cast<double>(keys.whole("rope.dimension_count").value_or(headSize)) /
+        static_cast<double>(headSize);
     if (family == "gpt_neox")
         config["rotary_pct"] = share;
     else if (share < 1 || family == "phi" || family == "stablelm")
         config["partial_rotary_factor"] = share;
     const std::string type = keys.text("rope.scaling.type");
     if (type == "linear" || type == "yarn") {
-        Json scaling{{"rope_type", type}, {"factor", keys.number("rope.scaling.factor").value_or(1)}};
+        Json scaling{{"rope_type", type},
+                     {"factor", keys.number("rope.scaling.factor").value_or(1)}};
         if (type == "yarn") {
-            scaling["original_max_position_embeddings"] = keys.needed("rope.scaling.original_context_length");
+            scaling["original_max_position_embeddings"] =
+                keys.needed("rope.scaling.original_context_length");
             scaling["beta_fast"] = keys.number("rope.scaling.yarn_beta_fast").value_or(32);
             scaling["beta_slow"] = keys.number("rope.scaling.yarn_beta_slow").value_or(1);
         }
         config["rope_scaling"] = std::move(scaling);
     }
-    if (const GgufTensor* divisors = keys.file().find("rope_freqs.weight"); divisors != nullptr && !isAllOnes(*divisors)) config["rope_scaling"] = llama3Scaling(*divisors, theta);
+    if (const GgufTensor* divisors = keys.file().find("rope_freqs.weight");
+        divisors != nullptr && !isAllOnes(*divisors))
+        config["rope_scaling"] = llama3Scaling(*divisors, theta);
     const GgufTensor* longFactors = keys.file().find("rope_factors_long.weight");
     const GgufTensor* shortFactors = keys.file().find("rope_factors_short.weight");
     if (longFactors != nullptr && shortFactors != nullptr) {
-        config["original_max_position_embeddings"] = keys.needed("rope.scaling.original_context_length");
-        config["rope_scaling"] = Json{{"rope_type", "longrope"}, {"long_factor", numbersOf(*longFactors)}, {"short_factor", numbersOf(*shortFactors)}};
-        if (const std::optional<double> factor = keys.number("rope.scaling.attn_factor")) config["rope_scaling"]["attention_factor"] = *factor;
+        config["original_max_position_embeddings"] =
+            keys.needed("rope.scaling.original_context_length");
+        config["rope_scaling"] = Json{{"rope_type", "longrope"},
+                                      {"long_factor", numbersOf(*longFactors)},
+                                      {"short_factor", numbersOf(*shortFactors)}};
+        if (const std::optional<double> factor = keys.number("rope.scaling.attn_factor"))
+            config["rope_scaling"]["attention_factor"] = *factor;
     }
 }
 
@@ -197,7 +276,8 @@ void addOwn(Json& config, Keys& keys, const std::string& family, std::int64_t he
     const auto count = [&](const char* name, const std::string& key) {
         if (const std::optional<std::int64_t> value = keys.whole(key)) config[name] = *value;
     };
-    const bool hasQkvBias = keys.hasTensor("blk.0.attn_q.bias") || keys.hasTensor("blk.0.attn_qkv.bias");
+    const bool hasQkvBias =
+        keys.hasTensor("blk.0.attn_q.bias") || keys.hasTensor("blk.0.attn_qkv.bias");
     const bool hasUpBias = keys.hasTensor("blk.0.ffn_up.bias");
     const bool isGemma = family == "gemma" || family == "gemma2" || family == "gemma3_text";
     if (isGemma) {
@@ -205,9 +285,14 @@ void addOwn(Json& config, Keys& keys, const std::string& family, std::int64_t he
         config["hidden_act"] = "gelu_pytorch_tanh";
     }
     if (family == "gemma2" || family == "gemma3_text") {
-        const bool usesWidth = keys.whole("block_count") == (family == "gemma2" ? 46 : 62);  // as llama.cpp scales scores: gguf_layout.cpp
-        config["query_pre_attn_scalar"] = usesWidth ? keys.needed("embedding_length") / keys.needed("attention.head_count") : headSize;
-        const std::optional<double> attention = keys.number("attn_logit_softcapping"), logits = keys.number("final_logit_softcapping");
+        const bool usesWidth =
+            keys.whole("block_count") ==
+            (family == "gemma2" ? 46 : 62);  // as llama.cpp scales scores: gguf_layout.cpp
+        config["query_pre_attn_scalar"] =
+            usesWidth ? keys.needed("embedding_length") / keys.needed("attention.head_count")
+                      : headSize;
+        const std::optional<double> attention = keys.number("attn_logit_softcapping"),
+                                    logits = keys.number("final_logit_softcapping");
         config["attn_logit_softcapping"] = attention ? Json(*attention) : Json();
         config["final_logit_softcapping"] = logits ? Json(*logits) : Json();
         const std::optional<std::int64_t> window = keys.whole("attention.sliding_window");
@@ -223,7 +308,8 @@ void addOwn(Json& config, Keys& keys, const std::string& family, std::int64_t he
         config["use_qkv_bias"] = hasQkvBias;
         config["qk_layernorm"] = keys.hasTensor("blk.0.attn_q_norm.weight");
     }
-    if (family == "gpt_neox" || family == "stablelm") config["use_parallel_residual"] = keys.isSet("use_parallel_residual");
+    if (family == "gpt_neox" || family == "stablelm")
+        config["use_parallel_residual"] = keys.isSet("use_parallel_residual");
     if (family == "starcoder2") config["use_bias"] = hasQkvBias;
     if (family == "falcon") {
         const bool hasTwoNorms = keys.hasTensor("blk.0.attn_norm_2.weight");
@@ -236,7 +322,8 @@ void addOwn(Json& config, Keys& keys, const std::string& family, std::int64_t he
     }
     if (family == "mpt") {
         config["attn_config"] = Json{{"alibi", true}};
-        if (const std::optional<double> clip = keys.number("attention.clamp_kqv")) config["attn_config"]["clip_qkv"] = *clip;
+        if (const std::optional<double> clip = keys.number("attention.clamp_kqv"))
+            config["attn_config"]["clip_qkv"] = *clip;
         config["no_bias"] = true;
     }
     if (family == "olmo") put("clip_qkv", keys.number("attention.clamp_kqv"));
@@ -262,7 +349,8 @@ void addOwn(Json& config, Keys& keys, const std::string& family, std::int64_t he
 }
 
 bool isSame(const GgufValue& a, const GgufValue& b) {
-    if (const std::optional<std::int64_t> one = wholeOf(a), other = wholeOf(b); one && other) return *one == *other;
+    if (const std::optional<std::int64_t> one = wholeOf(a), other = wholeOf(b); one && other)
+        return *one == *other;
     const float* x = std::get_if<float>(&a);
     const float* y = std::get_if<float>(&b);
     if (x != nullptr && y != nullptr) return std::abs(*x - *y) <= 1e-6f * std::abs(*x);
@@ -271,20 +359,38 @@ bool isSame(const GgufValue& a, const GgufValue& b) {
 
 std::string shapeText(const std::vector<std::int64_t>& shape) {
     std::string text;
-    for (const std::int64_t size : shape) text += (text.empty() ? "" : " x ") + std::to_string(size);
+    for (const std::int64_t size : shape)
+        text += (text.empty() ? "" : " x ") + std::to_string(size);
     return text;
 }
 
 /// Values that say: nothing of the kind.
 bool isNeutral(const std::string& key, const GgufValue& value) {
-    static const std::map<std::string, double> neutral{{"rope.scaling.factor", 1},    {"rope.scaling.attn_factor", 1}, {"attention.causal", 1},      {"pooling_type", 0},      {"attention.sliding_window", 0}, {"expert_count", 0},
-                                                       {"expert_used_count", 0},       {"expert_weights_scale", 1},     {"expert_shared_count", 0},   {"leading_dense_block_count", 0}, {"nextn_predict_layers", 0},
-                                                       {"attention.temperature_scale", 1}, {"attention.shared_kv_layers", 0}, {"logit_scale", 1},      {"residual_scale", 1},    {"embedding_scale", 1},          {"attn_logit_softcapping", 0},
-                                                       {"final_logit_softcapping", 0}, {"attention.clamp_kqv", 0}};
-    if (const auto* text = std::get_if<std::string>(&value)) return key == "rope.scaling.type" && *text == "none";
+    static const std::map<std::string, double> neutral{{"rope.scaling.factor", 1},
+                                                       {"rope.scaling.attn_factor", 1},
+                                                       {"attention.causal", 1},
+                                                       {"pooling_type", 0},
+                                                       {"attention.sliding_window", 0},
+                                                       {"expert_count", 0},
+                                                       {"expert_used_count", 0},
+                                                       {"expert_weights_scale", 1},
+                                                       {"expert_shared_count", 0},
+                                                       {"leading_dense_block_count", 0},
+                                                       {"nextn_predict_layers", 0},
+                                                       {"attention.temperature_scale", 1},
+                                                       {"attention.shared_kv_layers", 0},
+                                                       {"logit_scale", 1},
+                                                       {"residual_scale", 1},
+                                                       {"embedding_scale", 1},
+                                                       {"attn_logit_softcapping", 0},
+                                                       {"final_logit_softcapping", 0},
+                                                       {"attention.clamp_kqv", 0}};
+    if (const auto* text = std::get_if<std::string>(&value))
+        return key == "rope.scaling.type" && *text == "none";
     const auto found = neutral.find(key);
     if (found == neutral.end()) return false;
-    if (const std::optional<std::int64_t> whole = wholeOf(value)) return static_cast<double>(*whole) == found->second;
+    if (const std::optional<std::int64_t> whole = wholeOf(value))
+        return static_cast<double>(*whole) == found->second;
     if (const auto* number = std::get_if<float>(&value)) return *number == found->second;
     if (const auto* flag = std::get_if<bool>(&value)) return *flag == (found->second != 0);
     return false;
@@ -292,19 +398,35 @@ bool isNeutral(const std::string& key, const GgufValue& value) {
 
 /// Keys without an effect on the computation, and two that repeat what tensors say.
 bool isHarmless(const std::string& key) {
-    static const std::set<std::string> known{"vocab_size", "rope.dimension_count_swa", "rope.dimension_count", "attention.key_length", "attention.value_length", "attention.key_length_swa", "attention.value_length_swa",
-                                             "rope.scaling.finetuned", "tensor_data_layout", "rope.scaling.original_context_length", "attention.head_count_kv",
-                                             "use_parallel_residual", "expert_feed_forward_length", "expert_count", "expert_used_count"};
+    static const std::set<std::string> known{"vocab_size",
+                                             "rope.dimension_count_swa",
+                                             "rope.dimension_count",
+                                             "attention.key_length",
+                                             "attention.value_length",
+                                             "attention.key_length_swa",
+                                             "attention.value_length_swa",
+                                             "rope.scaling.finetuned",
+                                             "tensor_data_layout",
+                                             "rope.scaling.original_context_length",
+                                             "attention.head_count_kv",
+                                             "use_parallel_residual",
+                                             "expert_feed_forward_length",
+                                             "expert_count",
+                                             "expert_used_count"};
     return known.contains(key);
 }
 
-/// What the description says though llama.cpp's graph, and so an export's keys, do not: Phi 3's window, which llama.cpp leaves out, with the
-/// context that it would end; which layers of Gemma have windows.
-bool isOfDescription(const std::string& key, const GgufValue& value, const ModelDescription& description) {
+/// What the description says though llama.cpp's graph, and so an export's keys, do not: Phi 3's
+/// window, which llama.cpp leaves out, with the context that it would end; which layers of Gemma
+/// have windows.
+bool isOfDescription(const std::string& key, const GgufValue& value,
+                     const ModelDescription& description) {
     if (key == "context_length") return wholeOf(value) == description.maxPositions;
     if (key == "attention.sliding_window" && description.family == "phi3") {
         for (std::int64_t layer = 0; layer < description.layers; ++layer)
-            if (const std::int64_t window = description.layer(layer).window; window != 0 && wholeOf(value) != window) return false;
+            if (const std::int64_t window = description.layer(layer).window;
+                window != 0 && wholeOf(value) != window)
+                return false;
         return true;
     }
     if (key != "attention.sliding_window_pattern") return false;
@@ -313,7 +435,9 @@ bool isOfDescription(const std::string& key, const GgufValue& value, const Model
     if (flags == nullptr && !period) return false;
     for (std::int64_t layer = 0; layer < description.layers; ++layer) {
         const auto place = static_cast<std::size_t>(layer);
-        const bool slides = flags != nullptr ? place < flags->size() && (*flags)[place] : (layer + 1) % std::max<std::int64_t>(1, *period) != 0;
+        const bool slides = flags != nullptr
+                                ? place < flags->size() && (*flags)[place]
+                                : (layer + 1) % std::max<std::int64_t>(1, *period) != 0;
         if (slides != (description.layer(layer).window > 0)) return false;
     }
     return true;
@@ -330,18 +454,28 @@ Result<Json> configOfGguf(const GgufFile& file, const std::string& name) {
         if (architecture != nullptr && *architecture == each.architecture) spelling = &each;
     }
     if (spelling == nullptr)
-        return Problem{"gguf_family", name + " holds a model of the architecture \"" + (architecture != nullptr ? *architecture : "") + "\", which Luthier does not know.", "It knows: " + known + ".", name};
+        return Problem{"gguf_family",
+                       name + " holds a model of the architecture \"" +
+                           (architecture != nullptr ? *architecture : "") +
+                           "\", which Luthier does not know.",
+                       "It knows: " + known + ".", name};
     Keys keys(file, name, *architecture);
     const GgufTensor* embedding = file.find("token_embd.weight");
-    if (embedding == nullptr || embedding->shape.size() != 2) return Problem{"gguf_damaged", name + " has no token_embd.weight.", "Copy or convert it again.", name};
+    if (embedding == nullptr || embedding->shape.size() != 2)
+        return Problem{"gguf_damaged", name + " has no token_embd.weight.",
+                       "Copy or convert it again.", name};
     std::string family = spelling->family, modelClass = spelling->modelClass;
     if (family == "llama" && keys.whole("expert_count").value_or(0) > 0) {
         family = "mixtral";
         modelClass = "MixtralForCausalLM";
     }
-    const std::int64_t hidden = keys.needed("embedding_length"), heads = keys.needed("attention.head_count");
-    const std::int64_t headSize = keys.whole("attention.key_length").value_or(heads > 0 ? hidden / heads : 1);
-    Json config{{"architectures", Json::array({modelClass})}, {"model_type", family}, {"vocab_size", embedding->shape.front()}};
+    const std::int64_t hidden = keys.needed("embedding_length"),
+                       heads = keys.needed("attention.head_count");
+    const std::int64_t headSize =
+        keys.whole("attention.key_length").value_or(heads > 0 ? hidden / heads : 1);
+    Json config{{"architectures", Json::array({modelClass})},
+                {"model_type", family},
+                {"vocab_size", embedding->shape.front()}};
     const auto put = [&](const char* key, std::int64_t value) {
         if (*key != '\0') config[key] = value;
     };
@@ -366,48 +500,78 @@ Result<Json> configOfGguf(const GgufFile& file, const std::string& name) {
     return config;
 }
 
-Result<void> checkAgainstLayout(const GgufFile& file, const std::string& name, const GgufLayout& layout, const ModelDescription& description) {
+Result<void> checkAgainstLayout(const GgufFile& file, const std::string& name,
+                                const GgufLayout& layout, const ModelDescription& description) {
     Problems problems;
     const std::string prefix = layout.architecture + ".";
     for (const auto& [key, value] : file.keys()) {
         if (key.rfind(prefix, 0) != 0) continue;
-        const auto expected = std::find_if(layout.keys.begin(), layout.keys.end(), [&](const auto& entry) { return entry.first == key; });
+        const auto expected = std::find_if(layout.keys.begin(), layout.keys.end(),
+                                           [&](const auto& entry) { return entry.first == key; });
         const std::string own = key.substr(prefix.size());
-        const bool fits = expected != layout.keys.end() ? isSame(expected->second, value) || own == "vocab_size" || isOfDescription(own, value, description) : isHarmless(own) || isNeutral(own, value) || isOfDescription(own, value, description);
+        const bool fits = expected != layout.keys.end()
+                              ? isSame(expected->second, value) || own == "vocab_size" ||
+                                    isOfDescription(own, value, description)
+                              : isHarmless(own) || isNeutral(own, value) ||
+                                    isOfDescription(own, value, description);
         if (!fits)
-            problems.push_back({"gguf_feature", name + " sets " + key + (expected == layout.keys.end() ? ", which Luthier does not compute." : " to a value that Luthier has no counterpart of."),
+            problems.push_back({"gguf_feature",
+                                name + " sets " + key +
+                                    (expected == layout.keys.end()
+                                         ? ", which Luthier does not compute."
+                                         : " to a value that Luthier has no counterpart of."),
                                 "Use the model's Hugging Face folder instead.", name});
     }
     std::map<std::string, std::vector<std::int64_t>> shapes;
-    for (const ParameterShape& parameter : parameterShapes(description)) shapes[parameter.name] = parameter.shape;
+    for (const ParameterShape& parameter : parameterShapes(description))
+        shapes[parameter.name] = parameter.shape;
     std::set<std::string> used;
     for (const GgufEntry& entry : layout.entries) {
         const GgufTensor* tensor = file.find(entry.name);
         if (tensor == nullptr) {
-            problems.push_back({"gguf_damaged", name + " has no tensor " + entry.name + ".", "Copy or convert it again.", name});
+            problems.push_back({"gguf_damaged", name + " has no tensor " + entry.name + ".",
+                                "Copy or convert it again.", name});
             continue;
         }
         used.insert(entry.name);
         std::vector<std::int64_t> shape = shapes[entry.sources.front()];
         if (entry.isTransposed) std::swap(shape[0], shape[1]);
-        if (entry.sources.size() > 1) shape.insert(shape.begin(), static_cast<std::int64_t>(entry.sources.size()));
+        if (entry.sources.size() > 1)
+            shape.insert(shape.begin(), static_cast<std::int64_t>(entry.sources.size()));
         std::int64_t wanted = 1, found = 1;
         for (const std::int64_t size : shape) wanted *= size;
         for (const std::int64_t size : tensor->shape) found *= size;
         // Rows of one are vectors in some converters' files.
         if (tensor->shape != shape && (wanted != found || tensor->shape.size() > 1))
-            problems.push_back({"gguf_damaged", name + ": " + entry.name + " has the shape " + shapeText(tensor->shape) + "; its keys ask for " + shapeText(shape) + ".", "Convert the model again.", name});
+            problems.push_back({"gguf_damaged",
+                                name + ": " + entry.name + " has the shape " +
+                                    shapeText(tensor->shape) + "; its keys ask for " +
+                                    shapeText(shape) + ".",
+                                "Convert the model again.", name});
     }
     for (const auto& [tensorName, value] : layout.extra) {
         const GgufTensor* tensor = file.find(tensorName);
         used.insert(tensorName);
-        const bool fits = tensor != nullptr && ggufTensor(*tensor).numel() == value.numel() && ((ggufTensor(*tensor).flatten() - value.flatten()).abs() <= 1e-4 * value.flatten().abs()).all().item<bool>();
-        if (!fits) problems.push_back({"gguf_feature", name + " scales its rotation by a " + tensorName + " that Luthier has no counterpart of.", "Use the model's Hugging Face folder instead.", name});
+        const bool fits = tensor != nullptr && ggufTensor(*tensor).numel() == value.numel() &&
+                          ((ggufTensor(*tensor).flatten() - value.flatten()).abs() <=
+                           1e-4 * value.flatten().abs())
+                              .all()
+                              .item<bool>();
+        if (!fits)
+            problems.push_back({"gguf_feature",
+                                name + " scales its rotation by a " + tensorName +
+                                    " that Luthier has no counterpart of.",
+                                "Use the model's Hugging Face folder instead.", name});
     }
-    if (const GgufTensor* divisors = file.find("rope_freqs.weight"); divisors != nullptr && isAllOnes(*divisors)) used.insert(divisors->name);
+    if (const GgufTensor* divisors = file.find("rope_freqs.weight");
+        divisors != nullptr && isAllOnes(*divisors))
+        used.insert(divisors->name);
     for (const GgufTensor& tensor : file.tensors())
         if (!used.contains(tensor.name) && !(tensor.name == "output.weight" && description.isTied))
-            problems.push_back({"gguf_feature", name + " holds " + tensor.name + ", which a " + description.family + " model has no place for.", "Use the model's Hugging Face folder instead.", name});
+            problems.push_back({"gguf_feature",
+                                name + " holds " + tensor.name + ", which a " + description.family +
+                                    " model has no place for.",
+                                "Use the model's Hugging Face folder instead.", name});
     if (!problems.empty()) return problems;
     return {};
 }

@@ -20,9 +20,10 @@ using kernels::GateActivation;
 struct Target {
     const char* family;
     const char* architecture;
-    bool isPermuted = false;        ///< its rotation pairs neighbours, so q and k are turned
-    bool needsHead = false;         ///< it wants output.weight though the head is tied
-    bool takesBiases = false;       ///< projections may have biases where the family's usual ones have none
+    bool isPermuted = false;  ///< its rotation pairs neighbours, so q and k are turned
+    bool needsHead = false;   ///< it wants output.weight though the head is tied
+    bool takesBiases =
+        false;  ///< projections may have biases where the family's usual ones have none
     bool isGelu = false;
 };
 
@@ -39,11 +40,19 @@ const std::vector<Target>& targets() {
         {.family = "gemma2", .architecture = "gemma2", .isGelu = true},
         {.family = "gemma3_text", .architecture = "gemma3", .isGelu = true},
         {.family = "gpt2", .architecture = "gpt2", .takesBiases = true, .isGelu = true},
-        {.family = "gpt_neox", .architecture = "gptneox", .needsHead = true, .takesBiases = true, .isGelu = true},
+        {.family = "gpt_neox",
+         .architecture = "gptneox",
+         .needsHead = true,
+         .takesBiases = true,
+         .isGelu = true},
         {.family = "bloom", .architecture = "bloom", .takesBiases = true, .isGelu = true},
         {.family = "falcon", .architecture = "falcon", .isGelu = true},
         {.family = "mpt", .architecture = "mpt", .isGelu = true},
-        {.family = "phi", .architecture = "phi2", .needsHead = true, .takesBiases = true, .isGelu = true},
+        {.family = "phi",
+         .architecture = "phi2",
+         .needsHead = true,
+         .takesBiases = true,
+         .isGelu = true},
         {.family = "phi3", .architecture = "phi3"},
         {.family = "stablelm", .architecture = "stablelm", .needsHead = true, .takesBiases = true},
         {.family = "olmo", .architecture = "olmo", .isPermuted = true},
@@ -58,28 +67,44 @@ const std::vector<Target>& targets() {
 
 const char* partOf(LinearRole role) {
     switch (role) {
-        case LinearRole::Query: return "attn_q";
-        case LinearRole::Key: return "attn_k";
-        case LinearRole::Value: return "attn_v";
-        case LinearRole::FusedQkv: return "attn_qkv";
-        case LinearRole::AttentionOut: return "attn_output";
-        case LinearRole::Gate: return "ffn_gate";
+        case LinearRole::Query:
+            return "attn_q";
+        case LinearRole::Key:
+            return "attn_k";
+        case LinearRole::Value:
+            return "attn_v";
+        case LinearRole::FusedQkv:
+            return "attn_qkv";
+        case LinearRole::AttentionOut:
+            return "attn_output";
+        case LinearRole::Gate:
+            return "ffn_gate";
         case LinearRole::Up:
-        case LinearRole::GateUp: return "ffn_up";
-        case LinearRole::Down: return "ffn_down";
-        default: return "output";
+        case LinearRole::GateUp:
+            return "ffn_up";
+        case LinearRole::Down:
+            return "ffn_down";
+        default:
+            return "output";
     }
 }
 
 /// Collects the entries of one model.
 class Builder {
 public:
-    Builder(const ModelDescription& description, const Target& target) : m_d(description), m_target(target) { m_layout.architecture = target.architecture; }
+    Builder(const ModelDescription& description, const Target& target)
+        : m_d(description), m_target(target) {
+        m_layout.architecture = target.architecture;
+    }
 
     GgufLayout build() {
         add({"token_embd.weight", {m_d.names.embedding + ".weight"}});
-        if (m_d.position == PositionKind::Learned) add({.name = "position_embd.weight", .sources = {m_d.names.positions + ".weight"}, .isAlwaysFloat = true});
-        for (const NormShape& norm : normsOf(m_d, -1)) addNorm(norm, norm.path == m_d.names.embeddingNorm ? "token_embd_norm" : "output_norm");
+        if (m_d.position == PositionKind::Learned)
+            add({.name = "position_embd.weight",
+                 .sources = {m_d.names.positions + ".weight"},
+                 .isAlwaysFloat = true});
+        for (const NormShape& norm : normsOf(m_d, -1))
+            addNorm(norm, norm.path == m_d.names.embeddingNorm ? "token_embd_norm" : "output_norm");
         const ModelSites sites = sitesOf(m_d);
         for (const LinearSite& site : sites.linears) addLinear(site);
         for (std::int64_t layer = 0; layer < m_d.layers; ++layer) {
@@ -93,27 +118,41 @@ public:
 
 private:
     std::string block(std::int64_t layer) const { return "blk." + std::to_string(layer) + "."; }
-    std::string path(std::int64_t layer) const { return m_d.names.layers + std::to_string(layer) + "."; }
+    std::string path(std::int64_t layer) const {
+        return m_d.names.layers + std::to_string(layer) + ".";
+    }
     void add(GgufEntry entry) { m_layout.entries.push_back(std::move(entry)); }
-    void key(const std::string& name, GgufValue value) { m_layout.keys.emplace_back(m_layout.architecture + "." + name, std::move(value)); }
-    void count(const std::string& name, std::int64_t value) { key(name, static_cast<std::uint32_t>(value)); }
+    void key(const std::string& name, GgufValue value) {
+        m_layout.keys.emplace_back(m_layout.architecture + "." + name, std::move(value));
+    }
+    void count(const std::string& name, std::int64_t value) {
+        key(name, static_cast<std::uint32_t>(value));
+    }
     void number(const std::string& name, double value) { key(name, static_cast<float>(value)); }
 
     void addNorm(const NormShape& norm, const std::string& name) {
-        add({.name = name + ".weight", .sources = {norm.path + ".weight"}, .offset = m_d.normOffset, .isAlwaysFloat = true});
-        if (norm.hasBias) add({.name = name + ".bias", .sources = {norm.path + ".bias"}, .isAlwaysFloat = true});
+        add({.name = name + ".weight",
+             .sources = {norm.path + ".weight"},
+             .offset = m_d.normOffset,
+             .isAlwaysFloat = true});
+        if (norm.hasBias)
+            add({.name = name + ".bias", .sources = {norm.path + ".bias"}, .isAlwaysFloat = true});
     }
 
     void addNorms(std::int64_t layer) {
         const ModuleNames& names = m_d.names;
-        const bool isNewFalcon = m_d.family == "falcon" && !names.feedForwardNorm.empty();  // its first norm feeds the feed-forward part
+        const bool isNewFalcon =
+            m_d.family == "falcon" &&
+            !names.feedForwardNorm.empty();  // its first norm feeds the feed-forward part
         GgufEntry queries{.name = block(layer) + "attn_q_norm.weight", .isAlwaysFloat = true};
         GgufEntry keys{.name = block(layer) + "attn_k_norm.weight", .isAlwaysFloat = true};
         for (const NormShape& norm : normsOf(m_d, layer)) {
             const std::string local = norm.path.substr(path(layer).size());
-            if (m_d.queryKeyNorm == QueryKeyNorm::OwnPerHead && local.rfind(names.queryNorm + ".", 0) == 0)
+            if (m_d.queryKeyNorm == QueryKeyNorm::OwnPerHead &&
+                local.rfind(names.queryNorm + ".", 0) == 0)
                 queries.sources.push_back(norm.path + ".weight");
-            else if (m_d.queryKeyNorm == QueryKeyNorm::OwnPerHead && local.rfind(names.keyNorm + ".", 0) == 0)
+            else if (m_d.queryKeyNorm == QueryKeyNorm::OwnPerHead &&
+                     local.rfind(names.keyNorm + ".", 0) == 0)
                 keys.sources.push_back(norm.path + ".weight");
             else if (local == names.queryNorm)
                 addNorm(norm, block(layer) + "attn_q_norm");
@@ -135,8 +174,14 @@ private:
     void addLinear(const LinearSite& site) {
         if (site.role == LinearRole::Head && m_d.isTied && !m_target.needsHead) return;
         const std::string name = (site.layer < 0 ? "" : block(site.layer)) + partOf(site.role);
-        GgufEntry entry{.name = name + ".weight", .sources = {(site.role == LinearRole::Head && m_d.isTied ? m_d.names.embedding : site.path) + ".weight"}, .isTransposed = site.isConv1D};
-        if (m_target.isPermuted && (site.role == LinearRole::Query || site.role == LinearRole::Key)) {
+        GgufEntry entry{
+            .name = name + ".weight",
+            .sources = {(site.role == LinearRole::Head && m_d.isTied ? m_d.names.embedding
+                                                                     : site.path) +
+                        ".weight"},
+            .isTransposed = site.isConv1D};
+        if (m_target.isPermuted &&
+            (site.role == LinearRole::Query || site.role == LinearRole::Key)) {
             entry.order = RowOrder::Neighbours;
             entry.heads = site.role == LinearRole::Query ? m_d.heads : m_d.keyValueHeads;
         } else if (site.role == LinearRole::FusedQkv && m_d.qkvLayout == QkvLayout::Grouped) {
@@ -155,19 +200,30 @@ private:
 
     void addMixture(std::int64_t layer) {
         const MixtureSpec& mixture = m_d.mixture;
-        add({.name = block(layer) + "ffn_gate_inp.weight", .sources = {path(layer) + mixture.router + ".weight"}, .isAlwaysFloat = true});
-        for (const auto& [local, part] : {std::pair{mixture.gate, "ffn_gate"}, {mixture.up, "ffn_up"}, {mixture.down, "ffn_down"}}) {
+        add({.name = block(layer) + "ffn_gate_inp.weight",
+             .sources = {path(layer) + mixture.router + ".weight"},
+             .isAlwaysFloat = true});
+        for (const auto& [local, part] : {std::pair{mixture.gate, "ffn_gate"},
+                                          {mixture.up, "ffn_up"},
+                                          {mixture.down, "ffn_down"}}) {
             GgufEntry experts{.name = block(layer) + part + "_exps.weight"};
             for (std::int64_t expert = 0; expert < mixture.experts; ++expert)
-                experts.sources.push_back(path(layer) + mixture.expert + std::to_string(expert) + "." + local + ".weight");
+                experts.sources.push_back(path(layer) + mixture.expert + std::to_string(expert) +
+                                          "." + local + ".weight");
             add(std::move(experts));
-            if (mixture.sharedIntermediate > 0) add({block(layer) + part + "_shexp.weight", {path(layer) + mixture.shared + local + ".weight"}});
+            if (mixture.sharedIntermediate > 0)
+                add({block(layer) + part + "_shexp.weight",
+                     {path(layer) + mixture.shared + local + ".weight"}});
         }
         // llama.cpp has one row here and wants a vector.
-        if (mixture.sharedIntermediate > 0) add({.name = block(layer) + "ffn_gate_inp_shexp.weight", .sources = {path(layer) + mixture.sharedGate + ".weight"}, .isAlwaysFloat = true});
+        if (mixture.sharedIntermediate > 0)
+            add({.name = block(layer) + "ffn_gate_inp_shexp.weight",
+                 .sources = {path(layer) + mixture.sharedGate + ".weight"},
+                 .isAlwaysFloat = true});
     }
 
-    /// Tokens within which llama.cpp sees what the model sees: windows that its graph does not have end the context.
+    /// Tokens within which llama.cpp sees what the model sees: windows that its graph does not have
+    /// end the context.
     std::int64_t context() const {
         std::int64_t length = m_d.maxPositions;
         if (hasWindows()) return length;
@@ -178,7 +234,9 @@ private:
 
     /// Gemma 2 and 3 with the windows that llama.cpp gives them.
     bool hasWindows() const {
-        const std::int64_t period = m_d.family == "gemma2" ? 2 : m_d.family == "gemma3_text" ? 6 : 0;
+        const std::int64_t period = m_d.family == "gemma2"        ? 2
+                                    : m_d.family == "gemma3_text" ? 6
+                                                                  : 0;
         if (period == 0 || m_d.layerSwitches.empty()) return false;
         for (std::int64_t layer = 0; layer < m_d.layers; ++layer)
             if ((m_d.layer(layer).window > 0) != ((layer + 1) % period != 0)) return false;
@@ -195,8 +253,11 @@ private:
         count("attention.key_length", m_d.headSize);
         count("attention.value_length", m_d.headSize);
         count("vocab_size", m_d.vocabulary);
-        number(m_d.norm == NormKind::RmsNorm ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon", m_d.normEps);
-        if (m_d.family == "gpt_neox" || m_d.family == "stablelm") key("use_parallel_residual", m_d.flow == BlockFlow::Parallel);
+        number(m_d.norm == NormKind::RmsNorm ? "attention.layer_norm_rms_epsilon"
+                                             : "attention.layer_norm_epsilon",
+               m_d.normEps);
+        if (m_d.family == "gpt_neox" || m_d.family == "stablelm")
+            key("use_parallel_residual", m_d.flow == BlockFlow::Parallel);
         if (m_d.family == "mpt") number("attention.max_alibi_bias", 8);
         if (m_d.clipQkv > 0) number("attention.clamp_kqv", m_d.clipQkv);
         if (m_d.attentionSoftCap > 0) number("attn_logit_softcapping", m_d.attentionSoftCap);
@@ -218,7 +279,8 @@ private:
             count("expert_count", m_d.mixture.experts);
             count("expert_used_count", m_d.mixture.perToken);
             count("expert_feed_forward_length", m_d.mixture.intermediate);
-            if (m_d.mixture.sharedIntermediate > 0) count("expert_shared_feed_forward_length", m_d.mixture.sharedIntermediate);
+            if (m_d.mixture.sharedIntermediate > 0)
+                count("expert_shared_feed_forward_length", m_d.mixture.sharedIntermediate);
         }
     }
 
@@ -229,7 +291,8 @@ private:
         number("rope.freq_base", rope.theta);
         if (m_d.localRope) number("rope.freq_base_swa", m_d.localRope->theta);
         if (rope.scaling == RopeScaling::Linear || rope.scaling == RopeScaling::Yarn) {
-            key("rope.scaling.type", std::string(rope.scaling == RopeScaling::Linear ? "linear" : "yarn"));
+            key("rope.scaling.type",
+                std::string(rope.scaling == RopeScaling::Linear ? "linear" : "yarn"));
             number("rope.scaling.factor", rope.factor);
         }
         if (rope.scaling == RopeScaling::Yarn) {
@@ -238,14 +301,18 @@ private:
             number("rope.scaling.yarn_beta_slow", rope.betaSlow);
         }
         if (rope.scaling == RopeScaling::Llama3) {
-            const at::Tensor exponents = at::arange(0, rope.rotary, 2, at::kFloat) / static_cast<double>(rope.rotary);
-            m_layout.extra.emplace_back("rope_freqs.weight", at::pow(rope.theta, -exponents) / inverseFrequencies(rope, 1));
+            const at::Tensor exponents =
+                at::arange(0, rope.rotary, 2, at::kFloat) / static_cast<double>(rope.rotary);
+            m_layout.extra.emplace_back(
+                "rope_freqs.weight", at::pow(rope.theta, -exponents) / inverseFrequencies(rope, 1));
         }
         if (rope.scaling == RopeScaling::LongRope) {
             count("rope.scaling.original_context_length", rope.originalPositions);
             number("rope.scaling.attn_factor", rope.attentionFactor);
-            m_layout.extra.emplace_back("rope_factors_long.weight", at::tensor(rope.longFactor, at::kFloat));
-            m_layout.extra.emplace_back("rope_factors_short.weight", at::tensor(rope.shortFactor, at::kFloat));
+            m_layout.extra.emplace_back("rope_factors_long.weight",
+                                        at::tensor(rope.longFactor, at::kFloat));
+            m_layout.extra.emplace_back("rope_factors_short.weight",
+                                        at::tensor(rope.shortFactor, at::kFloat));
         }
     }
 
@@ -254,36 +321,51 @@ private:
     GgufLayout m_layout;
 };
 
-/// The first switch of the model that llama.cpp's graph of the family lacks; empty when there is none.
+/// The first switch of the model that llama.cpp's graph of the family lacks; empty when there is
+/// none.
 std::string missingFeature(const ModelDescription& d, const Target& target) {
     if (d.isClassifier()) return "a classifier's head";
     const std::string family = d.family;
-    const bool isGelu = d.activation == GateActivation::Gelu || d.activation == GateActivation::GeluTanh;
+    const bool isGelu =
+        d.activation == GateActivation::Gelu || d.activation == GateActivation::GeluTanh;
     if (target.isGelu ? !isGelu : d.activation != GateActivation::Silu) return "another activation";
     const bool hasBias = d.hasQkvBias || d.hasAttentionOutBias || d.hasFeedForwardBias;
     if (hasBias && !target.takesBiases) return "biases in its projections";
-    if ((family == "gpt_neox" || family == "starcoder2") && !d.hasQkvBias) return "projections without biases";
-    if (family == "falcon" && (d.flow != BlockFlow::Parallel || d.position != PositionKind::Rope)) return "ALiBi or parts one after another (Falcon RW)";
+    if ((family == "gpt_neox" || family == "starcoder2") && !d.hasQkvBias)
+        return "projections without biases";
+    if (family == "falcon" && (d.flow != BlockFlow::Parallel || d.position != PositionKind::Rope))
+        return "ALiBi or parts one after another (Falcon RW)";
     if (d.isResidualNormed) return "apply_residual_connection_post_layernorm";
     if (family == "phi" && d.queryKeyNorm != QueryKeyNorm::None) return "qk_layernorm";
-    if ((family == "gemma" || family == "gemma2" || family == "cohere") && !d.isTied) return "a head that is not the embedding";
+    if ((family == "gemma" || family == "gemma2" || family == "cohere") && !d.isTied)
+        return "a head that is not the embedding";
     if (family == "gemma3_text" && d.attentionSoftCap > 0) return "attn_logit_softcapping";
-    if (family == "gemma2" && (d.attentionSoftCap <= 0 || d.logitSoftCap <= 0)) return "no soft caps";
+    if (family == "gemma2" && (d.attentionSoftCap <= 0 || d.logitSoftCap <= 0))
+        return "no soft caps";
     if (d.dividesScoresByLayer) return "scale_attn_by_inverse_layer_idx";
-    // llama.cpp knows the scale of the scores of the published sizes only: 1/sqrt(head size), and two large models that use the width.
-    const bool usesWidth = (family == "gemma2" && d.layers == 46) || (family == "gemma3_text" && d.layers == 62);
-    const double scale = 1 / std::sqrt(static_cast<double>(usesWidth ? d.hidden / d.heads : d.headSize));
-    if (family != "granite" && std::abs(d.scoreScale() - scale) > 1e-6 * scale) return "another scale of its attention scores than llama.cpp's";
+    // llama.cpp knows the scale of the scores of the published sizes only: 1/sqrt(head size), and
+    // two large models that use the width.
+    const bool usesWidth =
+        (family == "gemma2" && d.layers == 46) || (family == "gemma3_text" && d.layers == 62);
+    const double scale =
+        1 / std::sqrt(static_cast<double>(usesWidth ? d.hidden / d.heads : d.headSize));
+    if (family != "granite" && std::abs(d.scoreScale() - scale) > 1e-6 * scale)
+        return "another scale of its attention scores than llama.cpp's";
     if (d.position == PositionKind::Rope) {
         const RopeScaling scaling = d.rope.scaling;
         if (scaling == RopeScaling::Dynamic) return "dynamic rope scaling";
         if (scaling == RopeScaling::LongRope && family != "phi3") return "longrope scaling";
-        if (scaling == RopeScaling::Llama3 && std::string(target.architecture) != "llama" && family != "granite") return "llama3 rope scaling";
-        if (scaling == RopeScaling::Yarn && std::abs(d.rope.attentionFactor - (1 + 0.1 * std::log(d.rope.factor))) > 1e-4) return "yarn with an attention factor of its own";
+        if (scaling == RopeScaling::Llama3 && std::string(target.architecture) != "llama" &&
+            family != "granite")
+            return "llama3 rope scaling";
+        if (scaling == RopeScaling::Yarn &&
+            std::abs(d.rope.attentionFactor - (1 + 0.1 * std::log(d.rope.factor))) > 1e-4)
+            return "yarn with an attention factor of its own";
     }
     if (family == "smollm3")
         for (std::int64_t layer = 0; layer < d.layers; ++layer)
-            if (d.layer(layer).isRotated != ((layer + 1) % 4 != 0)) return "another choice of layers without rotation than every fourth";
+            if (d.layer(layer).isRotated != ((layer + 1) % 4 != 0))
+                return "another choice of layers without rotation than every fourth";
     if (d.mixture.experts > 0) {
         if (d.mixture.isNormalised == (family == "qwen2_moe")) return "another norm_topk_prob";
         for (std::int64_t layer = 0; layer < d.layers; ++layer)
@@ -295,11 +377,15 @@ std::string missingFeature(const ModelDescription& d, const Target& target) {
 /// Row i of the file is this row of the model.
 at::Tensor rowSources(const GgufEntry& entry, std::int64_t rows) {
     const at::Tensor all = at::arange(rows, at::kLong);
-    if (entry.order == RowOrder::Neighbours) return all.reshape({entry.heads, 2, rows / entry.heads / 2}).transpose(1, 2).reshape({-1});
+    if (entry.order == RowOrder::Neighbours)
+        return all.reshape({entry.heads, 2, rows / entry.heads / 2}).transpose(1, 2).reshape({-1});
     const std::int64_t width = rows / entry.heads / (entry.queriesPerGroup + 2);
     const at::Tensor grouped = all.reshape({entry.heads, entry.queriesPerGroup + 2, width});
-    const auto part = [&](std::int64_t from, std::int64_t size) { return grouped.narrow(1, from, size).reshape({-1}); };
-    return at::cat({part(0, entry.queriesPerGroup), part(entry.queriesPerGroup, 1), part(entry.queriesPerGroup + 1, 1)});
+    const auto part = [&](std::int64_t from, std::int64_t size) {
+        return grouped.narrow(1, from, size).reshape({-1});
+    };
+    return at::cat({part(0, entry.queriesPerGroup), part(entry.queriesPerGroup, 1),
+                    part(entry.queriesPerGroup + 1, 1)});
 }
 
 }  // namespace
@@ -316,19 +402,28 @@ Result<GgufLayout> ggufLayout(const ModelDescription& description) {
         known += (known.empty() ? "" : ", ") + std::string(target.family);
         if (description.family != target.family) continue;
         if (const std::string missing = missingFeature(description, target); !missing.empty())
-            return Problem{"gguf_feature", "This " + description.family + " model has " + missing + ", which llama.cpp does not compute for its " + target.architecture + " models.",
-                           "Export it as a Hugging Face folder (merged) or adapter (peft).", "", ExitCode::BadUsage};
+            return Problem{"gguf_feature",
+                           "This " + description.family + " model has " + missing +
+                               ", which llama.cpp does not compute for its " + target.architecture +
+                               " models.",
+                           "Export it as a Hugging Face folder (merged) or adapter (peft).", "",
+                           ExitCode::BadUsage};
         return Builder(description, target).build();
     }
-    return Problem{"gguf_family", "llama.cpp does not know the family " + description.family + ".", "It knows: " + known + ".", "", ExitCode::BadUsage};
+    return Problem{"gguf_family", "llama.cpp does not know the family " + description.family + ".",
+                   "It knows: " + known + ".", "", ExitCode::BadUsage};
 }
 
 at::Tensor inFileOrder(const GgufEntry& entry, const at::Tensor& rows) {
-    return entry.order == RowOrder::AsStored ? rows : rows.index_select(0, rowSources(entry, rows.size(0)));
+    return entry.order == RowOrder::AsStored
+               ? rows
+               : rows.index_select(0, rowSources(entry, rows.size(0)));
 }
 
 at::Tensor inModelOrder(const GgufEntry& entry, const at::Tensor& rows) {
-    return entry.order == RowOrder::AsStored ? rows : rows.index_select(0, rowSources(entry, rows.size(0)).argsort());
+    return entry.order == RowOrder::AsStored
+               ? rows
+               : rows.index_select(0, rowSources(entry, rows.size(0)).argsort());
 }
 
 }  // namespace luthier

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The projections of a model by the index of their site, and the parameters of its norms: the only way to them, so that no hook is missed.
+// The projections of a model by the index of their site, and the parameters of its norms: the only
+// way to them, so that no hook is missed.
 
 #include "model/description.h"
 #include "model/site.h"

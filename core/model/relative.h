@@ -10,11 +10,14 @@
 
 namespace luthier {
 
-/// T5's bucket of each key's distance from each query (Raffel et al. 2020, transformers `_relative_position_bucket`). Query i stands
-/// at position first + i, key j at j. @returns [queries, keys] i64
-at::Tensor t5Buckets(const RelativeSpec& spec, bool isBidirectional, std::int64_t first, std::int64_t queries, std::int64_t keys);
+/// T5's bucket of each key's distance from each query (Raffel et al. 2020, transformers
+/// `_relative_position_bucket`). Query i stands at position first + i, key j at j. @returns
+/// [queries, keys] i64
+at::Tensor t5Buckets(const RelativeSpec& spec, bool isBidirectional, std::int64_t first,
+                     std::int64_t queries, std::int64_t keys);
 
-/// DeBERTa's relative positions of queries to keys (He et al. 2021, transformers `build_relative_position`), from -span to span.
+/// DeBERTa's relative positions of queries to keys (He et al. 2021, transformers
+/// `build_relative_position`), from -span to span.
 /// @returns [length, length] i64
 at::Tensor debertaPositions(const RelativeSpec& spec, std::int64_t length);
 

@@ -24,7 +24,9 @@ TensorView viewOf(const ShardTensor& tensor) {
     return {tensor.name, dtypeOf(tensor.type), tensor.shape, nullptr, bytes};
 }
 
-std::int64_t bytesOf(const ShardTensor& tensor) { return static_cast<std::int64_t>(viewOf(tensor).bytes); }
+std::int64_t bytesOf(const ShardTensor& tensor) {
+    return static_cast<std::int64_t>(viewOf(tensor).bytes);
+}
 
 }  // namespace
 
@@ -34,7 +36,8 @@ std::int64_t bytesOf(const std::vector<ShardTensor>& tensors) {
     return bytes;
 }
 
-Result<std::int64_t> writeShards(const std::vector<ShardTensor>& tensors, const std::filesystem::path& folder, std::int64_t shardBytes) {
+Result<std::int64_t> writeShards(const std::vector<ShardTensor>& tensors,
+                                 const std::filesystem::path& folder, std::int64_t shardBytes) {
     std::vector<std::vector<const ShardTensor*>> shards(1);
     std::int64_t inShard = 0;
     std::int64_t total = 0;
@@ -49,24 +52,32 @@ Result<std::int64_t> writeShards(const std::vector<ShardTensor>& tensors, const 
     }
     Json weightMap = Json::object();
     for (std::size_t i = 0; i < shards.size(); ++i) {
-        const std::string file = shards.size() == 1 ? "model.safetensors" : shardName(i + 1, shards.size());
+        const std::string file =
+            shards.size() == 1 ? "model.safetensors" : shardName(i + 1, shards.size());
         std::vector<TensorView> views;
         for (const ShardTensor* tensor : shards[i]) {
             views.push_back(viewOf(*tensor));
             weightMap[tensor->name] = file;
         }
         at::Tensor held;
-        Result<std::uint64_t> written = streamSafetensors(folder / file, views, {{"format", "pt"}}, [&](std::size_t index) {
-            held.reset();  // before the next is made
-            held = shards[i][index]->value().detach().cpu().contiguous();
-            if (held.nbytes() != views[index].bytes || held.scalar_type() != shards[i][index]->type)
-                throw Failure({"internal", views[index].name + " is not of the type and shape that was announced.", "", folder.string(), ExitCode::Internal});
-            return static_cast<const std::byte*>(held.const_data_ptr());
-        });
+        Result<std::uint64_t> written =
+            streamSafetensors(folder / file, views, {{"format", "pt"}}, [&](std::size_t index) {
+                held.reset();  // before the next is made
+                held = shards[i][index]->value().detach().cpu().contiguous();
+                if (held.nbytes() != views[index].bytes ||
+                    held.scalar_type() != shards[i][index]->type)
+                    throw Failure(
+                        {"internal",
+                         views[index].name + " is not of the type and shape that was announced.",
+                         "", folder.string(), ExitCode::Internal});
+                return static_cast<const std::byte*>(held.const_data_ptr());
+            });
         if (!written) return written.problems();
     }
     if (shards.size() > 1) {
-        Result<void> done = writeJsonAtomically(folder / "model.safetensors.index.json", Json{{"metadata", {{"total_size", total}}}, {"weight_map", weightMap}});
+        Result<void> done = writeJsonAtomically(
+            folder / "model.safetensors.index.json",
+            Json{{"metadata", {{"total_size", total}}}, {"weight_map", weightMap}});
         if (!done) return done.problems();
     }
     return total;

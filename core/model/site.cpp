@@ -7,30 +7,50 @@ namespace luthier {
 
 const char* name(LinearRole role) {
     switch (role) {
-        case LinearRole::Query: return "query";
-        case LinearRole::Key: return "key";
-        case LinearRole::Value: return "value";
-        case LinearRole::FusedQkv: return "fused_qkv";
-        case LinearRole::AttentionOut: return "attention_out";
-        case LinearRole::CrossQuery: return "cross_query";
-        case LinearRole::CrossKey: return "cross_key";
-        case LinearRole::CrossValue: return "cross_value";
-        case LinearRole::CrossOut: return "cross_out";
-        case LinearRole::Gate: return "gate";
-        case LinearRole::Up: return "up";
-        case LinearRole::GateUp: return "gate_up";
-        case LinearRole::Down: return "down";
-        case LinearRole::ProjectIn: return "project_in";
-        case LinearRole::ProjectOut: return "project_out";
-        case LinearRole::RelativeKey: return "relative_key";
-        case LinearRole::RelativeQuery: return "relative_query";
-        case LinearRole::Pooler: return "pooler";
-        case LinearRole::Head: return "head";
+        case LinearRole::Query:
+            return "query";
+        case LinearRole::Key:
+            return "key";
+        case LinearRole::Value:
+            return "value";
+        case LinearRole::FusedQkv:
+            return "fused_qkv";
+        case LinearRole::AttentionOut:
+            return "attention_out";
+        case LinearRole::CrossQuery:
+            return "cross_query";
+        case LinearRole::CrossKey:
+            return "cross_key";
+        case LinearRole::CrossValue:
+            return "cross_value";
+        case LinearRole::CrossOut:
+            return "cross_out";
+        case LinearRole::Gate:
+            return "gate";
+        case LinearRole::Up:
+            return "up";
+        case LinearRole::GateUp:
+            return "gate_up";
+        case LinearRole::Down:
+            return "down";
+        case LinearRole::ProjectIn:
+            return "project_in";
+        case LinearRole::ProjectOut:
+            return "project_out";
+        case LinearRole::RelativeKey:
+            return "relative_key";
+        case LinearRole::RelativeQuery:
+            return "relative_query";
+        case LinearRole::Pooler:
+            return "pooler";
+        case LinearRole::Head:
+            return "head";
     }
     return "linear";
 }
 
-at::Tensor MixedRows::each(const std::function<at::Tensor(const SiteHooks&, std::int64_t, std::int64_t)>& change) const {
+at::Tensor MixedRows::each(
+    const std::function<at::Tensor(const SiteHooks&, std::int64_t, std::int64_t)>& change) const {
     std::vector<at::Tensor> parts;
     std::int64_t first = 0;
     for (std::size_t row = 0; row < m_tables.size();) {

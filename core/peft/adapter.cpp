@@ -29,18 +29,23 @@ Result<void> Adapter::loadSlots(const std::vector<NamedTensor>& slots, const Ten
         expected.insert(slot.name);
         const auto found = tensors.find(slot.name);
         if (found == tensors.end()) {
-            problems.push_back({"adapter_tensor_missing", "The adapter file has no tensor " + slot.name + ".",
-                                "It was made for another model or other target modules.", slot.name});
+            problems.push_back(
+                {"adapter_tensor_missing", "The adapter file has no tensor " + slot.name + ".",
+                 "It was made for another model or other target modules.", slot.name});
         } else if (found->second.sizes() != slot.tensor.sizes()) {
-            problems.push_back({"adapter_tensor_shape", "The tensor " + slot.name + " has the shape " + shapeText(found->second.sizes()) +
-                                                            "; this model needs " + shapeText(slot.tensor.sizes()) + ".",
+            problems.push_back({"adapter_tensor_shape",
+                                "The tensor " + slot.name + " has the shape " +
+                                    shapeText(found->second.sizes()) + "; this model needs " +
+                                    shapeText(slot.tensor.sizes()) + ".",
                                 "It was made for a model of another size.", slot.name});
         }
     }
     for (const auto& [name, tensor] : tensors)
         if (!expected.contains(name))
-            problems.push_back({"adapter_tensor_unexpected", "The adapter file holds " + name + ", which this method has no place for.",
-                                "Check target_modules in adapter_config.json.", name});
+            problems.push_back(
+                {"adapter_tensor_unexpected",
+                 "The adapter file holds " + name + ", which this method has no place for.",
+                 "Check target_modules in adapter_config.json.", name});
     if (!problems.empty()) return problems;
     for (const NamedTensor& slot : slots) {
         at::Tensor target = slot.tensor;
@@ -50,7 +55,8 @@ Result<void> Adapter::loadSlots(const std::vector<NamedTensor>& slots, const Ten
 }
 
 Result<void> Adapter::merge(Model&) {
-    return Problem{"cannot_merge", "A " + method() + " adapter cannot be folded into the model's weights.",
+    return Problem{"cannot_merge",
+                   "A " + method() + " adapter cannot be folded into the model's weights.",
                    "Export it as an adapter folder instead.", "method.type", ExitCode::BadUsage};
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a method leaves on a model: tensors of its own, hooks at the model's sites, and a file that other tools read. An adapter
-// never copies or changes the base's frozen weights; methods that train base weights themselves (full, freeze) say so with
-// trainsBase(). Several adapters may sit on one base; each is installed into the hook tables that should see it.
+// What a method leaves on a model: tensors of its own, hooks at the model's sites, and a file that
+// other tools read. An adapter never copies or changes the base's frozen weights; methods that
+// train base weights themselves (full, freeze) say so with trainsBase(). Several adapters may sit
+// on one base; each is installed into the hook tables that should see it.
 
 #include "contract/json.h"
 #include "contract/problem.h"
@@ -42,16 +43,18 @@ public:
     virtual std::vector<TrainedParameter> parameters() const = 0;
     /// Installs this adapter's hooks. They stay valid as long as the adapter.
     virtual void install(SiteHooks& hooks) = 0;
-    /// Called before every forward pass: fixes the randomness of dropout and drops what was kept from the last pass.
+    /// Called before every forward pass: fixes the randomness of dropout and drops what was kept
+    /// from the last pass.
     virtual void beginPass(const RandomKey&) {}
     /// Share of this adapter in a weighted sum of several (1: alone).
     virtual Result<void> setWeight(double weight) = 0;
 
-    /// Tensors as they stand in the adapter's file, and its adapter_config.json (the smallest that every PEFT since 0.13 loads).
+    /// Tensors as they stand in the adapter's file, and its adapter_config.json (the smallest that
+    /// every PEFT since 0.13 loads).
     virtual std::vector<NamedTensor> fileTensors() const = 0;
     virtual Json fileConfig() const = 0;
-    /// Takes over the tensors of a file; every one must be there with its shape, and no other. Problem codes:
-    /// adapter_tensor_missing, adapter_tensor_shape, adapter_tensor_unexpected.
+    /// Takes over the tensors of a file; every one must be there with its shape, and no other.
+    /// Problem codes: adapter_tensor_missing, adapter_tensor_shape, adapter_tensor_unexpected.
     virtual Result<void> load(const TensorMap& tensors);
 
     /// Folds the adapter into the base's weights where its mathematics allow that.

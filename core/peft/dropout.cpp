@@ -10,14 +10,17 @@
 
 namespace luthier {
 
-at::Tensor keepMask(at::IntArrayRef shape, double share, const RandomKey& random, const std::string& name) {
+at::Tensor keepMask(at::IntArrayRef shape, double share, const RandomKey& random,
+                    const std::string& name) {
     const at::NoGradGuard guard;
     at::Tensor mask = at::empty(shape, at::kFloat);
     return mask.bernoulli_(1 - share, at::detail::createCPUGenerator(tensorSeed(random.key, name)));
 }
 
-at::Tensor droppedOut(const at::Tensor& x, double share, const RandomKey& random, const std::string& name) {
-    return x * keepMask(x.sizes(), share, random, name).div_(1 - share).to(x.device(), x.scalar_type());
+at::Tensor droppedOut(const at::Tensor& x, double share, const RandomKey& random,
+                      const std::string& name) {
+    return x *
+           keepMask(x.sizes(), share, random, name).div_(1 - share).to(x.device(), x.scalar_type());
 }
 
 Setting dropoutSetting(const char* key, const char* label, const char* help) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A LoRA adapter as llama.cpp has it (methods.md 16): names of the base's GGUF, rows of B in the order in which llama.cpp holds the base's,
-// one alpha a file over each pair's own rank.
+// A LoRA adapter as llama.cpp has it (methods.md 16): names of the base's GGUF, rows of B in the
+// order in which llama.cpp holds the base's, one alpha a file over each pair's own rank.
 
 #include "contract/json.h"
 #include "contract/problem.h"
@@ -15,15 +15,16 @@ namespace luthier {
 
 /// The adapter in PEFT's names and order.
 struct GgufAdapter {
-    Json settings;     ///< complete settings of `lora`
+    Json settings;  ///< complete settings of `lora`
     TensorMap tensors;
 };
 
 /// A file whose name ends in .gguf, or one that begins as a GGUF file does.
 bool isGgufAdapter(const std::filesystem::path& path);
 
-/// Problem codes: those of GgufFile::open and ggufLayout, adapter_method (no LoRA adapter), adapter_base (another architecture),
-/// adapter_tensor_unexpected, adapter_tensor_missing.
-Result<GgufAdapter> readGgufAdapter(const std::filesystem::path& path, const ModelDescription& description);
+/// Problem codes: those of GgufFile::open and ggufLayout, adapter_method (no LoRA adapter),
+/// adapter_base (another architecture), adapter_tensor_unexpected, adapter_tensor_missing.
+Result<GgufAdapter> readGgufAdapter(const std::filesystem::path& path,
+                                    const ModelDescription& description);
 
 }  // namespace luthier

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A method is one file in methods/ that fills in a Method, and one line in methods.cpp. Its settings carry PEFT's own field
-// names, so an adapter_config.json and the `method` object of RUN.json are read by the same code.
+// A method is one file in methods/ that fills in a Method, and one line in methods.cpp. Its
+// settings carry PEFT's own field names, so an adapter_config.json and the `method` object of
+// RUN.json are read by the same code.
 
 #include "contract/json.h"
 #include "contract/problem.h"
@@ -16,7 +17,8 @@
 
 namespace luthier {
 
-/// What a method gets to make an adapter. `tokenize` turns a text into ids (prompt_tuning_init TEXT); may be empty.
+/// What a method gets to make an adapter. `tokenize` turns a text into ids (prompt_tuning_init
+/// TEXT); may be empty.
 struct MethodContext {
     Model& model;
     const Json& settings;  ///< complete, checked against the schema
@@ -35,7 +37,8 @@ struct Method {
     Result<std::shared_ptr<Adapter>> (*create)(const MethodContext& context);
 };
 
-/// The adapter of a method for the model's task: says the task in its file, and trains what is to be trained beside it (saved_modules.h).
+/// The adapter of a method for the model's task: says the task in its file, and trains what is to
+/// be trained beside it (saved_modules.h).
 Result<std::shared_ptr<Adapter>> createAdapter(const Method& method, const MethodContext& context);
 
 const std::vector<Method>& methods();
@@ -65,8 +68,10 @@ Method oftMethod();
 
 /// A seed for the tensor `name`, independent of every other tensor's.
 std::uint64_t tensorSeed(std::uint64_t seed, const std::string& name);
-at::Tensor uniformTensor(at::IntArrayRef shape, double bound, std::uint64_t seed, const at::Device& device);
-at::Tensor normalTensor(at::IntArrayRef shape, double deviation, std::uint64_t seed, const at::Device& device);
+at::Tensor uniformTensor(at::IntArrayRef shape, double bound, std::uint64_t seed,
+                         const at::Device& device);
+at::Tensor normalTensor(at::IntArrayRef shape, double deviation, std::uint64_t seed,
+                        const at::Device& device);
 /// A contiguous float32 leaf that takes a gradient.
 at::Tensor leaf(const at::Tensor& value);
 

@@ -15,18 +15,26 @@ namespace luthier {
 
 namespace {
 
-/// The settings that PEFT's methods have in common beside their own: modules_to_save, and bias where `bias` gives its third choice.
+/// The settings that PEFT's methods have in common beside their own: modules_to_save, and bias
+/// where `bias` gives its third choice.
 Method withCommonSettings(Method method) {
     if (method.peftType.empty()) return method;
     std::vector<Setting>& settings = method.schema.settings;
-    static const std::map<std::string, std::string> ownBiases{{"LORA", "lora_only"}, {"ADALORA", "lora_only"}, {"VERA", "vera_only"}, {"OFT", "oft_only"}};
+    static const std::map<std::string, std::string> ownBiases{{"LORA", "lora_only"},
+                                                              {"ADALORA", "lora_only"},
+                                                              {"VERA", "vera_only"},
+                                                              {"OFT", "oft_only"}};
     if (const auto own = ownBiases.find(method.peftType); own != ownBiases.end()) {
-        Setting bias{"bias", SettingType::Choice, "none", "Biases", "Biases of the model that are trained too: none, all, or those of the adapted layers."};
+        Setting bias{
+            "bias", SettingType::Choice, "none", "Biases",
+            "Biases of the model that are trained too: none, all, or those of the adapted layers."};
         bias.choices = {"none", "all", own->second};
         bias.isUsual = false;
         settings.push_back(std::move(bias));
     }
-    Setting saved{"modules_to_save", SettingType::Texts, nullptr, "Trained whole", "Modules of the model that are trained whole beside the adapter and saved with it, by the end of their path: embed_tokens, lm_head, norm."};
+    Setting saved{"modules_to_save", SettingType::Texts, nullptr, "Trained whole",
+                  "Modules of the model that are trained whole beside the adapter and saved with "
+                  "it, by the end of their path: embed_tokens, lm_head, norm."};
     saved.isUsual = false;
     saved.isNullable = true;
     settings.push_back(std::move(saved));
@@ -37,8 +45,11 @@ Method withCommonSettings(Method method) {
 
 const std::vector<Method>& methods() {
     static const std::vector<Method> list = [] {
-        std::vector<Method> all{fullMethod(), freezeMethod(), bitfitMethod(), lnTuningMethod(), oftMethod(), loraMethod(), adaloraMethod(), lohaMethod(), lokrMethod(), veraMethod(),
-                                ia3Method(), bottleneckMethod(), prefixTuningMethod(), pTuningV2Method(), pTuningMethod(), promptTuningMethod()};
+        std::vector<Method> all{
+            fullMethod(),         freezeMethod(),    bitfitMethod(),  lnTuningMethod(),
+            oftMethod(),          loraMethod(),      adaloraMethod(), lohaMethod(),
+            lokrMethod(),         veraMethod(),      ia3Method(),     bottleneckMethod(),
+            prefixTuningMethod(), pTuningV2Method(), pTuningMethod(), promptTuningMethod()};
         for (Method& method : all) method = withCommonSettings(std::move(method));
         return all;
     }();
@@ -61,7 +72,8 @@ Result<std::shared_ptr<Adapter>> createAdapter(const Method& method, const Metho
     Result<std::shared_ptr<Adapter>> adapter = method.create(context);
     if (!adapter) return adapter;
     const ModelSites& sites = context.model.sites();
-    if (!(*adapter)->trainsBase()) adapter = withSavedModules(*adapter, context.settings, context.model);
+    if (!(*adapter)->trainsBase())
+        adapter = withSavedModules(*adapter, context.settings, context.model);
     if (!adapter) return adapter;
     (*adapter)->setTaskType(sites.peftTask);
     return adapter;
@@ -91,7 +103,10 @@ Json describeMethods() {
                         {"help", methodHelp(method.type)},
                         {"schema", toJson(method.schema)}});
     return Json{{"methods", std::move(list)},
-                {"sections", {{"model", toJson(modelSchema())}, {"data", toJson(dataSchema())}, {"train", toJson(trainSchema())}}}};
+                {"sections",
+                 {{"model", toJson(modelSchema())},
+                  {"data", toJson(dataSchema())},
+                  {"train", toJson(trainSchema())}}}};
 }
 
 std::uint64_t tensorSeed(std::uint64_t seed, const std::string& name) {
@@ -104,20 +119,26 @@ std::uint64_t tensorSeed(std::uint64_t seed, const std::string& name) {
     return z ^ (z >> 31);
 }
 
-at::Tensor uniformTensor(at::IntArrayRef shape, double bound, std::uint64_t seed, const at::Device& device) {
+at::Tensor uniformTensor(at::IntArrayRef shape, double bound, std::uint64_t seed,
+                         const at::Device& device) {
     at::Tensor value = at::empty(shape, at::kFloat);
     return value.uniform_(-bound, bound, at::detail::createCPUGenerator(seed)).to(device);
 }
 
-at::Tensor normalTensor(at::IntArrayRef shape, double deviation, std::uint64_t seed, const at::Device& device) {
+at::Tensor normalTensor(at::IntArrayRef shape, double deviation, std::uint64_t seed,
+                        const at::Device& device) {
     at::Tensor value = at::empty(shape, at::kFloat);
     return value.normal_(0, deviation, at::detail::createCPUGenerator(seed)).to(device);
 }
 
 at::Tensor leaf(const at::Tensor& value) {
-    // Contiguous whatever the value's layout: the fused optimiser walks value, gradient and moments side by side. A column-major start
-    // (linalg_svd returns one) would pair each value with another one's gradient.
-    return value.to(at::kFloat).detach().clone(at::MemoryFormat::Contiguous).set_requires_grad(true);
+    // Contiguous whatever the value's layout: the fused optimiser walks value, gradient and moments
+    // side by side. A column-major start (linalg_svd returns one) would pair each value with
+    // another one's gradient.
+    return value.to(at::kFloat)
+        .detach()
+        .clone(at::MemoryFormat::Contiguous)
+        .set_requires_grad(true);
 }
 
 }  // namespace luthier

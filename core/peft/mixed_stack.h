@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Different adapters in different rows of one batch, over one frozen base: each projection is made once for all rows, and every row's
-// adapters then do to their rows what they would do alone, prompts and prefixes of any length included. Only adapters that train a table
-// which all rows look into (positions, token types, relative positions) cannot share a batch.
+// Different adapters in different rows of one batch, over one frozen base: each projection is made
+// once for all rows, and every row's adapters then do to their rows what they would do alone,
+// prompts and prefixes of any length included. Only adapters that train a table which all rows look
+// into (positions, token types, relative positions) cannot share a batch.
 
 #include "peft/adapter.h"
 
@@ -13,16 +14,17 @@ namespace luthier {
 
 class MixedStack final {
 public:
-    /// One stack of adapters for each row of the batch; the same one may stand there more than once. They outlive this. Problem
-    /// codes: cannot_mix.
-    static Result<std::unique_ptr<MixedStack>> create(const Model& model, std::vector<AdapterStack*> rows);
+    /// One stack of adapters for each row of the batch; the same one may stand there more than
+    /// once. They outlive this. Problem codes: cannot_mix.
+    static Result<std::unique_ptr<MixedStack>> create(const Model& model,
+                                                      std::vector<AdapterStack*> rows);
 
     const SiteHooks& hooks() const { return m_hooks; }
     void beginPass(const RandomKey& key = {});
 
 private:
-    /// Stands in the common table for the rows' own prompts or prefixes: its length is that of the longest. A pass asks each row's table
-    /// for what is there.
+    /// Stands in the common table for the rows' own prompts or prefixes: its length is that of the
+    /// longest. A pass asks each row's table for what is there.
     struct LongestPrompt final : InputHook {
         explicit LongestPrompt(std::int64_t rows) : count(rows) {}
         at::Tensor prompt() override { return {}; }
@@ -36,7 +38,8 @@ private:
         std::int64_t count;
     };
 
-    MixedStack(const Model& model, std::vector<AdapterStack*> rows, std::vector<const SiteHooks*> tables);
+    MixedStack(const Model& model, std::vector<AdapterStack*> rows,
+               std::vector<const SiteHooks*> tables);
 
     std::vector<AdapterStack*> m_stacks;
     LongestPrompt m_prompt;

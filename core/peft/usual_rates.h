@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The learning rate each method is usually trained with (AdamW), and who says so: where a comparison of methods starts.
+// The learning rate each method is usually trained with (AdamW), and who says so: where a
+// comparison of methods starts.
 
 #include <string>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows with choices: trained with T-Few's losses, measured by rank classification. An encoder reads the input once and its states serve all
-// choices; a decoder alone reads the input before each.
+// Rows with choices: trained with T-Few's losses, measured by rank classification. An encoder reads
+// the input once and its states serve all choices; a decoder alone reads the input before each.
 #include "task/choices.h"
 
 #include <ATen/TensorOperators.h>
@@ -25,7 +25,9 @@ struct ChoicesInput {
     ChoiceLayout layout;
 };
 
-std::vector<std::int64_t> wide(std::span<const std::int32_t> ids) { return {ids.begin(), ids.end()}; }
+std::vector<std::int64_t> wide(std::span<const std::int32_t> ids) {
+    return {ids.begin(), ids.end()};
+}
 
 /// What a decoder alone reads before a choice: ids without the answer that ends them.
 std::span<const std::int32_t> promptOf(const Example& row) {
@@ -35,13 +37,17 @@ std::span<const std::int32_t> promptOf(const Example& row) {
 class Choices final : public Task {
 public:
     Choices(const ModelDescription& description, const TaskOptions& options)
-        : m_description(description), m_options(options), m_plain(description.encoder ? seq2seqLmTask(description, options) : causalLmTask(options)) {}
+        : m_description(description),
+          m_options(options),
+          m_plain(description.encoder ? seq2seqLmTask(description, options)
+                                      : causalLmTask(options)) {}
 
     std::int64_t labelCount(const Example& row) const override { return m_plain->labelCount(row); }
 
     std::int64_t tokenCount(const Example& row) const override {
         if (!isRanked()) return m_plain->tokenCount(row);
-        std::size_t count = m_description.encoder ? row.ids.size() : row.choices.size() * promptOf(row).size();
+        std::size_t count =
+            m_description.encoder ? row.ids.size() : row.choices.size() * promptOf(row).size();
         for (const std::vector<std::int32_t>& choice : row.choices) count += choice.size();
         return static_cast<std::int64_t>(count);
     }
@@ -49,23 +55,29 @@ public:
     LossCounts counts(const Example& row) const override {
         LossCounts counts{labelCount(row), 1, 0};
         for (std::size_t n = 0; n < row.choices.size(); ++n)
-            if (static_cast<std::int32_t>(n) != row.answer) counts.wrongTokens += static_cast<std::int64_t>(row.choices[n].size());
+            if (static_cast<std::int32_t>(n) != row.answer)
+                counts.wrongTokens += static_cast<std::int64_t>(row.choices[n].size());
         return counts;
     }
 
-    Loss loss(const Model& model, std::span<const Example> rows, const LossCounts& step, const Pass& pass) const override {
+    Loss loss(const Model& model, std::span<const Example> rows, const LossCounts& step,
+              const Pass& pass) const override {
         if (!isRanked()) return m_plain->loss(model, rows, step, pass);
         ChoicesInput input = inputOf(rows, model.device());
         addEmbeddingNoise(input.predicted.input, model, m_options.noiseAlpha, pass.key);
-        const nn::TokenLosses tokens = model.tokenLosses(input.predicted.input, input.predicted.places, input.predicted.labels, pass.hooks, pass.activations);
+        const nn::TokenLosses tokens =
+            model.tokenLosses(input.predicted.input, input.predicted.places, input.predicted.labels,
+                              pass.hooks, pass.activations);
         return weighed(choiceSums(tokens.losses, input.layout, m_options.unlikelihoodForm), step);
     }
 
-    std::vector<at::Tensor> logitsOfEach(const Model& model, std::span<const Example> rows, const SiteHooks& hooks) const override {
+    std::vector<at::Tensor> logitsOfEach(const Model& model, std::span<const Example> rows,
+                                         const SiteHooks& hooks) const override {
         return m_plain->logitsOfEach(model, rows, hooks);
     }
 
-    Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows, const Measuring& how) const override {
+    Measured measure(const Model& model, AdapterStack& stack, std::span<const Example> rows,
+                     const Measuring& how) const override {
         const at::NoGradGuard guard;
         LossCounts all;
         for (const Example& row : rows) all += counts(row);
@@ -73,28 +85,39 @@ public:
         std::int64_t right = 0;
         std::int64_t rightTokens = 0;
         LossTerms terms;
-        const bool isWhole = inBatches(rows, how, [&](std::span<const Example> part, std::span<const std::int64_t>) {
-            stack.beginPass({});
-            const ChoicesInput input = inputOf(part, model.device());
-            const nn::TokenLosses tokens = model.tokenLosses(input.predicted.input, input.predicted.places, input.predicted.labels, stack.hooks());
-            const ChoiceSums sums = choiceSums(tokens.losses, input.layout, m_options.unlikelihoodForm);
-            const Loss share = weighed(sums, all);
-            total += share.value.item<double>();
-            for (std::size_t i = 0; i < share.terms.size(); ++i) {
-                if (terms.size() <= i) terms.emplace_back(share.terms[i].first, 0.0);
-                terms[i].second += share.terms[i].second;
-            }
-            const std::vector<std::int64_t> predicted = rankedFirst(sums.scores, input.layout);
-            for (std::size_t i = 0; i < part.size(); ++i) right += predicted[i] == part[i].answer ? 1 : 0;
-            rightTokens += rightIn(tokens.isBest, input.layout);
-        });
+        const bool isWhole =
+            inBatches(rows, how, [&](std::span<const Example> part, std::span<const std::int64_t>) {
+                stack.beginPass({});
+                const ChoicesInput input = inputOf(part, model.device());
+                const nn::TokenLosses tokens =
+                    model.tokenLosses(input.predicted.input, input.predicted.places,
+                                      input.predicted.labels, stack.hooks());
+                const ChoiceSums sums =
+                    choiceSums(tokens.losses, input.layout, m_options.unlikelihoodForm);
+                const Loss share = weighed(sums, all);
+                total += share.value.item<double>();
+                for (std::size_t i = 0; i < share.terms.size(); ++i) {
+                    if (terms.size() <= i) terms.emplace_back(share.terms[i].first, 0.0);
+                    terms[i].second += share.terms[i].second;
+                }
+                const std::vector<std::int64_t> predicted = rankedFirst(sums.scores, input.layout);
+                for (std::size_t i = 0; i < part.size(); ++i)
+                    right += predicted[i] == part[i].answer ? 1 : 0;
+                rightTokens += rightIn(tokens.isBest, input.layout);
+            });
         Measured measured{total * static_cast<double>(all.labels), all.labels};
         measured.isWhole = isWhole;
-        setNumber(measured.metrics, "perplexity", std::exp(terms.empty() ? 0 : terms.front().second));
-        setNumber(measured.metrics, "accuracy", static_cast<double>(rightTokens) / static_cast<double>(std::max<std::int64_t>(1, all.labels)));
-        setNumber(measured.metrics, "rank_accuracy", static_cast<double>(right) / static_cast<double>(std::max<std::int64_t>(1, all.rows)));
+        setNumber(measured.metrics, "perplexity",
+                  std::exp(terms.empty() ? 0 : terms.front().second));
+        setNumber(measured.metrics, "accuracy",
+                  static_cast<double>(rightTokens) /
+                      static_cast<double>(std::max<std::int64_t>(1, all.labels)));
+        setNumber(
+            measured.metrics, "rank_accuracy",
+            static_cast<double>(right) / static_cast<double>(std::max<std::int64_t>(1, all.rows)));
         if (isRanked())
-            for (const auto& [name, value] : terms) setNumber(measured.metrics, name + "_loss", value);
+            for (const auto& [name, value] : terms)
+                setNumber(measured.metrics, name + "_loss", value);
         return measured;
     }
 
@@ -105,11 +128,14 @@ public:
         std::vector<std::int64_t> places, labels, readers;
         std::int64_t first = 0;
         for (const Example& row : rows) {
-            const std::span<const std::int32_t> prompt = m_description.encoder ? std::span<const std::int32_t>{} : promptOf(row);
+            const std::span<const std::int32_t> prompt =
+                m_description.encoder ? std::span<const std::int32_t>{} : promptOf(row);
             for (const std::vector<std::int32_t>& choice : row.choices) {
-                std::vector<std::int64_t> text = m_description.encoder ? shiftedRight(choice, m_description) : wide(prompt);
+                std::vector<std::int64_t> text =
+                    m_description.encoder ? shiftedRight(choice, m_description) : wide(prompt);
                 if (!m_description.encoder) text.insert(text.end(), choice.begin(), choice.end());
-                const std::int64_t before = m_description.encoder ? 0 : static_cast<std::int64_t>(prompt.size()) - 1;
+                const std::int64_t before =
+                    m_description.encoder ? 0 : static_cast<std::int64_t>(prompt.size()) - 1;
                 for (std::size_t t = 0; t < choice.size(); ++t) {
                     places.push_back(first + before + static_cast<std::int64_t>(t));
                     labels.push_back(choice[t]);
@@ -127,7 +153,8 @@ public:
             read.source = std::make_shared<const TokenRows>(textOf(rows, device));
             read.readers = readers;
         }
-        input.predicted = {std::move(read), at::tensor(places, at::kLong).to(device), at::tensor(labels, at::kLong).to(device)};
+        input.predicted = {std::move(read), at::tensor(places, at::kLong).to(device),
+                           at::tensor(labels, at::kLong).to(device)};
         return input;
     }
 
@@ -135,14 +162,20 @@ private:
     bool isRanked() const { return m_options.unlikelihood > 0 || m_options.lengthNormalized > 0; }
 
     Loss weighed(const ChoiceSums& sums, const LossCounts& step) const {
-        const auto mean = [](const at::Tensor& sum, std::int64_t count) { return sum / static_cast<double>(std::max<std::int64_t>(1, count)); };
+        const auto mean = [](const at::Tensor& sum, std::int64_t count) {
+            return sum / static_cast<double>(std::max<std::int64_t>(1, count));
+        };
         const at::Tensor lm = mean(sums.lm, step.labels);
         const at::Tensor unlikelihood = mean(sums.unlikelihood, step.wrongTokens);
         const at::Tensor lengthNormalized = mean(sums.lengthNormalized, step.rows);
         at::Tensor value = lm;
         if (m_options.unlikelihood > 0) value = value + unlikelihood * m_options.unlikelihood;
-        if (m_options.lengthNormalized > 0) value = value + lengthNormalized * m_options.lengthNormalized;
-        return {value, {{"lm", lm.item<double>()}, {"unlikelihood", unlikelihood.item<double>()}, {"length_normalized", lengthNormalized.item<double>()}}};
+        if (m_options.lengthNormalized > 0)
+            value = value + lengthNormalized * m_options.lengthNormalized;
+        return {value,
+                {{"lm", lm.item<double>()},
+                 {"unlikelihood", unlikelihood.item<double>()},
+                 {"length_normalized", lengthNormalized.item<double>()}}};
     }
 
     /// Tokens of right choices that are the most probable ones at their place.
@@ -151,7 +184,9 @@ private:
         std::int64_t right = 0;
         std::size_t first = 0;
         for (std::size_t row = 0; row < layout.counts.size(); ++row) {
-            right += choices[first + static_cast<std::size_t>(layout.answers[row])].sum().item<std::int64_t>();
+            right += choices[first + static_cast<std::size_t>(layout.answers[row])]
+                         .sum()
+                         .item<std::int64_t>();
             first += static_cast<std::size_t>(layout.counts[row]);
         }
         return right;
@@ -179,7 +214,8 @@ ChoiceSums choiceSums(const at::Tensor& losses, const ChoiceLayout& layout, Unli
         ranks.push_back(at::logsumexp(-beta, 0) + scores[answer]);
         first += count;
     }
-    ChoiceSums sums{at::cat(right).sum(), at::zeros({}, losses.options()), at::stack(ranks).sum(), at::stack(scores)};
+    ChoiceSums sums{at::cat(right).sum(), at::zeros({}, losses.options()), at::stack(ranks).sum(),
+                    at::stack(scores)};
     if (wrong.empty()) return sums;
     const at::Tensor rest = -at::expm1(-at::cat(wrong));  // 1 - p
     // Where p rounds to 1 the paper's logarithm is that of the smallest step below 1, not infinity.
@@ -188,7 +224,8 @@ ChoiceSums choiceSums(const at::Tensor& losses, const ChoiceLayout& layout, Unli
         return sums;
     }
     const std::int64_t longest = *std::max_element(layout.lengths.begin(), layout.lengths.end());
-    const std::int64_t masked = static_cast<std::int64_t>(layout.lengths.size()) * longest - rest.numel();
+    const std::int64_t masked =
+        static_cast<std::int64_t>(layout.lengths.size()) * longest - rest.numel();
     sums.unlikelihood = -at::log(rest + 0.01).sum() - static_cast<double>(masked) * std::log(1.01);
     return sums;
 }
@@ -204,15 +241,20 @@ std::vector<std::int64_t> rankedFirst(const at::Tensor& scores, const ChoiceLayo
     return predicted;
 }
 
-std::vector<at::Tensor> choiceScores(const Model& model, AdapterStack& stack, std::span<const Example> rows) {
+std::vector<at::Tensor> choiceScores(const Model& model, AdapterStack& stack,
+                                     std::span<const Example> rows) {
     const at::NoGradGuard guard;
     const Choices task(model.description(), {});
     stack.beginPass({});
     const ChoicesInput input = task.inputOf(rows, model.device());
-    const nn::TokenLosses tokens = model.tokenLosses(input.predicted.input, input.predicted.places, input.predicted.labels, stack.hooks());
-    return choiceSums(tokens.losses, input.layout, UnlikelihoodForm::Paper).scores.split_with_sizes(input.layout.counts);
+    const nn::TokenLosses tokens = model.tokenLosses(input.predicted.input, input.predicted.places,
+                                                     input.predicted.labels, stack.hooks());
+    return choiceSums(tokens.losses, input.layout, UnlikelihoodForm::Paper)
+        .scores.split_with_sizes(input.layout.counts);
 }
 
-std::unique_ptr<Task> choicesTask(const ModelDescription& description, const TaskOptions& options) { return std::make_unique<Choices>(description, options); }
+std::unique_ptr<Task> choicesTask(const ModelDescription& description, const TaskOptions& options) {
+    return std::make_unique<Choices>(description, options);
+}
 
 }  // namespace luthier

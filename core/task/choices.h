@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// T-Few's losses (Liu et al. 2022, arXiv 2205.05638) over the tokens' cross entropies. For an input x, choices y^n of T_n tokens (the end token
-// counts) and the right one c, with p_t^n = p(y_t^n | x, y_<t^n) and ll = log p:
+// T-Few's losses (Liu et al. 2022, arXiv 2205.05638) over the tokens' cross entropies. For an input
+// x, choices y^n of T_n tokens (the end token counts) and the right one c, with p_t^n = p(y_t^n |
+// x, y_<t^n) and ll = log p:
 //
 //   L_LM = - sum_t ll_t^c / T_c                                           over all rows' T_c
 //   L_UL = - sum_{n != c} sum_t log(1 - p_t^n) / sum_{n != c} T_n         over all rows' T_n
 //   beta_n = - sum_t ll_t^n / T_n
 //   L_LN = log sum_n exp(-beta_n) + beta_c                                mean over rows
 //
-// Each is a sum over rows here, divided by the counts of the whole optimiser step (LossCounts), so that accumulation changes none. The authors'
-// code differs in L_UL: log(1 - p + 0.01), and every place that is masked (the right choice, padding to the longest choice) adds
-// -log(1.01) above the line and nothing below; padding is that of a micro-batch, so this constant, which has no gradient, knows how a step is cut.
+// Each is a sum over rows here, divided by the counts of the whole optimiser step (LossCounts), so
+// that accumulation changes none. The authors' code differs in L_UL: log(1 - p + 0.01), and every
+// place that is masked (the right choice, padding to the longest choice) adds -log(1.01) above the
+// line and nothing below; padding is that of a micro-batch, so this constant, which has no
+// gradient, knows how a step is cut.
 
 #include "task/task.h"
 
@@ -41,6 +44,7 @@ ChoiceSums choiceSums(const at::Tensor& losses, const ChoiceLayout& layout, Unli
 std::vector<std::int64_t> rankedFirst(const at::Tensor& scores, const ChoiceLayout& layout);
 
 /// Each row's scores.
-std::vector<at::Tensor> choiceScores(const Model& model, AdapterStack& stack, std::span<const Example> rows);
+std::vector<at::Tensor> choiceScores(const Model& model, AdapterStack& stack,
+                                     std::span<const Example> rows);
 
 }  // namespace luthier

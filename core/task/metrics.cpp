@@ -14,7 +14,8 @@ namespace {
 std::vector<double> ranksOf(std::span<const double> values) {
     std::vector<std::size_t> order(values.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return values[a] < values[b]; });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return values[a] < values[b]; });
     std::vector<double> ranks(values.size());
     for (std::size_t first = 0; first < order.size();) {
         std::size_t end = first;
@@ -27,7 +28,9 @@ std::vector<double> ranksOf(std::span<const double> values) {
 
 }  // namespace
 
-std::int64_t Confusion::rows() const { return std::accumulate(m_counts.begin(), m_counts.end(), std::int64_t{0}); }
+std::int64_t Confusion::rows() const {
+    return std::accumulate(m_counts.begin(), m_counts.end(), std::int64_t{0});
+}
 
 std::int64_t Confusion::truths(std::int64_t which) const {
     std::int64_t sum = 0;
@@ -49,7 +52,9 @@ double Confusion::accuracy() const {
 
 double Confusion::f1(std::int64_t positive) const {
     const std::int64_t named = truths(positive) + predictions(positive);
-    return named == 0 ? 0 : 2.0 * static_cast<double>(at(positive, positive)) / static_cast<double>(named);
+    return named == 0
+               ? 0
+               : 2.0 * static_cast<double>(at(positive, positive)) / static_cast<double>(named);
 }
 
 double Confusion::macroF1() const {
@@ -64,7 +69,8 @@ double Confusion::macroF1() const {
 }
 
 double Confusion::matthews() const {
-    // (c s - sum_k p_k t_k) / sqrt((s^2 - sum p_k^2)(s^2 - sum t_k^2)): c right rows, s rows, p and t rows predicted and true by class.
+    // (c s - sum_k p_k t_k) / sqrt((s^2 - sum p_k^2)(s^2 - sum t_k^2)): c right rows, s rows, p and
+    // t rows predicted and true by class.
     const auto s = static_cast<double>(rows());
     double right = 0, both = 0, predictedSquares = 0, trueSquares = 0;
     for (std::int64_t which = 0; which < m_classes; ++which) {
@@ -93,6 +99,8 @@ double pearson(std::span<const double> a, std::span<const double> b) {
     return both / (std::sqrt(squaresA) * std::sqrt(squaresB));
 }
 
-double spearman(std::span<const double> a, std::span<const double> b) { return pearson(ranksOf(a), ranksOf(b)); }
+double spearman(std::span<const double> a, std::span<const double> b) {
+    return pearson(ranksOf(a), ranksOf(b));
+}
 
 }  // namespace luthier

@@ -18,7 +18,8 @@ namespace {
 
 constexpr std::string_view kPunctuation = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
 
-/// Small letters of every alphabet that the C library's own UTF-8 locale knows; bytes that are not UTF-8 stay.
+/// Small letters of every alphabet that the C library's own UTF-8 locale knows; bytes that are not
+/// UTF-8 stay.
 std::string lowered(std::string_view text) {
     static const locale_t locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
     std::string out;
@@ -30,7 +31,10 @@ std::string lowered(std::string_view text) {
         }
         const std::uint32_t code = codePointOf(text.substr(at, length));
         const std::uint32_t plain = code >= 'A' && code <= 'Z' ? code + 32 : code;
-        appendCodePoint(out, code < 0x80 || locale == nullptr ? plain : static_cast<std::uint32_t>(towlower_l(static_cast<wint_t>(code), locale)));
+        appendCodePoint(
+            out, code < 0x80 || locale == nullptr
+                     ? plain
+                     : static_cast<std::uint32_t>(towlower_l(static_cast<wint_t>(code), locale)));
         at += length;
     }
     return out;
@@ -54,12 +58,14 @@ std::vector<std::string> wordsOf(const std::string& text) {
 
 /// The number behind the first "#### ", without commas.
 std::optional<std::string> markedNumber(const std::string& text) {
-    for (std::size_t mark = text.find("#### "); mark != std::string::npos; mark = text.find("#### ", mark + 1)) {
+    for (std::size_t mark = text.find("#### "); mark != std::string::npos;
+         mark = text.find("#### ", mark + 1)) {
         std::size_t at = mark + 5;
         std::string number;
         if (at < text.size() && text[at] == '-') number += text[at++];
         const std::size_t digits = at;
-        while (at < text.size() && ((text[at] >= '0' && text[at] <= '9') || text[at] == '.' || text[at] == ',')) {
+        while (at < text.size() &&
+               ((text[at] >= '0' && text[at] <= '9') || text[at] == '.' || text[at] == ',')) {
             if (text[at] != ',') number += text[at];
             ++at;
         }
@@ -91,7 +97,8 @@ std::string normalisedAnswer(const std::string& text) {
 }
 
 bool isExactMatch(const std::string& written, const std::string& right) {
-    if (const std::optional<std::string> number = markedNumber(right)) return markedNumber(written) == number;
+    if (const std::optional<std::string> number = markedNumber(right))
+        return markedNumber(written) == number;
     return normalisedAnswer(written) == normalisedAnswer(right);
 }
 
@@ -99,9 +106,11 @@ double rougeL(const std::string& written, const std::string& right) {
     const std::vector<std::string> a = rougeWords(right);
     const std::vector<std::string> b = rougeWords(written);
     if (a.empty() || b.empty()) return 0;
-    std::vector<std::size_t> before(b.size() + 1, 0), row(b.size() + 1, 0);  // longest common subsequence of the first words of both
+    std::vector<std::size_t> before(b.size() + 1, 0),
+        row(b.size() + 1, 0);  // longest common subsequence of the first words of both
     for (const std::string& word : a) {
-        for (std::size_t j = 0; j < b.size(); ++j) row[j + 1] = word == b[j] ? before[j] + 1 : std::max(before[j + 1], row[j]);
+        for (std::size_t j = 0; j < b.size(); ++j)
+            row[j + 1] = word == b[j] ? before[j] + 1 : std::max(before[j + 1], row[j]);
         std::swap(before, row);
     }
     const auto common = static_cast<double>(before.back());

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Over a socket pair: request {u32 size, JSON}, answer {i32 status of luthier_text.h, u32 size, bytes}, native byte order.
+// Over a socket pair: request {u32 size, JSON}, answer {i32 status of luthier_text.h, u32 size,
+// bytes}, native byte order.
 #include "text/chat_template.h"
 #include "text/bridge/luthier_text.h"
 
@@ -48,7 +49,9 @@ bool receiveAll(int socket, void* data, std::size_t size, const Clock::time_poin
     char* bytes = static_cast<char*>(data);
     while (size > 0) {
         if (deadline != nullptr) {
-            const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(*deadline - Clock::now()).count();
+            const auto left =
+                std::chrono::duration_cast<std::chrono::milliseconds>(*deadline - Clock::now())
+                    .count();
             pollfd waiting{socket, POLLIN, 0};
             const int ready = left > 0 ? ::poll(&waiting, 1, static_cast<int>(left)) : 0;
             if (ready < 0 && errno == EINTR) continue;
@@ -65,12 +68,14 @@ bool receiveAll(int socket, void* data, std::size_t size, const Clock::time_poin
 
 bool sendAnswer(int socket, LuthierBuffer buffer) {
     const AnswerHead head{buffer.status, static_cast<std::uint32_t>(buffer.size)};
-    const bool sent = sendAll(socket, &head, sizeof head) && sendAll(socket, buffer.data, buffer.size);
+    const bool sent =
+        sendAll(socket, &head, sizeof head) && sendAll(socket, buffer.data, buffer.size);
     luthier_buffer_free(buffer);
     return sent;
 }
 
-/// Address space in use, so that the limit leaves kMemoryBytes on top of mapped weights and libraries.
+/// Address space in use, so that the limit leaves kMemoryBytes on top of mapped weights and
+/// libraries.
 rlim_t addressSpace() {
     std::ifstream file("/proc/self/statm");
     rlim_t pages = 0;
@@ -97,7 +102,9 @@ void leaveOnlyThisOpen(int socket) {
     ::setrlimit(RLIMIT_CORE, &none);
 
     LuthierTemplate* compiled = nullptr;
-    const LuthierBuffer opened = luthier_template_open(reinterpret_cast<const std::uint8_t*>(source.data()), source.size(), use == TemplateUse::Rows ? 1 : 0, &compiled);
+    const LuthierBuffer opened =
+        luthier_template_open(reinterpret_cast<const std::uint8_t*>(source.data()), source.size(),
+                              use == TemplateUse::Rows ? 1 : 0, &compiled);
     if (!sendAnswer(socket, opened) || compiled == nullptr) ::_exit(0);
     for (std::uint32_t size = 0; receiveAll(socket, &size, sizeof size, nullptr);) {
         std::string context(size, '\0');
@@ -110,25 +117,43 @@ void leaveOnlyThisOpen(int socket) {
 
 }  // namespace
 
-ChatTemplate::ChatTemplate(std::string source, TemplateUse use) : m_source(std::move(source)), m_use(use) {}
+ChatTemplate::ChatTemplate(std::string source, TemplateUse use)
+    : m_source(std::move(source)), m_use(use) {}
 
 ChatTemplate::~ChatTemplate() { stop(); }
 
 Problem ChatTemplate::problemOf(int status, const std::string& words) const {
     const bool isChat = m_use == TemplateUse::Chat;
-    const std::string what = isChat ? "The model's chat template" : "The template in data.template_text";
+    const std::string what =
+        isChat ? "The model's chat template" : "The template in data.template_text";
     switch (status) {
         case LUTHIER_TEXT_RAISED:
-            return {.code = "template_raised", .message = words, .hint = isChat ? "The model's chat template refuses this conversation." : "The template refuses this row.", .field = ""};
+            return {.code = "template_raised",
+                    .message = words,
+                    .hint = isChat ? "The model's chat template refuses this conversation."
+                                   : "The template refuses this row.",
+                    .field = ""};
         case LUTHIER_TEXT_SYNTAX:
-            return {.code = "template_invalid", .message = what + " does not parse: " + words + ".",
-                    .hint = isChat ? "Correct chat_template.jinja or chat_template in tokenizer_config.json." : "Correct it; it is written in Jinja.", .field = ""};
+            return {
+                .code = "template_invalid",
+                .message = what + " does not parse: " + words + ".",
+                .hint =
+                    isChat
+                        ? "Correct chat_template.jinja or chat_template in tokenizer_config.json."
+                        : "Correct it; it is written in Jinja.",
+                .field = ""};
         case LUTHIER_TEXT_LIMIT:
-            return {.code = "template_limit", .message = what + " was stopped: " + words + ".",
-                    .hint = isChat ? "Shorten the conversation, or use another template." : "Shorten its loops.", .field = ""};
+            return {.code = "template_limit",
+                    .message = what + " was stopped: " + words + ".",
+                    .hint = isChat ? "Shorten the conversation, or use another template."
+                                   : "Shorten its loops.",
+                    .field = ""};
         default:
-            return {.code = "template_failed", .message = what + " failed: " + words + ".",
-                    .hint = isChat ? "Compare the conversation's keys with what the template reads." : "Compare the row's keys with what the template reads.", .field = ""};
+            return {.code = "template_failed",
+                    .message = what + " failed: " + words + ".",
+                    .hint = isChat ? "Compare the conversation's keys with what the template reads."
+                                   : "Compare the row's keys with what the template reads.",
+                    .field = ""};
     }
 }
 
@@ -162,20 +187,26 @@ Result<std::string> ChatTemplate::giveUp(Problem problem) {
 Result<std::string> ChatTemplate::render(std::string_view context) {
     const std::lock_guard turn(m_mutex);
     if (m_end) return *m_end;
-    if (m_source.size() > kMaxSourceBytes) return giveUp(problemOf(LUTHIER_TEXT_LIMIT, "it is longer than 256 KiB"));
-    if (context.size() > kMaxContextBytes) return problemOf(LUTHIER_TEXT_LIMIT, "the conversation is longer than 64 MiB");
+    if (m_source.size() > kMaxSourceBytes)
+        return giveUp(problemOf(LUTHIER_TEXT_LIMIT, "it is longer than 256 KiB"));
+    if (context.size() > kMaxContextBytes)
+        return problemOf(LUTHIER_TEXT_LIMIT, "the conversation is longer than 64 MiB");
 
     const Clock::time_point deadline = Clock::now() + kPatience;
     const auto receive = [&](AnswerHead& head, std::string& bytes) {
-        if (!receiveAll(m_socket, &head, sizeof head, &deadline) || head.size > kMaxAnswerBytes) return false;
+        if (!receiveAll(m_socket, &head, sizeof head, &deadline) || head.size > kMaxAnswerBytes)
+            return false;
         bytes.resize(head.size);
         return receiveAll(m_socket, bytes.data(), head.size, &deadline);
     };
-    // One conversation may be too much for it; a template that is late again and again would cost two seconds a row.
+    // One conversation may be too much for it; a template that is late again and again would cost
+    // two seconds a row.
     const auto lost = [&]() -> Result<std::string> {
         const bool isLate = Clock::now() >= deadline;
         stop();
-        const Problem problem = problemOf(LUTHIER_TEXT_LIMIT, isLate ? "it took longer than two seconds" : "it asked for more than 512 MiB of memory");
+        const Problem problem =
+            problemOf(LUTHIER_TEXT_LIMIT, isLate ? "it took longer than two seconds"
+                                                 : "it asked for more than 512 MiB of memory");
         if (++m_lost < kMostLost) return problem;
         m_end = std::make_unique<Problem>(problem);
         m_end->code = "template_stopped";
@@ -185,13 +216,17 @@ Result<std::string> ChatTemplate::render(std::string_view context) {
     AnswerHead head{};
     std::string bytes;
     if (m_socket < 0) {
-        if (!start()) return Problem{.code = "template_process", .message = "No process could be started for the chat template.",
-                                     .hint = "Close other programs and try again.", .field = ""};
+        if (!start())
+            return Problem{.code = "template_process",
+                           .message = "No process could be started for the chat template.",
+                           .hint = "Close other programs and try again.",
+                           .field = ""};
         if (!receive(head, bytes)) return lost();
         if (head.status != LUTHIER_TEXT_OK) return giveUp(problemOf(head.status, bytes));
     }
     const auto size = static_cast<std::uint32_t>(context.size());
-    if (!sendAll(m_socket, &size, sizeof size) || !sendAll(m_socket, context.data(), size)) return lost();
+    if (!sendAll(m_socket, &size, sizeof size) || !sendAll(m_socket, context.data(), size))
+        return lost();
     if (!receive(head, bytes)) return lost();
     if (head.status != LUTHIER_TEXT_OK) return problemOf(head.status, bytes);
     return bytes;

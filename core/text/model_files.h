@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What the JSON files beside a tokenizer say about it: named control tokens, declared tokens, begin and end, chat templates.
-// Only tokenizer.cpp includes this.
+// What the JSON files beside a tokenizer say about it: named control tokens, declared tokens, begin
+// and end, chat templates. Only tokenizer.cpp includes this.
 
 #include "text/backend.h"
 
@@ -10,11 +10,11 @@
 namespace luthier {
 
 struct ModelFiles {
-    Json tokenizerConfig = Json::object();    ///< tokenizer_config.json
-    Json specialTokensMap = Json::object();   ///< special_tokens_map.json
-    Json generationConfig = Json::object();   ///< generation_config.json
-    Json config = Json::object();             ///< config.json
-    Json addedTokens = Json::object();        ///< added_tokens.json
+    Json tokenizerConfig = Json::object();             ///< tokenizer_config.json
+    Json specialTokensMap = Json::object();            ///< special_tokens_map.json
+    Json generationConfig = Json::object();            ///< generation_config.json
+    Json config = Json::object();                      ///< config.json
+    Json addedTokens = Json::object();                 ///< added_tokens.json
     std::map<std::string, std::string> chatTemplates;  ///< by name: "default", "tool_use", …
 
     /// "bos_token" → "<s>"; empty when no file names it. tokenizer_config.json wins.
@@ -25,7 +25,8 @@ struct ModelFiles {
 };
 
 /// The variables that transformers gives to a chat template.
-inline constexpr const char* kNamedTokens[] = {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"};
+inline constexpr const char* kNamedTokens[] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                               "pad_token", "cls_token", "mask_token"};
 
 /// Files that are absent count as empty; a file that is there must parse.
 Result<ModelFiles> readModelFiles(const std::filesystem::path& folder);

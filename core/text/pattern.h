@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A regular expression that comes from outside (target_modules, out of an adapter_config.json), with the meaning of Python's re.fullmatch and a time that is
-// linear in the text, whatever it says: "(a+)+$" ends. What needs more than that, look-around and back-references, is refused by name.
+// A regular expression that comes from outside (target_modules, out of an adapter_config.json),
+// with the meaning of Python's re.fullmatch and a time that is linear in the text, whatever it
+// says: "(a+)+$" ends. What needs more than that, look-around and back-references, is refused by
+// name.
 
 #include "contract/problem.h"
 

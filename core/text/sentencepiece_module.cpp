@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// sentencepiece lies in a module of its own that is loaded when a tokenizer.model is opened, with names that nobody else sees: Debian's library and
-// libc10 both define FLAGS_minloglevel, one as an object, one as an int. Linked side by side one writes over the other's, and the first
-// error that c10 means to throw (out of memory, say) ends the process instead.
+// sentencepiece lies in a module of its own that is loaded when a tokenizer.model is opened, with
+// names that nobody else sees: Debian's library and libc10 both define FLAGS_minloglevel, one as an
+// object, one as an int. Linked side by side one writes over the other's, and the first error that
+// c10 means to throw (out of memory, say) ends the process instead.
 #include "io/recognise.h"
 #include "text/backend.h"
 
@@ -22,7 +23,9 @@ std::vector<std::filesystem::path> places() {
     std::vector<std::filesystem::path> all;
     char self[4096];
     if (const ssize_t length = ::readlink("/proc/self/exe", self, sizeof self); length > 0) {
-        const std::filesystem::path folder = std::filesystem::path(std::string(self, static_cast<std::size_t>(length))).parent_path();
+        const std::filesystem::path folder =
+            std::filesystem::path(std::string(self, static_cast<std::size_t>(length)))
+                .parent_path();
         all = {folder, folder / "../lib/luthier"};
     }
     all.emplace_back(LUTHIER_MODULES);
@@ -44,27 +47,35 @@ Result<Open> load() {
             why = ::dlerror();
             continue;
         }
-        if (void* entry = ::dlsym(module, "luthierOpenSentencePiece")) return reinterpret_cast<Open>(entry);
+        if (void* entry = ::dlsym(module, "luthierOpenSentencePiece"))
+            return reinterpret_cast<Open>(entry);
         why = "it belongs to another version";
     }
     std::string message = kModule;
     message.append(", which reads tokenizer.model files, cannot be used: ").append(why).append(".");
-    return Problem{"module_missing", std::move(message), "Build or install Luthier again; the file lies beside luthier-cli.", kModule, ExitCode::Internal};
+    return Problem{"module_missing", std::move(message),
+                   "Build or install Luthier again; the file lies beside luthier-cli.", kModule,
+                   ExitCode::Internal};
 }
 
 }  // namespace
 
-Result<std::unique_ptr<TokenizerBackend>> openSentencePiece(const std::filesystem::path& file, bool legacy) {
+Result<std::unique_ptr<TokenizerBackend>> openSentencePiece(const std::filesystem::path& file,
+                                                            bool legacy) {
     if (std::optional<Problem> foreign = looksLike(file, "a tokenizer")) return *std::move(foreign);
     std::error_code error;
     if (std::filesystem::file_size(file, error) > kMaxBytes && !error) {
-        return Problem{.code = "file_too_large", .message = file.string() + " is larger than 64 MiB, more than a tokenizer needs.",
-                       .hint = "Check that this is a tokenizer file.", .field = ""};
+        return Problem{
+            .code = "file_too_large",
+            .message = file.string() + " is larger than 64 MiB, more than a tokenizer needs.",
+            .hint = "Check that this is a tokenizer file.",
+            .field = ""};
     }
     static const Result<Open> open = load();
     if (!open) return open.problems();
     Problem problem;
-    if (TokenizerBackend* backend = (*open)(file.c_str(), legacy, &problem)) return std::unique_ptr<TokenizerBackend>(backend);
+    if (TokenizerBackend* backend = (*open)(file.c_str(), legacy, &problem))
+        return std::unique_ptr<TokenizerBackend>(backend);
     return problem;
 }
 

@@ -4,7 +4,9 @@
 namespace luthier {
 
 std::size_t characterLength(std::string_view bytes, std::size_t at) {
-    const auto byte = [&](std::size_t i) { return at + i < bytes.size() ? static_cast<unsigned char>(bytes[at + i]) : 0u; };
+    const auto byte = [&](std::size_t i) {
+        return at + i < bytes.size() ? static_cast<unsigned char>(bytes[at + i]) : 0u;
+    };
     const auto continues = [&](std::size_t i) { return (byte(i) & 0xC0u) == 0x80u; };
     const unsigned first = byte(0);
     if (first < 0x80) return 1;
@@ -25,7 +27,8 @@ std::size_t characterLength(std::string_view bytes, std::size_t at) {
 std::uint32_t codePointOf(std::string_view character) {
     const auto lead = static_cast<unsigned char>(character[0]);
     std::uint32_t code = character.size() == 1 ? lead : lead & (0xFFu >> (character.size() + 1));
-    for (std::size_t i = 1; i < character.size(); ++i) code = code << 6 | (static_cast<unsigned char>(character[i]) & 0x3Fu);
+    for (std::size_t i = 1; i < character.size(); ++i)
+        code = code << 6 | (static_cast<unsigned char>(character[i]) & 0x3Fu);
     return code;
 }
 
@@ -36,7 +39,8 @@ void appendCodePoint(std::string& text, std::uint32_t code) {
     }
     const int more = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
     text += static_cast<char>((0xFF00u >> (more + 1) & 0xFFu) | code >> (6 * more));
-    for (int i = more - 1; i >= 0; --i) text += static_cast<char>(0x80u | (code >> (6 * i) & 0x3Fu));
+    for (int i = more - 1; i >= 0; --i)
+        text += static_cast<char>(0x80u | (code >> (6 * i) & 0x3Fu));
 }
 
 bool isUtf8(std::string_view bytes) {

@@ -12,7 +12,8 @@ namespace luthier {
 bool isUtf8(std::string_view bytes);
 std::string toUtf8(std::string_view bytes);
 
-/// Bytes of the well-formed character at `at`, or 0 (Unicode 15, table 3-7: no overlong forms, no surrogates).
+/// Bytes of the well-formed character at `at`, or 0 (Unicode 15, table 3-7: no overlong forms, no
+/// surrogates).
 std::size_t characterLength(std::string_view bytes, std::size_t at);
 /// Of one well-formed character.
 std::uint32_t codePointOf(std::string_view character);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The vocabulary of a model folder as llama.cpp wants it told: every token's text, score and kind, merges, and which of its own
-// pre-tokenizers splits text as the folder's does. Byte-level BPE from tokenizer.json ("gpt2"); sentencepiece-like BPE from
-// tokenizer.model or a tokenizer.json with byte fallback ("llama").
+// The vocabulary of a model folder as llama.cpp wants it told: every token's text, score and kind,
+// merges, and which of its own pre-tokenizers splits text as the folder's does. Byte-level BPE from
+// tokenizer.json ("gpt2"); sentencepiece-like BPE from tokenizer.model or a tokenizer.json with
+// byte fallback ("llama").
 
 #include "contract/problem.h"
 
@@ -16,24 +17,33 @@
 namespace luthier {
 
 /// llama.cpp's numbers.
-enum class TokenKind : std::int32_t { Normal = 1, Unknown = 2, Control = 3, UserDefined = 4, Unused = 5, Byte = 6 };
+enum class TokenKind : std::int32_t {
+    Normal = 1,
+    Unknown = 2,
+    Control = 3,
+    UserDefined = 4,
+    Unused = 5,
+    Byte = 6
+};
 
 struct Vocabulary {
-    std::string model;                       ///< "gpt2", "llama"
-    std::string preTokenizer;                ///< "default", "gpt-2", "llama-bpe", "qwen2", …
-    std::vector<std::string> tokens;         ///< as many as the model's embedding has rows
-    std::vector<float> scores;               ///< empty for "gpt2"
+    std::string model;                ///< "gpt2", "llama"
+    std::string preTokenizer;         ///< "default", "gpt-2", "llama-bpe", "qwen2", …
+    std::vector<std::string> tokens;  ///< as many as the model's embedding has rows
+    std::vector<float> scores;        ///< empty for "gpt2"
     std::vector<TokenKind> kinds;
-    std::vector<std::string> merges;         ///< "a b"; empty for "llama"
-    std::map<std::string, int> special;      ///< "bos", "eos", "unknown", "padding"
+    std::vector<std::string> merges;     ///< "a b"; empty for "llama"
+    std::map<std::string, int> special;  ///< "bos", "eos", "unknown", "padding"
     bool addsBegin = false;
     bool addsEnd = false;
-    std::optional<bool> addsSpacePrefix;     ///< only "llama"
+    std::optional<bool> addsSpacePrefix;  ///< only "llama"
     std::string chatTemplate;
 };
 
-/// @param rows of the embedding; ids without a token become unused ones. Nothing when the folder has no tokenizer at all. Problem
-/// codes: vocabulary_unsupported (llama.cpp has no such tokenizer), tokenizer_invalid, and those of readJsonFile.
-Result<std::optional<Vocabulary>> readVocabulary(const std::filesystem::path& folder, std::int64_t rows);
+/// @param rows of the embedding; ids without a token become unused ones. Nothing when the folder
+/// has no tokenizer at all. Problem codes: vocabulary_unsupported (llama.cpp has no such
+/// tokenizer), tokenizer_invalid, and those of readJsonFile.
+Result<std::optional<Vocabulary>> readVocabulary(const std::filesystem::path& folder,
+                                                 std::int64_t rows);
 
 }  // namespace luthier

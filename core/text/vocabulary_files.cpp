@@ -17,50 +17,82 @@ namespace {
 // Not the project's Json: an ordered object of 128,000 tokens would take quadratic time.
 using Tree = nlohmann::json;
 
-Tree byteLevel(bool usesRule) { return {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", usesRule}}; }
-Tree split(const char* rule) { return {{"type", "Split"}, {"pattern", {{"Regex", rule}}}, {"behavior", "Isolated"}, {"invert", false}}; }
+Tree byteLevel(bool usesRule) {
+    return {{"type", "ByteLevel"},
+            {"add_prefix_space", false},
+            {"trim_offsets", true},
+            {"use_regex", usesRule}};
+}
+Tree split(const char* rule) {
+    return {{"type", "Split"},
+            {"pattern", {{"Regex", rule}}},
+            {"behavior", "Isolated"},
+            {"invert", false}};
+}
 Tree sequence(Tree steps) { return {{"type", "Sequence"}, {"pretokenizers", std::move(steps)}}; }
 
 Tree singleDigits() { return {{"type", "Digits"}, {"individual_digits", true}}; }
 
 struct SplitRule {
     Tree preTokenizer;
-    bool prefersWholeWords = false;  ///< a word that is a token is not put together by merges (ignore_merges)
+    bool prefersWholeWords =
+        false;  ///< a word that is a token is not put together by merges (ignore_merges)
     bool beginsTexts = false;
-    bool isComposed = false;         ///< texts are brought into Unicode's form C first
+    bool isComposed = false;  ///< texts are brought into Unicode's form C first
 };
 
 /// What llama.cpp's name of a rule stands for: names that it treats alike stand in one line.
 std::optional<SplitRule> splitting(const std::string& name) {
-    const auto is = [&](std::initializer_list<const char*> names) { return std::find(names.begin(), names.end(), name) != names.end(); };
-    if (is({"", "default", "gpt-2", "phi-2", "olmo", "mpt", "jais", "exaone4", "trillion", "granite-docling", "gigachat", "mellum", "modern-bert", "a.x-4.0"})) return SplitRule{byteLevel(true)};
-    if (is({"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"})) return SplitRule{sequence({singleDigits(), byteLevel(true)})};
-    if (is({"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"})) return SplitRule{sequence({split(kLlama3), byteLevel(false)}), true, true};
-    if (is({"dbrx", "smaug-bpe", "chatglm-bpe", "glm4"})) return SplitRule{sequence({split(kLlama3), byteLevel(false)})};
-    if (is({"qwen2", "deepseek-r1-qwen", "megrez"})) return SplitRule{.preTokenizer = sequence({split(kQwen2), byteLevel(false)}), .isComposed = true};  // as Qwen's own files have it
+    const auto is = [&](std::initializer_list<const char*> names) {
+        return std::find(names.begin(), names.end(), name) != names.end();
+    };
+    if (is({"", "default", "gpt-2", "phi-2", "olmo", "mpt", "jais", "exaone4", "trillion",
+            "granite-docling", "gigachat", "mellum", "modern-bert", "a.x-4.0"}))
+        return SplitRule{byteLevel(true)};
+    if (is({"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"}))
+        return SplitRule{sequence({singleDigits(), byteLevel(true)})};
+    if (is({"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0",
+            "lfm2"}))
+        return SplitRule{sequence({split(kLlama3), byteLevel(false)}), true, true};
+    if (is({"dbrx", "smaug-bpe", "chatglm-bpe", "glm4"}))
+        return SplitRule{sequence({split(kLlama3), byteLevel(false)})};
+    if (is({"qwen2", "deepseek-r1-qwen", "megrez"}))
+        return SplitRule{.preTokenizer = sequence({split(kQwen2), byteLevel(false)}),
+                         .isComposed = true};  // as Qwen's own files have it
     if (is({"stablelm2", "hunyuan"})) return SplitRule{sequence({split(kQwen2), byteLevel(false)})};
     if (is({"tekken"})) return SplitRule{sequence({split(kTekken), byteLevel(false)}), true, true};
     if (is({"gpt-4o", "llama4"})) return SplitRule{sequence({split(kGpt4o), byteLevel(false)})};
-    if (is({"deepseek-v3", "hunyuan-dense"})) return SplitRule{sequence({split(kThreeDigits), split(kDeepseekCjk), split(kDeepseek3), byteLevel(false)})};
-    if (is({"bloom", "poro-chat", "gpt3-finnish"})) return SplitRule{sequence({split(kBloom), byteLevel(false)})};
+    if (is({"deepseek-v3", "hunyuan-dense"}))
+        return SplitRule{sequence(
+            {split(kThreeDigits), split(kDeepseekCjk), split(kDeepseek3), byteLevel(false)})};
+    if (is({"bloom", "poro-chat", "gpt3-finnish"}))
+        return SplitRule{sequence({split(kBloom), byteLevel(false)})};
     if (is({"falcon"}))
-        return SplitRule{sequence({{{"type", "Punctuation"}, {"behavior", "Contiguous"}}, byteLevel(true), {{"type", "Digits"}, {"individual_digits", false}}, split("[0-9][0-9][0-9]")})};
+        return SplitRule{sequence({{{"type", "Punctuation"}, {"behavior", "Contiguous"}},
+                                   byteLevel(true),
+                                   {{"type", "Digits"}, {"individual_digits", false}},
+                                   split("[0-9][0-9][0-9]")})};
     return {};
 }
 
 std::string tokenAt(const Vocabulary& vocabulary, const char* name) {
     const auto found = vocabulary.special.find(name);
-    const bool isIn = found != vocabulary.special.end() && found->second >= 0 && found->second < static_cast<int>(vocabulary.tokens.size());
+    const bool isIn = found != vocabulary.special.end() && found->second >= 0 &&
+                      found->second < static_cast<int>(vocabulary.tokens.size());
     return isIn ? vocabulary.tokens[static_cast<std::size_t>(found->second)] : std::string();
 }
 
 /// Puts begin and end tokens around one text and around two.
 Tree framing(const Vocabulary& vocabulary) {
-    const std::string begin = vocabulary.addsBegin ? tokenAt(vocabulary, "bos") : "", end = vocabulary.addsEnd ? tokenAt(vocabulary, "eos") : "";
+    const std::string begin = vocabulary.addsBegin ? tokenAt(vocabulary, "bos") : "",
+                      end = vocabulary.addsEnd ? tokenAt(vocabulary, "eos") : "";
     if (begin.empty() && end.empty()) return byteLevel(true);
     Tree special = Tree::object();
     for (const auto& [name, text] : {std::pair{"bos", begin}, {"eos", end}})
-        if (!text.empty()) special[text] = {{"id", text}, {"ids", Tree::array({vocabulary.special.at(name)})}, {"tokens", Tree::array({text})}};
+        if (!text.empty())
+            special[text] = {{"id", text},
+                             {"ids", Tree::array({vocabulary.special.at(name)})},
+                             {"tokens", Tree::array({text})}};
     const auto framed = [&](const char* part, int type) {
         Tree list = Tree::array();
         if (!begin.empty()) list.push_back({{"SpecialToken", {{"id", begin}, {"type_id", type}}}});
@@ -70,14 +102,23 @@ Tree framing(const Vocabulary& vocabulary) {
     };
     Tree pair = framed("A", 0);
     for (Tree& step : framed("B", 1)) pair.push_back(step);
-    return {{"type", "Sequence"}, {"processors", Tree::array({byteLevel(true), {{"type", "TemplateProcessing"}, {"single", framed("A", 0)}, {"pair", pair}, {"special_tokens", special}}})}};
+    return {{"type", "Sequence"},
+            {"processors", Tree::array({byteLevel(true),
+                                        {{"type", "TemplateProcessing"},
+                                         {"single", framed("A", 0)},
+                                         {"pair", pair},
+                                         {"special_tokens", special}}})}};
 }
 
 Tree declared(const std::string& text, bool isSpecial) {
-    return {{"content", text}, {"single_word", false}, {"lstrip", false}, {"rstrip", false}, {"normalized", false}, {"special", isSpecial}};
+    return {{"content", text}, {"single_word", false}, {"lstrip", false},
+            {"rstrip", false}, {"normalized", false},  {"special", isSpecial}};
 }
 
-bool isDeclared(TokenKind kind) { return kind == TokenKind::Control || kind == TokenKind::UserDefined || kind == TokenKind::Unknown; }
+bool isDeclared(TokenKind kind) {
+    return kind == TokenKind::Control || kind == TokenKind::UserDefined ||
+           kind == TokenKind::Unknown;
+}
 
 Result<void> writeTokenizerJson(const Vocabulary& vocabulary, const std::filesystem::path& folder) {
     const std::optional<SplitRule> rule = splitting(vocabulary.preTokenizer);
@@ -86,15 +127,33 @@ Result<void> writeTokenizerJson(const Vocabulary& vocabulary, const std::filesys
         if (vocabulary.kinds[id] == TokenKind::Unused) continue;
         words[vocabulary.tokens[id]] = id;
         if (!isDeclared(vocabulary.kinds[id])) continue;
-        Tree token = declared(vocabulary.tokens[id], vocabulary.kinds[id] != TokenKind::UserDefined);
+        Tree token =
+            declared(vocabulary.tokens[id], vocabulary.kinds[id] != TokenKind::UserDefined);
         token["id"] = id;
         added.push_back(std::move(token));
     }
-    Tree document{{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", added}, {"normalizer", nullptr}, {"pre_tokenizer", rule->preTokenizer}, {"post_processor", framing(vocabulary)}, {"decoder", byteLevel(true)},
-                  {"model", {{"type", "BPE"}, {"dropout", nullptr}, {"unk_token", nullptr}, {"continuing_subword_prefix", nullptr}, {"end_of_word_suffix", nullptr}, {"fuse_unk", false}, {"byte_fallback", false},
-                             {"ignore_merges", rule->prefersWholeWords}, {"vocab", std::move(words)}, {"merges", vocabulary.merges}}}};
+    Tree document{{"version", "1.0"},
+                  {"truncation", nullptr},
+                  {"padding", nullptr},
+                  {"added_tokens", added},
+                  {"normalizer", nullptr},
+                  {"pre_tokenizer", rule->preTokenizer},
+                  {"post_processor", framing(vocabulary)},
+                  {"decoder", byteLevel(true)},
+                  {"model",
+                   {{"type", "BPE"},
+                    {"dropout", nullptr},
+                    {"unk_token", nullptr},
+                    {"continuing_subword_prefix", nullptr},
+                    {"end_of_word_suffix", nullptr},
+                    {"fuse_unk", false},
+                    {"byte_fallback", false},
+                    {"ignore_merges", rule->prefersWholeWords},
+                    {"vocab", std::move(words)},
+                    {"merges", vocabulary.merges}}}};
     if (rule->isComposed) document["normalizer"] = {{"type", "NFC"}};
-    return writeFileAtomically(folder / "tokenizer.json", document.dump(-1, ' ', false, Tree::error_handler_t::replace));
+    return writeFileAtomically(folder / "tokenizer.json",
+                               document.dump(-1, ' ', false, Tree::error_handler_t::replace));
 }
 
 /// Protocol buffers, as far as a sentencepiece model needs them.
@@ -128,43 +187,78 @@ private:
 
 Result<void> writeSentencePiece(const Vocabulary& vocabulary, const std::filesystem::path& folder) {
     const std::size_t count = vocabulary.tokens.size();
-    if (vocabulary.scores.size() != count) return Problem{"tokenizer_invalid", "The tokenizer has " + std::to_string(vocabulary.scores.size()) + " scores for " + std::to_string(count) + " tokens.", "Convert the model again.", "tokenizer.ggml.scores"};
+    if (vocabulary.scores.size() != count)
+        return Problem{"tokenizer_invalid",
+                       "The tokenizer has " + std::to_string(vocabulary.scores.size()) +
+                           " scores for " + std::to_string(count) + " tokens.",
+                       "Convert the model again.", "tokenizer.ggml.scores"};
     // Rows without a token stand at the end; sentencepiece counts its pieces.
     std::size_t used = count;
     while (used > 0 && vocabulary.kinds[used - 1] == TokenKind::Unused) --used;
-    const auto unknown = std::find(vocabulary.kinds.begin(), vocabulary.kinds.end(), TokenKind::Unknown);
-    if (unknown == vocabulary.kinds.end()) return Problem{"tokenizer_invalid", "The tokenizer has no token for what it does not know.", "Convert the model again.", "tokenizer.ggml.token_type"};
+    const auto unknown =
+        std::find(vocabulary.kinds.begin(), vocabulary.kinds.end(), TokenKind::Unknown);
+    if (unknown == vocabulary.kinds.end())
+        return Problem{"tokenizer_invalid", "The tokenizer has no token for what it does not know.",
+                       "Convert the model again.", "tokenizer.ggml.token_type"};
     Message model;
     for (std::size_t id = 0; id < used; ++id) {
         Message piece;
-        piece.text(1, vocabulary.tokens[id]).real(2, vocabulary.scores[id]).number(3, static_cast<std::int64_t>(vocabulary.kinds[id]));
+        piece.text(1, vocabulary.tokens[id])
+            .real(2, vocabulary.scores[id])
+            .number(3, static_cast<std::int64_t>(vocabulary.kinds[id]));
         model.text(1, piece.bytes());
     }
-    const auto idOf = [&](const char* name) { return vocabulary.special.contains(name) ? vocabulary.special.at(name) : -1; };
+    const auto idOf = [&](const char* name) {
+        return vocabulary.special.contains(name) ? vocabulary.special.at(name) : -1;
+    };
     Message trainer;
-    trainer.number(3, 2).number(4, static_cast<std::int64_t>(used)).number(35, std::count(vocabulary.kinds.begin(), vocabulary.kinds.end(), TokenKind::Byte) > 0);
-    trainer.number(40, unknown - vocabulary.kinds.begin()).number(41, idOf("bos")).number(42, idOf("eos")).number(43, idOf("padding"));
-    trainer.text(45, vocabulary.tokens[static_cast<std::size_t>(unknown - vocabulary.kinds.begin())]);
+    trainer.number(3, 2)
+        .number(4, static_cast<std::int64_t>(used))
+        .number(35,
+                std::count(vocabulary.kinds.begin(), vocabulary.kinds.end(), TokenKind::Byte) > 0);
+    trainer.number(40, unknown - vocabulary.kinds.begin())
+        .number(41, idOf("bos"))
+        .number(42, idOf("eos"))
+        .number(43, idOf("padding"));
+    trainer.text(45,
+                 vocabulary.tokens[static_cast<std::size_t>(unknown - vocabulary.kinds.begin())]);
     for (const auto& [field, name] : {std::pair{46, "bos"}, {47, "eos"}, {48, "padding"}})
-        if (const std::string text = tokenAt(vocabulary, name); !text.empty()) trainer.text(field, text);
+        if (const std::string text = tokenAt(vocabulary, name); !text.empty())
+            trainer.text(field, text);
     Message normalizer;
-    normalizer.text(1, "identity").number(3, vocabulary.addsSpacePrefix.value_or(true)).number(4, 0).number(5, 1);
+    normalizer.text(1, "identity")
+        .number(3, vocabulary.addsSpacePrefix.value_or(true))
+        .number(4, 0)
+        .number(5, 1);
     model.text(2, trainer.bytes()).text(3, normalizer.bytes());
     return writeFileAtomically(folder / "tokenizer.model", model.bytes());
 }
 
-Result<void> writeTokenizerConfig(const Vocabulary& vocabulary, const std::filesystem::path& folder) {
+Result<void> writeTokenizerConfig(const Vocabulary& vocabulary,
+                                  const std::filesystem::path& folder) {
     const bool isSentencePiece = vocabulary.model == "llama";
-    Json config{{"tokenizer_class", isSentencePiece ? "LlamaTokenizer" : "PreTrainedTokenizerFast"}, {"clean_up_tokenization_spaces", false}};
-    for (const auto& [key, name] : {std::pair{"bos_token", "bos"}, {"eos_token", "eos"}, {"unk_token", "unknown"}, {"pad_token", "padding"}})
+    Json config{{"tokenizer_class", isSentencePiece ? "LlamaTokenizer" : "PreTrainedTokenizerFast"},
+                {"clean_up_tokenization_spaces", false}};
+    for (const auto& [key, name] : {std::pair{"bos_token", "bos"},
+                                    {"eos_token", "eos"},
+                                    {"unk_token", "unknown"},
+                                    {"pad_token", "padding"}})
         if (const std::string text = tokenAt(vocabulary, name); !text.empty()) config[key] = text;
     if (isSentencePiece) {
         config["legacy"] = true;  // llama.cpp marks a word behind every control token
         config["add_bos_token"] = vocabulary.addsBegin;
         config["add_eos_token"] = vocabulary.addsEnd;
-        if (!vocabulary.addsSpacePrefix.value_or(true)) config["add_prefix_space"] = false;  // said, true is not the default in transformers: no mark before a space
+        if (!vocabulary.addsSpacePrefix.value_or(true))
+            config["add_prefix_space"] =
+                false;  // said, true is not the default in transformers: no mark before a space
         for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id)
-            if (isDeclared(vocabulary.kinds[id])) config["added_tokens_decoder"][std::to_string(id)] = parseJson(declared(vocabulary.tokens[id], vocabulary.kinds[id] != TokenKind::UserDefined).dump(-1, ' ', false, Tree::error_handler_t::replace), "a token").orThrow();
+            if (isDeclared(vocabulary.kinds[id]))
+                config["added_tokens_decoder"][std::to_string(id)] =
+                    parseJson(declared(vocabulary.tokens[id],
+                                       vocabulary.kinds[id] != TokenKind::UserDefined)
+                                  .dump(-1, ' ', false, Tree::error_handler_t::replace),
+                              "a token")
+                        .orThrow();
     }
     if (!vocabulary.chatTemplate.empty()) config["chat_template"] = vocabulary.chatTemplate;
     return writeJsonAtomically(folder / "tokenizer_config.json", config);
@@ -174,13 +268,26 @@ Result<void> writeTokenizerConfig(const Vocabulary& vocabulary, const std::files
 
 Result<void> checkVocabulary(const Vocabulary& vocabulary) {
     if (vocabulary.model != "gpt2" && vocabulary.model != "llama")
-        return Problem{"vocabulary_unsupported", "The tokenizer is of the kind \"" + vocabulary.model + "\"; Luthier reads \"gpt2\" (byte-level BPE) and \"llama\" (sentencepiece).", "Use the model's Hugging Face folder instead.", "tokenizer.ggml.model"};
+        return Problem{
+            "vocabulary_unsupported",
+            "The tokenizer is of the kind \"" + vocabulary.model +
+                "\"; Luthier reads \"gpt2\" (byte-level BPE) and \"llama\" (sentencepiece).",
+            "Use the model's Hugging Face folder instead.", "tokenizer.ggml.model"};
     if (vocabulary.kinds.size() != vocabulary.tokens.size())
-        return Problem{"tokenizer_invalid", "The tokenizer tells the kinds of " + std::to_string(vocabulary.kinds.size()) + " of its " + std::to_string(vocabulary.tokens.size()) + " tokens.", "Convert the model again.", "tokenizer.ggml.token_type"};
+        return Problem{"tokenizer_invalid",
+                       "The tokenizer tells the kinds of " +
+                           std::to_string(vocabulary.kinds.size()) + " of its " +
+                           std::to_string(vocabulary.tokens.size()) + " tokens.",
+                       "Convert the model again.", "tokenizer.ggml.token_type"};
     if (vocabulary.model != "gpt2") return {};
     if (!splitting(vocabulary.preTokenizer))
-        return Problem{"vocabulary_unsupported", "The tokenizer splits text by the rule \"" + vocabulary.preTokenizer + "\", which Luthier has no words for.", "Use the model's Hugging Face folder instead.", "tokenizer.ggml.pre"};
-    if (vocabulary.merges.empty()) return Problem{"tokenizer_invalid", "The tokenizer has no merges.", "Convert the model again.", "tokenizer.ggml.merges"};
+        return Problem{"vocabulary_unsupported",
+                       "The tokenizer splits text by the rule \"" + vocabulary.preTokenizer +
+                           "\", which Luthier has no words for.",
+                       "Use the model's Hugging Face folder instead.", "tokenizer.ggml.pre"};
+    if (vocabulary.merges.empty())
+        return Problem{"tokenizer_invalid", "The tokenizer has no merges.",
+                       "Convert the model again.", "tokenizer.ggml.merges"};
     return {};
 }
 
@@ -191,7 +298,8 @@ bool beginsTexts(const std::string& preTokenizer) {
 
 Result<void> writeVocabulary(const Vocabulary& vocabulary, const std::filesystem::path& folder) {
     if (Result<void> known = checkVocabulary(vocabulary); !known) return known;
-    Result<void> done = vocabulary.model == "gpt2" ? writeTokenizerJson(vocabulary, folder) : writeSentencePiece(vocabulary, folder);
+    Result<void> done = vocabulary.model == "gpt2" ? writeTokenizerJson(vocabulary, folder)
+                                                   : writeSentencePiece(vocabulary, folder);
     return done ? writeTokenizerConfig(vocabulary, folder) : done;
 }
 

@@ -12,11 +12,13 @@
 
 namespace luthier {
 
-AdamW::AdamW(const std::vector<TrainedParameter>& parameters, OptimizerSettings settings) : Optimizer(parameters), m_settings(settings) {
+AdamW::AdamW(const std::vector<TrainedParameter>& parameters, OptimizerSettings settings)
+    : Optimizer(parameters), m_settings(settings) {
     for (const TrainedParameter& parameter : m_parameters) {
         m_first.push_back(at::zeros_like(parameter.tensor.detach()));
         m_second.push_back(at::zeros_like(parameter.tensor.detach()));
-        m_steps.push_back(at::zeros({}, at::TensorOptions(at::kFloat).device(parameter.tensor.device())));
+        m_steps.push_back(
+            at::zeros({}, at::TensorOptions(at::kFloat).device(parameter.tensor.device())));
     }
 }
 
@@ -30,7 +32,8 @@ void AdamW::step(double learningRate) {
         const at::Tensor& gradient = m_parameters[i].tensor.grad();
         if (!gradient.defined()) continue;
         m_steps[i].add_(1);
-        Group& group = groups[{m_parameters[i].rateFactor, decayOf(m_settings, m_parameters[i].name)}];
+        Group& group =
+            groups[{m_parameters[i].rateFactor, decayOf(m_settings, m_parameters[i].name)}];
         group.values.push_back(m_parameters[i].tensor);
         group.gradients.push_back(gradient.contiguous());
         group.first.push_back(m_first[i]);
@@ -38,8 +41,9 @@ void AdamW::step(double learningRate) {
         group.steps.push_back(m_steps[i]);
     }
     for (auto& [kind, group] : groups)
-        at::_fused_adamw_(group.values, group.gradients, group.first, group.second, {}, group.steps, learningRate * kind.first, m_settings.beta1,
-                          m_settings.beta2, kind.second, m_settings.epsilon, false, false);
+        at::_fused_adamw_(group.values, group.gradients, group.first, group.second, {}, group.steps,
+                          learningRate * kind.first, m_settings.beta1, m_settings.beta2,
+                          kind.second, m_settings.epsilon, false, false);
 }
 
 std::vector<NamedTensor> AdamW::state() const {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// AdamW (Loshchilov & Hutter 2019) as torch.optim.AdamW computes it, one fused pass over each tensor:
-// p *= 1 - lr wd; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; p -= lr / (1-b1^t) * m / (sqrt(v) / sqrt(1-b2^t) + eps).
+// AdamW (Loshchilov & Hutter 2019) as torch.optim.AdamW computes it, one fused pass over each
+// tensor: p *= 1 - lr wd; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; p -= lr / (1-b1^t) * m /
+// (sqrt(v) / sqrt(1-b2^t) + eps).
 
 #include "train/optimizer.h"
 
@@ -21,9 +22,9 @@ public:
 
 private:
     OptimizerSettings m_settings;
-    std::vector<at::Tensor> m_first;   // f32, shape of the parameter
+    std::vector<at::Tensor> m_first;  // f32, shape of the parameter
     std::vector<at::Tensor> m_second;
-    std::vector<at::Tensor> m_steps;   // [] f32
+    std::vector<at::Tensor> m_steps;  // [] f32
 };
 
 }  // namespace luthier

@@ -23,13 +23,16 @@ MemoryReading readMemory() {
 #ifdef LUTHIER_CUDA
     if (c10::cuda::device_count() > 0 && c10::cuda::CUDACachingAllocator::get()->initialized()) {
         const auto device = c10::cuda::current_device();
-        const auto stats = c10::CachingDeviceAllocator::DeviceStats(c10::cuda::CUDACachingAllocator::getDeviceStats(device));
-        const auto& reserved = stats.reserved_bytes[static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE)];
+        const auto stats = c10::CachingDeviceAllocator::DeviceStats(
+            c10::cuda::CUDACachingAllocator::getDeviceStats(device));
+        const auto& reserved = stats.reserved_bytes[static_cast<std::size_t>(
+            c10::CachingAllocator::StatType::AGGREGATE)];
         reading.deviceBytes = reserved.current;
         reading.devicePeakBytes = reserved.peak;
         std::size_t free = 0;
         std::size_t total = 0;
-        if (cudaMemGetInfo(&free, &total) == cudaSuccess) reading.deviceTotalBytes = static_cast<std::int64_t>(total);
+        if (cudaMemGetInfo(&free, &total) == cudaSuccess)
+            reading.deviceTotalBytes = static_cast<std::int64_t>(total);
     }
 #endif
     return reading;
@@ -41,7 +44,9 @@ std::int64_t peakHostBytes() {
     return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
 }
 
-std::int64_t totalHostBytes() { return static_cast<std::int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE); }
+std::int64_t totalHostBytes() {
+    return static_cast<std::int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
+}
 
 std::int64_t availableHostBytes() {
     std::ifstream meminfo("/proc/meminfo");

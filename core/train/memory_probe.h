@@ -13,7 +13,8 @@ MemoryReading readMemory();
 std::int64_t peakHostBytes();
 /// All memory of this machine, bytes.
 std::int64_t totalHostBytes();
-/// What the kernel would give to a new process without swapping, bytes (MemAvailable); totalHostBytes() where it does not say.
+/// What the kernel would give to a new process without swapping, bytes (MemAvailable);
+/// totalHostBytes() where it does not say.
 std::int64_t availableHostBytes();
 
 }  // namespace luthier

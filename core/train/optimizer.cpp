@@ -16,7 +16,8 @@
 namespace luthier {
 
 void Optimizer::clearGradients() {
-    for (const TrainedParameter& parameter : m_parameters) parameter.tensor.mutable_grad() = at::Tensor();
+    for (const TrainedParameter& parameter : m_parameters)
+        parameter.tensor.mutable_grad() = at::Tensor();
 }
 
 double Optimizer::clipGradients(double maxNorm) {
@@ -57,20 +58,25 @@ OptimizerSettings optimizerSettings(const RunConfig& config) {
 double decayOf(const OptimizerSettings& settings, const std::string& parameter) {
     if (settings.undecayed.contains(parameter)) return 0;
     std::string name = parameter;
-    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     for (const char* part : {"bias", "layernorm", "rmsnorm"})
         if (name.find(part) != std::string::npos) return 0;
-    // Trainer's patterns for segments, and torch's LayerNorms that are called otherwise (GPT-2's ln_1, MPT's norm_1).
+    // Trainer's patterns for segments, and torch's LayerNorms that are called otherwise (GPT-2's
+    // ln_1, MPT's norm_1).
     for (std::size_t begin = 0; begin <= name.size();) {
         const std::size_t end = std::min(name.find('.', begin), name.size());
         const std::string_view segment = std::string_view(name).substr(begin, end - begin);
-        if (segment == "norm" || segment.ends_with("_norm") || segment.starts_with("norm_") || segment.starts_with("ln_")) return 0;
+        if (segment == "norm" || segment.ends_with("_norm") || segment.starts_with("norm_") ||
+            segment.starts_with("ln_"))
+            return 0;
         begin = end + 1;
     }
     return settings.weightDecay;
 }
 
-Result<std::map<std::string, std::set<std::string>>> matchedByNoDecay(const std::vector<std::string>& noDecay, const std::vector<TrainedParameter>& parameters) {
+Result<std::map<std::string, std::set<std::string>>> matchedByNoDecay(
+    const std::vector<std::string>& noDecay, const std::vector<TrainedParameter>& parameters) {
     std::map<std::string, std::set<std::string>> matched;
     for (const std::string& expression : noDecay) {
         Result<Pattern> pattern = Pattern::create(".*(?:" + expression + ").*", "train.no_decay");
@@ -82,19 +88,24 @@ Result<std::map<std::string, std::set<std::string>>> matchedByNoDecay(const std:
     return matched;
 }
 
-std::unique_ptr<Optimizer> createOptimizer(const std::string& kind, std::vector<TrainedParameter> parameters, const OptimizerSettings& asked) {
+std::unique_ptr<Optimizer> createOptimizer(const std::string& kind,
+                                           std::vector<TrainedParameter> parameters,
+                                           const OptimizerSettings& asked) {
     OptimizerSettings settings = asked;
-    for (auto& [expression, names] : matchedByNoDecay(asked.noDecay, parameters).orThrow()) settings.undecayed.merge(names);
+    for (auto& [expression, names] : matchedByNoDecay(asked.noDecay, parameters).orThrow())
+        settings.undecayed.merge(names);
     if (kind == "adamw") return std::make_unique<AdamW>(parameters, settings);
     if (kind == "adamw_8bit") return makeAdamW8bit(std::move(parameters), settings);
     if (kind == "adafactor") return makeAdafactor(std::move(parameters), settings);
     if (kind == "lion") return makeLion(std::move(parameters), settings);
     if (kind == "sgd") return makeSgd(std::move(parameters), settings);
-    throw Failure({"unknown_choice", "train.optimizer \"" + kind + "\" is not an optimiser.", "Choose adamw, adamw_8bit, adafactor, lion or sgd.",
-                   "train.optimizer", ExitCode::BadUsage});
+    throw Failure({"unknown_choice", "train.optimizer \"" + kind + "\" is not an optimiser.",
+                   "Choose adamw, adamw_8bit, adafactor, lion or sgd.", "train.optimizer",
+                   ExitCode::BadUsage});
 }
 
-std::int64_t optimizerBytes(const std::string& kind, const std::vector<std::int64_t>& shape, const OptimizerSettings& settings) {
+std::int64_t optimizerBytes(const std::string& kind, const std::vector<std::int64_t>& shape,
+                            const OptimizerSettings& settings) {
     std::int64_t count = 1;
     for (const std::int64_t size : shape) count *= size;
     if (kind == "sgd") return settings.momentum > 0 ? 4 * count : 0;
@@ -105,7 +116,9 @@ std::int64_t optimizerBytes(const std::string& kind, const std::vector<std::int6
     }
     if (kind == "adafactor") {
         const std::int64_t first = settings.adafactorBeta1 > 0 ? 4 * count : 0;
-        return first + (shape.size() < 2 || count == 0 ? 4 * count : 4 * (count / shape.back() + count / shape[shape.size() - 2]));
+        return first + (shape.size() < 2 || count == 0
+                            ? 4 * count
+                            : 4 * (count / shape.back() + count / shape[shape.size() - 2]));
     }
     return 8 * count;
 }

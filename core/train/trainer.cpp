@@ -23,17 +23,22 @@ using Clock = std::chrono::steady_clock;
 
 constexpr double kPhaseSeconds = 0.5;  ///< between reports of an evaluation's progress
 
-double secondsSince(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double secondsSince(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 /// The randomness of one micro-step: a function of where it stands, not of what ran before.
 RandomKey passKey(std::uint64_t seed, std::int64_t step, std::int64_t microStep) {
-    std::uint64_t z = seed * 0x9E3779B97F4A7C15ull + static_cast<std::uint64_t>(step) * 0xBF58476D1CE4E5B9ull + static_cast<std::uint64_t>(microStep) + 1;
+    std::uint64_t z = seed * 0x9E3779B97F4A7C15ull +
+                      static_cast<std::uint64_t>(step) * 0xBF58476D1CE4E5B9ull +
+                      static_cast<std::uint64_t>(microStep) + 1;
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
     return {z ^ (z >> 31), true};
 }
 
-/// The first weight that holds NaN or infinity; empty when all are finite. Looked for only once a loss is not.
+/// The first weight that holds NaN or infinity; empty when all are finite. Looked for only once a
+/// loss is not.
 std::string notFiniteWeight(const Weights& weights) {
     for (const std::string& name : weights.names())
         if (!at::isfinite(weights.at(name)).all().item<bool>()) return name;
@@ -42,8 +47,13 @@ std::string notFiniteWeight(const Weights& weights) {
 
 }  // namespace
 
-Trainer::Trainer(Model& model, std::shared_ptr<Adapter> adapter, std::unique_ptr<Optimizer> optimizer, TrainerSettings settings, TrainerPorts ports)
-    : m_model(model), m_adapter(std::move(adapter)), m_stack(model), m_optimizer(std::move(optimizer)), m_settings(std::move(settings)),
+Trainer::Trainer(Model& model, std::shared_ptr<Adapter> adapter,
+                 std::unique_ptr<Optimizer> optimizer, TrainerSettings settings, TrainerPorts ports)
+    : m_model(model),
+      m_adapter(std::move(adapter)),
+      m_stack(model),
+      m_optimizer(std::move(optimizer)),
+      m_settings(std::move(settings)),
       m_ports(std::move(ports)) {
     m_stack.add(m_adapter);
     m_settings.task.hasPrompt = m_stack.hooks().promptLength() > 0;
@@ -58,15 +68,22 @@ double Trainer::rate() const {
 
 bool Trainer::isEvaluationStep() const {
     if (m_state.step == 0) return m_settings.evalEvery > 0 && m_settings.evaluatesAtStart;
-    return m_state.step == m_settings.totalSteps || (m_settings.evalEvery > 0 && m_state.step % m_settings.evalEvery == 0);
+    return m_state.step == m_settings.totalSteps ||
+           (m_settings.evalEvery > 0 && m_state.step % m_settings.evalEvery == 0);
 }
 
 Trainer::Wish Trainer::afterStep() {
     const bool isLast = m_state.step == m_settings.totalSteps;
-    if ((isEvaluationStep() || m_state.isEvaluationDue) && evaluate() == Wish::Stop) return Wish::Stop;
-    if (isLast || isPatienceOver() || (m_state.step > 0 && m_settings.saveEvery > 0 && m_state.step % m_settings.saveEvery == 0)) save();
+    if ((isEvaluationStep() || m_state.isEvaluationDue) && evaluate() == Wish::Stop)
+        return Wish::Stop;
+    if (isLast || isPatienceOver() ||
+        (m_state.step > 0 && m_settings.saveEvery > 0 && m_state.step % m_settings.saveEvery == 0))
+        save();
     if (!isLast && isPatienceOver())
-        m_ports.emit({{"type", "early_stopped"}, {"step", m_state.step}, {"best_step", m_state.bestEvalStep}, {"evaluations", m_state.evalsWithoutGain}});
+        m_ports.emit({{"type", "early_stopped"},
+                      {"step", m_state.step},
+                      {"best_step", m_state.bestEvalStep},
+                      {"evaluations", m_state.evalsWithoutGain}});
     return Wish::GoOn;
 }
 
@@ -75,13 +92,20 @@ TrainEnd Trainer::run() {
         save();
         return TrainEnd::Stopped;
     };
-    // A run that goes on behind its first step has what was due there behind it, but for an evaluation that was broken off.
-    if ((m_state.step == 0 || m_state.isEvaluationDue) && afterStep() == Wish::Stop) return stopped();
+    // A run that goes on behind its first step has what was due there behind it, but for an
+    // evaluation that was broken off.
+    if ((m_state.step == 0 || m_state.isEvaluationDue) && afterStep() == Wish::Stop)
+        return stopped();
     while (m_state.step < m_settings.totalSteps && !isPatienceOver()) {
         if (obey() == Wish::Stop) return stopped();
         // Events that find no room wait in memory; taking more steps would only let them grow.
-        if (const std::int64_t waiting = m_ports.bytesWaiting ? m_ports.bytesWaiting() : 0; waiting > 0) {
-            const auto isWritten = [this] { return m_ports.bytesWaiting() == 0 ? Result<void>() : Result<void>(Problem{"disk_full", "The disk is full.", "", ""}); };
+        if (const std::int64_t waiting = m_ports.bytesWaiting ? m_ports.bytesWaiting() : 0;
+            waiting > 0) {
+            const auto isWritten = [this] {
+                return m_ports.bytesWaiting() == 0
+                           ? Result<void>()
+                           : Result<void>(Problem{"disk_full", "The disk is full.", "", ""});
+            };
             if (waitForDisk(waiting, isWritten) == Wish::Stop) return stopped();
         }
         step();
@@ -100,12 +124,18 @@ void Trainer::step() {
         if (!rows.empty()) batches.push_back(std::move(rows));
     }
     if (counts.labels == 0)
-        throw Failure({"no_labels", "Step " + std::to_string(m_state.step + 1) + " has no label that carries loss.", "Check data.loss_on and data.max_length.", "data"});
+        throw Failure(
+            {"no_labels",
+             "Step " + std::to_string(m_state.step + 1) + " has no label that carries loss.",
+             "Check data.loss_on and data.max_length.", "data"});
 
     auto* const hooks = dynamic_cast<TrainingHooks*>(m_adapter.get());
-    if (const Json news = hooks != nullptr ? hooks->beforeStep(m_state.step + 1) : Json(); !news.is_null()) m_ports.emit(news);
+    if (const Json news = hooks != nullptr ? hooks->beforeStep(m_state.step + 1) : Json();
+        !news.is_null())
+        m_ports.emit(news);
 
-    // Every token weighs the same: the sum over all micro-batches is divided by their labels' count (interface.md).
+    // Every token weighs the same: the sum over all micro-batches is divided by their labels' count
+    // (interface.md).
     double loss = 0;
     LossTerms terms;
     std::int64_t tokens = 0;
@@ -116,9 +146,11 @@ void Trainer::step() {
             labels += m_task->labelCount(row);
         }
         if (labels == 0) continue;
-        const RandomKey key = passKey(m_settings.seed, m_state.step, static_cast<std::int64_t>(micro));
+        const RandomKey key =
+            passKey(m_settings.seed, m_state.step, static_cast<std::int64_t>(micro));
         m_stack.beginPass(key);
-        const Loss part = m_task->loss(m_model, batches[micro], counts, {m_stack.hooks(), m_settings.activations, key});
+        const Loss part = m_task->loss(m_model, batches[micro], counts,
+                                       {m_stack.hooks(), m_settings.activations, key});
         loss += part.value.item<double>();
         part.value.backward();
         if (terms.empty()) {
@@ -127,7 +159,8 @@ void Trainer::step() {
             for (std::size_t i = 0; i < terms.size(); ++i) terms[i].second += part.terms[i].second;
         }
     }
-    if (const at::Tensor extra = hooks != nullptr ? hooks->regularisation() : at::Tensor(); extra.defined()) {
+    if (const at::Tensor extra = hooks != nullptr ? hooks->regularisation() : at::Tensor();
+        extra.defined()) {
         loss += extra.item<double>();
         extra.backward();
     }
@@ -159,13 +192,23 @@ void Trainer::step() {
     facts.tokensPerSecond = static_cast<double>(tokens) / std::max(seconds, 1e-9);
     facts.memory = readMemory();
     m_ports.emit(event::step(facts));
-    if (const std::string damaged = isFinite ? "" : notFiniteWeight(m_model.weights()); !damaged.empty())
-        throw Failure({"tensor_not_finite", "The loss of step " + std::to_string(m_state.step) + " is not a finite number because the model's " + damaged + " holds NaN or infinity.",
-                       "The training that wrote it diverged, or the file is damaged: use another checkpoint.", damaged});
+    if (const std::string damaged = isFinite ? "" : notFiniteWeight(m_model.weights());
+        !damaged.empty())
+        throw Failure(
+            {"tensor_not_finite",
+             "The loss of step " + std::to_string(m_state.step) +
+                 " is not a finite number because the model's " + damaged +
+                 " holds NaN or infinity.",
+             "The training that wrote it diverged, or the file is damaged: use another checkpoint.",
+             damaged});
     if (!isFinite)
         throw Failure({"non_finite_loss",
-                       std::string("The ") + (std::isfinite(loss) ? "gradient" : "loss") + " of step " + std::to_string(m_state.step) + " is not a finite number; the weights were left as they were.",
-                       "Lower train.learning_rate or train.max_grad_norm, and resume from the last checkpoint.", "train.learning_rate", ExitCode::RunFailed});
+                       std::string("The ") + (std::isfinite(loss) ? "gradient" : "loss") +
+                           " of step " + std::to_string(m_state.step) +
+                           " is not a finite number; the weights were left as they were.",
+                       "Lower train.learning_rate or train.max_grad_norm, and resume from the last "
+                       "checkpoint.",
+                       "train.learning_rate", ExitCode::RunFailed});
 }
 
 Trainer::Wish Trainer::evaluate() {
@@ -174,22 +217,28 @@ Trainer::Wish Trainer::evaluate() {
         m_state.isEvaluationDue = true;
         m_isEvaluating = true;
         Clock::time_point told = Clock::now();
-        const auto tell = [&](std::int64_t done, std::int64_t total) { m_ports.emit(event::phase("evaluating", done, total)); };
+        const auto tell = [&](std::int64_t done, std::int64_t total) {
+            m_ports.emit(event::phase("evaluating", done, total));
+        };
         tell(0, static_cast<std::int64_t>(m_ports.evalRows.size()));
-        const Measured measured = m_task->measure(m_model, m_stack, m_ports.evalRows, {m_settings.evalBatch, [&](std::int64_t done, std::int64_t total) {
-            if (done == total || secondsSince(told) >= kPhaseSeconds) {
-                tell(done, total);
-                told = Clock::now();
-            }
-            return done == total || obey() != Wish::Stop;
-        }});
+        const Measured measured =
+            m_task->measure(m_model, m_stack, m_ports.evalRows,
+                            {m_settings.evalBatch, [&](std::int64_t done, std::int64_t total) {
+                                 if (done == total || secondsSince(told) >= kPhaseSeconds) {
+                                     tell(done, total);
+                                     told = Clock::now();
+                                 }
+                                 return done == total || obey() != Wish::Stop;
+                             }});
         m_isEvaluating = false;
         if (!measured.isWhole) return Wish::Stop;
         m_state.isEvaluationDue = false;
         const double loss = measured.loss();
         m_state.lastEvalLoss = loss;
         judge(loss);
-        m_ports.emit(event::eval(m_state.step, loss, measured.metrics, static_cast<std::int64_t>(m_ports.evalRows.size()), m_ports.ofEvalRows));
+        m_ports.emit(event::eval(m_state.step, loss, measured.metrics,
+                                 static_cast<std::int64_t>(m_ports.evalRows.size()),
+                                 m_ports.ofEvalRows));
         if (m_settings.keepsBest && m_state.bestEvalStep == m_state.step) save();
     }
     m_evaluatedStep = m_state.step;
@@ -200,17 +249,22 @@ Trainer::Wish Trainer::takeSamples() {
     if (!m_ports.sample) return Wish::GoOn;
     Wish wish = Wish::GoOn;
     m_isEvaluating = true;
-    m_ports.sample(m_state.step, [&] { return wish == Wish::GoOn && (wish = obey()) == Wish::GoOn; });
+    m_ports.sample(m_state.step,
+                   [&] { return wish == Wish::GoOn && (wish = obey()) == Wish::GoOn; });
     m_isEvaluating = false;
     return wish;
 }
 
-/// Keeps count of the best loss and of evaluations since it fell, as transformers' EarlyStoppingCallback does. The evaluation before the
-/// first step counts: training that never gets better than what it began with is stopped, and gives back what it began with.
+/// Keeps count of the best loss and of evaluations since it fell, as transformers'
+/// EarlyStoppingCallback does. The evaluation before the first step counts: training that never
+/// gets better than what it began with is stopped, and gives back what it began with.
 void Trainer::judge(double loss) {
     const bool isFirst = m_state.bestEvalStep < 0;
     const bool isLower = std::isfinite(loss) && (isFirst || loss < m_state.bestEvalLoss);
-    m_state.evalsWithoutGain = isLower && (isFirst || m_state.bestEvalLoss - loss > m_settings.smallestGain) ? 0 : m_state.evalsWithoutGain + 1;
+    m_state.evalsWithoutGain =
+        isLower && (isFirst || m_state.bestEvalLoss - loss > m_settings.smallestGain)
+            ? 0
+            : m_state.evalsWithoutGain + 1;
     if (!isLower) return;
     m_state.bestEvalLoss = loss;
     m_state.bestEvalStep = m_state.step;
@@ -221,20 +275,28 @@ void Trainer::save() {
     Result<void> saved = m_ports.saveCheckpoint(m_state);
     if (!saved && saved.problem().code == "disk_full") {
         std::int64_t bytes = 0;
-        for (const TrainedParameter& parameter : m_adapter->parameters()) bytes += 3 * static_cast<std::int64_t>(parameter.tensor.nbytes());  // with two moments
+        for (const TrainedParameter& parameter : m_adapter->parameters())
+            bytes += 3 * static_cast<std::int64_t>(parameter.tensor.nbytes());  // with two moments
         waitForDisk(bytes, [&] { return saved = m_ports.saveCheckpoint(m_state); });
     }
     saved.orThrow();
     m_savedStep = m_state.step;
 }
 
-Trainer::Wish Trainer::waitForDisk(std::int64_t neededBytes, const std::function<Result<void>()>& retry) {
+Trainer::Wish Trainer::waitForDisk(std::int64_t neededBytes,
+                                   const std::function<Result<void>()>& retry) {
     constexpr int kTrySeconds = 30;
-    const auto tellPaused = [&] { m_ports.emit({{"type", "paused"}, {"step", m_state.step}, {"reason", "disk_full"}, {"needed_bytes", neededBytes}}); };
+    const auto tellPaused = [&] {
+        m_ports.emit({{"type", "paused"},
+                      {"step", m_state.step},
+                      {"reason", "disk_full"},
+                      {"needed_bytes", neededBytes}});
+    };
     tellPaused();
     for (bool isFull = true, isAsked = false; isFull;) {
         for (int second = 0; second < kTrySeconds; ++second) {
-            const std::optional<Json> command = m_ports.commands != nullptr ? m_ports.commands->wait(1000) : std::nullopt;
+            const std::optional<Json> command =
+                m_ports.commands != nullptr ? m_ports.commands->wait(1000) : std::nullopt;
             if (m_ports.commands == nullptr) std::this_thread::sleep_for(std::chrono::seconds(1));
             const std::string name = command ? textOr(*command, "command") : "";
             isAsked = name == "resume";
@@ -260,7 +322,9 @@ Trainer::Wish Trainer::obey() {
 Trainer::Wish Trainer::obeyOne(const Json& command) {
     const std::string name = textOr(command, "command");
     const auto refuse = [&](const std::string& why) {
-        m_ports.emit(event::warning("bad_command", "The command " + dumpLine(command).substr(0, 80) + " was not understood.", why));
+        m_ports.emit(event::warning(
+            "bad_command",
+            "The command " + dumpLine(command).substr(0, 80) + " was not understood.", why));
     };
     if (name == "stop" || name == "input_closed") return Wish::Stop;
     if (name == "pause") return pause();
@@ -273,15 +337,20 @@ Trainer::Wish Trainer::obeyOne(const Json& command) {
         return evaluate();
     } else if (name == "set") {
         const auto value = command.find("learning_rate");
-        const bool isValid = value != command.end() && value->is_number() && std::isfinite(value->get<double>()) && value->get<double>() >= 0;
+        const bool isValid = value != command.end() && value->is_number() &&
+                             std::isfinite(value->get<double>()) && value->get<double>() >= 0;
         if (!isValid) {
             refuse("set takes a learning_rate of at least 0.");
         } else {
             m_state.learningRate = value->get<double>();
-            m_ports.emit({{"type", "learning_rate"}, {"step", m_state.step}, {"learning_rate", m_state.learningRate}});
+            m_ports.emit({{"type", "learning_rate"},
+                          {"step", m_state.step},
+                          {"learning_rate", m_state.learningRate}});
         }
     } else {
-        refuse("Commands are objects: {\"command\": \"pause\" | \"resume\" | \"stop\" | \"checkpoint\" | \"evaluate\" | \"set\", …}.");
+        refuse(
+            "Commands are objects: {\"command\": \"pause\" | \"resume\" | \"stop\" | "
+            "\"checkpoint\" | \"evaluate\" | \"set\", …}.");
     }
     return Wish::GoOn;
 }

@@ -17,21 +17,29 @@ namespace fs = std::filesystem;
 namespace {
 
 struct TemporaryWorkspace {
-    Workspace workspace{fs::temp_directory_path() / ("luthier-report-" + std::to_string(::getpid()))};
+    Workspace workspace{fs::temp_directory_path() /
+                        ("luthier-report-" + std::to_string(::getpid()))};
     TemporaryWorkspace() { fs::remove_all(workspace.root); }
     ~TemporaryWorkspace() { fs::remove_all(workspace.root); }
 };
 
-void makeRun(RunStore& store, const std::string& id, const std::string& method, int seed, double loss, const char* end = "finished") {
+void makeRun(RunStore& store, const std::string& id, const std::string& method, int seed,
+             double loss, const char* end = "finished") {
     const RunFolder folder = *store.create(id, id);
-    std::ofstream(folder.config()) << Json{{"name", id}, {"method", {{"type", method}}}, {"model", {{"path", "/m/story-2m"}}}, {"train", {{"seed", seed}, {"learning_rate", 1e-3}}}};
+    std::ofstream(folder.config()) << Json{{"name", id},
+                                           {"method", {{"type", method}}},
+                                           {"model", {{"path", "/m/story-2m"}}},
+                                           {"train", {{"seed", seed}, {"learning_rate", 1e-3}}}};
     std::ofstream log(folder.events());
     StepFacts facts;
     facts.step = 1;
     facts.loss = loss;
     facts.stepSeconds = 2;
-    log << eventLine(event::step(facts), id, 100) << "\n" << eventLine(event::eval(1, loss, {}, 4, 4), id, 101) << "\n";
-    const Json last = end == std::string("failed") ? event::failed(Problem{"out_of_memory", "No memory <left>.", "", ""}) : Json{{"type", "finished"}, {"summary", Json::object()}};
+    log << eventLine(event::step(facts), id, 100) << "\n"
+        << eventLine(event::eval(1, loss, {}, 4, 4), id, 101) << "\n";
+    const Json last = end == std::string("failed")
+                          ? event::failed(Problem{"out_of_memory", "No memory <left>.", "", ""})
+                          : Json{{"type", "finished"}, {"summary", Json::object()}};
     log << eventLine(last, id, 102) << "\n";
 }
 
@@ -39,14 +47,17 @@ void makeRun(RunStore& store, const std::string& id, const std::string& method, 
 
 TEST_CASE("a comparison has one configuration for each method, rate and seed") {
     const Json base{{"name", "x"}, {"train", {{"seed", 7}, {"learning_rate", 1.0}}}};
-    const std::vector<Json> configs = shootoutConfigs(base, {{Json{{"type", "lora"}}, 2e-4, 50}, {Json{{"type", "prompt_tuning"}}, 0.3, 60}}, {"g", 2, 3});
+    const std::vector<Json> configs = shootoutConfigs(
+        base, {{Json{{"type", "lora"}}, 2e-4, 50}, {Json{{"type", "prompt_tuning"}}, 0.3, 60}},
+        {"g", 2, 3});
     REQUIRE(configs.size() == 12);
     std::set<std::string> names;
     std::set<double> rates;
     for (const Json& config : configs) {
         names.insert(config.at("name"));
         CHECK(config.at("group") == "g");
-        if (config.at("method").at("type") == "lora") rates.insert(config.at("train").at("learning_rate").get<double>());
+        if (config.at("method").at("type") == "lora")
+            rates.insert(config.at("train").at("learning_rate").get<double>());
     }
     CHECK(names.size() == 12);
     CHECK(names.contains("g-prompt-tuning-lr0.3-seed8"));
@@ -61,7 +72,8 @@ TEST_CASE("a report puts seeds together, sorts by loss and names what failed") {
     makeRun(store, "g-full-seed2", "full", 2, 1.2);
     makeRun(store, "g-ia3", "ia3", 1, 2.5);
     makeRun(store, "g-lora", "lora", 1, 9, "failed");
-    const Result<RunReport> report = makeReport(store, {"g-ia3", "g-full-seed1", "g-full-seed2", "g-lora"}, "T & U");
+    const Result<RunReport> report =
+        makeReport(store, {"g-ia3", "g-full-seed1", "g-full-seed2", "g-lora"}, "T & U");
     REQUIRE(report);
     REQUIRE(report->rows.size() == 2);
     CHECK(report->rows[0].label == "g-full");

@@ -31,16 +31,20 @@ std::string stepLine(std::int64_t step, double loss, double time) {
     return eventLine(event::step(facts), "r", time);
 }
 
-void append(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::app | std::ios::binary) << text; }
+void append(const fs::path& path, const std::string& text) {
+    std::ofstream(path, std::ios::app | std::ios::binary) << text;
+}
 
 }  // namespace
 
 TEST_CASE("a snapshot folds a whole run") {
     RunSnapshot run;
-    run.applyLine(R"({"type":"run_started","time":10,"run":"r","config":{"name":"poems","method":{"type":"lora"},"train":{"max_steps":3}}})");
+    run.applyLine(
+        R"({"type":"run_started","time":10,"run":"r","config":{"name":"poems","method":{"type":"lora"},"train":{"max_steps":3}}})");
     run.applyLine(R"({"type":"phase","time":10.5,"name":"tokenising","done":3,"total":9})");
     CHECK(run.phase.name == "tokenising");
-    run.applyLine(R"({"type":"parameters","time":11,"trainable":10,"frozen":90,"by_part":{"q_proj":6,"v_proj":4}})");
+    run.applyLine(
+        R"({"type":"parameters","time":11,"trainable":10,"frozen":90,"by_part":{"q_proj":6,"v_proj":4}})");
     for (int step = 1; step <= 3; ++step) run.applyLine(stepLine(step, 3.0 / step, 11 + step));
     run.applyLine(eventLine(event::eval(3, 0.9, Json{{"accuracy", 0.5}}, 4, 9), "r", 15));
     run.applyLine(R"({"type":"finished","time":16,"run":"r","summary":{"steps":3}})");
@@ -120,21 +124,53 @@ TEST_CASE("a scanned step folds into the same as a parsed one") {
     lines.push_back(eventLine(event::step(facts), "r", 2));
     facts.losses = {{"lm", 1.25}, {"unlikelihood", INFINITY}, {"length_normalized", 1e-9}};
     lines.push_back(eventLine(event::step(facts), "r", 3));
-    for (const char* body : {R"("step": 3, "loss": 1.5, "memory": {"host_bytes": 12})", R"("loss":null)", R"("loss":null,"loss_state":"inf")", R"("loss":"x","loss_state":"-inf")",
-                             R"("loss_state":"nan")", R"("step":2.9,"tokens":1e2,"loss":-0.0)", R"("step":"2","tokens":"5","step_seconds":0)", R"("loss":1,"loss":2)", R"("run":"other")",
-                             R"("run":"a\"b")", R"("memory":{"device_bytes":1,"x":[1]})", R"("memory":{},"memory":{"host_bytes":3})", R"("memory":3)", R"("x":true)", R"("losses":{"lm":1,"lm_state":"nan"},"memory":{"lm":3})", R"("losses":{"lm":null,"lm_state":"inf"})", R"("losses":{},"losses":{"lm":3})",
-                             R"("losses":{"memory":{"host_bytes":3}})", R"("losses":[1])", R"("lm":5)", R"("x":{"y":1})",
-                             R"("loss":01)", R"("loss":1.)", R"("loss":.5)", R"("loss":+1)", R"("loss":1e999)", R"("loss":Infinity)", R"("loss":1,)", R"("loss":nul)", R"("type":"eval","step":4)",
-                             R"("tokens":123456789012345678901234567890)", R"("loss":1)" "\t", R"("note":"Grüße")"})
-        for (const char* head : {"{\"type\":\"step\",", "{\"type\": \"step\", "}) lines.push_back(head + std::string(body) + "}");
-    for (std::size_t cut = 1; cut < lines[0].size(); ++cut) lines.push_back(lines[0].substr(0, cut));
+    for (const char* body : {R"("step": 3, "loss": 1.5, "memory": {"host_bytes": 12})",
+                             R"("loss":null)",
+                             R"("loss":null,"loss_state":"inf")",
+                             R"("loss":"x","loss_state":"-inf")",
+                             R"("loss_state":"nan")",
+                             R"("step":2.9,"tokens":1e2,"loss":-0.0)",
+                             R"("step":"2","tokens":"5","step_seconds":0)",
+                             R"("loss":1,"loss":2)",
+                             R"("run":"other")",
+                             R"("run":"a\"b")",
+                             R"("memory":{"device_bytes":1,"x":[1]})",
+                             R"("memory":{},"memory":{"host_bytes":3})",
+                             R"("memory":3)",
+                             R"("x":true)",
+                             R"("losses":{"lm":1,"lm_state":"nan"},"memory":{"lm":3})",
+                             R"("losses":{"lm":null,"lm_state":"inf"})",
+                             R"("losses":{},"losses":{"lm":3})",
+                             R"("losses":{"memory":{"host_bytes":3}})",
+                             R"("losses":[1])",
+                             R"("lm":5)",
+                             R"("x":{"y":1})",
+                             R"("loss":01)",
+                             R"("loss":1.)",
+                             R"("loss":.5)",
+                             R"("loss":+1)",
+                             R"("loss":1e999)",
+                             R"("loss":Infinity)",
+                             R"("loss":1,)",
+                             R"("loss":nul)",
+                             R"("type":"eval","step":4)",
+                             R"("tokens":123456789012345678901234567890)",
+                             R"("loss":1)"
+                             "\t",
+                             R"("note":"Grüße")"})
+        for (const char* head : {"{\"type\":\"step\",", "{\"type\": \"step\", "})
+            lines.push_back(head + std::string(body) + "}");
+    for (std::size_t cut = 1; cut < lines[0].size(); ++cut)
+        lines.push_back(lines[0].substr(0, cut));
     int steps = 0;
     for (const std::string& line : lines) {
         CAPTURE(line);
         RunSnapshot scanned, parsed;
         scanned.applyLine(line);
-        if (const Json json = Json::parse(line, nullptr, false); json.is_object()) parsed.apply(json);
-        else ++parsed.ignoredLines;
+        if (const Json json = Json::parse(line, nullptr, false); json.is_object())
+            parsed.apply(json);
+        else
+            ++parsed.ignoredLines;
         steps += static_cast<int>(scanned.steps.size());
         CHECK(scanned.ignoredLines == parsed.ignoredLines);
         CHECK(scanned.eventCount == parsed.eventCount);
@@ -147,7 +183,10 @@ TEST_CASE("a scanned step folds into the same as a parsed one") {
         CHECK(scanned.steps.hostBytes == parsed.steps.hostBytes);
         CHECK(scanned.steps.trainSeconds == parsed.steps.trainSeconds);
         const auto same = [](const std::vector<double>& a, const std::vector<double>& b) {
-            return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](double x, double y) { return x == y || (std::isnan(x) && std::isnan(y)); });
+            return a.size() == b.size() &&
+                   std::equal(a.begin(), a.end(), b.begin(), [](double x, double y) {
+                       return x == y || (std::isnan(x) && std::isnan(y));
+                   });
         };
         CHECK(same(scanned.steps.loss, parsed.steps.loss));
         CHECK(same(scanned.steps.lmLoss, parsed.steps.lmLoss));
@@ -173,7 +212,9 @@ TEST_CASE("a change of the learning rate is remembered until a resume goes back 
 
 TEST_CASE("training time counts steps only") {
     RunSnapshot run;
-    for (int step = 1; step <= 3; ++step) run.applyLine(R"({"type":"step","time":)" + std::to_string(100 * step) + R"(,"step_seconds":0.5})");
+    for (int step = 1; step <= 3; ++step)
+        run.applyLine(R"({"type":"step","time":)" + std::to_string(100 * step) +
+                      R"(,"step_seconds":0.5})");
     run.applyLine(R"({"type":"eval","step":3,"loss":1,"time":400})");
     CHECK(run.steps.trainSeconds == std::vector<double>{0.5, 1, 1.5});
     CHECK(run.evals[0].trainSeconds == 1.5);
@@ -228,7 +269,8 @@ TEST_CASE("a follower bounds the work of a call and reaches the end") {
     for (int i = 0; i < 1000; ++i) append(log, "line " + std::to_string(i) + "\n");
     EventFollower follower(log);
     std::size_t lines = 0, calls = 0;
-    for (auto batch = follower.read(64); !batch.lines.empty(); batch = follower.read(64)) lines += batch.lines.size(), ++calls;
+    for (auto batch = follower.read(64); !batch.lines.empty(); batch = follower.read(64))
+        lines += batch.lines.size(), ++calls;
     CHECK(lines == 1001);
     CHECK(calls > 10);
 }

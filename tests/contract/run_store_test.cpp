@@ -16,20 +16,27 @@ namespace fs = std::filesystem;
 namespace {
 
 struct TemporaryWorkspace {
-    Workspace workspace{fs::temp_directory_path() / ("luthier-store-" + std::to_string(::getpid()))};
+    Workspace workspace{fs::temp_directory_path() /
+                        ("luthier-store-" + std::to_string(::getpid()))};
     TemporaryWorkspace() { fs::remove_all(workspace.root); }
     ~TemporaryWorkspace() { fs::remove_all(workspace.root); }
 };
 
-RunFolder makeRun(RunStore& store, const std::string& id, double time, double loss, bool isFinished = true) {
+RunFolder makeRun(RunStore& store, const std::string& id, double time, double loss,
+                  bool isFinished = true) {
     const RunFolder folder = *store.create("poems", id);
-    std::ofstream(folder.config()) << Json{{"name", id}, {"method", {{"type", "lora"}, {"r", loss}}}, {"model", {{"path", "/m/story-2m"}}}};
+    std::ofstream(folder.config()) << Json{{"name", id},
+                                           {"method", {{"type", "lora"}, {"r", loss}}},
+                                           {"model", {{"path", "/m/story-2m"}}}};
     std::ofstream log(folder.events());
     StepFacts facts;
     facts.step = 1;
     facts.loss = loss;
-    log << eventLine(event::step(facts), id, time) << "\n" << eventLine(event::eval(1, loss, {}, 4, 4), id, time + 1) << "\n";
-    if (isFinished) log << eventLine(Json{{"type", "finished"}, {"summary", Json::object()}}, id, time + 2) << "\n";
+    log << eventLine(event::step(facts), id, time) << "\n"
+        << eventLine(event::eval(1, loss, {}, 4, 4), id, time + 1) << "\n";
+    if (isFinished)
+        log << eventLine(Json{{"type", "finished"}, {"summary", Json::object()}}, id, time + 2)
+            << "\n";
     return folder;
 }
 
@@ -81,15 +88,19 @@ TEST_CASE("the index keeps a small loss curve and why a run failed") {
         facts.loss = step == 500 ? std::nan("") : 1000 - step;
         log << eventLine(event::step(facts), "failing", 100 + step) << "\n";
     }
-    log << eventLine(event::failed(Problem{"nan_loss", "The loss is not a number.", "Lower the rate.", ""}), "failing", 2000) << "\n";
+    log << eventLine(event::failed(
+                         Problem{"nan_loss", "The loss is not a number.", "Lower the rate.", ""}),
+                     "failing", 2000)
+        << "\n";
     log.close();
-    for (int pass = 0; pass < 2; ++pass) {   // folded, then from the index
+    for (int pass = 0; pass < 2; ++pass) {  // folded, then from the index
         RunStore reader(temporary.workspace);
         const RunInfo info = (*reader.list())[0];
         CHECK(info.failure == "The loss is not a number.");
         REQUIRE(info.lossCurve.size() == 80);
         CHECK(info.lossCurve.front() > info.lossCurve.back());
-        CHECK(std::all_of(info.lossCurve.begin(), info.lossCurve.end(), [](float value) { return std::isfinite(value); }));
+        CHECK(std::all_of(info.lossCurve.begin(), info.lossCurve.end(),
+                          [](float value) { return std::isfinite(value); }));
     }
 }
 
@@ -101,8 +112,10 @@ TEST_CASE("the index is rebuilt when it is deleted or damaged") {
         CHECK(store.list()->size() == 1);
     }
     CHECK(fs::exists(temporary.workspace.index()));
-    std::ofstream(temporary.workspace.index(), std::ios::trunc) << "this is no database, but it is long enough to look like one";
-    for (const char* suffix : {"-wal", "-shm"}) fs::remove(temporary.workspace.index().string() + suffix);
+    std::ofstream(temporary.workspace.index(), std::ios::trunc)
+        << "this is no database, but it is long enough to look like one";
+    for (const char* suffix : {"-wal", "-shm"})
+        fs::remove(temporary.workspace.index().string() + suffix);
     RunStore damaged(temporary.workspace);
     CHECK(damaged.list()->front().loss == 2);
     fs::remove(temporary.workspace.index());
@@ -118,7 +131,8 @@ TEST_CASE("the list follows a log that grows") {
     StepFacts facts;
     facts.step = 2;
     facts.loss = 1.5;
-    std::ofstream(folder.events(), std::ios::app) << eventLine(event::step(facts), "a", 103) << "\n";
+    std::ofstream(folder.events(), std::ios::app)
+        << eventLine(event::step(facts), "a", 103) << "\n";
     CHECK(store.list()->front().steps == 2);
     CHECK(RunStore(temporary.workspace).list()->front().loss == 1.5);
 }
@@ -173,7 +187,9 @@ TEST_CASE("a removed run is gone") {
 }
 
 TEST_CASE("comparison shows differing keys only") {
-    const auto differences = compareConfigs({Json{{"name", "a"}, {"method", {{"r", 8}, {"x", 1}}}}, Json{{"name", "b"}, {"method", {{"r", 16}, {"x", 1}, {"new", true}}}}});
+    const auto differences =
+        compareConfigs({Json{{"name", "a"}, {"method", {{"r", 8}, {"x", 1}}}},
+                        Json{{"name", "b"}, {"method", {{"r", 16}, {"x", 1}, {"new", true}}}}});
     REQUIRE(differences.size() == 2);
     CHECK(differences[0].key == "method.r");
     CHECK(differences[0].values[1] == 16);

@@ -10,12 +10,19 @@ namespace {
 
 /// Methods with a handful of fields, as the engine declares them.
 const MethodSchemas& someMethods() {
-    static const Schema lora{"lora",
-                             {{.key = "r", .type = SettingType::Integer, .defaultValue = 8, .minimum = 1}, {.key = "lora_alpha", .type = SettingType::Real, .defaultValue = 16},
-                              {.key = "lora_dropout", .type = SettingType::Real, .defaultValue = 0.0}, {.key = "target_modules", .type = SettingType::Names, .isNullable = true},
-                              {.key = "use_rslora", .type = SettingType::Boolean, .defaultValue = false}}};
+    static const Schema lora{
+        "lora",
+        {{.key = "r", .type = SettingType::Integer, .defaultValue = 8, .minimum = 1},
+         {.key = "lora_alpha", .type = SettingType::Real, .defaultValue = 16},
+         {.key = "lora_dropout", .type = SettingType::Real, .defaultValue = 0.0},
+         {.key = "target_modules", .type = SettingType::Names, .isNullable = true},
+         {.key = "use_rslora", .type = SettingType::Boolean, .defaultValue = false}}};
     static const Schema full{"full", {}};
-    static const MethodSchemas methods{[](const std::string& type) { return type == "lora" ? &lora : type == "full" ? &full : nullptr; }, {"lora", "full"}};
+    static const MethodSchemas methods{
+        [](const std::string& type) {
+            return type == "lora" ? &lora : type == "full" ? &full : nullptr;
+        },
+        {"lora", "full"}};
     return methods;
 }
 
@@ -37,7 +44,8 @@ std::string whyIgnored(const ImportedSettings& settings, const std::string& key)
     return "";
 }
 
-bool isTaken(const ImportedSettings& settings, const std::string& key, const std::string& dotted, const Json& value) {
+bool isTaken(const ImportedSettings& settings, const std::string& key, const std::string& dotted,
+             const Json& value) {
     for (const TakenSetting& setting : settings.taken)
         if (setting.key == key && setting.setting == dotted) return setting.value == value;
     return false;
@@ -84,9 +92,14 @@ warmup_steps: 10
 evals_per_epoch: 4
 special_tokens:
   pad_token: "<|end_of_text|>"
-)", SettingsKind::Axolotl);
+)",
+                                               SettingsKind::Axolotl);
     const Json& run = settings.run;
-    CHECK(run["method"] == Json{{"type", "lora"}, {"r", 32}, {"lora_alpha", 16}, {"lora_dropout", 0.05}, {"target_modules", "all-linear"}});
+    CHECK(run["method"] == Json{{"type", "lora"},
+                                {"r", 32},
+                                {"lora_alpha", 16},
+                                {"lora_dropout", 0.05},
+                                {"target_modules", "all-linear"}});
     CHECK(run["data"]["train"] == Json{{"path", "teknium/GPT4-LLM-Cleaned"}, {"format", "alpaca"}});
     CHECK(run["data"]["eval"]["split"] == 0.1);
     CHECK(run["data"]["packing"] == true);
@@ -124,9 +137,14 @@ val_size: 0.1
 label_smoothing_factor: 0.1
 group_by_length: true
 neftune_noise_alpha: 5
-)", SettingsKind::LlamaFactory);
+)",
+                                               SettingsKind::LlamaFactory);
     const Json& run = settings.run;
-    CHECK(run["method"] == Json{{"type", "lora"}, {"r", 4}, {"target_modules", {"q_proj", "v_proj"}}, {"lora_alpha", 8}, {"lora_dropout", 0.0}});
+    CHECK(run["method"] == Json{{"type", "lora"},
+                                {"r", 4},
+                                {"target_modules", {"q_proj", "v_proj"}},
+                                {"lora_alpha", 8},
+                                {"lora_dropout", 0.0}});
     CHECK(run["model"]["path"] == "/models/llama");
     CHECK(run["data"]["train"]["path"] == "data/identity.json");
     CHECK(run["data"]["loss_on"] == "assistant");
@@ -139,7 +157,10 @@ neftune_noise_alpha: 5
 }
 
 TEST_CASE("a TRL file without use_peft trains everything") {
-    const ImportedSettings settings = imported("model_name_or_path: ./m\ndataset_name: rows.jsonl\nmax_length: 128\nmax_steps: 20\nlearning_rate: 1.0e-3\ncompletion_only_loss: false\nunknown_thing: 3\n", SettingsKind::Trl);
+    const ImportedSettings settings = imported(
+        "model_name_or_path: ./m\ndataset_name: rows.jsonl\nmax_length: 128\nmax_steps: "
+        "20\nlearning_rate: 1.0e-3\ncompletion_only_loss: false\nunknown_thing: 3\n",
+        SettingsKind::Trl);
     CHECK(settings.run["method"] == Json{{"type", "full"}});
     CHECK(settings.run["data"]["loss_on"] == "all");
     CHECK(settings.run["train"]["max_steps"] == 20);
@@ -148,9 +169,15 @@ TEST_CASE("a TRL file without use_peft trains everything") {
 }
 
 TEST_CASE("an adapter_config.json gives the method; what its method has not is named") {
-    const ImportedSettings settings = imported(R"({"peft_type": "LORA", "base_model_name_or_path": "/models/m", "task_type": "CAUSAL_LM", "r": 3, "lora_alpha": 6, "target_modules": ["q_proj"],
-        "use_rslora": true, "use_dora": true, "bias": "none", "inference_mode": true, "revision": null})", SettingsKind::Peft);
-    CHECK(settings.run["method"] == Json{{"type", "lora"}, {"r", 3}, {"lora_alpha", 6}, {"target_modules", {"q_proj"}}, {"use_rslora", true}});
+    const ImportedSettings settings = imported(
+        R"({"peft_type": "LORA", "base_model_name_or_path": "/models/m", "task_type": "CAUSAL_LM", "r": 3, "lora_alpha": 6, "target_modules": ["q_proj"],
+        "use_rslora": true, "use_dora": true, "bias": "none", "inference_mode": true, "revision": null})",
+        SettingsKind::Peft);
+    CHECK(settings.run["method"] == Json{{"type", "lora"},
+                                         {"r", 3},
+                                         {"lora_alpha", 6},
+                                         {"target_modules", {"q_proj"}},
+                                         {"use_rslora", true}});
     REQUIRE(settings.ignored.size() == 1);
     CHECK(settings.ignored[0].key == "use_dora");
     REQUIRE(settings.missing.size() == 1);
@@ -158,9 +185,13 @@ TEST_CASE("an adapter_config.json gives the method; what its method has not is n
 }
 
 TEST_CASE("a value that a setting refuses is named and left out") {
-    const ImportedSettings settings = imported("base_model: ./m\nadapter: lora\nlora_r: -3\nlearning_rate: fast\nmicro_batch_size: 2.5\ndatasets: [{path: rows.jsonl, type: alpaca}]\n", SettingsKind::Axolotl);
+    const ImportedSettings settings = imported(
+        "base_model: ./m\nadapter: lora\nlora_r: -3\nlearning_rate: fast\nmicro_batch_size: "
+        "2.5\ndatasets: [{path: rows.jsonl, type: alpaca}]\n",
+        SettingsKind::Axolotl);
     CHECK(!settings.run["method"].contains("r"));
-    for (const char* key : {"lora_r", "learning_rate", "micro_batch_size"}) CHECK_MESSAGE(whyIgnored(settings, key) != "", key);
+    for (const char* key : {"lora_r", "learning_rate", "micro_batch_size"})
+        CHECK_MESSAGE(whyIgnored(settings, key) != "", key);
     CHECK(!isTaken(settings, "lora_r", "method.r", -3));
 }
 
@@ -170,14 +201,26 @@ TEST_CASE("what is no settings file is named") {
     CHECK(problemOf("- a\n- b\n").code == "import_damaged");
     CHECK(problemOf("just words").code == "import_damaged");
     CHECK(problemOf(std::string("\xFF\xFE\0a", 4)).code == "import_damaged");
-    CHECK(problemOf("a: &a [x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b]\nd: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c]\n"
-                    "e: &e [*d, *d, *d, *d, *d, *d, *d, *d, *d]\nf: &f [*e, *e, *e, *e, *e, *e, *e, *e, *e]\ng: &g [*f, *f, *f, *f, *f, *f, *f, *f, *f]\n").code == "import_damaged");
+    CHECK(
+        problemOf(
+            "a: &a [x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]\nc: &c "
+            "[*b, *b, *b, *b, *b, *b, *b, *b, *b]\nd: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c]\n"
+            "e: &e [*d, *d, *d, *d, *d, *d, *d, *d, *d]\nf: &f [*e, *e, *e, *e, *e, *e, *e, *e, "
+            "*e]\ng: &g [*f, *f, *f, *f, *f, *f, *f, *f, *f]\n")
+            .code == "import_damaged");
     CHECK(!settingsKindOf(Json{{"colour", "red"}}));
-    CHECK(importSettings(Json{{"peft_type", "POLY"}}, SettingsKind::Peft, someMethods()).problem().code == "import_kind");
-    CHECK(importSettings(Json{{"stage", "dpo"}}, SettingsKind::LlamaFactory, someMethods()).problem().code == "import_kind");
+    CHECK(importSettings(Json{{"peft_type", "POLY"}}, SettingsKind::Peft, someMethods())
+              .problem()
+              .code == "import_kind");
+    CHECK(importSettings(Json{{"stage", "dpo"}}, SettingsKind::LlamaFactory, someMethods())
+              .problem()
+              .code == "import_kind");
 }
 
 TEST_CASE("anchors and merge keys are resolved") {
-    const ImportedSettings settings = imported("x: &shared\n  path: rows.jsonl\nbase_model: ./m\nadapter: lora\ndatasets:\n  - <<: *shared\n    type: alpaca\n", SettingsKind::Axolotl);
+    const ImportedSettings settings = imported(
+        "x: &shared\n  path: rows.jsonl\nbase_model: ./m\nadapter: lora\ndatasets:\n  - <<: "
+        "*shared\n    type: alpaca\n",
+        SettingsKind::Axolotl);
     CHECK(settings.run["data"]["train"]["path"] == "rows.jsonl");
 }

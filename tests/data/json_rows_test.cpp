@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows in JSON as people's programs write them: the content decides how a file is read, a bad row costs itself, and every file comes to its end.
+// Rows in JSON as people's programs write them: the content decides how a file is read, a bad row
+// costs itself, and every file comes to its end.
 #include "data/source.h"
 #include "letters.h"
 
@@ -18,7 +19,8 @@ struct Outcome {
     bool isEndless = false;
 };
 
-/// Everything a file gives. A reader that does not advance is stopped: no file of n bytes has more than n rows.
+/// Everything a file gives. A reader that does not advance is stopped: no file of n bytes has more
+/// than n rows.
 Outcome outcomeOf(const DataFile& file) {
     Outcome outcome;
     auto source = openSource(file.path);
@@ -28,27 +30,42 @@ Outcome outcomeOf(const DataFile& file) {
     }
     for (std::int64_t calls = 0; calls < source->bytes + 8; ++calls) {
         auto row = source->rows->next();
-        if (!row) outcome.problems.push_back(row.problem());
-        else if (!row->has_value()) return outcome;
-        else outcome.rows.push_back(**row);
+        if (!row)
+            outcome.problems.push_back(row.problem());
+        else if (!row->has_value())
+            return outcome;
+        else
+            outcome.rows.push_back(**row);
     }
     outcome.isEndless = true;
     return outcome;
 }
 
-const std::string kA = R"({"prompt": "a", "completion": " x"})", kB = R"({"prompt": "b", "completion": " y"})";
+const std::string kA = R"({"prompt": "a", "completion": " x"})",
+                  kB = R"({"prompt": "b", "completion": " y"})";
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool has(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+}
 
 }  // namespace
 
 TEST_CASE("the content decides about list or lines, whatever the file is called") {
-    const std::string spread = "{\n  \"prompt\": \"a\",\n  \"completion\": {\n    \"deep\": [1,\n{\"x\": 2}]\n  }\n}\n{\n  \"prompt\": \"b\"\n}\n";
+    const std::string spread =
+        "{\n  \"prompt\": \"a\",\n  \"completion\": {\n    \"deep\": [1,\n{\"x\": 2}]\n  }\n}\n{\n "
+        " \"prompt\": \"b\"\n}\n";
     const std::pair<const char*, std::string> shapes[] = {
-        {"lines", kA + "\n" + kB + "\n"},        {"lines without an end", kA + "\n" + kB},       {"CR LF", kA + "\r\n" + kB + "\r\n"},
-        {"CR alone", kA + "\r" + kB},            {"a mark", "\xEF\xBB\xBF" + kA + "\n" + kB},    {"blank lines", "\n\n  \n" + kA + "\n\n" + kB + "\n\n"},
-        {"a list on a line", "[" + kA + ", " + kB + "]"}, {"a list over lines", "[\n" + kA + ",\n" + kB + "\n]\n"}, {"a list with a mark", "\xEF\xBB\xBF[" + kA + "," + kB + "]"},
-        {"a list in an object", "{\"version\": 1, \"data\": [" + kA + "," + kB + "], \"more\": 2}"}, {"over several lines", spread},
+        {"lines", kA + "\n" + kB + "\n"},
+        {"lines without an end", kA + "\n" + kB},
+        {"CR LF", kA + "\r\n" + kB + "\r\n"},
+        {"CR alone", kA + "\r" + kB},
+        {"a mark", "\xEF\xBB\xBF" + kA + "\n" + kB},
+        {"blank lines", "\n\n  \n" + kA + "\n\n" + kB + "\n\n"},
+        {"a list on a line", "[" + kA + ", " + kB + "]"},
+        {"a list over lines", "[\n" + kA + ",\n" + kB + "\n]\n"},
+        {"a list with a mark", "\xEF\xBB\xBF[" + kA + "," + kB + "]"},
+        {"a list in an object", "{\"version\": 1, \"data\": [" + kA + "," + kB + "], \"more\": 2}"},
+        {"over several lines", spread},
     };
     for (const auto& [name, content] : shapes)
         for (const char* ending : {"jsonl", "json", "ndjson"}) {
@@ -66,10 +83,12 @@ TEST_CASE("the content decides about list or lines, whatever the file is called"
 }
 
 TEST_CASE("what Python's json module reads is read") {
-    const DataFile file("python.jsonl", R"({"a": NaN, "b": [Infinity, -Infinity], "c": 1e400, "d": -1e400, "e": 1e-400, "text": "NaN, Infinity"})"
-                                        "\n"
-                                        R"({"text": "half \ud83d pair", "whole": "\ud83d\ude00", "text": "last \udc00"})"
-                                        "\n");
+    const DataFile file(
+        "python.jsonl",
+        R"({"a": NaN, "b": [Infinity, -Infinity], "c": 1e400, "d": -1e400, "e": 1e-400, "text": "NaN, Infinity"})"
+        "\n"
+        R"({"text": "half \ud83d pair", "whole": "\ud83d\ude00", "text": "last \udc00"})"
+        "\n");
     const Outcome outcome = outcomeOf(file);
     REQUIRE(outcome.rows.size() == 2);
     const Json& first = outcome.rows[0].value;
@@ -116,8 +135,10 @@ TEST_CASE("a row that is no JSON costs itself, and its reason and column are nam
 }
 
 TEST_CASE("in a list, too, only the broken row is lost") {
-    for (const char* bad : {R"({"prompt": "open})", R"({"prompt": {"a": 1})", R"({'prompt': 1})", R"({"a": 1}})", R"("x": 1)", R"(:)", R"(])"}) {
-        const DataFile file("list.json", "[\n  " + kA + ",\n  " + std::string(bad) + ",\n  " + kB + "\n]\n");
+    for (const char* bad : {R"({"prompt": "open})", R"({"prompt": {"a": 1})", R"({'prompt': 1})",
+                            R"({"a": 1}})", R"("x": 1)", R"(:)", R"(])"}) {
+        const DataFile file("list.json",
+                            "[\n  " + kA + ",\n  " + std::string(bad) + ",\n  " + kB + "\n]\n");
         const Outcome outcome = outcomeOf(file);
         CAPTURE(bad);
         CHECK_FALSE(outcome.problems.empty());
@@ -130,7 +151,9 @@ TEST_CASE("in a list, too, only the broken row is lost") {
 TEST_CASE("nesting beyond the limit is a row's fault, in lines and in lists") {
     const std::string deep(2000, '[');
     for (const char* ending : {"jsonl", "json"}) {
-        const DataFile lines(std::string("deep.") + ending, kA + "\n{\"prompt\": " + deep + std::string(2000, ']') + "}\n" + kB + "\n");
+        const DataFile lines(
+            std::string("deep.") + ending,
+            kA + "\n{\"prompt\": " + deep + std::string(2000, ']') + "}\n" + kB + "\n");
         CHECK(outcomeOf(lines).rows.size() == 2);
         const DataFile open(std::string("open.") + ending, std::string(200'000, '['));
         CHECK_FALSE(outcomeOf(open).isEndless);
@@ -139,13 +162,16 @@ TEST_CASE("nesting beyond the limit is a row's fault, in lines and in lists") {
 
 TEST_CASE("every byte at every place of a small file comes to an end") {
     const auto begin = std::chrono::steady_clock::now();
-    for (const char* whole : {"[{\"a\":\"b\"},{\"c\":[1]}]", "{\"data\":[{\"a\":1}]}", "{\"a\":\n1}\n{\"b\":2}\n"}) {
+    for (const char* whole :
+         {"[{\"a\":\"b\"},{\"c\":[1]}]", "{\"data\":[{\"a\":1}]}", "{\"a\":\n1}\n{\"b\":2}\n"}) {
         const std::string text(whole);
         for (std::size_t at = 0; at <= text.size(); ++at)
             for (int byte = 0; byte < 256; byte += at % 3 == 0 ? 1 : 3) {
                 std::string changed = text;
-                if (at < text.size()) changed[at] = static_cast<char>(byte);
-                else changed += static_cast<char>(byte);
+                if (at < text.size())
+                    changed[at] = static_cast<char>(byte);
+                else
+                    changed += static_cast<char>(byte);
                 const DataFile file("fuzz.json", changed);
                 const Outcome outcome = outcomeOf(file);
                 if (outcome.isEndless) FAIL("endless: " << changed);

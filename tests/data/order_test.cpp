@@ -20,7 +20,8 @@ TEST_CASE("the order is the same on every machine") {
 }
 
 TEST_CASE("an epoch shows every row once and its last step may be short") {
-    BatchPlan plan(std::vector<std::uint32_t>(10, 5), {.batchSize = 2, .accumulation = 2, .epochs = 2});
+    BatchPlan plan(std::vector<std::uint32_t>(10, 5),
+                   {.batchSize = 2, .accumulation = 2, .epochs = 2});
     CHECK(plan.totalSteps() == 6);
     std::multiset<std::uint32_t> seen;
     for (std::int64_t step = 1; step <= 3; ++step)
@@ -37,10 +38,12 @@ TEST_CASE("a step can be asked for in any order") {
     for (const bool packing : {false, true}) {
         std::vector<std::uint32_t> lengths;
         for (std::uint32_t i = 0; i < 57; ++i) lengths.push_back(3 + i * 7 % 11);
-        const PlanOptions options{.batchSize = 2, .accumulation = 3, .maxSteps = 40, .packing = packing, .maxLength = 30};
+        const PlanOptions options{
+            .batchSize = 2, .accumulation = 3, .maxSteps = 40, .packing = packing, .maxLength = 30};
         BatchPlan forward(lengths, options);
         std::vector<std::vector<MicroBatch>> expected;
-        for (std::int64_t step = 1; step <= 40; ++step) expected.push_back(forward.step(step).microBatches);
+        for (std::int64_t step = 1; step <= 40; ++step)
+            expected.push_back(forward.step(step).microBatches);
         for (std::int64_t step = 40; step >= 1; step -= 3) {
             BatchPlan fresh(lengths, options);
             CHECK(fresh.step(step).microBatches == expected[static_cast<std::size_t>(step - 1)]);
@@ -69,7 +72,8 @@ TEST_CASE("without shuffling rows come in file order") {
 }
 
 TEST_CASE("parts of an epoch round up to whole steps") {
-    CHECK(BatchPlan(std::vector<std::uint32_t>(10, 1), {.batchSize = 3, .epochs = 0.5}).totalSteps() == 2);
+    CHECK(BatchPlan(std::vector<std::uint32_t>(10, 1), {.batchSize = 3, .epochs = 0.5})
+              .totalSteps() == 2);
     CHECK(BatchPlan({}, {}).totalSteps() == 0);
 }
 
@@ -77,13 +81,19 @@ TEST_CASE("rows grouped by length come in transformers' order") {
     // get_length_grouped_indices(lengths, 4) of transformers 5.23 over rows in file order.
     std::vector<std::uint32_t> lengths;
     for (std::uint32_t i = 0; i < 70; ++i) lengths.push_back(i * 7919 % 101 + 1);
-    const std::vector<std::uint32_t> expected{32, 7,  2,  14, 9,  4,  11, 6,  1,  13, 8,  3,  15, 10, 5,  0,  27, 22, 17, 29, 24, 19, 31, 26, 21, 16, 28, 23, 18, 30, 25, 20, 12, 44, 39,
-                                              34, 46, 41, 36, 43, 38, 33, 45, 40, 35, 47, 42, 37, 59, 54, 49, 61, 56, 51, 63, 58, 53, 48, 60, 55, 50, 62, 57, 52, 64, 66, 68, 65, 67, 69};
-    BatchPlan plan(lengths, {.batchSize = 2, .accumulation = 2, .epochs = 1, .shuffle = false, .groupByLength = true});
+    const std::vector<std::uint32_t> expected{
+        32, 7,  2,  14, 9,  4,  11, 6,  1,  13, 8,  3,  15, 10, 5,  0,  27, 22,
+        17, 29, 24, 19, 31, 26, 21, 16, 28, 23, 18, 30, 25, 20, 12, 44, 39, 34,
+        46, 41, 36, 43, 38, 33, 45, 40, 35, 47, 42, 37, 59, 54, 49, 61, 56, 51,
+        63, 58, 53, 48, 60, 55, 50, 62, 57, 52, 64, 66, 68, 65, 67, 69};
+    BatchPlan plan(
+        lengths,
+        {.batchSize = 2, .accumulation = 2, .epochs = 1, .shuffle = false, .groupByLength = true});
     std::vector<std::uint32_t> order;
     for (std::int64_t step = 1; step <= plan.totalSteps(); ++step)
         for (const auto& micro : plan.step(step).microBatches)
-            for (const auto& sequence : micro) order.insert(order.end(), sequence.begin(), sequence.end());
+            for (const auto& sequence : micro)
+                order.insert(order.end(), sequence.begin(), sequence.end());
     CHECK(order == expected);
 }
 
@@ -94,7 +104,8 @@ TEST_CASE("grouping by length keeps every row once an epoch and another order ea
     std::vector<std::vector<std::uint32_t>> epochs(2);
     for (std::int64_t step = 1; step <= plan.totalSteps(); ++step)
         for (const auto& micro : plan.step(step).microBatches)
-            for (const auto& sequence : micro) epochs[step > plan.totalSteps() / 2 ? 1 : 0].push_back(sequence.front());
+            for (const auto& sequence : micro)
+                epochs[step > plan.totalSteps() / 2 ? 1 : 0].push_back(sequence.front());
     CHECK(epochs[0] != epochs[1]);
     CHECK(std::set<std::uint32_t>(epochs[0].begin(), epochs[0].end()).size() == 203);
     CHECK(epochs[0].size() == 203);

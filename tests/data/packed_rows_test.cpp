@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Files that hold something else than their name says: compressed rows are read, foreign content is called by its name, and a folder's files are read or named.
+// Files that hold something else than their name says: compressed rows are read, foreign content is
+// called by its name, and a folder's files are read or named.
 #include "data/source.h"
 #include "data/sources/folder.h"
 #include "letters.h"
@@ -14,16 +15,21 @@ namespace {
 
 std::string fromHex(std::string_view hex) {
     std::string bytes;
-    for (std::size_t i = 0; i + 1 < hex.size(); i += 2) bytes += static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16));
+    for (std::size_t i = 0; i + 1 < hex.size(); i += 2)
+        bytes += static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16));
     return bytes;
 }
 
-// Python's gzip.compress(b'{"text": "a"}\n{"text": "b"}\n', mtime=0) and the zstd program of the same bytes.
-const std::string kGzip = fromHex("1f8b0800000000000203ab562a49ad2851b252504a54aae5aa86f392803c003dbde6101c000000");
-const std::string kZstd = fromHex("28b52ffd0458c50000907b2274657874223a202261227d0a62227d0a0100b14d25787d3d1a");
+// Python's gzip.compress(b'{"text": "a"}\n{"text": "b"}\n', mtime=0) and the zstd program of the
+// same bytes.
+const std::string kGzip =
+    fromHex("1f8b0800000000000203ab562a49ad2851b252504a54aae5aa86f392803c003dbde6101c000000");
+const std::string kZstd =
+    fromHex("28b52ffd0458c50000907b2274657874223a202261227d0a62227d0a0100b14d25787d3d1a");
 
 struct Folder {
-    std::filesystem::path path = std::filesystem::temp_directory_path() / ("luthier-packed-" + std::to_string(::getpid()));
+    std::filesystem::path path =
+        std::filesystem::temp_directory_path() / ("luthier-packed-" + std::to_string(::getpid()));
     Folder() { std::filesystem::create_directories(path); }
     ~Folder() { std::filesystem::remove_all(path); }
     void write(const std::string& name, const std::string& bytes) const {
@@ -57,7 +63,8 @@ const std::string kRows = "{\"text\": \"a\"}\n{\"text\": \"b\"}\n";
 TEST_CASE("compressed rows are read under every ending") {
     const Folder folder;
     const std::vector<std::string> both{"a", "b"};
-    for (const char* name : {"x.jsonl", "x.jsonl.gz", "x.json.gz", "x.json", "x.JSONL.GZ", "x.jsonl.zst", "x.ndjson.zst"}) {
+    for (const char* name : {"x.jsonl", "x.jsonl.gz", "x.json.gz", "x.json", "x.JSONL.GZ",
+                             "x.jsonl.zst", "x.ndjson.zst"}) {
         folder.write(name, std::string(name).ends_with("zst") ? kZstd : kGzip);
         CAPTURE(name);
         CHECK(textsOf(folder.path / name) == both);
@@ -89,9 +96,11 @@ TEST_CASE("foreign content is called by its name before anyone parses it") {
             return source.ok() ? std::string("read") : source.problem().code;
         };
         CAPTURE(ending);
-        CHECK(codeOf("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n") == "git_lfs_pointer");
+        CHECK(codeOf("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n") ==
+              "git_lfs_pointer");
         CHECK(codeOf("<!DOCTYPE html><html></html>") == "file_web_page");
-        CHECK(codeOf(std::string("PK\x03\x04", 4) + std::string(26, 'z') + "rows.csv") == "file_archive");
+        CHECK(codeOf(std::string("PK\x03\x04", 4) + std::string(26, 'z') + "rows.csv") ==
+              "file_archive");
         CHECK(codeOf("BZh91AY&SY") == "file_compressed");
         CHECK(codeOf("") == "data_empty");
     }
@@ -102,7 +111,10 @@ TEST_CASE("foreign content is called by its name before anyone parses it") {
 
 TEST_CASE("a table is parted by what its header has") {
     const Folder folder;
-    for (const auto& [name, bytes] : {std::pair{"t.csv", "text\tother\na,1\tx\nb\ty\n"}, {"s.csv", "text;other\na,1;x\nb;y\n"}, {"c.tsv", "text,other\n\"a,1\",x\nb,y\n"}, {"e.csv", "sep=;\ntext;other\na,1;x\nb;y\n"}}) {
+    for (const auto& [name, bytes] : {std::pair{"t.csv", "text\tother\na,1\tx\nb\ty\n"},
+                                      {"s.csv", "text;other\na,1;x\nb;y\n"},
+                                      {"c.tsv", "text,other\n\"a,1\",x\nb,y\n"},
+                                      {"e.csv", "sep=;\ntext;other\na,1;x\nb;y\n"}}) {
         folder.write(name, bytes);
         CAPTURE(name);
         CHECK(textsOf(folder.path / name) == std::vector<std::string>{"a,1", "b"});
@@ -130,7 +142,8 @@ TEST_CASE("of a folder everything that may hold rows is read or named") {
 
 TEST_CASE("splits that nobody reads are named") {
     const Folder folder;
-    for (const char* name : {"train.jsonl", "validation.jsonl", "test.jsonl", "extra.jsonl"}) folder.write(name, kRows);
+    for (const char* name : {"train.jsonl", "validation.jsonl", "test.jsonl", "extra.jsonl"})
+        folder.write(name, kRows);
     const auto files = filesOfFolder(folder.path);
     REQUIRE(files.ok());
     CHECK(names(files->train) == std::vector<std::string>{"train.jsonl"});

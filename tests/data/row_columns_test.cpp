@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// No column is dropped in silence: what a mapping does not read is counted and named, what it reads changes the tokens, and masks are honoured.
+// No column is dropped in silence: what a mapping does not read is counted and named, what it reads
+// changes the tokens, and masks are honoured.
 #include "data/dataset.h"
 #include "letters.h"
 
@@ -9,14 +10,18 @@ using namespace luthier;
 
 namespace {
 
-Dataset built(const Json& row, const Json& data = Json::object(), bool isChat = true, const std::string& task = "causal_lm") {
+Dataset built(const Json& row, const Json& data = Json::object(), bool isChat = true,
+              const std::string& task = "causal_lm") {
     const DataFile file("columns.jsonl", dumpLine(row) + "\n" + dumpLine(row) + "\n");
     RunConfig config;
     Json section = withDefaults(Json::object(), dataSchema());
     setDotted(section, "train.path", file.path.string());
     setDotted(section, "eval.split", 0.0);
     for (const auto& [key, value] : data.items()) setDotted(section, key, value);
-    config.document = Json{{"model", {{"task", task}}}, {"method", {{"type", "lora"}}}, {"data", section}, {"train", {{"seed", 42}}}};
+    config.document = Json{{"model", {{"task", task}}},
+                           {"method", {{"type", "lora"}}},
+                           {"data", section},
+                           {"train", {{"seed", 42}}}};
     Letters letters;
     letters.isChat = isChat;
     auto dataset = Dataset::build(config, letters);
@@ -26,7 +31,8 @@ Dataset built(const Json& row, const Json& data = Json::object(), bool isChat = 
 
 std::string textOf(const DataRow& row) {
     std::string text;
-    for (const std::int32_t id : row.ids) text += id < 256 ? std::string(1, static_cast<char>(id)) : id == 256 ? "<b>" : "<e>";
+    for (const std::int32_t id : row.ids)
+        text += id < 256 ? std::string(1, static_cast<char>(id)) : id == 256 ? "<b>" : "<e>";
     return text;
 }
 
@@ -70,8 +76,14 @@ TEST_CASE("of every format a key is either read or named") {
         {{{"text", "a"}}},
         {{{"prompt", "a"}, {"completion", "b"}}},
         {{{"question", "a"}, {"answer", "b"}, {"system", "s"}}},
-        {{{"instruction", "a"}, {"input", "b"}, {"output", "c"}, {"system_prompt", "s"}, {"history", Json::array({Json::array({"q", "w"})})}}},
-        {{{"messages", {user("a"), assistant("b")}}, {"system", "s"}, {"tools", {{{"type", "function"}}}}}},
+        {{{"instruction", "a"},
+          {"input", "b"},
+          {"output", "c"},
+          {"system_prompt", "s"},
+          {"history", Json::array({Json::array({"q", "w"})})}}},
+        {{{"messages", {user("a"), assistant("b")}},
+          {"system", "s"},
+          {"tools", {{{"type", "function"}}}}}},
         {{{"text", "a"}, {"label", "x"}}, "sequence_classification"},
         {{{"premise", "a"}, {"hypothesis", "b"}, {"label", "x"}}},
         {{{"question", "a"}, {"choices", {"x", "y"}}, {"answer", 1}, {"context", "c"}}},
@@ -95,46 +107,73 @@ TEST_CASE("of every format a key is either read or named") {
 }
 
 TEST_CASE("a system prompt, earlier turns and tools beside a row are read") {
-    CHECK(textOf(built({{"messages", {user("1"), assistant("3")}}, {"system", "be kind"}}).train[0]) == "U:be kind|U:1|A:3<e>");
-    CHECK(textOf(built({{"prompt", "a"}, {"completion", "b"}, {"system", "be kind"}}).train[0]) == "<b>be kind\n\nab<e>");
-    CHECK(textOf(built({{"question", "a"}, {"answer", "b"}, {"system_prompt", "be kind"}}).train[0]) == "<b>be kind\n\nQuestion: a\nAnswer: b<e>");
-    const Dataset turns = built({{"question", "a"}, {"answer", "b"}, {"history", Json::array({Json::array({"q", "w"})})}});
+    CHECK(textOf(
+              built({{"messages", {user("1"), assistant("3")}}, {"system", "be kind"}}).train[0]) ==
+          "U:be kind|U:1|A:3<e>");
+    CHECK(textOf(built({{"prompt", "a"}, {"completion", "b"}, {"system", "be kind"}}).train[0]) ==
+          "<b>be kind\n\nab<e>");
+    CHECK(textOf(
+              built({{"question", "a"}, {"answer", "b"}, {"system_prompt", "be kind"}}).train[0]) ==
+          "<b>be kind\n\nQuestion: a\nAnswer: b<e>");
+    const Dataset turns = built(
+        {{"question", "a"}, {"answer", "b"}, {"history", Json::array({Json::array({"q", "w"})})}});
     CHECK(textOf(turns.train[0]) == "<b>Question: q\nAnswer: w\n\nQuestion: a\nAnswer: b<e>");
     CHECK(learned(turns.train[0]) == " b$");
-    const Dataset chat = built({{"prompt", "a"}, {"completion", "b"}, {"history", Json::array({Json::array({"q", "w"})})}, {"system", "s"}}, {{"template", "model"}});
+    const Dataset chat = built({{"prompt", "a"},
+                                {"completion", "b"},
+                                {"history", Json::array({Json::array({"q", "w"})})},
+                                {"system", "s"}},
+                               {{"template", "model"}});
     CHECK(textOf(chat.train[0]) == "U:s|U:q|A:w<e>U:a|A:b<e>");
     CHECK(learned(chat.train[0]) == "b$");
     // A conversation with a system message of its own keeps it.
-    CHECK(unusedOf(built({{"messages", {{{"role", "system"}, {"content", "own"}}, user("1"), assistant("3")}}, {"system", "be kind"}})) == Names{"system"});
+    CHECK(unusedOf(built(
+              {{"messages", {{{"role", "system"}, {"content", "own"}}, user("1"), assistant("3")}},
+               {"system", "be kind"}})) == Names{"system"});
 }
 
 TEST_CASE("a message that asks for no loss gets none") {
-    for (const auto& [off, on] : {std::pair<Json, Json>{{{"weight", 0}}, {{"weight", 1}}}, {{{"weight", 0.0}}, {{"weight", 1.0}}}, {{{"train", false}}, {{"train", true}}}})
+    for (const auto& [off, on] : {std::pair<Json, Json>{{{"weight", 0}}, {{"weight", 1}}},
+                                  {{{"weight", 0.0}}, {{"weight", 1.0}}},
+                                  {{{"train", false}}, {{"train", true}}}})
         for (const char* form : {"auto", "chatml", "plain"}) {
-            const Json row{{"messages", {user("a"), assistant("one", off), user("b"), assistant("two", on)}}};
+            const Json row{
+                {"messages", {user("a"), assistant("one", off), user("b"), assistant("two", on)}}};
             const Dataset dataset = built(row, {{"loss_on", "assistant"}, {"template", form}});
             CAPTURE(form);
             CHECK(learned(dataset.train[0]).find("one") == std::string::npos);
             CHECK(learned(dataset.train[0]).find("two") != std::string::npos);
             CHECK(unusedOf(dataset).empty());
-            CHECK(learned(built(row, {{"loss_on", "all"}, {"template", form}}).train[0]).find("one") == std::string::npos);
+            CHECK(learned(built(row, {{"loss_on", "all"}, {"template", form}}).train[0])
+                      .find("one") == std::string::npos);
         }
     // A weight between them is not followed, and says so.
-    CHECK(unusedOf(built({{"messages", {user("a"), assistant("one", {{"weight", 0.5}})}}})) == Names{"messages[].weight"});
+    CHECK(unusedOf(built({{"messages", {user("a"), assistant("one", {{"weight", 0.5}})}}})) ==
+          Names{"messages[].weight"});
     // The last answer is not replaced by an earlier one.
-    const DataFile file("muted.jsonl", dumpLine({{"messages", {user("a"), assistant("one"), user("b"), assistant("two", {{"weight", 0}})}}}) + "\n");
+    const DataFile file(
+        "muted.jsonl",
+        dumpLine({{"messages",
+                   {user("a"), assistant("one"), user("b"), assistant("two", {{"weight", 0}})}}}) +
+            "\n");
 }
 
 TEST_CASE("lists that a table holds as text are read, other text is refused as text") {
     const Json messages{user("a"), assistant("b")};
     const Dataset plain = built({{"messages", messages}});
     CHECK(built({{"messages", dumpLine(messages)}}).train[0].ids == plain.train[0].ids);
-    CHECK(built({{"input_ids", "[5, 6, 7]"}, {"attention_mask", "[0, 1, 1]"}}).train[0].ids == std::vector<std::int32_t>{6, 7});
-    const DataFile python("python.jsonl", R"({"messages": "[{'role': 'user', 'content': 'a'}, {'role': 'assistant', 'content': 'b'}]"})");
+    CHECK(built({{"input_ids", "[5, 6, 7]"}, {"attention_mask", "[0, 1, 1]"}}).train[0].ids ==
+          std::vector<std::int32_t>{6, 7});
+    const DataFile python(
+        "python.jsonl",
+        R"({"messages": "[{'role': 'user', 'content': 'a'}, {'role': 'assistant', 'content': 'b'}]"})");
     RunConfig config;
     Json section = withDefaults(Json::object(), dataSchema());
     setDotted(section, "train.path", python.path.string());
-    config.document = Json{{"model", {{"task", "causal_lm"}}}, {"method", {{"type", "lora"}}}, {"data", section}, {"train", {{"seed", 42}}}};
+    config.document = Json{{"model", {{"task", "causal_lm"}}},
+                           {"method", {{"type", "lora"}}},
+                           {"data", section},
+                           {"train", {{"seed", 42}}}};
     const auto refused = Dataset::build(config, Letters());
     REQUIRE_FALSE(refused.ok());
     CHECK(refused.problem().message.find("is text that should be a list") != std::string::npos);
@@ -145,7 +184,9 @@ TEST_CASE("positions that the mask leaves out leave the row") {
     const Json whole{{"input_ids", {5, 6, 7, 33}}, {"labels", {-100, 6, 7, 33}}};
     const Dataset plain = built(whole);
     for (const auto& [left, right] : {std::pair{0, 2}, {3, 0}, {2, 1}}) {
-        Json row{{"input_ids", Json::array()}, {"labels", Json::array()}, {"attention_mask", Json::array()}};
+        Json row{{"input_ids", Json::array()},
+                 {"labels", Json::array()},
+                 {"attention_mask", Json::array()}};
         const auto pad = [&row](int count) {
             for (int i = 0; i < count; ++i) {
                 row["input_ids"].push_back(0);
@@ -166,12 +207,18 @@ TEST_CASE("positions that the mask leaves out leave the row") {
         row.erase("labels");
         CHECK(built(row).train[0].ids == plain.train[0].ids);
     }
-    const DataFile odd("odd.jsonl", "{\"input_ids\": [1,2,3]}\n{\"input_ids\": [1,2], \"attention_mask\": [1]}\n{\"input_ids\": [1,2], \"attention_mask\": [1,2]}\n{\"input_ids\": [1,2], \"attention_mask\": [[1,1],[1,1]]}\n");
+    const DataFile odd("odd.jsonl",
+                       "{\"input_ids\": [1,2,3]}\n{\"input_ids\": [1,2], \"attention_mask\": "
+                       "[1]}\n{\"input_ids\": [1,2], \"attention_mask\": [1,2]}\n{\"input_ids\": "
+                       "[1,2], \"attention_mask\": [[1,1],[1,1]]}\n");
     RunConfig config;
     Json section = withDefaults(Json::object(), dataSchema());
     setDotted(section, "train.path", odd.path.string());
     setDotted(section, "eval.split", 0.0);
-    config.document = Json{{"model", {{"task", "causal_lm"}}}, {"method", {{"type", "lora"}}}, {"data", section}, {"train", {{"seed", 42}}}};
+    config.document = Json{{"model", {{"task", "causal_lm"}}},
+                           {"method", {{"type", "lora"}}},
+                           {"data", section},
+                           {"train", {{"seed", 42}}}};
     const auto dataset = Dataset::build(config, Letters());
     REQUIRE(dataset.ok());
     CHECK(dataset->train.size() == 1);

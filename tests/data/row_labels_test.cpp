@@ -9,19 +9,26 @@ using namespace luthier;
 
 namespace {
 
-Result<Dataset> build(const std::string& name, const std::string& content, const Json& outputs = nullptr, const std::string& task = "sequence_classification") {
+Result<Dataset> build(const std::string& name, const std::string& content,
+                      const Json& outputs = nullptr,
+                      const std::string& task = "sequence_classification") {
     const DataFile file(name, content);
     RunConfig config;
     Json section = withDefaults(Json::object(), dataSchema());
     setDotted(section, "train.path", file.path.string());
     setDotted(section, "eval.split", 0.0);
-    config.document = Json{{"model", {{"task", task}, {"num_labels", outputs}}}, {"method", {{"type", "lora"}}}, {"data", section}, {"train", {{"seed", 42}}}};
+    config.document = Json{{"model", {{"task", task}, {"num_labels", outputs}}},
+                           {"method", {{"type", "lora"}}},
+                           {"data", section},
+                           {"train", {{"seed", 42}}}};
     return Dataset::build(config, Letters());
 }
 
 std::string rowsOf(const std::vector<std::string>& labels, const std::string& key = "label") {
     std::string text;
-    for (std::size_t i = 0; i < labels.size(); ++i) text += "{\"text\": \"row " + std::to_string(i) + "\", \"" + key + "\": " + labels[i] + "}\n";
+    for (std::size_t i = 0; i < labels.size(); ++i)
+        text +=
+            "{\"text\": \"row " + std::to_string(i) + "\", \"" + key + "\": " + labels[i] + "}\n";
     return text;
 }
 
@@ -55,7 +62,8 @@ TEST_CASE("whole decimals are classes, in JSON and in tables") {
 
 TEST_CASE("one output makes values of them, and fractions do") {
     for (const char* labels : {"0.5", "2"}) {
-        const auto values = build("v.jsonl", rowsOf({"1.0", std::string(labels), "3.75", "-1.0"}), 1);
+        const auto values =
+            build("v.jsonl", rowsOf({"1.0", std::string(labels), "3.75", "-1.0"}), 1);
         REQUIRE(values.ok());
         REQUIRE(values->train.size() == 4);
         for (const DataRow& row : values->train) CHECK(row.targets.size() == 1);
@@ -81,7 +89,8 @@ TEST_CASE("-1 stands for no label, however it is spelt") {
         CHECK(left->rows == std::vector<std::int64_t>{1, 5});
         CHECK(left->message.find("-1") != std::string::npos);
         CHECK(dataset->facts.leftOut.at("unlabelled_rows") == 2);
-        CHECK(dataset->facts.rows == static_cast<std::int64_t>(dataset->train.size()) + dataset->facts.skippedRows);
+        CHECK(dataset->facts.rows ==
+              static_cast<std::int64_t>(dataset->train.size()) + dataset->facts.skippedRows);
     }
     const auto signs = build("s.jsonl", rowsOf({"-1", "1", "-1"}));
     REQUIRE_FALSE(signs.ok());
@@ -95,7 +104,8 @@ TEST_CASE("spellings of one class are pointed out, and named where they are too 
     const auto more = build("p.jsonl", rowsOf({"\"Pos\"", "\"pos\"", "\"pos \"", "\"neg\""}));
     REQUIRE(more.ok());
     REQUIRE(found(*more, "class_spellings") != nullptr);
-    CHECK(found(*more, "class_spellings")->message.find("\"Pos\", \"pos\" and \"pos \"") != std::string::npos);
+    CHECK(found(*more, "class_spellings")->message.find("\"Pos\", \"pos\" and \"pos \"") !=
+          std::string::npos);
     const auto refused = build("q.jsonl", rowsOf({"\"Pos\"", "\"pos\"", "\"neg\""}), 2);
     REQUIRE_FALSE(refused.ok());
     CHECK(refused.problem().code == "class_spellings");

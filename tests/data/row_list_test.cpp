@@ -13,10 +13,12 @@ using namespace luthier;
 namespace {
 
 auto fieldsOf(const DataRow& row) {
-    return std::tuple(row.ids, row.labels, row.types, row.cut, row.classIndex, row.targets, row.choices, row.answer, row.sourceRow, row.cutTokens, row.isTruncated);
+    return std::tuple(row.ids, row.labels, row.types, row.cut, row.classIndex, row.targets,
+                      row.choices, row.answer, row.sourceRow, row.cutTokens, row.isTruncated);
 }
 
-DataRow rowOf(std::vector<std::int32_t> ids, std::vector<std::int32_t> labels, std::int64_t sourceRow = 1) {
+DataRow rowOf(std::vector<std::int32_t> ids, std::vector<std::int32_t> labels,
+              std::int64_t sourceRow = 1) {
     DataRow row;
     row.ids = std::move(ids);
     row.labels = std::move(labels);
@@ -25,8 +27,13 @@ DataRow rowOf(std::vector<std::int32_t> ids, std::vector<std::int32_t> labels, s
 }
 
 std::vector<DataRow> variousRows() {
-    std::vector<DataRow> rows{rowOf({}, {}), rowOf({1, 2, 3}, {-100, -100, -100}), rowOf({1, 2, 3}, {1, 2, 3}), rowOf({1, 2, 3, 4, 5, 6}, {-100, 2, 3, -100, -100, 6}),
-                              rowOf({127, 128, 16384, 2000000, 2147483647, -1}, {-100, 128, 5, -100, 7, -1}), rowOf({9, 8}, {4, 5, 6, 7}, std::int64_t{1} << 40)};
+    std::vector<DataRow> rows{
+        rowOf({}, {}),
+        rowOf({1, 2, 3}, {-100, -100, -100}),
+        rowOf({1, 2, 3}, {1, 2, 3}),
+        rowOf({1, 2, 3, 4, 5, 6}, {-100, 2, 3, -100, -100, 6}),
+        rowOf({127, 128, 16384, 2000000, 2147483647, -1}, {-100, 128, 5, -100, 7, -1}),
+        rowOf({9, 8}, {4, 5, 6, 7}, std::int64_t{1} << 40)};
     DataRow full = rowOf({1, 2, 3}, {-100, 2, 3});
     full.types = {0, 0, 1};
     full.cut = {9, 7};
@@ -89,7 +96,9 @@ TEST_CASE("rows beyond what is kept in memory lie in a file and are the same") {
     for (std::int64_t i = 0; i < 220; ++i) {  // 88 MB
         ids.front() = static_cast<std::int32_t>(i);
         list.push_back(rowOf(ids, ids, i));
-        if (i % 50 == 49) CHECK(list[static_cast<std::size_t>(i / 2)].ids.front() == i / 2);  // read while it grows
+        if (i % 50 == 49)
+            CHECK(list[static_cast<std::size_t>(i / 2)].ids.front() ==
+                  i / 2);  // read while it grows
     }
     REQUIRE(list.bytes().size() > (std::size_t{80} << 20));
     for (std::int64_t i = 0; i < 220; i += 7) {

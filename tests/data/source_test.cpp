@@ -52,35 +52,48 @@ Outcome outcomeOf(const std::filesystem::path& path) {
         if (!row) {
             outcome.problems.push_back(row.problem().message);
             outcome.lost += source->rows->rowsLost();
-        } else if (!row->has_value()) return outcome;
-        else outcome.rows.push_back(**row);
+        } else if (!row->has_value())
+            return outcome;
+        else
+            outcome.rows.push_back(**row);
     }
 }
 
 /// Two rows written by pyarrow: text "one", "zwei ü"; label 0, 1; tags ["a", "b"], [].
 std::string smallParquet() {
     const std::string_view hex =
-    "504152311500153015342c15041500150615061c000000185c020000000401030000006f6e65070000007a77656920c3bc1500152c15302c15041500"
-    "150615061c0000001654020000000401000000000000000001000000000000001500152e15302c15061500150615061c000000171802000000030203"
-    "01062c1f00010000006101000000621504196c35001806736368656d61150600150c250218047465787425004c1c0000001504250218056c6162656c"
-    "003502180474616773150215064c3c000000350418046c697374150200150c25021807656c656d656e7425004c1c0000001604191c193c26001c150c"
-    "1925060019180474657874150216041656165a2608491c150015001502003c161419061926000400000026001c1504192506001918056c6162656c15"
-    "021604165216562662491c150015001502003c29061926000400000026001c150c1925060019380474616773046c69737407656c656d656e74150216"
-    "061654165626b801491c150015001502003c16041926040219460002000400000016fc0116042608168602002820706172717565742d6370702d6172"
-    "726f772076657273696f6e2032362e302e31193c1c00001c00001c0000003b01000050415231";
+        "504152311500153015342c15041500150615061c000000185c020000000401030000006f6e65070000007a7765"
+        "6920c3bc1500152c15302c15041500"
+        "150615061c0000001654020000000401000000000000000001000000000000001500152e15302c150615001506"
+        "15061c000000171802000000030203"
+        "01062c1f00010000006101000000621504196c35001806736368656d61150600150c250218047465787425004c"
+        "1c0000001504250218056c6162656c"
+        "003502180474616773150215064c3c000000350418046c697374150200150c25021807656c656d656e7425004c"
+        "1c0000001604191c193c26001c150c"
+        "1925060019180474657874150216041656165a2608491c150015001502003c161419061926000400000026001c"
+        "1504192506001918056c6162656c15"
+        "021604165216562662491c150015001502003c29061926000400000026001c150c192506001938047461677304"
+        "6c69737407656c656d656e74150216"
+        "061654165626b801491c150015001502003c16041926040219460002000400000016fc01160426081686020028"
+        "20706172717565742d6370702d6172"
+        "726f772076657273696f6e2032362e302e31193c1c00001c00001c0000003b01000050415231";
     std::string bytes;
-    for (std::size_t i = 0; i < hex.size(); i += 2) bytes += static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16));
+    for (std::size_t i = 0; i < hex.size(); i += 2)
+        bytes += static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16));
     return bytes;
 }
 
-const std::filesystem::path kArrow = std::filesystem::path(LUTHIER_DATA_TESTS) / "arrow";  ///< written by make.py there
+const std::filesystem::path kArrow =
+    std::filesystem::path(LUTHIER_DATA_TESTS) / "arrow";  ///< written by make.py there
 
 std::string bytesOf(const std::filesystem::path& path) {
     std::ifstream stream(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(stream), {}};
 }
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool has(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+}
 
 }  // namespace
 
@@ -137,7 +150,9 @@ TEST_CASE("files that are missing, empty or of another kind are problems") {
 }
 
 TEST_CASE("reading goes on behind a row that cannot be read") {
-    const DataFile file("i.jsonl", std::string("{\"text\":\"a\"}\n{\"text\":\"\xFF\"}\n{\"text\":\"b\0\"}\n[1]\nnonsense\n{\"text\":\"c\"}", 65));
+    const DataFile file("i.jsonl", std::string("{\"text\":\"a\"}\n{\"text\":\"\xFF\"}\n{\"text\":"
+                                               "\"b\0\"}\n[1]\nnonsense\n{\"text\":\"c\"}",
+                                               65));
     const Outcome outcome = outcomeOf(file.path);
     REQUIRE(outcome.rows.size() == 2);
     CHECK(outcome.rows[1].value["text"] == "c");
@@ -150,7 +165,8 @@ TEST_CASE("reading goes on behind a row that cannot be read") {
 }
 
 TEST_CASE("a line of 64 MB is named and does not cost the rest") {
-    const DataFile file("j.jsonl", "{\"text\":\"a\"}\n{\"text\":\"" + std::string(64'000'000, 'x') + "\"}\n{\"text\":\"b\"}\n");
+    const DataFile file("j.jsonl", "{\"text\":\"a\"}\n{\"text\":\"" + std::string(64'000'000, 'x') +
+                                       "\"}\n{\"text\":\"b\"}\n");
     const Outcome outcome = outcomeOf(file.path);
     CHECK(outcome.rows.size() == 2);
     REQUIRE(outcome.problems.size() == 1);
@@ -189,7 +205,8 @@ TEST_CASE("columns without a name or with the same one are a problem") {
 }
 
 TEST_CASE("a json list that breaks off gives its whole rows and says where it ends") {
-    const DataFile file("p.json", "[{\"text\":\"a, ]\"}, {\"text\": oops}, {\"text\":\"b\"}, {\"text\":\"c");
+    const DataFile file("p.json",
+                        "[{\"text\":\"a, ]\"}, {\"text\": oops}, {\"text\":\"b\"}, {\"text\":\"c");
     const Outcome outcome = outcomeOf(file.path);
     REQUIRE(outcome.rows.size() == 2);
     CHECK(outcome.rows[0].value["text"] == "a, ]");
@@ -218,7 +235,10 @@ TEST_CASE("half a parquet file is named, and costs its folder no other file") {
     const DataFile file("s.parquet", smallParquet().substr(0, 230));
     const Problem problem = firstProblem(file.path);
     CHECK(problem.code == "data_damaged");
-    CHECK(has(problem.message, file.path.string() + " cannot be read as a Parquet file: it is cut off at byte 230, before its footer"));
+    CHECK(
+        has(problem.message,
+            file.path.string() +
+                " cannot be read as a Parquet file: it is cut off at byte 230, before its footer"));
     const DataFile text("s2.parquet", "{\"text\": \"json by another name\"}");
     CHECK(has(firstProblem(text.path).message, "it does not begin with PAR1"));
     const DataFile whole("s3.parquet", smallParquet());
@@ -235,8 +255,11 @@ TEST_CASE("a damaged row group of a parquet file costs its own rows and names th
     const Outcome outcome = outcomeOf(file.path);
     REQUIRE(outcome.problems.size() == 1);
     CHECK(outcome.lost == 200);
-    CHECK_MESSAGE(has(outcome.problems[0], "row group 2 (bytes 1435 to 2777)"), outcome.problems[0]);
-    CHECK(has(outcome.problems[0], " is damaged and its rows 201 to 400 are lost (column \"text\", which begins at byte 1435"));
+    CHECK_MESSAGE(has(outcome.problems[0], "row group 2 (bytes 1435 to 2777)"),
+                  outcome.problems[0]);
+    CHECK(has(outcome.problems[0],
+              " is damaged and its rows 201 to 400 are lost (column \"text\", which begins at byte "
+              "1435"));
     REQUIRE(outcome.rows.size() == 400);
     CHECK(outcome.rows[199].row == 200);
     CHECK(outcome.rows[200].row == 401);
@@ -259,28 +282,34 @@ TEST_CASE("no damaged byte of a parquet file ends the program or invents rows") 
 TEST_CASE("bytes that are text are text, others are told by their size") {
     const auto parquet = readAll(kArrow / "binary.parquet");
     REQUIRE(parquet.size() == 1);
-    CHECK(parquet[0].value == Json{{"text", "text in bytes"}, {"image", {{"bytes", 3}}}, {"weight", 0.1}});
+    CHECK(parquet[0].value ==
+          Json{{"text", "text in bytes"}, {"image", {{"bytes", 3}}}, {"weight", 0.1}});
     const auto arrow = readAll(kArrow / "binary.arrow");
     REQUIRE(arrow.size() == 1);
     CHECK(arrow[0].value == Json{{"text", "a"}, {"image", {{"bytes", 3}}}});
 }
 
-TEST_CASE("numbers that stand for classes become their names, none is null, and one too large is named") {
+TEST_CASE(
+    "numbers that stand for classes become their names, none is null, and one too large is named") {
     const Outcome outcome = outcomeOf(kArrow / "named.arrow");
     REQUIRE(outcome.rows.size() == 3);
     CHECK(outcome.rows[0].value["label"] == "high");
     CHECK(outcome.rows[1].value["label"].is_null());
     CHECK(outcome.rows[2].value["label"] == "low");
     REQUIRE(outcome.problems.size() == 1);
-    CHECK(has(outcome.problems[0], "row 3 has the class 7 in \"label\", but the file names 3 classes"));
-    CHECK(openSource(kArrow / "groups.parquet")->rows->classNames("label") == std::vector<std::string>{"low", "middle", "high"});
+    CHECK(has(outcome.problems[0],
+              "row 3 has the class 7 in \"label\", but the file names 3 classes"));
+    CHECK(openSource(kArrow / "groups.parquet")->rows->classNames("label") ==
+          std::vector<std::string>{"low", "middle", "high"});
 }
 
 TEST_CASE("the names of classes are found in the dataset_info.json beside a file") {
-    const std::filesystem::path folder = std::filesystem::temp_directory_path() / ("luthier-info-" + std::to_string(::getpid()));
+    const std::filesystem::path folder =
+        std::filesystem::temp_directory_path() / ("luthier-info-" + std::to_string(::getpid()));
     std::filesystem::create_directories(folder);
     std::ofstream(folder / "r.parquet", std::ios::binary) << smallParquet();
-    std::ofstream(folder / "dataset_info.json") << R"({"features": {"text": {"_type": "Value"}, "label": {"_type": "ClassLabel", "names": ["no", "yes"]}}})";
+    std::ofstream(folder / "dataset_info.json")
+        << R"({"features": {"text": {"_type": "Value"}, "label": {"_type": "ClassLabel", "names": ["no", "yes"]}}})";
     CHECK(readAll(folder / "r.parquet")[1].value["label"] == "yes");
     std::filesystem::remove_all(folder);
 }
@@ -301,14 +330,16 @@ TEST_CASE("a damaged batch of an Arrow file costs its own rows and names them") 
     const Outcome outcome = outcomeOf(file.path);
     REQUIRE(outcome.problems.size() == 1);
     CHECK(outcome.lost == 200);
-    CHECK_MESSAGE(has(outcome.problems[0], "the rows 201 to 400, which begin at byte "), outcome.problems[0]);
+    CHECK_MESSAGE(has(outcome.problems[0], "the rows 201 to 400, which begin at byte "),
+                  outcome.problems[0]);
     REQUIRE(outcome.rows.size() == 400);
     CHECK(outcome.rows[200].row == 401);
 }
 
 TEST_CASE("a compressed column that claims to be larger than any is not allocated") {
     std::string damaged = bytesOf(kArrow / "lz4.feather");
-    const std::size_t at = damaged.find(std::string("\xC0\xE0\0\0\0\0\0\0\x04\x22\x4D\x18", 12));  // 57,536 bytes of text, then LZ4's magic
+    const std::size_t at = damaged.find(std::string("\xC0\xE0\0\0\0\0\0\0\x04\x22\x4D\x18",
+                                                    12));  // 57,536 bytes of text, then LZ4's magic
     REQUIRE(at != std::string::npos);
     damaged[at + 6] = '\x7F';
     const DataFile file("claim.feather", damaged);
@@ -323,8 +354,20 @@ TEST_CASE("what the datasets library saved is read by its splits, each row with 
     CHECK(files->eval[0].parent_path().filename() == "test");
     const auto rows = readAll(kArrow / "saved");
     REQUIRE(rows.size() == 2);
-    CHECK(rows[0].value == Json{{"text", "one"}, {"label", "bad"}, {"tags", {"a", "b"}}, {"weight", 0.1}, {"ok", true}, {"turn", {{"role", "user"}, {"n", 1}}}, {"none", nullptr}});
-    CHECK(rows[1].value == Json{{"text", "zwei ü"}, {"label", "good"}, {"tags", Json::array()}, {"weight", nullptr}, {"ok", false}, {"turn", {{"role", nullptr}, {"n", 2}}}, {"none", nullptr}});
+    CHECK(rows[0].value == Json{{"text", "one"},
+                                {"label", "bad"},
+                                {"tags", {"a", "b"}},
+                                {"weight", 0.1},
+                                {"ok", true},
+                                {"turn", {{"role", "user"}, {"n", 1}}},
+                                {"none", nullptr}});
+    CHECK(rows[1].value == Json{{"text", "zwei ü"},
+                                {"label", "good"},
+                                {"tags", Json::array()},
+                                {"weight", nullptr},
+                                {"ok", false},
+                                {"turn", {{"role", nullptr}, {"n", 2}}},
+                                {"none", nullptr}});
     auto source = openSource(files->train[0]);
     CHECK(source->count == 2);
     CHECK(source->rows->classNames("label") == std::vector<std::string>{"bad", "good"});
@@ -349,13 +392,17 @@ TEST_CASE("an Arrow file cut anywhere gives the rows before the cut and names it
         if (outcome.rows.size() == 3) continue;  // only the index at the end is lost
         REQUIRE(outcome.problems.size() == 1);
         CHECK_MESSAGE(has(outcome.problems[0], "byte"), outcome.problems[0]);
-        if (!outcome.rows.empty()) CHECK(has(outcome.problems[0], "row 3 and those behind it cannot be read: the file is cut off or damaged at byte "));
+        if (!outcome.rows.empty())
+            CHECK(has(outcome.problems[0],
+                      "row 3 and those behind it cannot be read: the file is cut off or damaged at "
+                      "byte "));
     }
     CHECK(counts == std::set<std::size_t>{0, 2, 3});
 }
 
 TEST_CASE("no damaged byte of an Arrow file ends the program or invents rows") {
-    for (const auto& [name, rows, step] : {std::tuple{"file.arrow", 3, 3}, {"lz4.feather", 600, 11}, {"zstd.feather", 600, 11}}) {
+    for (const auto& [name, rows, step] :
+         {std::tuple{"file.arrow", 3, 3}, {"lz4.feather", 600, 11}, {"zstd.feather", 600, 11}}) {
         const std::string whole = bytesOf(kArrow / name);
         for (std::size_t at = 0; at < whole.size(); at += static_cast<std::size_t>(step)) {
             std::string damaged = whole;
@@ -372,12 +419,17 @@ TEST_CASE("a column that has no JSON is named with its type") {
     CHECK(has(problem.message, "its column \"span\" is of the type Interval"));
 }
 
-TEST_CASE("of a cache of the datasets library only the splits are read, and of several versions none") {
-    const std::filesystem::path root = std::filesystem::temp_directory_path() / ("luthier-cache-" + std::to_string(::getpid()));
-    const std::filesystem::path first = root / "default/0.0.0/aaaa", second = root / "default/0.0.0/bbbb";
+TEST_CASE(
+    "of a cache of the datasets library only the splits are read, and of several versions none") {
+    const std::filesystem::path root =
+        std::filesystem::temp_directory_path() / ("luthier-cache-" + std::to_string(::getpid()));
+    const std::filesystem::path first = root / "default/0.0.0/aaaa",
+                                second = root / "default/0.0.0/bbbb";
     std::filesystem::create_directories(first);
     std::filesystem::create_directories(second);
-    for (const char* name : {"json-train.arrow", "json-test.arrow", "cache-12ab.arrow", "indices-0.arrow"}) std::filesystem::copy_file(kArrow / "file.arrow", first / name);
+    for (const char* name :
+         {"json-train.arrow", "json-test.arrow", "cache-12ab.arrow", "indices-0.arrow"})
+        std::filesystem::copy_file(kArrow / "file.arrow", first / name);
     std::ofstream(first / "dataset_info.json") << "{}";
     const auto files = filesOfFolder(root);
     REQUIRE(files.ok());
@@ -402,11 +454,15 @@ TEST_CASE("skipping passes rows that are not blank") {
 }
 
 TEST_CASE("a folder is its shards in order, split by their names") {
-    const std::filesystem::path folder = std::filesystem::temp_directory_path() / ("luthier-split-" + std::to_string(::getpid()));
+    const std::filesystem::path folder =
+        std::filesystem::temp_directory_path() / ("luthier-split-" + std::to_string(::getpid()));
     std::filesystem::create_directories(folder / "data");
-    for (const auto& [name, text] : {std::pair{"data/train-00001-of-00002.jsonl", "{\"text\":\"c\"}"}, std::pair{"data/train-00000-of-00002.jsonl", "{\"text\":\"a\"}\n{\"text\":\"b\"}"},
-                                     std::pair{"data/test-00000-of-00001.jsonl", "{\"text\":\"t\"}"}, std::pair{"data/validation.jsonl", "{\"text\":\"v\"}"},
-                                     std::pair{"dataset_info.json", "{}"}, std::pair{"README.txt", "words"}})
+    for (const auto& [name, text] :
+         {std::pair{"data/train-00001-of-00002.jsonl", "{\"text\":\"c\"}"},
+          std::pair{"data/train-00000-of-00002.jsonl", "{\"text\":\"a\"}\n{\"text\":\"b\"}"},
+          std::pair{"data/test-00000-of-00001.jsonl", "{\"text\":\"t\"}"},
+          std::pair{"data/validation.jsonl", "{\"text\":\"v\"}"},
+          std::pair{"dataset_info.json", "{}"}, std::pair{"README.txt", "words"}})
         std::ofstream(folder / name) << text;
     const auto files = filesOfFolder(folder);
     REQUIRE(files.ok());

@@ -25,7 +25,10 @@ public:
         ++calls;
         return m_letters.encode(text, origin);
     }
-    FramedText frame(std::string_view first, std::optional<std::string_view> second) const override { return m_letters.frame(first, second); }
+    FramedText frame(std::string_view first,
+                     std::optional<std::string_view> second) const override {
+        return m_letters.frame(first, second);
+    }
     std::optional<std::int32_t> begin() const override { return 256; }
     std::optional<std::int32_t> end() const override { return 257; }
     std::optional<std::int32_t> padding() const override { return 0; }
@@ -50,7 +53,8 @@ struct CacheFolder {
     }
     std::size_t count() const {
         std::error_code code;
-        return static_cast<std::size_t>(std::distance(fs::directory_iterator(tokens, code), fs::directory_iterator()));
+        return static_cast<std::size_t>(
+            std::distance(fs::directory_iterator(tokens, code), fs::directory_iterator()));
     }
 };
 
@@ -60,14 +64,18 @@ RunConfig configFor(const fs::path& path, std::int64_t maxLength = 512) {
     setDotted(section, "train.path", path.string());
     setDotted(section, "max_length", maxLength);
     setDotted(section, "eval.split", 0.1);
-    config.document = Json{{"model", {{"task", "causal_lm"}}}, {"method", {{"type", "lora"}}}, {"data", section}, {"train", {{"seed", 42}}}};
+    config.document = Json{{"model", {{"task", "causal_lm"}}},
+                           {"method", {{"type", "lora"}}},
+                           {"data", section},
+                           {"train", {{"seed", 42}}}};
     return config;
 }
 
 std::string manyRows(const std::string& word) {
     std::string text;
     for (int i = 0; i < 9000; ++i) {
-        text += "{\"prompt\":\"" + word + std::to_string(i) + " " + std::string(60, 'p') + "\",\"completion\":\"" + std::string(40, 'c') + std::to_string(i) + "\"}\n";
+        text += "{\"prompt\":\"" + word + std::to_string(i) + " " + std::string(60, 'p') +
+                "\",\"completion\":\"" + std::string(40, 'c') + std::to_string(i) + "\"}\n";
         if (i % 1000 == 7) text += "nonsense\n";
     }
     return text;
@@ -122,8 +130,10 @@ TEST_CASE("a stored data set comes back with everything in it") {
     CHECK(other->train[1].labels == one.train[1].labels);
     CHECK(other->train[2].labels == one.train[2].labels);
     const DataRow a = one.train[0], b = other->train[0];
-    CHECK(std::tie(a.ids, a.labels, a.types, a.cut, a.classIndex, a.targets, a.choices, a.answer, a.sourceRow, a.cutTokens, a.isTruncated) ==
-          std::tie(b.ids, b.labels, b.types, b.cut, b.classIndex, b.targets, b.choices, b.answer, b.sourceRow, b.cutTokens, b.isTruncated));
+    CHECK(std::tie(a.ids, a.labels, a.types, a.cut, a.classIndex, a.targets, a.choices, a.answer,
+                   a.sourceRow, a.cutTokens, a.isTruncated) ==
+          std::tie(b.ids, b.labels, b.types, b.cut, b.classIndex, b.targets, b.choices, b.answer,
+                   b.sourceRow, b.cutTokens, b.isTruncated));
     CHECK(other->eval.size() == 1);
     CHECK(other->lengths == one.lengths);
     CHECK(other->task == one.task);
@@ -131,7 +141,8 @@ TEST_CASE("a stored data set comes back with everything in it") {
     CHECK(fs::status(folder.tokens).permissions() == fs::perms::owner_all);
 }
 
-TEST_CASE("a cached file with one wrong byte, a missing end or another name is not believed and goes") {
+TEST_CASE(
+    "a cached file with one wrong byte, a missing end or another name is not believed and goes") {
     const CacheFolder folder;
     const TokenCache cache(folder.tokens);
     cache.store("key", smallDataset());
@@ -181,7 +192,8 @@ TEST_CASE("the same rows are tokenised once; other rows, settings and tokenizers
         return encoder.calls.load();
     };
     CHECK(callsOf(configFor(file.path)) == 0);
-    CHECK(Dataset::build(configFor(file.path), encoder)->toJson(encoder, 3, 20) == first.toJson(encoder, 3, 20));
+    CHECK(Dataset::build(configFor(file.path), encoder)->toJson(encoder, 3, 20) ==
+          first.toJson(encoder, 3, 20));
     CHECK(callsOf(configFor(file.path, 100)) > 9000);
     encoder.print = "others";
     CHECK(callsOf(configFor(file.path)) > 9000);
@@ -237,14 +249,19 @@ TEST_CASE("two that store and read the same name at once never see a half") {
     CHECK(folder.count() == 1);
 }
 
-TEST_CASE("rows mapped by several threads come in the order of the file, bad ones in their places") {
+TEST_CASE(
+    "rows mapped by several threads come in the order of the file, bad ones in their places") {
     std::string text;
-    for (int i = 0; i < 1500; ++i) text += i % 100 == 99 ? "oops\n" : "{\"text\":\"" + std::to_string(i) + "\"}\n";
+    for (int i = 0; i < 1500; ++i)
+        text += i % 100 == 99 ? "oops\n" : "{\"text\":\"" + std::to_string(i) + "\"}\n";
     const DataFile file("order.jsonl", text);
     OpenSource source = openSource(file.path).orThrow();
     const Letters letters;
-    RowPipeline pipeline(*source.rows, [](SourceRow&) { return Result<void>{}; },
-                         [&](const SourceRow& row) { return mapRow(row.value, RowFormat::Text, {LossOn::All}, letters, "row"); });
+    RowPipeline pipeline(
+        *source.rows, [](SourceRow&) { return Result<void>{}; },
+        [&](const SourceRow& row) {
+            return mapRow(row.value, RowFormat::Text, {LossOn::All}, letters, "row");
+        });
     for (int i = 0; i < 1500; ++i) {
         const auto next = pipeline.next();
         REQUIRE(next.ok());
@@ -261,6 +278,10 @@ TEST_CASE("rows mapped by several threads come in the order of the file, bad one
 TEST_CASE("what mapping throws arrives at the caller") {
     const DataFile file("thrown.jsonl", "{\"text\":\"a\"}\n{\"text\":\"b\"}\n");
     OpenSource source = openSource(file.path).orThrow();
-    RowPipeline pipeline(*source.rows, [](SourceRow&) { return Result<void>{}; }, [](const SourceRow&) -> Result<MappedRow> { throw Failure({"tokenizer_failed", "It gave up.", ""}); });
+    RowPipeline pipeline(
+        *source.rows, [](SourceRow&) { return Result<void>{}; },
+        [](const SourceRow&) -> Result<MappedRow> {
+            throw Failure({"tokenizer_failed", "It gave up.", ""});
+        });
     CHECK_THROWS_AS(static_cast<void>(pipeline.next()), Failure);
 }

@@ -71,19 +71,25 @@ void PagesTest::initTestCase() {
     strange.write(R"({"model_type": "strange-family", "architectures": ["StrangeModel"]})");
     strange.close();
     QProcess train;
-    train.start(cliPath(), {"train", demoFolder() + "/poems-lora.json", "--set", "train.max_steps=3", "--set", "train.eval_every=3", "--set", "train.sample_prompts=[]", "--workspace", m_folder.filePath("workspace")});
+    train.start(cliPath(),
+                {"train", demoFolder() + "/poems-lora.json", "--set", "train.max_steps=3", "--set",
+                 "train.eval_every=3", "--set", "train.sample_prompts=[]", "--workspace",
+                 m_folder.filePath("workspace")});
     QVERIFY(train.waitForFinished(240000));
     QCOMPARE(train.exitCode(), 0);
     m_bench = std::make_unique<Workbench>(m_folder.filePath("workspace"));
     m_bench->catalogue.refreshMethods();
     m_bench->catalogue.refreshModels();
-    QTRY_VERIFY_WITH_TIMEOUT(m_bench->catalogue.modelsLoaded() && m_bench->catalogue.methodsLoaded() && m_bench->runs.isLoaded(), 30000);
+    QTRY_VERIFY_WITH_TIMEOUT(m_bench->catalogue.modelsLoaded() &&
+                                 m_bench->catalogue.methodsLoaded() && m_bench->runs.isLoaded(),
+                             30000);
     QCOMPARE(m_bench->runs.runs().size(), std::size_t{1});
 }
 
 QPushButton* PagesTest::button(QWidget& page, const QString& name) {
     for (QPushButton* each : page.findChildren<QPushButton*>())
-        if ((each->text().trimmed() == name || each->accessibleName() == name) && !each->isHidden()) return each;
+        if ((each->text().trimmed() == name || each->accessibleName() == name) && !each->isHidden())
+            return each;
     return nullptr;
 }
 
@@ -96,7 +102,8 @@ void PagesTest::playgroundWritesAllColumnsTogether() {
     QCOMPARE(columns.size(), 2);
     QVERIFY(columns[0]->isBase() != columns[1]->isBase());
     QTest::mouseClick(button(page, "Generate"), Qt::LeftButton);
-    QTRY_VERIFY_WITH_TIMEOUT(!columns[0]->text()->tokens().empty() && !columns[1]->text()->tokens().empty(), 60000);
+    QTRY_VERIFY_WITH_TIMEOUT(
+        !columns[0]->text()->tokens().empty() && !columns[1]->text()->tokens().empty(), 60000);
     QTRY_VERIFY_WITH_TIMEOUT(page.isSettled(), 60000);
     for (PlaygroundColumn* column : columns) {
         QVERIFY(column->text()->text().size() > 20);
@@ -116,7 +123,8 @@ void PagesTest::playgroundNamesABadSeed() {
         if (field->accessibleName().startsWith("Seed")) field->setText("seven");
     QTest::mouseClick(button(page, "Generate"), Qt::LeftButton);
     bool isTold = false;
-    for (const QLabel* label : page.findChildren<QLabel*>()) isTold = isTold || (label->text().contains("\"seven\"") && label->isVisible());
+    for (const QLabel* label : page.findChildren<QLabel*>())
+        isTold = isTold || (label->text().contains("\"seven\"") && label->isVisible());
     QVERIFY(isTold);
 }
 
@@ -154,7 +162,9 @@ void PagesTest::aBrokenFileIsToldInThePage() {
     page.open(path);
     const auto isTold = [&] {
         for (const QLabel* label : page.findChildren<QLabel*>())
-            if (label->isVisible() && label->text().contains("broken.jsonl") && label->text().contains("row 2")) return true;
+            if (label->isVisible() && label->text().contains("broken.jsonl") &&
+                label->text().contains("row 2"))
+                return true;
         return false;
     };
     QTRY_VERIFY_WITH_TIMEOUT(isTold(), 30000);
@@ -165,7 +175,8 @@ void PagesTest::exportIsVerifiedAndListed() {
     page.resize(1200, 720);
     page.show();
     page.enter();
-    QTRY_VERIFY_WITH_TIMEOUT(page.isSettled() && page.findChildren<ExportCard*>().size() >= 3, 30000);
+    QTRY_VERIFY_WITH_TIMEOUT(page.isSettled() && page.findChildren<ExportCard*>().size() >= 3,
+                             30000);
     ExportCard *peft = nullptr, *merged = nullptr;
     for (ExportCard* card : page.findChildren<ExportCard*>()) {
         if (card->format() == "peft") peft = card;
@@ -173,22 +184,25 @@ void PagesTest::exportIsVerifiedAndListed() {
     }
     QVERIFY(peft != nullptr && merged != nullptr && peft->state() == ExportCard::State::Ready);
     emit peft->exportWanted();
-    emit merged->exportWanted();   // waits for the first
+    emit merged->exportWanted();  // waits for the first
     QCOMPARE(peft->state(), ExportCard::State::Writing);
     QCOMPARE(merged->state(), ExportCard::State::Writing);
     QTRY_COMPARE_WITH_TIMEOUT(peft->state(), ExportCard::State::Verified, 60000);
     QTRY_COMPARE_WITH_TIMEOUT(merged->state(), ExportCard::State::Verified, 60000);
-    QVERIFY(QFileInfo::exists(m_folder.filePath("workspace/exports/poems-lora-peft/adapter_model.safetensors")));
+    QVERIFY(QFileInfo::exists(
+        m_folder.filePath("workspace/exports/poems-lora-peft/adapter_model.safetensors")));
     QCOMPARE(page.findChild<SimpleTable*>()->rows()->rowCount(), 2);
 }
 
-/// Every line that is shown works: files exist, our own program is run, the others' commands name what they read.
+/// Every line that is shown works: files exist, our own program is run, the others' commands name
+/// what they read.
 void PagesTest::ggufExportsSayWhatLoadsThem() {
     ExportPage page(*m_bench);
     page.resize(1200, 720);
     page.show();
     page.enter();
-    QTRY_VERIFY_WITH_TIMEOUT(page.isSettled() && page.findChildren<ExportCard*>().size() >= 5, 30000);
+    QTRY_VERIFY_WITH_TIMEOUT(page.isSettled() && page.findChildren<ExportCard*>().size() >= 5,
+                             30000);
     const auto cardOf = [&](const QString& format) {
         for (ExportCard* card : page.findChildren<ExportCard*>())
             if (card->format() == format) return card;
@@ -197,7 +211,8 @@ void PagesTest::ggufExportsSayWhatLoadsThem() {
     const auto* detail = page.findChild<ExportDetail*>();
     const auto isShown = [&](const QString& words) {
         for (const QWidget* each : detail->findChildren<QWidget*>())
-            if (!each->isHidden() && each->property("text").toString().trimmed() == words) return true;
+            if (!each->isHidden() && each->property("text").toString().trimmed() == words)
+                return true;
         return false;
     };
     const QString base = demoFolder() + "/story-2m";
@@ -206,11 +221,12 @@ void PagesTest::ggufExportsSayWhatLoadsThem() {
         QVERIFY(card != nullptr && card->state() == ExportCard::State::Ready);
         emit card->exportWanted();
         QTRY_COMPARE_WITH_TIMEOUT(card->state(), ExportCard::State::Verified, 120000);
-        const QString folder = m_folder.filePath("workspace/exports/poems-lora-" + format), file = folder + (format == "gguf" ? "/adapter.gguf" : "/model.gguf");
+        const QString folder = m_folder.filePath("workspace/exports/poems-lora-" + format),
+                      file = folder + (format == "gguf" ? "/adapter.gguf" : "/model.gguf");
         QVERIFY(QFileInfo::exists(file));
         QTRY_COMPARE_WITH_TIMEOUT(detail->path(), folder, 10000);
         QVERIFY(isShown("Verified by reloading"));
-        QCOMPARE(isShown("Try it"), format == "gguf");   // the playground takes no GGUF model
+        QCOMPARE(isShown("Try it"), format == "gguf");  // the playground takes no GGUF model
         const Elsewhere told = elsewhere(format, folder, base);
         QStringList tools;
         for (const Snippet& snippet : told.snippets) {
@@ -218,7 +234,8 @@ void PagesTest::ggufExportsSayWhatLoadsThem() {
             QVERIFY2(snippet.text.contains(file), qPrintable(snippet.text));
             QVERIFY2(!snippet.text.contains("from peft"), qPrintable(snippet.text));
         }
-        QCOMPARE(tools, format == "gguf" ? (QStringList{"llama.cpp", "Ollama", "luthier-cli"}) : (QStringList{"llama.cpp", "Ollama", "LM Studio"}));
+        QCOMPARE(tools, format == "gguf" ? (QStringList{"llama.cpp", "Ollama", "luthier-cli"})
+                                         : (QStringList{"llama.cpp", "Ollama", "LM Studio"}));
         QVERIFY(detail->findChild<QPlainTextEdit*>()->toPlainText().contains(file));
         if (format == "gguf-merged") continue;
         // Our own lines are run as they stand, by a shell.
@@ -228,7 +245,8 @@ void PagesTest::ggufExportsSayWhatLoadsThem() {
                 if (line.startsWith("luthier-cli")) own << line;
             QProcess shell;
             QProcessEnvironment environment = QProcessEnvironment::systemEnvironment();
-            environment.insert("PATH", QFileInfo(cliPath()).absolutePath() + ":" + environment.value("PATH"));
+            environment.insert(
+                "PATH", QFileInfo(cliPath()).absolutePath() + ":" + environment.value("PATH"));
             shell.setProcessEnvironment(environment);
             shell.start("sh", {"-ec", own.join('\n')});
             QVERIFY(shell.waitForFinished(120000));
@@ -245,8 +263,12 @@ void PagesTest::ggufExportsSayWhatLoadsThem() {
         QTest::mouseClick(button(playground, "Generate"), Qt::LeftButton);
         const auto columns = playground.findChildren<PlaygroundColumn*>();
         QVERIFY(columns.size() >= 2);
-        const auto hasWritten = [](PlaygroundColumn* column) { return !column->text()->tokens().empty(); };
-        QTRY_VERIFY_WITH_TIMEOUT(std::all_of(columns.begin(), columns.end(), hasWritten) && playground.isSettled(), 60000);
+        const auto hasWritten = [](PlaygroundColumn* column) {
+            return !column->text()->tokens().empty();
+        };
+        QTRY_VERIFY_WITH_TIMEOUT(
+            std::all_of(columns.begin(), columns.end(), hasWritten) && playground.isSettled(),
+            60000);
     }
 }
 
@@ -255,7 +277,8 @@ void PagesTest::libraryShowsWhyAModelCannotBeTrained() {
     page.resize(1200, 720);
     page.show();
     auto* models = page.findChild<SimpleTable*>();
-    const QString path = QFileInfo(m_folder.filePath("workspace/models/strange")).absoluteFilePath();
+    const QString path =
+        QFileInfo(m_folder.filePath("workspace/models/strange")).absoluteFilePath();
     QTRY_VERIFY(models->rows()->find(path) >= 0);
     emit models->selected(path);
     const auto isTold = [&] {
@@ -308,7 +331,8 @@ void PagesTest::aDroppedPickleIsRefusedInOneSentence() {
     drop(page, path);
     const auto isTold = [&] {
         for (const QLabel* label : page.findChildren<QLabel*>())
-            if (label->isVisible() && label->text().contains("pytorch_model.bin is a pickle")) return true;
+            if (label->isVisible() && label->text().contains("pytorch_model.bin is a pickle"))
+                return true;
         return false;
     };
     QTRY_VERIFY_WITH_TIMEOUT(isTold(), 30000);
@@ -318,17 +342,20 @@ void PagesTest::aDroppedPickleIsRefusedInOneSentence() {
 void PagesTest::aDroppedGgufModelBecomesAFolder() {
     const QString path = m_folder.filePath("story q8.gguf");
     QProcess write;
-    write.start(cliPath(), {"export", demoFolder() + "/story-2m", "--format", "gguf-merged", "--type", "q8_0", "--out", path});
+    write.start(cliPath(), {"export", demoFolder() + "/story-2m", "--format", "gguf-merged",
+                            "--type", "q8_0", "--out", path});
     QVERIFY(write.waitForFinished(120000));
     QCOMPARE(write.exitCode(), 0);
     LibraryPage page(*m_bench);
     page.resize(1200, 720);
     page.show();
     drop(page, path);
-    const QString made = QFileInfo(m_folder.filePath("workspace/models/story-q8")).absoluteFilePath();
+    const QString made =
+        QFileInfo(m_folder.filePath("workspace/models/story-q8")).absoluteFilePath();
     const auto isListed = [&] {
         for (const QJsonObject& model : m_bench->catalogue.models())
-            if (QFileInfo(model["path"].toString()) == QFileInfo(made)) return model["can_train"].toBool();
+            if (QFileInfo(model["path"].toString()) == QFileInfo(made))
+                return model["can_train"].toBool();
         return false;
     };
     QTRY_VERIFY_WITH_TIMEOUT(isListed(), 60000);
@@ -340,7 +367,13 @@ void PagesTest::aLargeFileShowsItsFirstRowsBeforeAllAreCounted() {
     const QString path = m_folder.filePath("large.jsonl");
     QFile file(path);
     QVERIFY(file.open(QIODevice::WriteOnly));
-    for (int i = 0; i < 60000; ++i) file.write(QStringLiteral("{\"prompt\": \"Tell me about the number %1 and the %2 others that come before it.\", \"completion\": \"It is %3.\"}\n").arg(i).arg(i % 977).arg(7 * i).toUtf8());
+    for (int i = 0; i < 60000; ++i)
+        file.write(QStringLiteral("{\"prompt\": \"Tell me about the number %1 and the %2 others "
+                                  "that come before it.\", \"completion\": \"It is %3.\"}\n")
+                       .arg(i)
+                       .arg(i % 977)
+                       .arg(7 * i)
+                       .toUtf8());
     file.close();
     QVERIFY(file.size() > (4 << 20));
     DataPage page(*m_bench);
@@ -350,7 +383,7 @@ void PagesTest::aLargeFileShowsItsFirstRowsBeforeAllAreCounted() {
     auto* rows = page.findChild<TokenView*>();
     auto* histogram = page.findChild<LengthHistogram*>();
     QTRY_VERIFY_WITH_TIMEOUT(!rows->rows().empty(), 30000);
-    QCOMPARE(histogram->rowCount(), 0);   // not counted yet
+    QCOMPARE(histogram->rowCount(), 0);  // not counted yet
     QCOMPARE(rows->rows().front().number, 1);
     QTRY_COMPARE_WITH_TIMEOUT(histogram->rowCount(), 60000, 60000);
     QVERIFY(!rows->rows().empty());
@@ -381,11 +414,17 @@ void PagesTest::everyControlHasAName() {
         page->enter();
         QTRY_VERIFY_WITH_TIMEOUT(page->isSettled(), 30000);
         for (const QWidget* widget : page->findChildren<QWidget*>()) {
-            if (!(widget->focusPolicy() & Qt::TabFocus) || widget->isHidden() || !widget->isVisibleTo(page.get())) continue;
-            if (qobject_cast<const QScrollArea*>(widget) || widget->objectName().startsWith("qt_")) continue;
-            const QAccessibleInterface* face = QAccessible::queryAccessibleInterface(const_cast<QWidget*>(widget));
+            if (!(widget->focusPolicy() & Qt::TabFocus) || widget->isHidden() ||
+                !widget->isVisibleTo(page.get()))
+                continue;
+            if (qobject_cast<const QScrollArea*>(widget) || widget->objectName().startsWith("qt_"))
+                continue;
+            const QAccessibleInterface* face =
+                QAccessible::queryAccessibleInterface(const_cast<QWidget*>(widget));
             const QString name = face ? face->text(QAccessible::Name) : QString();
-            QVERIFY2(!name.trimmed().isEmpty(), qPrintable(page->title() + ": " + widget->metaObject()->className() + " in " + widget->parentWidget()->metaObject()->className()));
+            QVERIFY2(!name.trimmed().isEmpty(),
+                     qPrintable(page->title() + ": " + widget->metaObject()->className() + " in " +
+                                widget->parentWidget()->metaObject()->className()));
         }
     }
 }

@@ -53,7 +53,8 @@ void WidgetsTest::histogramMovesWithTheKeyboardAndTellsOnce() {
     LengthHistogram histogram;
     histogram.setLengths({{100, 1}});
     histogram.setLimit(50);
-    QSignalSpy moved(&histogram, &LengthHistogram::moved), chosen(&histogram, &LengthHistogram::chosen);
+    QSignalSpy moved(&histogram, &LengthHistogram::moved),
+        chosen(&histogram, &LengthHistogram::chosen);
     QTest::keyPress(&histogram, Qt::Key_Right);
     QTest::keyPress(&histogram, Qt::Key_Right, Qt::ShiftModifier);
     QCOMPARE(moved.size(), 2);
@@ -81,7 +82,8 @@ void WidgetsTest::underlineGrowsWithSurprise() {
     QCOMPARE(heatLevel(0.79).pixels, 2);
     QCOMPARE(heatLevel(0.39).pixels, 3);
     QCOMPARE(heatLevel(0.09).pixels, 4);
-    QVERIFY(heatLevel(0.7).strength < heatLevel(0.2).strength && heatLevel(0.2).strength < heatLevel(0.01).strength);
+    QVERIFY(heatLevel(0.7).strength < heatLevel(0.2).strength &&
+            heatLevel(0.2).strength < heatLevel(0.01).strength);
 }
 
 void WidgetsTest::tokensReadAsWords() {
@@ -107,13 +109,17 @@ void WidgetsTest::heatTextKeepsItsText() {
 }
 
 void WidgetsTest::colourVisionKeepsGreyAndWhite() {
-    for (const ColorVision vision : {ColorVision::Full, ColorVision::Deuteranopia, ColorVision::Protanopia, ColorVision::Tritanopia})
+    for (const ColorVision vision : {ColorVision::Full, ColorVision::Deuteranopia,
+                                     ColorVision::Protanopia, ColorVision::Tritanopia})
         for (const QColor& color : {QColor(Qt::white), QColor(Qt::black), QColor(128, 128, 128)}) {
             const QColor seen = simulated(color, vision);
-            QVERIFY(std::abs(seen.red() - color.red()) <= 1 && std::abs(seen.green() - color.green()) <= 1 && std::abs(seen.blue() - color.blue()) <= 1);
+            QVERIFY(std::abs(seen.red() - color.red()) <= 1 &&
+                    std::abs(seen.green() - color.green()) <= 1 &&
+                    std::abs(seen.blue() - color.blue()) <= 1);
         }
     // Red and green come close without the cones that part them.
-    const QColor red = simulated(QColor(200, 60, 60), ColorVision::Deuteranopia), green = simulated(QColor(110, 130, 60), ColorVision::Deuteranopia);
+    const QColor red = simulated(QColor(200, 60, 60), ColorVision::Deuteranopia),
+                 green = simulated(QColor(110, 130, 60), ColorVision::Deuteranopia);
     QVERIFY(std::abs(red.red() - green.red()) < 40);
 }
 
@@ -145,7 +151,11 @@ void WidgetsTest::exportsAreReadFromTheirCertificates() {
         QVERIFY(file.open(QIODevice::WriteOnly));
         file.write(QJsonDocument(certificate).toJson());
     };
-    write("good", {{"format", "peft"}, {"run", "r1"}, {"passed", true}, {"files", QJsonArray{QJsonObject{{"name", "a"}, {"bytes", 7}}, QJsonObject{{"name", "b"}, {"bytes", 5}}}}});
+    write("good", {{"format", "peft"},
+                   {"run", "r1"},
+                   {"passed", true},
+                   {"files", QJsonArray{QJsonObject{{"name", "a"}, {"bytes", 7}},
+                                        QJsonObject{{"name", "b"}, {"bytes", 5}}}}});
     write("bad", {{"format", "merged"}, {"run", "r1"}, {"passed", false}});
     QDir(folder.path()).mkpath("something-else");
     const std::vector<ExportRecord> records = readExports(folder.path());
@@ -159,8 +169,16 @@ void WidgetsTest::exportsAreReadFromTheirCertificates() {
 void WidgetsTest::certificateIsShownAsItIsApplied() {
     ExportRecord record;
     record.format = "gguf-merged";
-    record.certificate = {{"passed", true}, {"max_abs_difference", 0.0122}, {"rounding", 0.0119}, {"noise", 0.0009}, {"tolerance", 0.0128}, {"merge_difference", 1.5e-5}, {"max_weight_difference", 0},
-                          {"weight_tolerance", 1e-6}, {"tokens", 10}, {"greedy_agreement", 1}};
+    record.certificate = {{"passed", true},
+                          {"max_abs_difference", 0.0122},
+                          {"rounding", 0.0119},
+                          {"noise", 0.0009},
+                          {"tolerance", 0.0128},
+                          {"merge_difference", 1.5e-5},
+                          {"max_weight_difference", 0},
+                          {"weight_tolerance", 1e-6},
+                          {"tokens", 10},
+                          {"greedy_agreement", 1}};
     const auto shown = [&] {
         ExportDetail detail;
         detail.showRecord("GGUF model", record, 0);
@@ -168,11 +186,16 @@ void WidgetsTest::certificateIsShownAsItIsApplied() {
             if (rows->accessibleName() == "Certificate") return rows->accessibleDescription();
         return QString();
     };
-    QVERIFY2(shown().contains("Largest logit difference  0.0122; Allowed  0.0128; Of it by the format's rounding  0.0119"), qPrintable(shown()));
-    QVERIFY(shown().contains("Merging alone, allowed 9.0e-4  1.5e-5") && shown().contains("Weights, allowed 1.0e-6  0"));
+    QVERIFY2(shown().contains("Largest logit difference  0.0122; Allowed  0.0128; Of it by the "
+                              "format's rounding  0.0119"),
+             qPrintable(shown()));
+    QVERIFY(shown().contains("Merging alone, allowed 9.0e-4  1.5e-5") &&
+            shown().contains("Weights, allowed 1.0e-6  0"));
     record.certificate["rounding"] = 0.0;
     QVERIFY(shown().contains("none, it keeps every number"));
-    record.certificate = {{"passed", true}, {"max_abs_difference", 0}, {"tolerance", 1e-5}};   // as earlier versions wrote it
+    record.certificate = {{"passed", true},
+                          {"max_abs_difference", 0},
+                          {"tolerance", 1e-5}};  // as earlier versions wrote it
     QVERIFY(shown().startsWith("Largest logit difference  0; Allowed  1.0e-5; Mean KL"));
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every test that injects a fault does so at each watched system call in turn, until the operation no longer reaches it,
-// and asks of every outcome: old or new, whole, and nothing left over.
+// Every test that injects a fault does so at each watched system call in turn, until the operation
+// no longer reaches it, and asks of every outcome: old or new, whole, and nothing left over.
 #include "io/atomic.h"
 #include "io/safetensors.h"
 
@@ -26,7 +26,8 @@ const char* codeFor(int error) {
     return error == ENOSPC ? "disk_full" : error == EROFS ? "folder_not_writable" : "write_failed";
 }
 
-/// A published folder holds "a" and "sub/b", both with the same text: its generation. Anything else is a half.
+/// A published folder holds "a" and "sub/b", both with the same text: its generation. Anything else
+/// is a half.
 Result<AtomicDir> prepare(const fs::path& target, const std::string& generation) {
     Result<AtomicDir> folder = AtomicDir::begin(target);
     if (!folder) return folder;
@@ -53,7 +54,8 @@ std::string generationOf(const fs::path& target) {
 /// A file system of 1 MiB, where this program may mount one.
 class SmallDisk final {
 public:
-    SmallDisk() : m_isMounted(::mount("none", m_folder.path().c_str(), "tmpfs", 0, "size=1m") == 0) {}
+    SmallDisk()
+        : m_isMounted(::mount("none", m_folder.path().c_str(), "tmpfs", 0, "size=1m") == 0) {}
     ~SmallDisk() {
         if (m_isMounted) ::umount(m_folder.path().c_str());
     }
@@ -237,7 +239,8 @@ TEST_CASE("whicheverCallFailsAFileIsOldOrNew") {
                 bool wasReached = false;
                 {
                     const Fault fault(call, error);
-                    written = isCopy ? copyFileDurably(elsewhere / "source", root / "file") : writeFileAtomically(root / "file", "new");
+                    written = isCopy ? copyFileDurably(elsewhere / "source", root / "file")
+                                     : writeFileAtomically(root / "file", "new");
                     wasReached = Fault::happened();
                 }
                 CAPTURE(call);
@@ -271,7 +274,8 @@ TEST_CASE("anInterruptedWriteGoesOnButAFailedFsyncIsNotRetried") {
 
 TEST_CASE("whicheverCallFailsSafetensorsLeaveNoPart") {
     const std::string data(4, 'x');
-    const TensorView tensor{"w", DType::U8, {4}, reinterpret_cast<const std::byte*>(data.data()), data.size()};
+    const TensorView tensor{
+        "w", DType::U8, {4}, reinterpret_cast<const std::byte*>(data.data()), data.size()};
     for (int call = 0;; ++call) {
         const TemporaryFolder root;
         const Fault fault(call, ENOSPC);
@@ -295,7 +299,8 @@ TEST_CASE("aFullDiskLeavesTheOldStateAndNoRest") {
     REQUIRE(publish(disk.path() / "run", "1", Existing::Refuse).ok());
     const std::string large(std::size_t{2} << 20, 'x');
     CHECK(writeFileAtomically(disk.path() / "file", large).problem().code == "disk_full");
-    const TensorView tensor{"w", DType::U8, {2 << 20}, reinterpret_cast<const std::byte*>(large.data()), large.size()};
+    const TensorView tensor{
+        "w", DType::U8, {2 << 20}, reinterpret_cast<const std::byte*>(large.data()), large.size()};
     const auto written = writeSafetensors(disk.path() / "f.safetensors", {tensor}, {});
     REQUIRE_FALSE(written.ok());
     CHECK(written.problem().code == "disk_full");
@@ -303,7 +308,8 @@ TEST_CASE("aFullDiskLeavesTheOldStateAndNoRest") {
     {
         auto folder = AtomicDir::begin(disk.path() / "run");
         REQUIRE(folder.ok());
-        CHECK(writeSafetensors(folder->path() / "f.safetensors", {tensor}, {}).problem().code == "disk_full");
+        CHECK(writeSafetensors(folder->path() / "f.safetensors", {tensor}, {}).problem().code ==
+              "disk_full");
     }
     CHECK(namesIn(disk.path()) == std::set<std::string>{"run"});
     CHECK(generationOf(disk.path() / "run") == "1");
@@ -313,7 +319,8 @@ TEST_CASE("aFullDiskLeavesTheOldStateAndNoRest") {
 
 TEST_CASE("aReadOnlyDiskIsTold") {
     const SmallDisk disk;
-    if (!disk.isMounted() || ::mount("none", disk.path().c_str(), nullptr, MS_REMOUNT | MS_RDONLY, "size=1m") != 0) {
+    if (!disk.isMounted() ||
+        ::mount("none", disk.path().c_str(), nullptr, MS_REMOUNT | MS_RDONLY, "size=1m") != 0) {
         MESSAGE("no tmpfs can be mounted here");
         return;
     }
@@ -327,14 +334,16 @@ TEST_CASE("jsonIsIndentedAndEndsWithANewline") {
     REQUIRE(writeJsonAtomically(root / "f.json", Json{{"b", 1}, {"a", {1, 2}}}).ok());
     CHECK(readBytes(root / "f.json") == "{\n  \"b\": 1,\n  \"a\": [\n    1,\n    2\n  ]\n}\n");
     CHECK(writeJsonAtomically(root / "bad.json", Json("\xff")).ok());
-    CHECK(writeJsonAtomically(root / "absent" / "f.json", Json()).problem().code == "folder_missing");
+    CHECK(writeJsonAtomically(root / "absent" / "f.json", Json()).problem().code ==
+          "folder_missing");
 }
 
 TEST_CASE("copiesKeepBytesAndPermissions") {
     const TemporaryFolder root;
     const std::string bytes((std::size_t{2} << 20) + 5, 'c');
     writeBytes(root / "from", bytes);
-    fs::permissions(root / "from", fs::perms::owner_read | fs::perms::owner_write | fs::perms::group_read);
+    fs::permissions(root / "from",
+                    fs::perms::owner_read | fs::perms::owner_write | fs::perms::group_read);
     REQUIRE(copyFileDurably(root / "from", root / "to").ok());
     CHECK(readBytes(root / "to") == bytes);
     CHECK(fs::status(root / "to").permissions() == fs::status(root / "from").permissions());

@@ -35,16 +35,20 @@ ssize_t write(int fd, const void* data, size_t size) {
     return fails() ? -1 : static_cast<ssize_t>(::syscall(SYS_write, fd, data, size));
 }
 
-int renameat2(int oldFolder, const char* from, int newFolder, const char* to, unsigned flags) noexcept {
+int renameat2(int oldFolder, const char* from, int newFolder, const char* to,
+              unsigned flags) noexcept {
     if (watching && flagsUnsupported && flags != 0) {
         errno = EINVAL;
         return -1;
     }
-    return fails() ? -1 : static_cast<int>(::syscall(SYS_renameat2, oldFolder, from, newFolder, to, flags));
+    return fails()
+               ? -1
+               : static_cast<int>(::syscall(SYS_renameat2, oldFolder, from, newFolder, to, flags));
 }
 
 int rename(const char* from, const char* to) noexcept {
-    return fails() ? -1 : static_cast<int>(::syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0u));
+    return fails() ? -1
+                   : static_cast<int>(::syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0u));
 }
 
 }  // extern "C"

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// System calls that fail on demand. faults.cpp defines fsync, write, rename and renameat2 for the whole test program; each
-// call is counted while a Fault lives, and the chosen one fails with the chosen errno.
+// System calls that fail on demand. faults.cpp defines fsync, write, rename and renameat2 for the
+// whole test program; each call is counted while a Fault lives, and the chosen one fails with the
+// chosen errno.
 
 namespace luthier::test {
 
 class Fault final {
 public:
-    /// Plain: renameat2 knows no flags, as on file systems that can neither exchange names nor refuse to replace.
+    /// Plain: renameat2 knows no flags, as on file systems that can neither exchange names nor
+    /// refuse to replace.
     enum class Renames { WithFlags, Plain };
     static constexpr int kNever = -1;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What the tests of the io room share: a folder that goes away, and files put together byte by byte, so that wrong ones
-// can be made too.
+// What the tests of the io room share: a folder that goes away, and files put together byte by
+// byte, so that wrong ones can be made too.
 
 #include "io/safetensors.h"
 
@@ -41,7 +41,8 @@ private:
 };
 
 inline void writeBytes(const fs::path& file, const std::string& bytes) {
-    std::ofstream(file, std::ios::binary | std::ios::trunc).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    std::ofstream(file, std::ios::binary | std::ios::trunc)
+        .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
 inline std::string readBytes(const fs::path& file) {
@@ -51,7 +52,8 @@ inline std::string readBytes(const fs::path& file) {
 
 inline std::set<std::string> namesIn(const fs::path& folder) {
     std::set<std::string> names;
-    for (const auto& entry : fs::directory_iterator(folder)) names.insert(entry.path().filename().string());
+    for (const auto& entry : fs::directory_iterator(folder))
+        names.insert(entry.path().filename().string());
     return names;
 }
 
@@ -70,7 +72,8 @@ inline std::string smallSafetensors(const std::vector<std::string>& names) {
     for (const std::string& name : names) {
         const std::string begin = std::to_string(data.size());
         data += "abcd";
-        header += (header.size() > 1 ? ",\"" : "\"") + name + R"(":{"dtype":"F32","shape":[1],"data_offsets":[)" + begin + "," +
+        header += (header.size() > 1 ? ",\"" : "\"") + name +
+                  R"(":{"dtype":"F32","shape":[1],"data_offsets":[)" + begin + "," +
                   std::to_string(data.size()) + "]}";
     }
     return rawSafetensors(header + "}", data);

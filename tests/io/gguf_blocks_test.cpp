@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// gguf_blocks.json: of each type a block made by llama.cpp and one of arbitrary bytes (every field and bit used, negative scales too), with the
-// float32 values that llama.cpp and the gguf package give for them, as hexadecimal bytes.
+// gguf_blocks.json: of each type a block made by llama.cpp and one of arbitrary bytes (every field
+// and bit used, negative scales too), with the float32 values that llama.cpp and the gguf package
+// give for them, as hexadecimal bytes.
 #include "contract/json.h"
 #include "io/gguf_blocks.h"
 
@@ -15,11 +16,14 @@ using namespace luthier;
 
 namespace {
 
-Json golden() { return readJsonFile(std::filesystem::path(LUTHIER_IO_TESTS) / "gguf_blocks.json").orThrow(); }
+Json golden() {
+    return readJsonFile(std::filesystem::path(LUTHIER_IO_TESTS) / "gguf_blocks.json").orThrow();
+}
 
 std::vector<std::byte> bytesOfHex(const std::string& digits) {
     std::vector<std::byte> bytes;
-    for (std::size_t i = 0; i + 1 < digits.size(); i += 2) bytes.push_back(static_cast<std::byte>(std::stoi(digits.substr(i, 2), nullptr, 16)));
+    for (std::size_t i = 0; i + 1 < digits.size(); i += 2)
+        bytes.push_back(static_cast<std::byte>(std::stoi(digits.substr(i, 2), nullptr, 16)));
     return bytes;
 }
 
@@ -32,7 +36,8 @@ std::vector<float> decoded(GgufType type, const std::vector<std::byte>& blocks) 
 
 /// Bits, so that -0 is not 0.
 bool isSame(const std::vector<float>& values, const std::vector<std::byte>& wanted) {
-    return values.size() * sizeof(float) == wanted.size() && std::memcmp(values.data(), wanted.data(), wanted.size()) == 0;
+    return values.size() * sizeof(float) == wanted.size() &&
+           std::memcmp(values.data(), wanted.data(), wanted.size()) == 0;
 }
 
 }  // namespace
@@ -49,7 +54,8 @@ TEST_CASE("blocksOfEveryGgufTypeDecodeToTheBitsOfLlamaCpp") {
         CHECK(info->bytes == type["bytes"].get<std::uint32_t>());
         std::vector<std::byte> all, wanted;
         for (const Json& block : type["blocks"]) {
-            const std::vector<std::byte> bytes = bytesOfHex(block["bytes"].get<std::string>()), values = bytesOfHex(block["values"].get<std::string>());
+            const std::vector<std::byte> bytes = bytesOfHex(block["bytes"].get<std::string>()),
+                                         values = bytesOfHex(block["values"].get<std::string>());
             CHECK(isSame(decoded(info->type, bytes), values));
             all.insert(all.end(), bytes.begin(), bytes.end());
             wanted.insert(wanted.end(), values.begin(), values.end());
@@ -91,9 +97,13 @@ TEST_CASE("aScaleThatIsNoNumberIsFoundInEveryTypeOfBlocks") {
             std::vector<std::byte> blocks(std::size_t{3} * info.bytes);
             CHECK_FALSE(firstBrokenBlock(info.type, blocks).has_value());
             const std::uint16_t infinite = 0xfc00, largest = 0x7bff;
-            std::memcpy(blocks.data() + 2 * std::size_t{info.bytes} + static_cast<std::size_t>(place), &largest, 2);
+            std::memcpy(
+                blocks.data() + 2 * std::size_t{info.bytes} + static_cast<std::size_t>(place),
+                &largest, 2);
             CHECK_FALSE(firstBrokenBlock(info.type, blocks).has_value());
-            std::memcpy(blocks.data() + 2 * std::size_t{info.bytes} + static_cast<std::size_t>(place), &infinite, 2);
+            std::memcpy(
+                blocks.data() + 2 * std::size_t{info.bytes} + static_cast<std::size_t>(place),
+                &infinite, 2);
             CHECK(firstBrokenBlock(info.type, blocks) == 2);
             std::vector<float> values(std::size_t{3} * info.values);
             decodeGguf(info.type, blocks.data(), values.size(), values.data());

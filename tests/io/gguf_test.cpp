@@ -11,20 +11,29 @@ using namespace luthier::test;
 
 namespace {
 
-/// A whole file as llama.cpp's own gguf-py writes it: four keys, an F32 tensor [2, 6] of 0 to 11, an F16 tensor [5, 2] of 0 to 9.
+/// A whole file as llama.cpp's own gguf-py writes it: four keys, an F32 tensor [2, 6] of 0 to 11,
+/// an F16 tensor [5, 2] of 0 to 9.
 constexpr const char* kWrittenByGgufPy =
-    "474755460300000002000000000000000400000000000000140000000000000067656e6572616c2e6172636869746563747572650800000005000000"
-    "000000006c6c616d610c0000000000000067656e6572616c2e74797065080000000700000000000000616461707465720c0000000000000061646170"
-    "7465722e747970650800000004000000000000006c6f72611200000000000000616461707465722e6c6f72612e616c70686106000000000000411a00"
-    "000000000000626c6b2e302e6174746e5f712e7765696768742e6c6f72615f6102000000060000000000000002000000000000000000000000000000"
-    "000000001a00000000000000626c6b2e302e6174746e5f712e7765696768742e6c6f72615f6202000000020000000000000005000000000000000100"
-    "0000400000000000000000000000000000000000000000000000803f0000004000004040000080400000a0400000c0400000e0400000004100001041"
-    "0000204100003041000000000000000000000000000000000000003c00400042004400450046004700488048000000000000000000000000";
+    "474755460300000002000000000000000400000000000000140000000000000067656e6572616c2e61726368697465"
+    "63747572650800000005000000"
+    "000000006c6c616d610c0000000000000067656e6572616c2e74797065080000000700000000000000616461707465"
+    "720c0000000000000061646170"
+    "7465722e747970650800000004000000000000006c6f72611200000000000000616461707465722e6c6f72612e616c"
+    "70686106000000000000411a00"
+    "000000000000626c6b2e302e6174746e5f712e7765696768742e6c6f72615f61020000000600000000000000020000"
+    "00000000000000000000000000"
+    "000000001a00000000000000626c6b2e302e6174746e5f712e7765696768742e6c6f72615f62020000000200000000"
+    "00000005000000000000000100"
+    "0000400000000000000000000000000000000000000000000000803f0000004000004040000080400000a0400000c0"
+    "400000e0400000004100001041"
+    "0000204100003041000000000000000000000000000000000000003c00400042004400450046004700488048000000"
+    "000000000000000000";
 
 std::string reference() {
     const std::string digits = kWrittenByGgufPy;
     std::string bytes;
-    for (std::size_t i = 0; i + 1 < digits.size(); i += 2) bytes += static_cast<char>(std::stoi(digits.substr(i, 2), nullptr, 16));
+    for (std::size_t i = 0; i + 1 < digits.size(); i += 2)
+        bytes += static_cast<char>(std::stoi(digits.substr(i, 2), nullptr, 16));
     return bytes;
 }
 
@@ -36,14 +45,20 @@ std::vector<std::byte> bytesOfValues(const std::vector<T>& values) {
 }
 
 GgufKeys keys() {
-    return {{"general.architecture", std::string("llama")}, {"general.type", std::string("adapter")}, {"adapter.type", std::string("lora")}, {"adapter.lora.alpha", 8.0f}};
+    return {{"general.architecture", std::string("llama")},
+            {"general.type", std::string("adapter")},
+            {"adapter.type", std::string("lora")},
+            {"adapter.lora.alpha", 8.0f}};
 }
 
 std::vector<GgufSource> tensors() {
     std::vector<float> a;
     for (int i = 0; i < 12; ++i) a.push_back(static_cast<float>(i));
-    const std::vector<std::uint16_t> b{0, 0x3c00, 0x4000, 0x4200, 0x4400, 0x4500, 0x4600, 0x4700, 0x4800, 0x4880};  // 0 to 9 in half precision
-    return {{"blk.0.attn_q.weight.lora_a", GgufType::F32, {2, 6}, [a] { return bytesOfValues(a); }}, {"blk.0.attn_q.weight.lora_b", GgufType::F16, {5, 2}, [b] { return bytesOfValues(b); }}};
+    const std::vector<std::uint16_t> b{0,      0x3c00, 0x4000, 0x4200, 0x4400, 0x4500,
+                                       0x4600, 0x4700, 0x4800, 0x4880};  // 0 to 9 in half precision
+    return {
+        {"blk.0.attn_q.weight.lora_a", GgufType::F32, {2, 6}, [a] { return bytesOfValues(a); }},
+        {"blk.0.attn_q.weight.lora_b", GgufType::F16, {5, 2}, [b] { return bytesOfValues(b); }}};
 }
 
 }  // namespace
@@ -74,8 +89,15 @@ TEST_CASE("ggufKeysAndTensorsOfAnotherWriterAreRead") {
 
 TEST_CASE("ggufValuesOfEveryTypeComeBack") {
     const TemporaryFolder folder;
-    const GgufKeys all{{"a", std::uint32_t{7}}, {"b", std::int32_t{-7}}, {"c", 0.5f}, {"d", true}, {"e", std::string("Luthier ✓")}, {"f", std::vector<std::int32_t>{1, -2}},
-                       {"g", std::vector<float>{0.25f}}, {"h", std::vector<std::string>{"", "Ġa"}}, {"i", std::vector<bool>{true, false, true}}};
+    const GgufKeys all{{"a", std::uint32_t{7}},
+                       {"b", std::int32_t{-7}},
+                       {"c", 0.5f},
+                       {"d", true},
+                       {"e", std::string("Luthier ✓")},
+                       {"f", std::vector<std::int32_t>{1, -2}},
+                       {"g", std::vector<float>{0.25f}},
+                       {"h", std::vector<std::string>{"", "Ġa"}},
+                       {"i", std::vector<bool>{true, false, true}}};
     REQUIRE(writeGguf(folder / "a.gguf", all, {}).ok());
     const auto file = GgufFile::open(folder / "a.gguf");
     REQUIRE(file.ok());
@@ -89,8 +111,10 @@ TEST_CASE("aGgufFileCutAnywhereIsAProblemAndNeverACrash") {
         writeBytes(folder / "a.gguf", whole.substr(0, size));
         const auto file = GgufFile::open(folder / "a.gguf");
         // Only the padding behind the last tensor may be missing.
-        if (file.ok()) CHECK(size >= whole.size() - 12);
-        else CHECK(file.problem().message.find("a.gguf") != std::string::npos);
+        if (file.ok())
+            CHECK(size >= whole.size() - 12);
+        else
+            CHECK(file.problem().message.find("a.gguf") != std::string::npos);
     }
 }
 
@@ -103,7 +127,8 @@ TEST_CASE("aGgufFileWithAnyByteTurnedNeverCrashes") {
         writeBytes(folder / "a.gguf", bytes);
         const auto file = GgufFile::open(folder / "a.gguf");
         if (file.ok())
-            for (const GgufTensor& tensor : (*file)->tensors()) CHECK(tensor.data.size() <= whole.size());
+            for (const GgufTensor& tensor : (*file)->tensors())
+                CHECK(tensor.data.size() <= whole.size());
     }
 }
 
@@ -139,7 +164,9 @@ TEST_CASE("aGgufFileIsKnownByItsFirstBytesNotByItsName") {
 TEST_CASE("ggufNumbersOfOtherWidthsAreReadAsTheNearestType") {
     const TemporaryFolder folder;
     std::string bytes = "GGUF";
-    const auto put = [&](auto value) { bytes.append(reinterpret_cast<const char*>(&value), sizeof value); };
+    const auto put = [&](auto value) {
+        bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
+    };
     put(std::uint32_t{3});
     put(std::uint64_t{0});
     put(std::uint64_t{7});
@@ -168,20 +195,28 @@ TEST_CASE("ggufNumbersOfOtherWidthsAreReadAsTheNearestType") {
     writeBytes(folder / "a.gguf", bytes);
     const auto file = GgufFile::open(folder / "a.gguf");
     REQUIRE(file.ok());
-    CHECK(((*file)->keys() == GgufKeys{{"a", std::uint32_t{12}}, {"b", 1099511627776.0f}, {"c", std::int32_t{-3}}, {"d", 0.5f}, {"e", std::vector<std::int32_t>{7, 8}}, {"f", std::vector<std::int32_t>{16777217, 8}}, {"g", std::vector<float>{1099511627776.0f, 8}}}));
+    CHECK(((*file)->keys() == GgufKeys{{"a", std::uint32_t{12}},
+                                       {"b", 1099511627776.0f},
+                                       {"c", std::int32_t{-3}},
+                                       {"d", 0.5f},
+                                       {"e", std::vector<std::int32_t>{7, 8}},
+                                       {"f", std::vector<std::int32_t>{16777217, 8}},
+                                       {"g", std::vector<float>{1099511627776.0f, 8}}}));
 }
 
 TEST_CASE("aGgufTensorOfAnotherTypeIsNamed") {
     const TemporaryFolder folder;
     std::string bytes = reference();
-    const std::size_t place = bytes.find("lora_b") + 6 + 4 + 16;  // behind its name: dimensions, two sizes, then the type
+    const std::size_t place =
+        bytes.find("lora_b") + 6 + 4 + 16;  // behind its name: dimensions, two sizes, then the type
     bytes[place] = 16;
     writeBytes(folder / "a.gguf", bytes);
     const auto file = GgufFile::open(folder / "a.gguf");
     REQUIRE(!file.ok());
     CHECK(file.problem().code == "gguf_unsupported");
     CHECK(file.problem().exit == ExitCode::BadInput);
-    CHECK(file.problem().message.find("blk.0.attn_q.weight.lora_b (IQ2_XXS, 5 x 2)") != std::string::npos);
+    CHECK(file.problem().message.find("blk.0.attn_q.weight.lora_b (IQ2_XXS, 5 x 2)") !=
+          std::string::npos);
     CHECK(file.problem().hint.find("Q4_K") != std::string::npos);
     bytes[place] = 12;  // Q4_K: blocks of 256
     writeBytes(folder / "a.gguf", bytes);
@@ -206,7 +241,9 @@ TEST_CASE("aShapeOfMoreValuesThanAnyFileHasIsDamage") {
     std::string bytes = reference();
     const std::size_t sizes = bytes.find("lora_b") + 6 + 4;
     const std::uint64_t large = std::uint64_t{1} << 31;
-    for (int i = 0; i < 2; ++i) bytes.replace(sizes + 8 * static_cast<std::size_t>(i), 8, reinterpret_cast<const char*>(&large), 8);
+    for (int i = 0; i < 2; ++i)
+        bytes.replace(sizes + 8 * static_cast<std::size_t>(i), 8,
+                      reinterpret_cast<const char*>(&large), 8);
     writeBytes(folder / "a.gguf", bytes);
     CHECK_FALSE(GgufFile::open(folder / "a.gguf").ok());
 }
@@ -214,7 +251,9 @@ TEST_CASE("aShapeOfMoreValuesThanAnyFileHasIsDamage") {
 TEST_CASE("ggufTensorsLieWhereTheFilesOwnAlignmentPutsThem") {
     const TemporaryFolder folder;
     std::string bytes = "GGUF";
-    const auto put = [&](auto value) { bytes.append(reinterpret_cast<const char*>(&value), sizeof value); };
+    const auto put = [&](auto value) {
+        bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
+    };
     const auto text = [&](const std::string& words) {
         put(std::uint64_t{words.size()});
         bytes += words;
@@ -246,10 +285,19 @@ TEST_CASE("ggufTensorsLieWhereTheFilesOwnAlignmentPutsThem") {
 
 TEST_CASE("anyPartOfASplitGgufOpensThemAllAndAMissingOneIsNamed") {
     const TemporaryFolder folder;
-    const auto part = [&](const char* name, std::uint32_t number, const GgufKeys& more, const std::string& tensor) {
+    const auto part = [&](const char* name, std::uint32_t number, const GgufKeys& more,
+                          const std::string& tensor) {
         GgufKeys keys = more;
-        keys.insert(keys.end(), {{"split.no", number}, {"split.count", std::uint32_t{2}}, {"split.tensors.count", std::int32_t{2}}});
-        REQUIRE(writeGguf(folder / name, keys, {{tensor, GgufType::F32, {1}, [number] { return bytesOfValues<float>({static_cast<float>(number)}); }}}).ok());
+        keys.insert(keys.end(), {{"split.no", number},
+                                 {"split.count", std::uint32_t{2}},
+                                 {"split.tensors.count", std::int32_t{2}}});
+        REQUIRE(
+            writeGguf(folder / name, keys,
+                      {{tensor,
+                        GgufType::F32,
+                        {1},
+                        [number] { return bytesOfValues<float>({static_cast<float>(number)}); }}})
+                .ok());
     };
     part("m-00001-of-00002.gguf", 0, {{"general.architecture", std::string("llama")}}, "a");
     part("m-00002-of-00002.gguf", 1, {}, "b");
@@ -270,7 +318,9 @@ TEST_CASE("anyPartOfASplitGgufOpensThemAllAndAMissingOneIsNamed") {
         CHECK(file.problem().code == "gguf_part_missing");
         CHECK(file.problem().exit == ExitCode::BadInput);
     }
-    CHECK(GgufFile::open(folder / "m-00001-of-00002.gguf").problem().message.find("m-00002-of-00002.gguf") != std::string::npos);
+    CHECK(GgufFile::open(folder / "m-00001-of-00002.gguf")
+              .problem()
+              .message.find("m-00002-of-00002.gguf") != std::string::npos);
     fs::copy_file(folder / "m-00001-of-00002.gguf", folder / "m-00002-of-00002.gguf");
     CHECK(GgufFile::open(folder / "m-00001-of-00002.gguf").problem().code == "gguf_damaged");
 }

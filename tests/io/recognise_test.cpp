@@ -22,7 +22,8 @@ struct Sample {
 
 const std::vector<Sample>& foreign() {
     static const std::vector<Sample> samples{
-        {"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12\n", "git_lfs_pointer", "git lfs pull"},
+        {"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12\n", "git_lfs_pointer",
+         "git lfs pull"},
         {"/annex/objects/SHA256E-s12--ab\n", "git_lfs_pointer", "git annex get"},
         {"", "file_empty", "empty"},
         {std::string(4096, '\0'), "file_download", "zero bytes"},
@@ -53,7 +54,8 @@ const std::vector<Sample>& foreign() {
 TEST_CASE("whatAFileHoldsIsToldByItsContentUnderEveryEnding") {
     const TemporaryFolder folder;
     for (const Sample& sample : foreign())
-        for (const char* name : {"x.jsonl", "x.json", "x.csv", "x.parquet", "x.safetensors", "x.gguf", "x.model", "x"}) {
+        for (const char* name : {"x.jsonl", "x.json", "x.csv", "x.parquet", "x.safetensors",
+                                 "x.gguf", "x.model", "x"}) {
             writeBytes(folder / name, sample.bytes);
             const std::optional<Problem> problem = looksLike(folder / name, "rows");
             CAPTURE(sample.says);
@@ -68,7 +70,9 @@ TEST_CASE("whatAFileHoldsIsToldByItsContentUnderEveryEnding") {
 
 TEST_CASE("whatMayBeRightIsLeftToItsOpener") {
     const TemporaryFolder folder;
-    for (const char* text : {"{\"prompt\": \"version https://git-lfs\"}\n", "a,b\n1,2\n", "Entry,label\nx,1\n", "<p>a line of text</p>", "x", "\x80\x81 odd", "GIF", "PK", "BZ"}) {
+    for (const char* text :
+         {"{\"prompt\": \"version https://git-lfs\"}\n", "a,b\n1,2\n", "Entry,label\nx,1\n",
+          "<p>a line of text</p>", "x", "\x80\x81 odd", "GIF", "PK", "BZ"}) {
         writeBytes(folder / "rows.csv", text);
         CAPTURE(text);
         CHECK_FALSE(looksLike(folder / "rows.csv", "rows"));
@@ -80,14 +84,19 @@ TEST_CASE("whatMayBeRightIsLeftToItsOpener") {
 TEST_CASE("aKindThatIsOpenedIsForeignUnderAnotherKindsEndingOnly") {
     const TemporaryFolder folder;
     const std::string weights = "\x02\0\0\0\0\0\0\0{}"s;
-    const std::vector<std::pair<std::string, std::string>> kinds{{weights, ".safetensors"}, {"GGUF\3\0\0\0"s, ".gguf"}, {"PAR1\x15\0"s, ".parquet"}, {"ARROW1\0\0"s, ".arrow"}};
+    const std::vector<std::pair<std::string, std::string>> kinds{{weights, ".safetensors"},
+                                                                 {"GGUF\3\0\0\0"s, ".gguf"},
+                                                                 {"PAR1\x15\0"s, ".parquet"},
+                                                                 {"ARROW1\0\0"s, ".arrow"}};
     for (const auto& [bytes, own] : kinds)
-        for (const std::string ending : {".safetensors", ".gguf", ".parquet", ".arrow", ".jsonl", ".tmp", ""}) {
+        for (const std::string ending :
+             {".safetensors", ".gguf", ".parquet", ".arrow", ".jsonl", ".tmp", ""}) {
             const fs::path path = folder.path() / ("x" + ending);
             writeBytes(path, bytes);
             CAPTURE(own);
             CAPTURE(ending);
-            CHECK(looksLike(path, "weights").has_value() == (ending != own && ending != ".tmp" && !ending.empty()));
+            CHECK(looksLike(path, "weights").has_value() ==
+                  (ending != own && ending != ".tmp" && !ending.empty()));
         }
 }
 

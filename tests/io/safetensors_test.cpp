@@ -31,15 +31,21 @@ std::string codeOfEntry(const std::string& entry, std::size_t dataBytes) {
     return codeOf(rawSafetensors("{\"w\":" + entry + "}", std::string(dataBytes, '\0')));
 }
 
-std::string entryOfShape(const std::string& shape, std::size_t bytes, const std::string& dtype = "F32") {
-    return R"({"dtype":")" + dtype + R"(","shape":)" + shape + R"(,"data_offsets":[0,)" + std::to_string(bytes) + "]}";
+std::string entryOfShape(const std::string& shape, std::size_t bytes,
+                         const std::string& dtype = "F32") {
+    return R"({"dtype":")" + dtype + R"(","shape":)" + shape + R"(,"data_offsets":[0,)" +
+           std::to_string(bytes) + "]}";
 }
 
-TensorView viewOf(const std::string& name, DType dtype, std::vector<std::int64_t> shape, const std::string& data) {
-    return {name, dtype, std::move(shape), reinterpret_cast<const std::byte*>(data.data()), data.size()};
+TensorView viewOf(const std::string& name, DType dtype, std::vector<std::int64_t> shape,
+                  const std::string& data) {
+    return {name, dtype, std::move(shape), reinterpret_cast<const std::byte*>(data.data()),
+            data.size()};
 }
 
-std::string dataOf(const TensorView& tensor) { return {reinterpret_cast<const char*>(tensor.data), tensor.bytes}; }
+std::string dataOf(const TensorView& tensor) {
+    return {reinterpret_cast<const char*>(tensor.data), tensor.bytes};
+}
 
 }  // namespace
 
@@ -62,12 +68,14 @@ TEST_CASE("writtenTensorsReadBackEqualInTheReferenceOrder") {
     const TemporaryFolder folder;
     const fs::path path = folder / "model.safetensors";
     const std::string eight(8, '8'), four("abcdefgh"), two("1234"), one("xyz"), none;
-    const std::map<std::string, std::string> metadata{{"format", "pt"}, {"note", "Ünïcode \"quoted\"\n"}};
-    const auto written = writeSafetensors(path,
-                                          {viewOf("b.one", DType::U8, {3}, one), viewOf("z", DType::BF16, {2}, two),
-                                           viewOf("b", DType::F32, {1, 2}, four), viewOf("a", DType::I32, {2}, four),
-                                           viewOf("scalar", DType::F64, {}, eight), viewOf("empty", DType::F16, {0, 5}, none)},
-                                          metadata);
+    const std::map<std::string, std::string> metadata{{"format", "pt"},
+                                                      {"note", "Ünïcode \"quoted\"\n"}};
+    const auto written = writeSafetensors(
+        path,
+        {viewOf("b.one", DType::U8, {3}, one), viewOf("z", DType::BF16, {2}, two),
+         viewOf("b", DType::F32, {1, 2}, four), viewOf("a", DType::I32, {2}, four),
+         viewOf("scalar", DType::F64, {}, eight), viewOf("empty", DType::F16, {0, 5}, none)},
+        metadata);
     REQUIRE(written.ok());
     CHECK(*written == fs::file_size(path));
 
@@ -99,11 +107,12 @@ TEST_CASE("writtenBytesAreThoseOfTheReferenceWriter") {
         R"("h":{"dtype":"F16","shape":[1],"data_offsets":[44,46]}}    )";
     const std::string a("\1\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0\4\0\0\0\0\0\0\0", 32);
     const std::string b("\0\0\x80\x3f\0\0\0\xc0", 8), scalar("\0\0\x40\x40", 4), half("\0\x3e", 2);
-    REQUIRE(writeSafetensors(folder / "f",
-                             {viewOf("s", DType::F32, {}, scalar), viewOf("h", DType::F16, {1}, half),
-                              viewOf("a", DType::I64, {2, 2}, a), viewOf("b", DType::F32, {2}, b)},
-                             {{"format", "pt"}})
-                .ok());
+    REQUIRE(
+        writeSafetensors(folder / "f",
+                         {viewOf("s", DType::F32, {}, scalar), viewOf("h", DType::F16, {1}, half),
+                          viewOf("a", DType::I64, {2, 2}, a), viewOf("b", DType::F32, {2}, b)},
+                         {{"format", "pt"}})
+            .ok());
     CHECK(readBytes(folder / "f") == rawSafetensors(header, a + b + scalar + half));
     REQUIRE(writeSafetensors(folder / "none", {}, {}).ok());
     CHECK(readBytes(folder / "none") == rawSafetensors("{}      "));
@@ -131,8 +140,10 @@ TEST_CASE("whatOpenWouldRefuseIsNotWritten") {
     };
     CHECK(codeOfWriting({viewOf("w", DType::F32, {2}, four)}) == "safetensors_size");
     CHECK(codeOfWriting({viewOf("w", DType::F32, {-1}, four)}) == "safetensors_shape");
-    CHECK(codeOfWriting({viewOf("w", DType::F32, {1}, four), viewOf("w", DType::F32, {1}, four)}) == "safetensors_duplicate");
-    CHECK(codeOfWriting({viewOf(std::string(1025, 'w'), DType::F32, {1}, four)}) == "safetensors_limit");
+    CHECK(codeOfWriting({viewOf("w", DType::F32, {1}, four), viewOf("w", DType::F32, {1}, four)}) ==
+          "safetensors_duplicate");
+    CHECK(codeOfWriting({viewOf(std::string(1025, 'w'), DType::F32, {1}, four)}) ==
+          "safetensors_limit");
     CHECK(codeOfWriting({viewOf("__metadata__", DType::F32, {1}, four)}) == "safetensors_limit");
     CHECK(codeOfWriting({viewOf("\xff", DType::F32, {1}, four)}) == "safetensors_header");
     CHECK(writeSafetensors(folder / "absent" / "f", {}, {}).problem().code == "folder_missing");
@@ -145,12 +156,19 @@ TEST_CASE("whatTheFormatAllowsIsRead") {
     CHECK(codeOf(rawSafetensors(R"({"__metadata__":null})")) == "ok");
     CHECK(codeOf(rawSafetensors(R"({"__metadata__":{"a":"b"}})")) == "ok");
     // Extra keys, whatever they hold; order of keys; data that are not aligned.
-    CHECK(codeOfEntry(R"({"extra":[{"shape":[-1],"dtype":3}],"data_offsets":[0,4],"shape":[1],"dtype":"F32"})", 4) == "ok");
-    CHECK(codeOf(rawSafetensors(R"({"b":{"dtype":"F32","shape":[],"data_offsets":[1,5]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
-                                "12345")) == "ok");
+    CHECK(
+        codeOfEntry(
+            R"({"extra":[{"shape":[-1],"dtype":3}],"data_offsets":[0,4],"shape":[1],"dtype":"F32"})",
+            4) == "ok");
+    CHECK(
+        codeOf(rawSafetensors(
+            R"({"b":{"dtype":"F32","shape":[],"data_offsets":[1,5]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
+            "12345")) == "ok");
     // Empty tensors may lie anywhere on a border.
-    CHECK(codeOf(rawSafetensors(R"({"e":{"dtype":"F32","shape":[0],"data_offsets":[4,4]},"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
-                                "1234")) == "ok");
+    CHECK(
+        codeOf(rawSafetensors(
+            R"({"e":{"dtype":"F32","shape":[0],"data_offsets":[4,4]},"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
+            "1234")) == "ok");
 }
 
 TEST_CASE("whatIsNoFileIsAProblemAndNeverBlocks") {
@@ -167,7 +185,8 @@ TEST_CASE("filesCutShortAreTruncated") {
     CHECK(codeOfEntry(entryOfShape("[1]", 4), 3) == "safetensors_truncated");
     // Every cut of a good file is refused, whatever the code.
     const std::string whole = smallSafetensors({"a", "b"});
-    for (std::size_t length = 0; length < whole.size(); ++length) CHECK(codeOf(whole.substr(0, length)) != "ok");
+    for (std::size_t length = 0; length < whole.size(); ++length)
+        CHECK(codeOf(whole.substr(0, length)) != "ok");
     CHECK(codeOf(whole) == "ok");
 }
 
@@ -187,8 +206,10 @@ TEST_CASE("headersThatAreNoHeadersAreRefused") {
     CHECK(codeOf(rawSafetensors(std::string("{}\0garbage", 10))) == "safetensors_header");
     CHECK(codeOf(rawSafetensors("{\"\xff\":null}")) == "safetensors_header");
     CHECK(codeOf("PK\x03\x04" + std::string(100, 'z')) == "file_archive");
-    CHECK(codeOf(rawSafetensors("{\"x\":" + std::string(40, '[') + std::string(40, ']') + "}")) == "safetensors_header");
-    CHECK(codeOf(rawSafetensors("{\"w\":{\"extra\":" + std::string(1'000'000, '['))) == "safetensors_header");
+    CHECK(codeOf(rawSafetensors("{\"x\":" + std::string(40, '[') + std::string(40, ']') + "}")) ==
+          "safetensors_header");
+    CHECK(codeOf(rawSafetensors("{\"w\":{\"extra\":" + std::string(1'000'000, '['))) ==
+          "safetensors_header");
 }
 
 TEST_CASE("theHeaderLimitIsThatOfTheFormat") {
@@ -201,14 +222,19 @@ TEST_CASE("theHeaderLimitIsThatOfTheFormat") {
         fs::resize_file(folder / "f", 8 + length);
         const auto file = SafetensorsFile::open(folder / "f");
         REQUIRE_FALSE(file.ok());
-        const bool aboveLimit = file.problem().message.find("at most 100000000 are allowed") != std::string::npos;
+        const bool aboveLimit =
+            file.problem().message.find("at most 100000000 are allowed") != std::string::npos;
         CHECK(aboveLimit == (length > Limits::kHeaderBytes));
     }
 }
 
 TEST_CASE("badEntriesAreRefused") {
     const std::vector<std::string> entries{
-        "3", "[]", "null", "\"F32\"", "{}",
+        "3",
+        "[]",
+        "null",
+        "\"F32\"",
+        "{}",
         R"({"shape":[1],"data_offsets":[0,4]})",
         R"({"dtype":"F32","data_offsets":[0,4]})",
         R"({"dtype":"F32","shape":[1]})",
@@ -237,24 +263,33 @@ TEST_CASE("badEntriesAreRefused") {
 
 TEST_CASE("whatIsThereTwiceIsRefused") {
     CHECK(codeOf(smallSafetensors({"w", "w"})) == "safetensors_duplicate");
-    CHECK(codeOf(rawSafetensors(R"({"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"\u0077":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
-                                "1234")) == "safetensors_duplicate");
-    CHECK(codeOf(rawSafetensors(R"({"__metadata__":{},"__metadata__":{}})")) == "safetensors_duplicate");
-    CHECK(codeOf(rawSafetensors(R"({"__metadata__":{"a":"1","a":"2"}})")) == "safetensors_duplicate");
-    CHECK(codeOfEntry(R"({"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]})", 4) == "safetensors_duplicate");
-    CHECK(codeOfEntry(R"({"dtype":"F32","shape":[1],"shape":[1],"data_offsets":[0,4]})", 4) == "safetensors_duplicate");
-    CHECK(codeOfEntry(R"({"dtype":"F32","shape":[1],"data_offsets":[0,4],"data_offsets":[0,4]})", 4) == "safetensors_duplicate");
+    CHECK(
+        codeOf(rawSafetensors(
+            R"({"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"\u0077":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
+            "1234")) == "safetensors_duplicate");
+    CHECK(codeOf(rawSafetensors(R"({"__metadata__":{},"__metadata__":{}})")) ==
+          "safetensors_duplicate");
+    CHECK(codeOf(rawSafetensors(R"({"__metadata__":{"a":"1","a":"2"}})")) ==
+          "safetensors_duplicate");
+    CHECK(codeOfEntry(R"({"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]})", 4) ==
+          "safetensors_duplicate");
+    CHECK(codeOfEntry(R"({"dtype":"F32","shape":[1],"shape":[1],"data_offsets":[0,4]})", 4) ==
+          "safetensors_duplicate");
+    CHECK(codeOfEntry(R"({"dtype":"F32","shape":[1],"data_offsets":[0,4],"data_offsets":[0,4]})",
+                      4) == "safetensors_duplicate");
 }
 
 TEST_CASE("elementTypesOutsideTheListAreRefused") {
-    for (const char* dtype : {"C64", "F4", "F8_E8M0", "f32", "", "float32"}) CHECK(codeOfEntry(entryOfShape("[1]", 8, dtype), 8) == "safetensors_dtype");
+    for (const char* dtype : {"C64", "F4", "F8_E8M0", "f32", "", "float32"})
+        CHECK(codeOfEntry(entryOfShape("[1]", 8, dtype), 8) == "safetensors_dtype");
 }
 
 TEST_CASE("impossibleShapesAreRefused") {
     CHECK(codeOfEntry(entryOfShape("[-1]", 4), 4) == "safetensors_shape");
     CHECK(codeOfEntry(entryOfShape("[-1,-1]", 4), 4) == "safetensors_shape");
     // The product is 16 bytes modulo 2^64 (safetensors-cpp accepted it).
-    CHECK(codeOfEntry(entryOfShape("[4194305,4194305,211106198978564]", 16), 16) == "safetensors_shape");
+    CHECK(codeOfEntry(entryOfShape("[4194305,4194305,211106198978564]", 16), 16) ==
+          "safetensors_shape");
     CHECK(codeOfEntry(entryOfShape("[9223372036854775807]", 4), 4) == "safetensors_shape");
     CHECK(codeOfEntry(entryOfShape("[9223372036854775808]", 4), 4) == "safetensors_shape");
     CHECK(codeOfEntry(entryOfShape("[99999999999999999999]", 4), 4) == "safetensors_shape");
@@ -268,7 +303,8 @@ TEST_CASE("impossibleShapesAreRefused") {
 TEST_CASE("offsetsThatDoNotFitTheShapeAreRefused") {
     CHECK(codeOfEntry(entryOfShape("[2]", 4), 4) == "safetensors_size");
     CHECK(codeOfEntry(entryOfShape("[1]", 8), 8) == "safetensors_size");
-    CHECK(codeOfEntry(R"({"dtype":"F32","shape":[1],"data_offsets":[4,0]})", 4) == "safetensors_size");
+    CHECK(codeOfEntry(R"({"dtype":"F32","shape":[1],"data_offsets":[4,0]})", 4) ==
+          "safetensors_size");
 }
 
 TEST_CASE("holesOverlapsAndTrailingBytesAreRefused") {
@@ -284,8 +320,10 @@ TEST_CASE("holesOverlapsAndTrailingBytesAreRefused") {
     CHECK(codeOf(rawSafetensors(two("[0,4]", "[4,8]"), "123456789")) == "safetensors_layout");
     CHECK(codeOf(rawSafetensors("{}", "1")) == "safetensors_layout");
     // An empty tensor inside another one.
-    CHECK(codeOf(rawSafetensors(R"({"e":{"dtype":"F32","shape":[0],"data_offsets":[2,2]},"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
-                                "1234")) == "safetensors_layout");
+    CHECK(
+        codeOf(rawSafetensors(
+            R"({"e":{"dtype":"F32","shape":[0],"data_offsets":[2,2]},"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
+            "1234")) == "safetensors_layout");
 }
 
 TEST_CASE("nameAndTensorLimitsHoldAtTheirBoundary") {
@@ -310,13 +348,15 @@ TEST_CASE("messagesStayPrintableWhateverTheNames") {
 }
 
 TEST_CASE("noByteOfAHeaderCanBeChangedIntoACrash") {
-    // Every byte of length and header replaced by a few telling ones; what opens must have views inside the file.
+    // Every byte of length and header replaced by a few telling ones; what opens must have views
+    // inside the file.
     const std::string whole = rawSafetensors(
         R"({"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[],"data_offsets":[8,9]}})",
         "123456789");
     const TemporaryFolder folder;
     for (std::size_t i = 0; i + 9 < whole.size(); ++i) {
-        for (const char c : {'\0', '\xff', '"', '{', '}', '[', ']', '-', '9', '0', ',', 'e', '\\'}) {
+        for (const char c :
+             {'\0', '\xff', '"', '{', '}', '[', ']', '-', '9', '0', ',', 'e', '\\'}) {
             std::string changed = whole;
             changed[i] = c;
             writeBytes(folder / "f", changed);

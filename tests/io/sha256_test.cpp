@@ -13,9 +13,11 @@ TEST_CASE("sha256AgreesWithTheStandardsVectors") {
     CHECK(sha256("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     CHECK(sha256("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq") ==
           "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-    CHECK(sha256("abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmnoijklmnopjklmnopqklmnopqrlmnopqrsmnopqrstnopqrstu") ==
+    CHECK(sha256("abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmnoijklmnopjklmnopqk"
+                 "lmnopqrlmnopqrsmnopqrstnopqrstu") ==
           "cf5b16a778af8380036ce59e7b0492370b249b11e8f07a51afac45037afee9d1");
-    CHECK(sha256(std::string(1'000'000, 'a')) == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+    CHECK(sha256(std::string(1'000'000, 'a')) ==
+          "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
 TEST_CASE("sha256PadsEveryLengthAroundABlock") {
@@ -30,12 +32,13 @@ TEST_CASE("sha256OfAFileEqualsThatOfItsBytesAndReportsProgress") {
     const std::string bytes((std::size_t{2} << 20) + 77, 'x');
     writeBytes(folder / "f", bytes);
     std::uint64_t last = 0;
-    const Result<std::string> hash = sha256OfFile(folder / "f", [&](std::uint64_t done, std::uint64_t total) {
-        CHECK(done > last);
-        CHECK(total == bytes.size());
-        last = done;
-        return true;
-    });
+    const Result<std::string> hash =
+        sha256OfFile(folder / "f", [&](std::uint64_t done, std::uint64_t total) {
+            CHECK(done > last);
+            CHECK(total == bytes.size());
+            last = done;
+            return true;
+        });
     REQUIRE(hash.ok());
     CHECK(*hash == sha256(bytes));
     CHECK(last == bytes.size());
@@ -45,7 +48,8 @@ TEST_CASE("sha256OfAFileCanBeCancelled") {
     const TemporaryFolder folder;
     writeBytes(folder / "f", std::string(std::size_t{3} << 20, 'x'));
     int calls = 0;
-    const Result<std::string> hash = sha256OfFile(folder / "f", [&](std::uint64_t, std::uint64_t) { return ++calls < 2; });
+    const Result<std::string> hash =
+        sha256OfFile(folder / "f", [&](std::uint64_t, std::uint64_t) { return ++calls < 2; });
     REQUIRE_FALSE(hash.ok());
     CHECK(hash.problem().code == "cancelled");
     CHECK(calls == 2);

@@ -15,7 +15,8 @@ constexpr const char* kSecond = "model-00002-of-00002.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
 
 std::string indexOf(const std::string& firstShard, const std::string& secondShard) {
-    return R"({"metadata":{"total_size":8},"weight_map":{"a":")" + firstShard + R"(","b":")" + secondShard + "\"}}";
+    return R"({"metadata":{"total_size":8},"weight_map":{"a":")" + firstShard + R"(","b":")" +
+           secondShard + "\"}}";
 }
 
 /// Two shards with one tensor each, and the index that belongs to them.
@@ -99,13 +100,15 @@ TEST_CASE("missingFoldersAndWeightsAreTold") {
 }
 
 TEST_CASE("pickledWeightsAreRefusedWithAWayOut") {
-    for (const char* name : {"pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "consolidated.00.pth", "model.pt"}) {
+    for (const char* name : {"pytorch_model.bin", "pytorch_model-00001-of-00002.bin",
+                             "consolidated.00.pth", "model.pt"}) {
         const TemporaryFolder folder;
         writeBytes(folder / name, "anything");
         const auto opened = WeightFolder::open(folder.path());
         REQUIRE_FALSE(opened.ok());
         CHECK(opened.problem().code == "pickle_refused");
-        CHECK(opened.problem().message.find("which can run code; Luthier never opens them.") != std::string::npos);
+        CHECK(opened.problem().message.find("which can run code; Luthier never opens them.") !=
+              std::string::npos);
         CHECK(opened.problem().hint.find("save_pretrained") != std::string::npos);
     }
 }
@@ -132,10 +135,12 @@ TEST_CASE("anIndexNeverReachesOutsideItsFolder") {
     fs::copy_file(folder / kFirst, folder / "sub" / "x.safetensors");
     const std::string outsideName = outside.path().filename().string();
     for (const std::string& shard :
-         {"../" + outsideName + "/x.safetensors", (outside / "x.safetensors").string(), std::string("sub/x.safetensors"),
-          std::string("./") + kFirst, std::string("..\\\\x.safetensors"), std::string("C:x.safetensors"), std::string(""),
-          std::string("."), std::string(".."), std::string(".hidden.safetensors"), std::string(kFirst) + "\\u0000.safetensors",
-          std::string("pytorch_model.bin"), std::string("config.json"), std::string(300, 'x') + ".safetensors"}) {
+         {"../" + outsideName + "/x.safetensors", (outside / "x.safetensors").string(),
+          std::string("sub/x.safetensors"), std::string("./") + kFirst,
+          std::string("..\\\\x.safetensors"), std::string("C:x.safetensors"), std::string(""),
+          std::string("."), std::string(".."), std::string(".hidden.safetensors"),
+          std::string(kFirst) + "\\u0000.safetensors", std::string("pytorch_model.bin"),
+          std::string("config.json"), std::string(300, 'x') + ".safetensors"}) {
         CAPTURE(shard);
         writeBytes(folder / kIndex, indexOf(shard, kSecond));
         CHECK(codeOf(folder) == "index_invalid");
@@ -147,10 +152,13 @@ TEST_CASE("anIndexThatIsNoneIsRefused") {
     writeShards(folder);
     const std::string first = kFirst;
     for (const std::string& text :
-         {std::string(), std::string("["), std::string("[]"), std::string("{}"), std::string(R"({"weight_map":{}})"),
-          std::string(R"({"weight_map":[]})"), std::string(R"({"weight_map":{"a":3}})"), std::string(R"({"weight_map":{"a":["x"]}})"),
-          std::string(R"({"weight_map":null})"), R"({"weight_map":{"a":")" + first + R"(","a":")" + first + "\"}}",
-          R"({"weight_map":{"a":")" + first + R"("},"weight_map":{"a":")" + first + "\"}}", std::string(100'000, '[')}) {
+         {std::string(), std::string("["), std::string("[]"), std::string("{}"),
+          std::string(R"({"weight_map":{}})"), std::string(R"({"weight_map":[]})"),
+          std::string(R"({"weight_map":{"a":3}})"), std::string(R"({"weight_map":{"a":["x"]}})"),
+          std::string(R"({"weight_map":null})"),
+          R"({"weight_map":{"a":")" + first + R"(","a":")" + first + "\"}}",
+          R"({"weight_map":{"a":")" + first + R"("},"weight_map":{"a":")" + first + "\"}}",
+          std::string(100'000, '[')}) {
         CAPTURE(text);
         writeBytes(folder / kIndex, text);
         CHECK(codeOf(folder) == "index_invalid");

@@ -43,10 +43,13 @@ TEST_CASE("mappedMemoryHardlyExceedsWhatWasInUseAtOnce") {
     std::uint64_t state = 1;
     for (int i = 0; i < 3000; ++i) {
         state = state * 6364136223846793005u + 1442695040888963407u;
-        if (blocks.size() > 12) blocks.erase(blocks.begin() + static_cast<std::ptrdiff_t>((state >> 40) % blocks.size()));
+        if (blocks.size() > 12)
+            blocks.erase(blocks.begin() +
+                         static_cast<std::ptrdiff_t>((state >> 40) % blocks.size()));
         blocks.push_back(pool.allocate(BlockPool::kSmallest + (state >> 33) % (4 * kMegabyte)));
         const BlockPool::Figures figures = pool.figures();
-        REQUIRE((figures.usedBytes + figures.keptBytes) * BlockPool::kSlackDivisor <= figures.peakUsedBytes * (BlockPool::kSlackDivisor + 1));
+        REQUIRE((figures.usedBytes + figures.keptBytes) * BlockPool::kSlackDivisor <=
+                figures.peakUsedBytes * (BlockPool::kSlackDivisor + 1));
     }
     blocks.clear();
     CHECK(pool.figures().usedBytes == 0);
@@ -75,11 +78,13 @@ TEST_CASE("severalThreadsMayTakeAndReturnBlocks") {
     for (int t = 0; t < 4; ++t)
         threads.emplace_back([&pool, t] {
             for (int i = 0; i < 200; ++i) {
-                const c10::DataPtr block = pool.allocate(kMegabyte + static_cast<std::size_t>(t * 70000 + i * 100));
+                const c10::DataPtr block =
+                    pool.allocate(kMegabyte + static_cast<std::size_t>(t * 70000 + i * 100));
                 *static_cast<int*>(block.get()) = t;
             }
         });
     for (std::thread& thread : threads) thread.join();
     CHECK(pool.figures().usedBytes == 0);
-    CHECK(pool.figures().keptBytes * BlockPool::kSlackDivisor <= pool.figures().peakUsedBytes * (BlockPool::kSlackDivisor + 1));
+    CHECK(pool.figures().keptBytes * BlockPool::kSlackDivisor <=
+          pool.figures().peakUsedBytes * (BlockPool::kSlackDivisor + 1));
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Dropout of every method that has one. A layer's change to unit vectors shows each dropped value by itself: what stays is the change without
-// dropout times PEFT's factor, what goes is zero, as many as the share says. It acts in training alone and depends on the pass's key alone.
+// Dropout of every method that has one. A layer's change to unit vectors shows each dropped value
+// by itself: what stays is the change without dropout times PEFT's factor, what goes is zero, as
+// many as the share says. It acts in training alone and depends on the pass's key alone.
 #include "model/arch/families.h"
 #include "peft/method.h"
 
@@ -20,9 +21,18 @@ using namespace luthier;
 
 namespace {
 
-const Json kLlama{{"model_type", "llama"}, {"architectures", {"LlamaForCausalLM"}}, {"vocab_size", 50}, {"hidden_size", 64}, {"intermediate_size", 96},
-                  {"num_hidden_layers", 1}, {"num_attention_heads", 4}, {"num_key_value_heads", 4}, {"max_position_embeddings", 64}, {"rms_norm_eps", 1e-6},
-                  {"initializer_range", 0.2}, {"hidden_act", "silu"}};
+const Json kLlama{{"model_type", "llama"},
+                  {"architectures", {"LlamaForCausalLM"}},
+                  {"vocab_size", 50},
+                  {"hidden_size", 64},
+                  {"intermediate_size", 96},
+                  {"num_hidden_layers", 1},
+                  {"num_attention_heads", 4},
+                  {"num_key_value_heads", 4},
+                  {"max_position_embeddings", 64},
+                  {"rms_norm_eps", 1e-6},
+                  {"initializer_range", 0.2},
+                  {"hidden_act", "silu"}};
 constexpr std::int64_t kWidth = 64;
 constexpr double kShare = 0.25;
 
@@ -30,7 +40,9 @@ constexpr double kShare = 0.25;
 class Base final : public Projection {
 public:
     explicit Base(bool isIdentity) : m_isIdentity(isIdentity) {}
-    at::Tensor operator()(const at::Tensor& x) const override { return m_isIdentity ? x : at::zeros_like(x); }
+    at::Tensor operator()(const at::Tensor& x) const override {
+        return m_isIdentity ? x : at::zeros_like(x);
+    }
 
 private:
     bool m_isIdentity;
@@ -38,15 +50,20 @@ private:
 
 /// An adapter at q_proj (64 to 64) none of whose tensors is zero.
 struct Fixture {
-    Fixture(const std::string& type, Json changes) : description(describeModel(kLlama, "config.json").orThrow()),
-        model(description, Weights::random(description, 5, at::kFloat, at::kCPU), at::kFloat, at::kCPU), hooks(model.sites()) {
+    Fixture(const std::string& type, Json changes)
+        : description(describeModel(kLlama, "config.json").orThrow()),
+          model(description, Weights::random(description, 5, at::kFloat, at::kCPU), at::kFloat,
+                at::kCPU),
+          hooks(model.sites()) {
         const Method& method = *findMethod(type);
         if (type != "p_tuning") changes["target_modules"] = {"q_proj"};
         settings = withDefaults(changes, method.schema);
         adapter = createAdapter(method, {model, settings, 3, {}}).orThrow();
         const at::NoGradGuard guard;
         for (const TrainedParameter& parameter : adapter->parameters())
-            at::Tensor(parameter.tensor).add_(normalTensor(parameter.tensor.sizes(), 0.3, tensorSeed(1, parameter.name), at::kCPU));
+            at::Tensor(parameter.tensor)
+                .add_(normalTensor(parameter.tensor.sizes(), 0.3, tensorSeed(1, parameter.name),
+                                   at::kCPU));
         adapter->install(hooks);
     }
 
@@ -55,7 +72,9 @@ struct Fixture {
         const at::NoGradGuard guard;
         adapter->beginPass(key);
         for (std::size_t site = 0; site < model.sites().linears.size(); ++site)
-            if (!hooks.linear(site).empty()) return hooks.linear(site).front()->forward(at::eye(kWidth, at::kFloat), Base(isIdentity));
+            if (!hooks.linear(site).empty())
+                return hooks.linear(site).front()->forward(at::eye(kWidth, at::kFloat),
+                                                           Base(isIdentity));
         return {};
     }
 
@@ -70,8 +89,10 @@ struct Fixture {
 std::int64_t droppedRows(const at::Tensor& values, const at::Tensor& plain, double factor) {
     std::int64_t dropped = 0;
     for (std::int64_t row = 0; row < values.size(0); ++row) {
-        if (values[row].abs().max().item<float>() == 0) ++dropped;
-        else CHECK(at::allclose(values[row], plain[row] * factor, 1e-5, 1e-6));
+        if (values[row].abs().max().item<float>() == 0)
+            ++dropped;
+        else
+            CHECK(at::allclose(values[row], plain[row] * factor, 1e-5, 1e-6));
     }
     return dropped;
 }
@@ -79,7 +100,8 @@ std::int64_t droppedRows(const at::Tensor& values, const at::Tensor& plain, doub
 /// Whether `dropped` of `all` is what the share says, within five standard deviations.
 void checkShare(std::int64_t dropped, std::int64_t all) {
     const auto n = static_cast<double>(all);
-    CHECK(std::abs(static_cast<double>(dropped) - kShare * n) < 5 * std::sqrt(kShare * (1 - kShare) * n));
+    CHECK(std::abs(static_cast<double>(dropped) - kShare * n) <
+          5 * std::sqrt(kShare * (1 - kShare) * n));
 }
 
 void checkKeys(Fixture& fixture) {
@@ -92,19 +114,23 @@ void checkKeys(Fixture& fixture) {
 }  // namespace
 
 TEST_CASE("dropoutOfInputsScalesWhatStays") {
-    for (const auto& [type, key] : {std::pair{"lora", "lora_dropout"}, std::pair{"adalora", "lora_dropout"}, std::pair{"vera", "vera_dropout"}}) {
+    for (const auto& [type, key] :
+         {std::pair{"lora", "lora_dropout"}, std::pair{"adalora", "lora_dropout"},
+          std::pair{"vera", "vera_dropout"}}) {
         CAPTURE(type);
         Fixture fixture(type, {{key, kShare}});
         checkKeys(fixture);
         const at::Tensor plain = fixture.change({});
         std::int64_t dropped = 0;
-        for (std::uint64_t pass = 0; pass < 20; ++pass) dropped += droppedRows(fixture.change({pass, true}), plain, 1 / (1 - kShare));
+        for (std::uint64_t pass = 0; pass < 20; ++pass)
+            dropped += droppedRows(fixture.change({pass, true}), plain, 1 / (1 - kShare));
         checkShare(dropped, 20 * kWidth);
     }
 }
 
 TEST_CASE("dropoutOfOutputsLeavesWholeRowsOut") {
-    for (const auto& [type, rescales] : {std::pair{"loha", true}, std::pair{"lokr", false}, std::pair{"lokr", true}}) {
+    for (const auto& [type, rescales] :
+         {std::pair{"loha", true}, std::pair{"lokr", false}, std::pair{"lokr", true}}) {
         CAPTURE(type);
         CAPTURE(rescales);
         Json changes{{"rank_dropout", kShare}};
@@ -116,7 +142,9 @@ TEST_CASE("dropoutOfOutputsLeavesWholeRowsOut") {
         for (std::uint64_t pass = 0; pass < 20; ++pass) {
             const at::Tensor outputs = fixture.change({pass, true}).t();
             const std::int64_t zeros = outputs.abs().amax(1).eq(0).sum().item<std::int64_t>();
-            dropped += droppedRows(outputs, plain, rescales ? static_cast<double>(kWidth) / static_cast<double>(kWidth - zeros) : 1);
+            dropped += droppedRows(
+                outputs, plain,
+                rescales ? static_cast<double>(kWidth) / static_cast<double>(kWidth - zeros) : 1);
         }
         checkShare(dropped, 20 * kWidth);
     }
@@ -130,8 +158,10 @@ TEST_CASE("dropoutOfLayersLeavesThemAsTheyAre") {
         std::int64_t dropped = 0;
         for (std::uint64_t pass = 0; pass < 200; ++pass) {
             const at::Tensor now = fixture.change({pass, true});
-            if (now.abs().max().item<float>() == 0) ++dropped;
-            else CHECK(at::equal(now, plain));
+            if (now.abs().max().item<float>() == 0)
+                ++dropped;
+            else
+                CHECK(at::equal(now, plain));
         }
         checkShare(dropped, 200);
         CHECK(at::equal(fixture.change({3, false}), plain));
@@ -150,8 +180,10 @@ TEST_CASE("dropoutOfBlocksKeepsThemFromTurning") {
         std::int64_t still = 0;
         for (std::int64_t first = 0; first < kWidth; first += kBlock) {
             const at::Tensor block = now.narrow(0, first, kBlock);
-            if (at::equal(block, I.narrow(0, first, kBlock))) ++still;
-            else CHECK(at::allclose(block, plain.narrow(0, first, kBlock), 1e-6, 1e-7));
+            if (at::equal(block, I.narrow(0, first, kBlock)))
+                ++still;
+            else
+                CHECK(at::allclose(block, plain.narrow(0, first, kBlock), 1e-6, 1e-7));
         }
         CHECK(still == 2);  // of 8 blocks, 0.3 rounded down
         CHECK(at::equal(now, identity({pass, true})));
@@ -167,7 +199,9 @@ TEST_CASE("dropoutBetweenLstmLayersActsInTrainingAlone") {
         fixture.adapter->beginPass(key);
         return fixture.hooks.input().front()->prompt();
     };
-    const Json lstm{{"encoder_reparameterization_type", "LSTM"}, {"num_virtual_tokens", 6}, {"encoder_hidden_size", 24}};
+    const Json lstm{{"encoder_reparameterization_type", "LSTM"},
+                    {"num_virtual_tokens", 6},
+                    {"encoder_hidden_size", 24}};
     Json dropping = lstm;
     dropping["encoder_dropout"] = kShare;
     Fixture without("p_tuning", lstm), with("p_tuning", dropping);

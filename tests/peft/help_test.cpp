@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The help pages: every method has one with all its parts, the settings that it names exist, and its usual learning rate has a source.
+// The help pages: every method has one with all its parts, the settings that it names exist, and
+// its usual learning rate has a source.
 #include "contract/run_config.h"
 #include "peft/help.h"
 #include "peft/method.h"
@@ -22,7 +23,8 @@ std::string partOf(const std::string& page, const std::string& title) {
 
 std::set<std::string> codeIn(const std::string& text) {
     std::set<std::string> words;
-    for (std::size_t begin = text.find('`'); begin != std::string::npos; begin = text.find('`', begin + 1)) {
+    for (std::size_t begin = text.find('`'); begin != std::string::npos;
+         begin = text.find('`', begin + 1)) {
         const std::size_t end = text.find('`', begin + 1);
         if (end == std::string::npos) break;
         words.insert(text.substr(begin + 1, end - begin - 1));

@@ -8,6 +8,8 @@
 
 namespace luthier {
 
-inline Json golden(const char* name) { return readJsonFile(std::filesystem::path(LUTHIER_TASK_TESTS) / name).orThrow(); }
+inline Json golden(const char* name) {
+    return readJsonFile(std::filesystem::path(LUTHIER_TASK_TESTS) / name).orThrow();
+}
 
 }  // namespace luthier

@@ -14,7 +14,8 @@ class Folder final {
 public:
     Folder() {
         static int count = 0;
-        m_path = std::filesystem::temp_directory_path() / ("luthier-text-" + std::to_string(::getpid()) + "-" + std::to_string(count++));
+        m_path = std::filesystem::temp_directory_path() /
+                 ("luthier-text-" + std::to_string(::getpid()) + "-" + std::to_string(count++));
         std::filesystem::create_directories(m_path);
     }
     ~Folder() { std::filesystem::remove_all(m_path); }
@@ -22,14 +23,17 @@ public:
     Folder& operator=(const Folder&) = delete;
 
     const std::filesystem::path& path() const { return m_path; }
-    void write(const std::string& name, const std::string& text) const { std::ofstream(m_path / name, std::ios::binary) << text; }
+    void write(const std::string& name, const std::string& text) const {
+        std::ofstream(m_path / name, std::ios::binary) << text;
+    }
     void write(const std::string& name, const Json& json) const { write(name, json.dump()); }
 
 private:
     std::filesystem::path m_path;
 };
 
-/// Words "hello" 3, "world" 4; bytes <0xF0> … of "🙂" 5 to 8; control tokens <s> 0, </s> 1, <unk> 2.
+/// Words "hello" 3, "world" 4; bytes <0xF0> … of "🙂" 5 to 8; control tokens <s> 0, </s> 1,
+/// <unk> 2.
 inline Json wordTokenizer() {
     return Json::parse(R"({
       "version": "1.0", "truncation": {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0}, "padding": null,
@@ -45,7 +49,8 @@ inline Json wordTokenizer() {
 
 inline void writeModel(const Folder& folder) {
     folder.write("tokenizer.json", wordTokenizer());
-    folder.write("tokenizer_config.json", Json{{"bos_token", "<s>"}, {"eos_token", {{"content", "</s>"}}}});
+    folder.write("tokenizer_config.json",
+                 Json{{"bos_token", "<s>"}, {"eos_token", {{"content", "</s>"}}}});
 }
 
 }  // namespace luthier

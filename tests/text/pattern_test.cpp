@@ -14,7 +14,8 @@ namespace {
 
 bool matches(const std::string& pattern, const std::string& text) {
     const Result<Pattern> compiled = Pattern::create(pattern, "method.target_modules");
-    REQUIRE_MESSAGE(compiled.ok(), pattern << ": " << (compiled.ok() ? "" : compiled.problem().message));
+    REQUIRE_MESSAGE(compiled.ok(),
+                    pattern << ": " << (compiled.ok() ? "" : compiled.problem().message));
     return compiled->matchesWhole(text);
 }
 
@@ -58,9 +59,18 @@ TEST_CASE("aPatternMatchesAsPythonsFullmatch") {
 }
 
 TEST_CASE("aPatternThatNeedsMoreThanLinearTimeIsRefusedByName") {
-    for (const auto& [pattern, words] : std::vector<std::pair<std::string, std::string>>{{R"((a)\1)", "back-reference"}, {"(?=a)b", "look-ahead"}, {"(?!a)b", "look-ahead"}, {"(?<=a)b", "look-behind"}, {"(?<!a)b", "look-behind"},
-                                                                                        {"(?P<n>a)(?P=n)", "back-reference"}, {"(?>a+)", "atomic"}, {"a++", "possessive"}, {"(?(1)a|b)", "condition"}}) {
-        const Result<Pattern> compiled = Pattern::create(pattern, "adapter_config.json: target_modules");
+    for (const auto& [pattern, words] :
+         std::vector<std::pair<std::string, std::string>>{{R"((a)\1)", "back-reference"},
+                                                          {"(?=a)b", "look-ahead"},
+                                                          {"(?!a)b", "look-ahead"},
+                                                          {"(?<=a)b", "look-behind"},
+                                                          {"(?<!a)b", "look-behind"},
+                                                          {"(?P<n>a)(?P=n)", "back-reference"},
+                                                          {"(?>a+)", "atomic"},
+                                                          {"a++", "possessive"},
+                                                          {"(?(1)a|b)", "condition"}}) {
+        const Result<Pattern> compiled =
+            Pattern::create(pattern, "adapter_config.json: target_modules");
         CAPTURE(pattern);
         REQUIRE_FALSE(compiled.ok());
         CHECK(compiled.problem().code == "bad_pattern");
@@ -76,8 +86,10 @@ TEST_CASE("aPatternThatNeedsMoreThanLinearTimeIsRefusedByName") {
 TEST_CASE("aPatternMadeToNeverEndEnds") {
     const auto begin = std::chrono::steady_clock::now();
     const std::string text(20'000, 'a');
-    for (const char* pattern : {"(a+)+$", "(a|a)*b", "(.*.*.*.*)*z", "(a*)*b", "(x+x+)+y"}) CHECK_FALSE(matches(pattern, text + "!"));
-    static_cast<void>(Pattern::create("((((a{1,100}){1,100}){1,100}){1,100})", "x"));  // too large, or compiled
+    for (const char* pattern : {"(a+)+$", "(a|a)*b", "(.*.*.*.*)*z", "(a*)*b", "(x+x+)+y"})
+        CHECK_FALSE(matches(pattern, text + "!"));
+    static_cast<void>(
+        Pattern::create("((((a{1,100}){1,100}){1,100}){1,100})", "x"));  // too large, or compiled
     static_cast<void>(Pattern::create(std::string(10'000, '('), "x"));
     CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(20));
 }

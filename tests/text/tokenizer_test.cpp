@@ -11,7 +11,9 @@ using namespace luthier;
 
 namespace {
 
-std::unique_ptr<Tokenizer> opened(const Folder& folder) { return Tokenizer::open(folder.path()).orThrow(); }
+std::unique_ptr<Tokenizer> opened(const Folder& folder) {
+    return Tokenizer::open(folder.path()).orThrow();
+}
 std::string codeOf(const Folder& folder) {
     const auto result = Tokenizer::open(folder.path());
     return result ? "" : result.problem().code;
@@ -38,7 +40,10 @@ TEST_CASE("truncationInTheFileIsIgnored") {
 TEST_CASE("configuredEndsAreAddedOnRequestOnly") {
     Folder folder;
     writeModel(folder);
-    folder.write("tokenizer_config.json", Json{{"bos_token", "<s>"}, {"eos_token", "</s>"}, {"add_bos_token", true}, {"add_eos_token", true}});
+    folder.write("tokenizer_config.json", Json{{"bos_token", "<s>"},
+                                               {"eos_token", "</s>"},
+                                               {"add_bos_token", true},
+                                               {"add_eos_token", true}});
     const auto tokenizer = opened(folder);
     CHECK(tokenizer->encode("hello") == Ids{0, 3, 1});
     CHECK(tokenizer->encode("hello", SpecialTokens::Omit) == Ids{3});
@@ -136,7 +141,10 @@ TEST_CASE("aBrokenSentencePieceModelIsNamed") {
 TEST_CASE("aRegexThatExplodesIsAProblemNotACrash") {
     Folder folder;
     Json hostile = wordTokenizer();
-    hostile["pre_tokenizer"] = {{"type", "Split"}, {"pattern", {{"Regex", "(a+)+$"}}}, {"behavior", "Isolated"}, {"invert", false}};
+    hostile["pre_tokenizer"] = {{"type", "Split"},
+                                {"pattern", {{"Regex", "(a+)+$"}}},
+                                {"behavior", "Isolated"},
+                                {"invert", false}};
     folder.write("tokenizer.json", hostile);
     const auto tokenizer = opened(folder);
     try {
@@ -154,7 +162,8 @@ TEST_CASE("threadsMayShareATokenizer") {
     std::atomic<int> wrong = 0;
     for (int i = 0; i < 4; ++i) {
         threads.emplace_back([&] {
-            for (int round = 0; round < 200; ++round) wrong += tokenizer->encode("hello world") != Ids{3, 4};
+            for (int round = 0; round < 200; ++round)
+                wrong += tokenizer->encode("hello world") != Ids{3, 4};
         });
     }
     for (auto& thread : threads) thread.join();

@@ -23,7 +23,9 @@ TrainedParameter parameter(const std::string& name, const std::vector<float>& va
     return {name, at::tensor(values).set_requires_grad(true), "part"};
 }
 
-void giveGradient(const TrainedParameter& parameter, const std::vector<float>& values) { parameter.tensor.mutable_grad() = at::tensor(values); }
+void giveGradient(const TrainedParameter& parameter, const std::vector<float>& values) {
+    parameter.tensor.mutable_grad() = at::tensor(values);
+}
 
 /// The update by its formula (Loshchilov & Hutter 2019, algorithm 2), in double.
 struct Formula {
@@ -51,7 +53,8 @@ TEST_CASE("updatesFollowTheFormula") {
     const TrainedParameter weight = parameter("weight", start);
     AdamW optimizer({weight}, settings);
     std::vector<Formula> expected(start.begin(), start.end());
-    const std::vector<std::vector<float>> gradients{{0.1f, -3.0f, 0.0f}, {0.2f, 1.0f, 1e-4f}, {-0.5f, 0.0f, 1e-4f}};
+    const std::vector<std::vector<float>> gradients{
+        {0.1f, -3.0f, 0.0f}, {0.2f, 1.0f, 1e-4f}, {-0.5f, 0.0f, 1e-4f}};
     const std::vector<double> rates{0.0, 0.05, 0.02};
     for (std::size_t k = 0; k < gradients.size(); ++k) {
         giveGradient(weight, gradients[k]);
@@ -59,7 +62,8 @@ TEST_CASE("updatesFollowTheFormula") {
         optimizer.clearGradients();
         for (std::size_t i = 0; i < start.size(); ++i) {
             expected[i].step(static_cast<double>(gradients[k][i]), rates[k], settings);
-            CHECK(std::abs(weight.tensor[static_cast<std::int64_t>(i)].item<double>() - expected[i].p) < kRounding);
+            CHECK(std::abs(weight.tensor[static_cast<std::int64_t>(i)].item<double>() -
+                           expected[i].p) < kRounding);
         }
     }
     CHECK(std::abs(optimizer.state()[0].tensor[1].item<double>() - expected[1].m) < kRounding);

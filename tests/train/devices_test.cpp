@@ -19,7 +19,10 @@ public:
         std::string name = (fs::temp_directory_path() / "luthier-devices-XXXXXX").string();
         REQUIRE(::mkdtemp(name.data()) != nullptr);
         m_root = name;
-        write("proc/cpuinfo", "processor\t: 0\nmodel name\t: Test CPU 9000\nflags\t\t: fpu sse2 avx2 fma avx512f amx_bf16 amx_tile\n\nprocessor\t: 1\nmodel name\t: Test CPU 9000\nflags\t\t: fpu avx2\n");
+        write("proc/cpuinfo",
+              "processor\t: 0\nmodel name\t: Test CPU 9000\nflags\t\t: fpu sse2 avx2 fma avx512f "
+              "amx_bf16 amx_tile\n\nprocessor\t: 1\nmodel name\t: Test CPU 9000\nflags\t\t: fpu "
+              "avx2\n");
         write("proc/meminfo", "MemTotal:       2048 kB\nMemFree: 1 kB\n");
     }
     ~Machine() {
@@ -39,7 +42,9 @@ public:
         write("sys/bus/pci/devices/" + place + "/vendor", vendor + "\n");
         write("sys/bus/pci/devices/" + place + "/device", "0x2684\n");
     }
-    HardwareSources sources() const { return {m_root / "proc", m_root / "sys", (m_root / "nvidia-smi").string()}; }
+    HardwareSources sources() const {
+        return {m_root / "proc", m_root / "sys", (m_root / "nvidia-smi").string()};
+    }
 
 private:
     fs::path m_root;
@@ -61,8 +66,11 @@ TEST_CASE("a processor is told with its cores, memory and instruction sets") {
 
 TEST_CASE("cards that nvidia-smi lists have memory, driver and compute capability") {
     Machine machine;
-    machine.write("proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun Jul 27 2025\n");
-    machine.writeProgram("nvidia-smi", "echo '0, NVIDIA H200, 143771, 580.65.06, 9.0'\necho '1, NVIDIA GeForce RTX 4090, [N/A], 580.65.06, 8.9'\necho 'garbage'\n");
+    machine.write("proc/driver/nvidia/version",
+                  "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun Jul 27 2025\n");
+    machine.writeProgram("nvidia-smi",
+                         "echo '0, NVIDIA H200, 143771, 580.65.06, 9.0'\necho '1, NVIDIA GeForce "
+                         "RTX 4090, [N/A], 580.65.06, 8.9'\necho 'garbage'\n");
     machine.addCard("0000:01:00.0", "0x030200", "0x10de");
     const std::vector<DeviceInfo> gpus = findGpus(machine.sources());
     REQUIRE(gpus.size() == 2);
@@ -81,8 +89,11 @@ TEST_CASE("cards that nvidia-smi lists have memory, driver and compute capabilit
 
 TEST_CASE("without nvidia-smi the driver's own list is taken") {
     Machine machine;
-    machine.write("proc/driver/nvidia/version", "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  550.54.15  Release Build\n");
-    machine.write("proc/driver/nvidia/gpus/0000:01:00.0/information", "Model: \t\t NVIDIA L4\nIRQ:   \t\t 34\n");
+    machine.write(
+        "proc/driver/nvidia/version",
+        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  550.54.15  Release Build\n");
+    machine.write("proc/driver/nvidia/gpus/0000:01:00.0/information",
+                  "Model: \t\t NVIDIA L4\nIRQ:   \t\t 34\n");
     const std::vector<DeviceInfo> gpus = findGpus(machine.sources());
     REQUIRE(gpus.size() == 1);
     CHECK(gpus[0].name == "NVIDIA L4");

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine's optimisers and schedules over a pipe, for comparison with torch, transformers and bitsandbytes' definitions. One JSON
-// request a line: {"optimizer", "settings", "rate", "shape", "start", "gradients"} answers the parameter after each step and the
-// state at the end; {"schedule", "steps"} answers the factors.
+// The engine's optimisers and schedules over a pipe, for comparison with torch, transformers and
+// bitsandbytes' definitions. One JSON request a line: {"optimizer", "settings", "rate", "shape",
+// "start", "gradients"} answers the parameter after each step and the state at the end;
+// {"schedule", "steps"} answers the factors.
 #include "contract/json.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
@@ -21,28 +22,36 @@ std::vector<double> numbers(const at::Tensor& tensor) {
 
 OptimizerSettings settingsOf(const Json& json) {
     OptimizerSettings settings;
-    for (const auto& [key, slot] : {std::pair{"beta1", &settings.beta1}, std::pair{"beta2", &settings.beta2}, std::pair{"epsilon", &settings.epsilon},
-                                    std::pair{"weight_decay", &settings.weightDecay}, std::pair{"momentum", &settings.momentum},
-                                    std::pair{"adafactor_beta1", &settings.adafactorBeta1}})
+    for (const auto& [key, slot] :
+         {std::pair{"beta1", &settings.beta1}, std::pair{"beta2", &settings.beta2},
+          std::pair{"epsilon", &settings.epsilon}, std::pair{"weight_decay", &settings.weightDecay},
+          std::pair{"momentum", &settings.momentum},
+          std::pair{"adafactor_beta1", &settings.adafactorBeta1}})
         *slot = json.value(key, *slot);
-    for (const auto& [key, slot] : {std::pair{"nesterov", &settings.nesterov}, std::pair{"scale_parameter", &settings.scaleParameter},
-                                    std::pair{"relative_step", &settings.relativeStep}, std::pair{"warmup_init", &settings.warmupInit}})
+    for (const auto& [key, slot] : {std::pair{"nesterov", &settings.nesterov},
+                                    std::pair{"scale_parameter", &settings.scaleParameter},
+                                    std::pair{"relative_step", &settings.relativeStep},
+                                    std::pair{"warmup_init", &settings.warmupInit}})
         *slot = json.value(key, *slot);
     return settings;
 }
 
 Json optimise(const Json& request) {
     const auto shape = request["shape"].get<std::vector<std::int64_t>>();
-    const auto tensorOf = [&](const Json& values) { return at::tensor(values.get<std::vector<float>>()).view(shape); };
+    const auto tensorOf = [&](const Json& values) {
+        return at::tensor(values.get<std::vector<float>>()).view(shape);
+    };
     const TrainedParameter parameter{"p", tensorOf(request["start"]).requires_grad_(true), "p"};
-    const auto optimizer = createOptimizer(request["optimizer"], {parameter}, settingsOf(request["settings"]));
+    const auto optimizer =
+        createOptimizer(request["optimizer"], {parameter}, settingsOf(request["settings"]));
     Json answer{{"after", Json::array()}, {"state", Json::object()}};
     for (const Json& gradient : request["gradients"]) {
         parameter.tensor.mutable_grad() = tensorOf(gradient);
         optimizer->step(request["rate"]);
         answer["after"].push_back(numbers(parameter.tensor));
     }
-    for (const NamedTensor& tensor : optimizer->state()) answer["state"][tensor.name] = numbers(tensor.tensor);
+    for (const NamedTensor& tensor : optimizer->state())
+        answer["state"][tensor.name] = numbers(tensor.tensor);
     return answer;
 }
 
@@ -62,7 +71,8 @@ Json factors(const Json& request) {
     schedule.warmupType = json.value("warmup_type", "linear");
     schedule.decayType = json.value("decay_type", "cosine");
     Json answer{{"factors", Json::array()}};
-    for (std::int64_t step = 0; step < request["steps"].get<std::int64_t>(); ++step) answer["factors"].push_back(schedule.factor(step));
+    for (std::int64_t step = 0; step < request["steps"].get<std::int64_t>(); ++step)
+        answer["factors"].push_back(schedule.factor(step));
     return answer;
 }
 
@@ -71,6 +81,7 @@ Json factors(const Json& request) {
 int main() {
     for (std::string line; std::getline(std::cin, line);) {
         const Json request = Json::parse(line);
-        std::cout << (request.contains("schedule") ? factors(request) : optimise(request)).dump() << std::endl;
+        std::cout << (request.contains("schedule") ? factors(request) : optimise(request)).dump()
+                  << std::endl;
     }
 }

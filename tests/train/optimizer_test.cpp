@@ -26,7 +26,9 @@ OptimizerSettings everySetting() {
 }
 
 std::vector<TrainedParameter> twoParameters() {
-    return {{"matrix", at::linspace(-1, 2, 6000, at::kFloat).view({60, 100}).clone().set_requires_grad(true), "m"},
+    return {{"matrix",
+             at::linspace(-1, 2, 6000, at::kFloat).view({60, 100}).clone().set_requires_grad(true),
+             "m"},
             {"vector", at::linspace(1, 3, 5, at::kFloat).clone().set_requires_grad(true), "v"}};
 }
 
@@ -48,7 +50,8 @@ TEST_CASE("everyOptimizerGoesOnBitForBitFromItsState") {
         const auto second = createOptimizer(kind, resumed, everySetting());
         {
             const at::NoGradGuard guard;
-            for (std::size_t i = 0; i < whole.size(); ++i) at::Tensor(resumed[i].tensor).copy_(whole[i].tensor);
+            for (std::size_t i = 0; i < whole.size(); ++i)
+                at::Tensor(resumed[i].tensor).copy_(whole[i].tensor);
             const auto from = optimizer->state();
             const auto into = second->state();
             REQUIRE(from.size() == into.size());
@@ -61,7 +64,8 @@ TEST_CASE("everyOptimizerGoesOnBitForBitFromItsState") {
             oneStep(*optimizer, whole, step);
             oneStep(*second, resumed, step);
         }
-        for (std::size_t i = 0; i < whole.size(); ++i) CHECK(at::equal(whole[i].tensor, resumed[i].tensor));
+        for (std::size_t i = 0; i < whole.size(); ++i)
+            CHECK(at::equal(whole[i].tensor, resumed[i].tensor));
     }
 }
 
@@ -93,7 +97,8 @@ TEST_CASE("theStateIsAsLargeAsEstimated") {
         CAPTURE(kind);
         const auto parameters = twoParameters();
         std::int64_t expected = 0;
-        for (const TrainedParameter& parameter : parameters) expected += optimizerBytes(kind, parameter.tensor.sizes().vec(), everySetting());
+        for (const TrainedParameter& parameter : parameters)
+            expected += optimizerBytes(kind, parameter.tensor.sizes().vec(), everySetting());
         std::int64_t bytes = 0;
         for (const NamedTensor& tensor : createOptimizer(kind, parameters, everySetting())->state())
             if (tensor.tensor.dim() > 0) bytes += static_cast<std::int64_t>(tensor.tensor.nbytes());
@@ -118,17 +123,26 @@ TEST_CASE("theRelativeStepOfAdafactorIgnoresTheSchedule") {
     oneStep(*optimizer, parameters, 0);
     CHECK(parameters[0].tensor[0][0].item<double>() == doctest::Approx(-1 + 1e-2).epsilon(5e-3));
     settings.warmupInit = true;
-    CHECK(createOptimizer("adafactor", parameters, settings)->usedRate(5.0) == doctest::Approx(1e-6));
+    CHECK(createOptimizer("adafactor", parameters, settings)->usedRate(5.0) ==
+          doctest::Approx(1e-6));
 }
 
 TEST_CASE("biases and norms of every family have no weight decay, all else has") {
     OptimizerSettings settings;
     settings.weightDecay = 0.1;
-    for (const char* name : {"model.layers.0.input_layernorm.weight", "model.norm.weight", "model.layers.3.self_attn.q_norm.weight", "transformer.h.0.ln_1.weight", "transformer.ln_f.weight",
-                             "transformer.blocks.0.norm_1.weight", "bert.encoder.layer.0.output.LayerNorm.weight", "encoder.block.0.layer.0.layer_norm.weight", "decoder.final_layer_norm.weight",
-                             "transformer.h.0.attn.c_attn.bias", "model.layers.0.self_attn.q_proj.lora_B.bias", "gpt_neox.layers.0.attention.dense.bias"})
+    for (const char* name :
+         {"model.layers.0.input_layernorm.weight", "model.norm.weight",
+          "model.layers.3.self_attn.q_norm.weight", "transformer.h.0.ln_1.weight",
+          "transformer.ln_f.weight", "transformer.blocks.0.norm_1.weight",
+          "bert.encoder.layer.0.output.LayerNorm.weight",
+          "encoder.block.0.layer.0.layer_norm.weight", "decoder.final_layer_norm.weight",
+          "transformer.h.0.attn.c_attn.bias", "model.layers.0.self_attn.q_proj.lora_B.bias",
+          "gpt_neox.layers.0.attention.dense.bias"})
         CHECK_MESSAGE(decayOf(settings, name) == 0, name);
-    for (const char* name : {"model.embed_tokens.weight", "model.layers.0.self_attn.q_proj.weight", "model.layers.0.self_attn.q_proj.lora_A.weight", "model.layers.0.mlp.down_proj.lora_magnitude_vector",
-                             "model.layers.0.mlp.down_proj.ia3_l", "prompt_embeddings", "lm_head.weight", "model.layers.0.self_attn.normalizer.weight"})
+    for (const char* name : {"model.embed_tokens.weight", "model.layers.0.self_attn.q_proj.weight",
+                             "model.layers.0.self_attn.q_proj.lora_A.weight",
+                             "model.layers.0.mlp.down_proj.lora_magnitude_vector",
+                             "model.layers.0.mlp.down_proj.ia3_l", "prompt_embeddings",
+                             "lm_head.weight", "model.layers.0.self_attn.normalizer.weight"})
         CHECK_MESSAGE(decayOf(settings, name) == 0.1, name);
 }

@@ -9,8 +9,10 @@ using namespace luthier;
 
 namespace {
 
-double scheduleFactor(const char* kind, std::int64_t step, std::int64_t warmupSteps, std::int64_t totalSteps) {
-    return Schedule{.kind = kind, .warmupSteps = warmupSteps, .totalSteps = totalSteps}.factor(step);
+double scheduleFactor(const char* kind, std::int64_t step, std::int64_t warmupSteps,
+                      std::int64_t totalSteps) {
+    return Schedule{.kind = kind, .warmupSteps = warmupSteps, .totalSteps = totalSteps}.factor(
+        step);
 }
 
 }  // namespace
@@ -28,7 +30,9 @@ TEST_CASE("warmUpRisesFromZeroInEqualParts") {
     }
 }
 
-TEST_CASE("constantWithWarmUpStaysAtTheTop") { CHECK(scheduleFactor("constant_with_warmup", 19, 4, 20) == 1.0); }
+TEST_CASE("constantWithWarmUpStaysAtTheTop") {
+    CHECK(scheduleFactor("constant_with_warmup", 19, 4, 20) == 1.0);
+}
 
 TEST_CASE("linearFallsToZeroAtTheTotal") {
     CHECK(scheduleFactor("linear", 0, 0, 10) == 1.0);
@@ -40,9 +44,11 @@ TEST_CASE("linearFallsToZeroAtTheTotal") {
 
 TEST_CASE("cosineIsHalfAPeriodFromOneToZero") {
     CHECK(scheduleFactor("cosine", 4, 4, 20) == 1.0);
-    CHECK(scheduleFactor("cosine", 8, 4, 20) == doctest::Approx(0.5 + std::sqrt(2.0) / 4).epsilon(1e-14));  // (1 + cos(pi / 4)) / 2
+    CHECK(scheduleFactor("cosine", 8, 4, 20) ==
+          doctest::Approx(0.5 + std::sqrt(2.0) / 4).epsilon(1e-14));  // (1 + cos(pi / 4)) / 2
     CHECK(scheduleFactor("cosine", 12, 4, 20) == doctest::Approx(0.5).epsilon(1e-14));
-    CHECK(scheduleFactor("cosine", 16, 4, 20) == doctest::Approx(0.5 - std::sqrt(2.0) / 4).epsilon(1e-14));
+    CHECK(scheduleFactor("cosine", 16, 4, 20) ==
+          doctest::Approx(0.5 - std::sqrt(2.0) / 4).epsilon(1e-14));
     CHECK(std::abs(scheduleFactor("cosine", 20, 4, 20)) < 1e-15);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// A window of its own for each test: settings and workspace in a temporary folder, tests/ui/fake_cli as the engine.
+// A window of its own for each test: settings and workspace in a temporary folder,
+// tests/ui/fake_cli as the engine.
 
 #include "client/workbench.h"
 #include "frame/main_window.h"
@@ -22,14 +23,19 @@ public:
     Fixture() {
         qputenv("LUTHIER_CLI", LUTHIER_FAKE_CLI);
         qputenv("FAKE_STEP_SECONDS", "0.01");
-        for (const char* name : {"FAKE_DIE", "FAKE_FAIL_AT", "FAKE_SILENT", "FAKE_GARBLE"}) qunsetenv(name);
+        for (const char* name : {"FAKE_DIE", "FAKE_FAIL_AT", "FAKE_SILENT", "FAKE_GARBLE"})
+            qunsetenv(name);
         open();
     }
     ~Fixture() {
         close();
-        // Detached workers of this workspace outlive the window: that is the point of them, but not of a test.
-        for (const QString& run : QDir(workspace() + "/runs").entryList(QDir::Dirs | QDir::NoDotAndDotDot))
-            if (const qint64 pid = workerOf(run); pid > 0 && isWorkerAlive(workspace() + "/runs/" + run)) ::kill(static_cast<pid_t>(pid), SIGKILL);
+        // Detached workers of this workspace outlive the window: that is the point of them, but not
+        // of a test.
+        for (const QString& run :
+             QDir(workspace() + "/runs").entryList(QDir::Dirs | QDir::NoDotAndDotDot))
+            if (const qint64 pid = workerOf(run);
+                pid > 0 && isWorkerAlive(workspace() + "/runs/" + run))
+                ::kill(static_cast<pid_t>(pid), SIGKILL);
     }
 
     QString workspace() const { return m_folder.path() + "/workspace"; }
@@ -43,12 +49,18 @@ public:
     void close() {
         window.reset();
         bench.reset();
-        QCoreApplication::sendPostedEvents(nullptr, QEvent::DeferredDelete);   // feeds go a turn later
+        QCoreApplication::sendPostedEvents(nullptr,
+                                           QEvent::DeferredDelete);  // feeds go a turn later
     }
 
     static QJsonObject config(const QString& name, int steps, const QString& method = "lora") {
-        return {{"name", name}, {"model", QJsonObject{{"path", "/models/story-2m"}}}, {"method", QJsonObject{{"type", method}}},
-                {"train", QJsonObject{{"max_steps", steps}, {"eval_every", 10}, {"save_every", 10}, {"batch_size", 4}}}};
+        return {
+            {"name", name},
+            {"model", QJsonObject{{"path", "/models/story-2m"}}},
+            {"method", QJsonObject{{"type", method}}},
+            {"train",
+             QJsonObject{
+                 {"max_steps", steps}, {"eval_every", 10}, {"save_every", 10}, {"batch_size", 4}}}};
     }
     QString start(const QString& name, int steps) {
         QString error;
@@ -58,14 +70,17 @@ public:
     }
     qint64 workerOf(const QString& run) const {
         QFile file(workspace() + "/runs/" + run + "/worker.json");
-        return file.open(QIODevice::ReadOnly) ? QJsonDocument::fromJson(file.readAll()).object()["pid"].toInteger() : 0;
+        return file.open(QIODevice::ReadOnly)
+                   ? QJsonDocument::fromJson(file.readAll()).object()["pid"].toInteger()
+                   : 0;
     }
     /// Any visible label, button or field of the window that holds these words.
     QWidget* says(const QString& words) const {
         for (QWidget* widget : window->findChildren<QWidget*>()) {
             if (!widget->isVisible()) continue;
             const QVariant text = widget->property("text");
-            if (text.toString().contains(words) || widget->accessibleName().contains(words)) return widget;
+            if (text.toString().contains(words) || widget->accessibleName().contains(words))
+                return widget;
         }
         return nullptr;
     }

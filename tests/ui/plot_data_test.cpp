@@ -41,7 +41,10 @@ private slots:
     void resumingDropsStepsTakenAgain() {
         RunRecord record;
         for (int i = 1; i <= 10; ++i)
-            record.applyLine(QStringLiteral("{\"type\":\"step\",\"time\":1,\"run\":\"a\",\"step\":%1,\"loss\":2.0,\"tokens\":10,\"step_seconds\":0.1}").arg(i).toStdString());
+            record.applyLine(QStringLiteral("{\"type\":\"step\",\"time\":1,\"run\":\"a\",\"step\":%"
+                                            "1,\"loss\":2.0,\"tokens\":10,\"step_seconds\":0.1}")
+                                 .arg(i)
+                                 .toStdString());
         record.applyLine("{\"type\":\"resumed\",\"time\":2,\"run\":\"a\",\"step\":4}");
         QCOMPARE(record.curves.size(), std::size_t(4));
         QCOMPARE(record.curves.tokens.back(), 40.0f);

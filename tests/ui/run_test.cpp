@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Runs as the window lives with them: queue, a worker that dies, a window that closes and comes back, a fast stream.
+// Runs as the window lives with them: queue, a worker that dies, a window that closes and comes
+// back, a fast stream.
 #include "fixture.h"
 
 #include "pages/compare_methods.h"
@@ -58,7 +59,8 @@ private slots:
         QTRY_COMPARE_WITH_TIMEOUT(f.bench->feed(bad)->record().status(), QString("failed"), 30000);
         qunsetenv("FAKE_FAIL_AT");
         const QString good = f.start("good", 5);
-        QTRY_COMPARE_WITH_TIMEOUT(f.bench->feed(good)->record().status(), QString("finished"), 30000);
+        QTRY_COMPARE_WITH_TIMEOUT(f.bench->feed(good)->record().status(), QString("finished"),
+                                  30000);
         f.bench->openRun(bad);
         QTRY_VERIFY_WITH_TIMEOUT(f.says("ran out of memory at step 3"), 20000);
         QTRY_VERIFY_WITH_TIMEOUT(f.says("Batch 2, accumulate 2"), 10000);
@@ -68,10 +70,15 @@ private slots:
         again->click();
         QTRY_COMPARE_WITH_TIMEOUT(started.count(), 1, 30000);
         const QString second = started[0][0].toString();
-        QTRY_COMPARE_WITH_TIMEOUT(f.bench->feed(second)->record().status(), QString("finished"), 30000);
+        QTRY_COMPARE_WITH_TIMEOUT(f.bench->feed(second)->record().status(), QString("finished"),
+                                  30000);
         QTRY_VERIFY_WITH_TIMEOUT(f.bench->runs.find(second), 20000);
         QCOMPARE(f.bench->runs.find(second)->config["train"].toObject()["batch_size"].toInt(), 2);
-        QCOMPARE(f.bench->runs.find(second)->config["train"].toObject()["gradient_accumulation_steps"].toInt(), 2);
+        QCOMPARE(f.bench->runs.find(second)
+                     ->config["train"]
+                     .toObject()["gradient_accumulation_steps"]
+                     .toInt(),
+                 2);
     }
 
     void aWaitingRunIsDraggedByItsGrip() {
@@ -89,9 +96,11 @@ private slots:
         const QPoint grip(row->width() - 15, row->height() / 2);
         QTest::mousePress(row, Qt::LeftButton, {}, grip);
         const QPointF to(grip.x(), grip.y() - 2 * row->height());
-        QMouseEvent moved(QEvent::MouseMove, to, row->mapToGlobal(to), Qt::NoButton, Qt::LeftButton, {});
+        QMouseEvent moved(QEvent::MouseMove, to, row->mapToGlobal(to), Qt::NoButton, Qt::LeftButton,
+                          {});
         QCoreApplication::sendEvent(row, &moved);
-        QMouseEvent released(QEvent::MouseButtonRelease, grip, row->mapToGlobal(grip), Qt::LeftButton, {}, {});
+        QMouseEvent released(QEvent::MouseButtonRelease, grip, row->mapToGlobal(grip),
+                             Qt::LeftButton, {}, {});
         QCoreApplication::sendEvent(row, &released);
         QCOMPARE(f.bench->queue.waiting()[0].id, c);
         QCOMPARE(f.bench->queue.waiting()[1].id, a);
@@ -102,7 +111,10 @@ private slots:
         Fixture f;
         f.bench->catalogue.refreshMethods();
         QTRY_VERIFY_WITH_TIMEOUT(f.bench->catalogue.methodsLoaded(), 20000);
-        CompareMethods dialog(*f.bench, Fixture::config("base", 100), {{"ia3", QJsonObject{{"feedforward_modules", QJsonArray{"down_proj"}}}}}, f.window.get());
+        CompareMethods dialog(
+            *f.bench, Fixture::config("base", 100),
+            {{"ia3", QJsonObject{{"feedforward_modules", QJsonArray{"down_proj"}}}}},
+            f.window.get());
         dialog.show();
         QCOMPARE(dialog.configs().size(), std::size_t(1));
         const auto box = [&](const QString& name) {
@@ -130,7 +142,8 @@ private slots:
         QCOMPARE(configs[3]["method"].toObject()["feedforward_modules"].toArray().size(), 1);
         QCOMPARE(configs[3]["train"].toObject()["seed"].toInt(), 42);
         QCOMPARE(configs[5]["train"].toObject()["seed"].toInt(), 44);
-        QCOMPARE(configs[3]["train"].toObject()["learning_rate"].toDouble(), 3e-3);   // fifteen times LoRA's 2e-4
+        QCOMPARE(configs[3]["train"].toObject()["learning_rate"].toDouble(),
+                 3e-3);  // fifteen times LoRA's 2e-4
         auto* rate = [&] {
             for (QLineEdit* edit : dialog.findChildren<QLineEdit*>())
                 if (edit->accessibleName() == "Learning rate of IA³") return edit;
@@ -144,35 +157,42 @@ private slots:
         rate->setText("1e-3");
         QVERIFY(queue->isEnabled());
 
-        QTest::keyClick(choice("Learning rates"), Qt::Key_Right);   // a third, itself and three times
+        QTest::keyClick(choice("Learning rates"),
+                        Qt::Key_Right);  // a third, itself and three times
         const auto tried = dialog.configs();
         QCOMPARE(tried.size(), std::size_t(18));
         QSet<double> rates;
         for (const QJsonObject& config : tried)
-            if (config["method"].toObject()["type"] == "ia3") rates << config["train"].toObject()["learning_rate"].toDouble();
+            if (config["method"].toObject()["type"] == "ia3")
+                rates << config["train"].toObject()["learning_rate"].toDouble();
         QCOMPARE(rates, (QSet<double>{3.3e-4, 1e-3, 3e-3}));
 
-        QTest::keyClick(choice("Same for every run"), Qt::Key_Right);   // the same time: steps follow from a pace that is measured first
+        QTest::keyClick(
+            choice("Same for every run"),
+            Qt::Key_Right);  // the same time: steps follow from a pace that is measured first
         QVERIFY(!queue->isEnabled());
         for (QPushButton* button : dialog.findChildren<QPushButton*>())
             if (button->text() == "Measure times") button->click();
         QTRY_VERIFY_WITH_TIMEOUT(queue->isEnabled(), 20000);
         const auto timed = dialog.configs();
-        QCOMPARE(timed.front()["train"].toObject()["max_steps"].toInt(), 60 * 4);   // a quarter of a second a step, measured for every method alike
+        QCOMPARE(timed.front()["train"].toObject()["max_steps"].toInt(),
+                 60 * 4);  // a quarter of a second a step, measured for every method alike
         QCOMPARE(timed.back()["train"].toObject()["max_steps"].toInt(), 60 * 4);
     }
 
-    /// Its plots read the record in place, so the feed of what is shown must outlive the queue behind it; run under ASan too.
+    /// Its plots read the record in place, so the feed of what is shown must outlive the queue
+    /// behind it; run under ASan too.
     void aShownRunStaysWholeWhileOthersComeAndGo() {
         Fixture f;
         qputenv("FAKE_STEP_SECONDS", "0.005");
         f.bench->queue.setHeld(true);
         QStringList ids;
-        for (const char* name : {"stopped", "failed", "interrupted", "finished", "fifth", "sixth"}) ids << f.start(name, qstrcmp(name, "finished") == 0 ? 40 : 100000);
+        for (const char* name : {"stopped", "failed", "interrupted", "finished", "fifth", "sixth"})
+            ids << f.start(name, qstrcmp(name, "finished") == 0 ? 40 : 100000);
         f.window->showPage(PageId::Runs);
         auto* page = f.window->findChild<LivePage*>();
         auto* plots = page->findChild<RunPlots*>();
-        const auto shownSteps = [&]() -> std::size_t {   // what is drawn, checked number by number
+        const auto shownSteps = [&]() -> std::size_t {  // what is drawn, checked number by number
             for (const Plot* plot : plots->findChildren<Plot*>())
                 for (const auto& curve : plot->curves) {
                     if (!curve->y) continue;
@@ -188,21 +208,26 @@ private slots:
             const auto feed = f.bench->feed(ids[i]);
             QTRY_VERIFY_WITH_TIMEOUT(feed->record().lastStep() > 12, 60000);
             f.bench->openRun(ids[i]);
-            if (i % 2 == 0) QTRY_VERIFY_WITH_TIMEOUT(shownSteps() > 12, 60000);   // the others may have ended by now
+            if (i % 2 == 0)
+                QTRY_VERIFY_WITH_TIMEOUT(shownSteps() > 12,
+                                         60000);  // the others may have ended by now
             if (i == 0) feed->sendCommand({{"command", "stop"}});
             if (i == 2) QCOMPARE(::kill(static_cast<pid_t>(f.workerOf(ids[i])), SIGKILL), 0);
             QTRY_VERIFY_WITH_TIMEOUT(f.bench->queue.activeId() != ids[i], 60000);
         }
-        QTRY_COMPARE_WITH_TIMEOUT(f.bench->queue.activeId(), ids[4], 60000);   // the fifth trains on, the sixth waits
+        QTRY_COMPARE_WITH_TIMEOUT(f.bench->queue.activeId(), ids[4],
+                                  60000);  // the fifth trains on, the sixth waits
         for (int i = 0; i < 4; ++i) {
-            QTRY_VERIFY_WITH_TIMEOUT(f.bench->runs.find(ids[i]) && f.bench->runs.find(ids[i])->status == ends[i], 60000);
+            QTRY_VERIFY_WITH_TIMEOUT(
+                f.bench->runs.find(ids[i]) && f.bench->runs.find(ids[i])->status == ends[i], 60000);
             f.bench->openRun(ids[i]);
             const std::weak_ptr<RunFeed> shown = f.bench->feed(ids[i]);
             QTRY_VERIFY_WITH_TIMEOUT(shown.lock()->isCaughtUp(), 60000);
-            emit page->findChild<RunHeader*>()->curvesToggled(true);   // of a failed one too
+            emit page->findChild<RunHeader*>()->curvesToggled(true);  // of a failed one too
             QTRY_VERIFY_WITH_TIMEOUT(shownSteps() > 12, 20000);
             const std::size_t steps = shownSteps();
-            for (const QString& other : ids) {   // others are looked at, as the queue and the pill do
+            for (const QString& other :
+                 ids) {  // others are looked at, as the queue and the pill do
                 f.bench->feed(other);
                 QCoreApplication::sendPostedEvents(nullptr, QEvent::DeferredDelete);
                 f.window->grab();
@@ -213,7 +238,7 @@ private slots:
         const std::weak_ptr<RunFeed> left = f.bench->feed(ids[3]);
         f.bench->openRun(ids[4]);
         for (int i = 0; i < 3; ++i) f.bench->feed(ids[i]);
-        QCOMPARE(left.use_count(), 0L);   // what nobody shows is let go
+        QCOMPARE(left.use_count(), 0L);  // what nobody shows is let go
         f.bench->feed(ids[4])->sendCommand({{"command", "stop"}});
         QTRY_COMPARE_WITH_TIMEOUT(f.bench->queue.activeId(), ids[5], 60000);
         f.window->grab();
@@ -225,7 +250,7 @@ private slots:
         const QString a = f.start("a", 5), b = f.start("b", 5);
         f.bench->queue.move(b, 0);
         f.close();
-        qputenv("LUTHIER_CLI", "/nowhere/luthier-cli");   // nothing may start before we looked
+        qputenv("LUTHIER_CLI", "/nowhere/luthier-cli");  // nothing may start before we looked
         f.open();
         QCOMPARE(f.bench->queue.waiting().size(), std::size_t(2));
         QCOMPARE(f.bench->queue.waiting()[0].id, b);
@@ -245,10 +270,12 @@ private slots:
         auto* go = qobject_cast<QAbstractButton*>(f.says("Continue from step"));
         QVERIFY2(go && go->isEnabled(), "the remedy is missing");
         QTRY_COMPARE_WITH_TIMEOUT(f.bench->queue.activeId(), QString(), 20000);
-        QTRY_VERIFY_WITH_TIMEOUT(f.bench->runs.find(id) && f.bench->runs.find(id)->status == "interrupted", 20000);
+        QTRY_VERIFY_WITH_TIMEOUT(
+            f.bench->runs.find(id) && f.bench->runs.find(id)->status == "interrupted", 20000);
         // The window lives: it trains the next one.
         const QString next = f.start("next", 5);
-        QTRY_COMPARE_WITH_TIMEOUT(f.bench->feed(next)->record().status(), QString("finished"), 30000);
+        QTRY_COMPARE_WITH_TIMEOUT(f.bench->feed(next)->record().status(), QString("finished"),
+                                  30000);
     }
 
     void aRunGoesOnWithoutTheWindowAndIsFoundAgain() {
@@ -256,15 +283,18 @@ private slots:
         const QString id = f.start("lasting", 100000);
         QTRY_VERIFY_WITH_TIMEOUT(f.bench->feed(id)->record().lastStep() > 10, 30000);
         f.close();
-        const auto size = [&] { return QFileInfo(f.workspace() + "/runs/" + id + "/events.jsonl").size(); };
+        const auto size = [&] {
+            return QFileInfo(f.workspace() + "/runs/" + id + "/events.jsonl").size();
+        };
         const qint64 before = size();
         QTRY_VERIFY_WITH_TIMEOUT(size() > before, 10000);
         QVERIFY(isWorkerAlive(f.workspace() + "/runs/" + id));
         f.open();
         QTRY_COMPARE_WITH_TIMEOUT(f.bench->queue.activeId(), id, 20000);
         f.bench->openRun(id);
-        QTRY_VERIFY_WITH_TIMEOUT(f.bench->feed(id)->isCaughtUp() && f.bench->feed(id)->record().lastStep() > 20, 20000);
-        QCOMPARE(f.bench->feed(id)->record().curves.step.front(), 1.0f);   // all of it, from the log
+        QTRY_VERIFY_WITH_TIMEOUT(
+            f.bench->feed(id)->isCaughtUp() && f.bench->feed(id)->record().lastStep() > 20, 20000);
+        QCOMPARE(f.bench->feed(id)->record().curves.step.front(), 1.0f);  // all of it, from the log
         QTRY_VERIFY_WITH_TIMEOUT(f.bench->feed(id)->isWorkerAlive(), 10000);
         f.bench->feed(id)->sendCommand({{"command", "stop"}});
         QTRY_COMPARE_WITH_TIMEOUT(f.bench->feed(id)->record().status(), QString("stopped"), 20000);
@@ -278,11 +308,12 @@ private slots:
         QTRY_COMPARE_WITH_TIMEOUT(f.bench->feed(id)->record().status(), QString("paused"), 20000);
         f.bench->feed(id)->sendCommand({{"command", "resume"}});
         QTRY_COMPARE_WITH_TIMEOUT(f.bench->feed(id)->record().status(), QString("running"), 20000);
-        QVERIFY(f.bench->feed(id)->record().curves.size() == f.bench->feed(id)->record().snapshot.steps.size());
+        QVERIFY(f.bench->feed(id)->record().curves.size() ==
+                f.bench->feed(id)->record().snapshot.steps.size());
     }
 
-    /// Processor time of one turn of the event loop, not wall time: a busy machine must not fail this. The wall figures are printed by
-    /// tests/bench/window.
+    /// Processor time of one turn of the event loop, not wall time: a busy machine must not fail
+    /// this. The wall figures are printed by tests/bench/window.
     void noTurnOfTheEventLoopWorksLongerThan50MsWhileARunStreams200EventsASecond() {
         Fixture f;
         qputenv("FAKE_STEP_SECONDS", "0.005");
@@ -296,18 +327,20 @@ private slots:
         };
         // From one wait to the next: waiting itself costs no processor time.
         double longest = 0, last = cpuMs();
-        const auto block = connect(QAbstractEventDispatcher::instance(), &QAbstractEventDispatcher::aboutToBlock, this, [&] {
-            const double now = cpuMs();
-            longest = std::max(longest, now - last);
-            last = now;
-        });
+        const auto block = connect(QAbstractEventDispatcher::instance(),
+                                   &QAbstractEventDispatcher::aboutToBlock, this, [&] {
+                                       const double now = cpuMs();
+                                       longest = std::max(longest, now - last);
+                                       last = now;
+                                   });
         const auto before = f.bench->feed(id)->record().lastStep();
-        QEventLoop loop;   // QTest::qWait() never waits inside the dispatcher
+        QEventLoop loop;  // QTest::qWait() never waits inside the dispatcher
         QTimer::singleShot(4000, &loop, &QEventLoop::quit);
         loop.exec();
         disconnect(block);
         const auto steps = f.bench->feed(id)->record().lastStep() - before;
-        qInfo("%lld steps in 4 s, longest turn %.1f ms of processor time", static_cast<long long>(steps), longest);
+        qInfo("%lld steps in 4 s, longest turn %.1f ms of processor time",
+              static_cast<long long>(steps), longest);
         QVERIFY2(steps > 200, "the stream was too slow to mean anything");
         QVERIFY2(longest > 0.5, "nothing was measured");
         QVERIFY2(longest < 50, qPrintable(QString::number(longest)));

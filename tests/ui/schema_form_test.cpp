@@ -14,7 +14,8 @@ using namespace luthier::ui;
 
 namespace {
 
-QJsonObject field(const QString& key, const QString& type, const QJsonValue& fallback, QJsonObject more = {}) {
+QJsonObject field(const QString& key, const QString& type, const QJsonValue& fallback,
+                  QJsonObject more = {}) {
     more.insert("key", key);
     more.insert("type", type);
     more.insert("default", fallback);
@@ -34,15 +35,18 @@ public:
     template <class Widget>
     Widget* editor(const QString& key) {
         for (Widget* widget : form.findChildren<Widget*>())
-            if (widget->accessibleName() == "The " + key && !widget->window()->isHidden()) return widget;
+            if (widget->accessibleName() == "The " + key && !widget->window()->isHidden())
+                return widget;
         qFatal("no editor for %s", qPrintable(key));
     }
     void type(const QString& key, const QString& text) {
         auto* edit = editor<QLineEdit>(key);
         edit->setFocus();
         edit->selectAll();
-        if (text.isEmpty()) QTest::keyClick(edit, Qt::Key_Delete);
-        else QTest::keyClicks(edit, text);
+        if (text.isEmpty())
+            QTest::keyClick(edit, Qt::Key_Delete);
+        else
+            QTest::keyClicks(edit, text);
     }
     QJsonValue value(const QString& key) { return form.value("train", key); }
 
@@ -63,10 +67,13 @@ private slots:
         QTest::newRow("real") << "real" << "2e-4" << QJsonValue(2e-4);
         QTest::newRow("text") << "text" << "two words" << QJsonValue("two words");
         QTest::newRow("path") << "path" << "/models/a" << QJsonValue("/models/a");
-        QTest::newRow("names") << "names" << "q_proj, v_proj" << QJsonValue(QJsonArray{"q_proj", "v_proj"});
-        QTest::newRow("names as an expression") << "names" << "layers\\.[0-9]+\\..*_proj" << QJsonValue("layers\\.[0-9]+\\..*_proj");
+        QTest::newRow("names") << "names" << "q_proj, v_proj"
+                               << QJsonValue(QJsonArray{"q_proj", "v_proj"});
+        QTest::newRow("names as an expression")
+            << "names" << "layers\\.[0-9]+\\..*_proj" << QJsonValue("layers\\.[0-9]+\\..*_proj");
         QTest::newRow("integers") << "integers" << "0, 3,5" << QJsonValue(QJsonArray{0, 3, 5});
-        QTest::newRow("number map") << "number_map" << "{\"q_proj\": 16}" << QJsonValue(QJsonObject{{"q_proj", 16}});
+        QTest::newRow("number map")
+            << "number_map" << "{\"q_proj\": 16}" << QJsonValue(QJsonObject{{"q_proj", 16}});
     }
     void everyTypeOfTextGivesItsValue() {
         QFETCH(QString, type);
@@ -95,12 +102,13 @@ private slots:
         Form f({field("x", type, fallback)});
         f.type("x", typed);
         QVERIFY2(f.form.firstProblem().startsWith("The x: "), qPrintable(f.form.firstProblem()));
-        f.form.clearProblems();   // an estimate that succeeded must not hide what was mistyped
+        f.form.clearProblems();  // an estimate that succeeded must not hide what was mistyped
         QVERIFY(!f.form.firstProblem().isEmpty());
     }
 
     void rangesAreCheckedWhileTyping() {
-        Form f({field("low", "integer", 8, {{"minimum", 1}}), field("both", "real", 0.1, {{"minimum", 0}, {"maximum", 0.9}}),
+        Form f({field("low", "integer", 8, {{"minimum", 1}}),
+                field("both", "real", 0.1, {{"minimum", 0}, {"maximum", 0.9}}),
                 field("open", "real", 1.0, {{"minimum", 0}, {"minimum_exclusive", true}})});
         f.type("low", "0");
         QCOMPARE(f.form.firstProblem(), QString("The low: At least 1"));
@@ -115,7 +123,8 @@ private slots:
     }
 
     void togglesAndChoicesGiveTheirValue() {
-        Form f({field("flag", "boolean", false), field("pick", "choice", "linear", {{"choices", QJsonArray{"linear", "cosine"}}}),
+        Form f({field("flag", "boolean", false),
+                field("pick", "choice", "linear", {{"choices", QJsonArray{"linear", "cosine"}}}),
                 field("init", "boolean_or_choice", true, {{"choices", QJsonArray{"gaussian"}}})});
         QTest::mouseClick(f.editor<Toggle>("flag"), Qt::LeftButton);
         QCOMPARE(f.value("flag"), QJsonValue(true));
@@ -124,7 +133,8 @@ private slots:
             const int index = combo->findText(text);
             QVERIFY(index >= 0);
             combo->setFocus();
-            while (combo->currentIndex() != index) QTest::keyClick(combo, combo->currentIndex() < index ? Qt::Key_Down : Qt::Key_Up);
+            while (combo->currentIndex() != index)
+                QTest::keyClick(combo, combo->currentIndex() < index ? Qt::Key_Down : Qt::Key_Up);
         };
         choose("pick", "cosine");
         QCOMPARE(f.value("pick"), QJsonValue("cosine"));
@@ -155,7 +165,8 @@ private slots:
         Form f({field("loss.unlikelihood", "real", 0.0), field("seed", "integer", 42)});
         QVERIFY(f.form.values("train").isEmpty());
         f.type("loss.unlikelihood", "0.5");
-        QCOMPARE(f.form.values("train"), (QJsonObject{{"loss", QJsonObject{{"unlikelihood", 0.5}}}}));
+        QCOMPARE(f.form.values("train"),
+                 (QJsonObject{{"loss", QJsonObject{{"unlikelihood", 0.5}}}}));
         f.type("loss.unlikelihood", "0");
         QVERIFY(f.form.values("train").isEmpty());
     }
@@ -168,16 +179,21 @@ private slots:
         for (const bool byMouse : {true, false}) {
             f.type("seed", "7");
             QCOMPARE(f.form.changedCount(), 1);
-            if (byMouse) QTest::mouseClick(row, Qt::LeftButton, {}, QPoint(6, 14));
-            else QTest::keyClick(edit, Qt::Key_R, Qt::ControlModifier);
+            if (byMouse)
+                QTest::mouseClick(row, Qt::LeftButton, {}, QPoint(6, 14));
+            else
+                QTest::keyClick(edit, Qt::Key_R, Qt::ControlModifier);
             QCOMPARE(f.form.changedCount(), 0);
             QCOMPARE(edit->text(), QString("42"));
         }
     }
 
     void aFieldShowsOnlyWhenItApplies() {
-        Form f({field("schedule", "choice", "linear", {{"choices", QJsonArray{"linear", "cosine"}}}),
-                field("cycles", "integer", 1, {{"applies_when", QJsonObject{{"key", "schedule"}, {"values", QJsonArray{"cosine"}}}}})});
+        Form f(
+            {field("schedule", "choice", "linear", {{"choices", QJsonArray{"linear", "cosine"}}}),
+             field("cycles", "integer", 1,
+                   {{"applies_when",
+                     QJsonObject{{"key", "schedule"}, {"values", QJsonArray{"cosine"}}}}})});
         const auto hasCycles = [&] {
             for (QLineEdit* edit : f.form.findChildren<QLineEdit*>())
                 if (edit->accessibleName() == "The cycles" && edit->isVisible()) return true;
@@ -189,7 +205,8 @@ private slots:
         QCOMPARE(f.form.values("train")["cycles"].toInt(), 3);
         f.form.setValues("train", {{"schedule", "linear"}, {"cycles", 3}});
         QVERIFY(!hasCycles());
-        QVERIFY2(!f.form.values("train").contains("cycles"), "a value that does not apply must not reach the engine");
+        QVERIFY2(!f.form.values("train").contains("cycles"),
+                 "a value that does not apply must not reach the engine");
     }
 
     void aProblemOfTheEngineStandsUnderItsField() {
@@ -197,14 +214,17 @@ private slots:
         f.form.setProblem("train.learning_rate", "Too high.");
         QCOMPARE(f.form.firstProblem(), QString("The learning_rate: Too high."));
         bool isShown = false;
-        for (QLabel* label : f.form.findChildren<QLabel*>()) isShown = isShown || (label->isVisible() && label->text() == "Too high.");
+        for (QLabel* label : f.form.findChildren<QLabel*>())
+            isShown = isShown || (label->isVisible() && label->text() == "Too high.");
         QVERIFY(isShown);
         f.form.clearProblems();
         QCOMPARE(f.form.firstProblem(), QString());
     }
 
     void everyEditorHasANameAndHelpFollowsTheFocus() {
-        Form f({field("a", "integer", 1), field("b", "boolean", false), field("c", "choice", "x", {{"choices", QJsonArray{"x"}}}), field("d", "texts", QJsonArray{})});
+        Form f({field("a", "integer", 1), field("b", "boolean", false),
+                field("c", "choice", "x", {{"choices", QJsonArray{"x"}}}),
+                field("d", "texts", QJsonArray{})});
         QSignalSpy help(&f.form, &SchemaForm::helpWanted);
         f.editor<QPlainTextEdit>("d")->setFocus();
         QTRY_COMPARE(help.count(), 1);

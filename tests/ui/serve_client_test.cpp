@@ -12,7 +12,15 @@ struct Answer {
     ServeProblem problem;
     int results = 0, problems = 0;
     ServeClient::Handlers handlers() {
-        return {[this](const QJsonValue& v) { value = v; ++results; }, [this](const ServeProblem& p) { problem = p; ++problems; }, {}};
+        return {[this](const QJsonValue& v) {
+                    value = v;
+                    ++results;
+                },
+                [this](const ServeProblem& p) {
+                    problem = p;
+                    ++problems;
+                },
+                {}};
     }
 };
 
@@ -41,7 +49,9 @@ private slots:
         ServeClient client(LUTHIER_FAKE_CLI);
         QObject context;
         Answer answer;
-        client.request("estimate", {{"config", QJsonObject{{"train", QJsonObject{{"learning_rate", 5}}}}}}, &context, answer.handlers());
+        client.request("estimate",
+                       {{"config", QJsonObject{{"train", QJsonObject{{"learning_rate", 5}}}}}},
+                       &context, answer.handlers());
         QTRY_COMPARE_WITH_TIMEOUT(answer.problems, 1, 20000);
         QCOMPARE(answer.problem.code, QString("out_of_range"));
         QCOMPARE(answer.problem.field, QString("train.learning_rate"));
@@ -53,7 +63,8 @@ private slots:
         ServeClient client(LUTHIER_FAKE_CLI);
         QObject context;
         Answer answer;
-        for (int i = 0; i < 3; ++i) client.request("inspect", {{"path", "/models/a"}}, &context, answer.handlers());
+        for (int i = 0; i < 3; ++i)
+            client.request("inspect", {{"path", "/models/a"}}, &context, answer.handlers());
         QTRY_COMPARE_WITH_TIMEOUT(answer.results, 3, 20000);
         QCOMPARE(answer.problems, 0);
     }
@@ -70,7 +81,8 @@ private slots:
         QCOMPARE(second.problems, 1);
         QCOMPARE(died.count(), 1);
         QCOMPARE(first.problem.code, QString("engine_died"));
-        QVERIFY2(first.problem.hint.contains("killed by FAKE_DIE"), qPrintable(first.problem.hint));   // its last words
+        QVERIFY2(first.problem.hint.contains("killed by FAKE_DIE"),
+                 qPrintable(first.problem.hint));  // its last words
         qunsetenv("FAKE_DIE");
         Answer third;
         client.request("inspect", {{"path", "/models/a"}}, &context, third.handlers());
@@ -83,10 +95,14 @@ private slots:
         ServeClient client(LUTHIER_FAKE_CLI);
         QObject context;
         Answer again;
-        client.request("preview", {{"first", 0}, {"count", 1}}, &context, {{}, [&](const ServeProblem&) {
-            qunsetenv("FAKE_DIE");
-            client.request("inspect", {{"path", "/models/a"}}, &context, again.handlers());
-        }, {}});
+        client.request("preview", {{"first", 0}, {"count", 1}}, &context,
+                       {{},
+                        [&](const ServeProblem&) {
+                            qunsetenv("FAKE_DIE");
+                            client.request("inspect", {{"path", "/models/a"}}, &context,
+                                           again.handlers());
+                        },
+                        {}});
         QTRY_COMPARE_WITH_TIMEOUT(again.results, 1, 20000);
         QCOMPARE(again.problems, 0);
     }
@@ -115,7 +131,8 @@ private slots:
         QSignalSpy died(&client, &ServeClient::died);
         QObject context;
         Answer answer;
-        while (answer.results == 0) {   // a slow start may take longer than the short limit of this test
+        while (answer.results ==
+               0) {  // a slow start may take longer than the short limit of this test
             client.request("inspect", {{"path", "/models/a"}}, &context, answer.handlers());
             QTRY_VERIFY_WITH_TIMEOUT(answer.results + answer.problems > 0, 20000);
             answer.problems = 0;

@@ -11,7 +11,9 @@
 namespace luthier::ui {
 
 QString dataFileFilter() {
-    return QCoreApplication::translate("Catalogue", "Data (*.jsonl *.ndjson *.json *.csv *.tsv *.parquet *.arrow *.feather *.txt);;All files (*)");
+    return QCoreApplication::translate("Catalogue",
+                                       "Data (*.jsonl *.ndjson *.json *.csv *.tsv *.parquet "
+                                       "*.arrow *.feather *.txt);;All files (*)");
 }
 
 Catalogue::Catalogue(ServeClient& engine, QObject* parent) : QObject(parent), m_engine(engine) {}
@@ -28,39 +30,54 @@ const MethodInfo* Catalogue::method(const QString& name) const {
 }
 
 void Catalogue::refreshMethods() {
-    m_engine.request("methods", {}, this, {[this](const QJsonValue& value) {
-        m_methods.clear();
-        m_problem = {};
-        for (const QJsonValue& entry : value["methods"].toArray())
-            m_methods.push_back({entry["name"].toString(), entry["title"].toString(), entry["group"].toString(), entry["summary"].toString(),
-                                 entry["peft_type"].toString(), entry["mergeable"].toBool(), entry["schema"]["fields"].toArray(),
-                                 entry["help"].toString(), entry["usual_learning_rate"].toDouble(), entry["rate_source"].toString()});
-        m_sections = value["sections"].toObject();
-        emit methodsChanged();
-    }, [this](const ServeProblem& problem) {
-        m_problem = problem;
-        emit methodsChanged();
-    }, {}});
+    m_engine.request(
+        "methods", {}, this,
+        {[this](const QJsonValue& value) {
+             m_methods.clear();
+             m_problem = {};
+             for (const QJsonValue& entry : value["methods"].toArray())
+                 m_methods.push_back({entry["name"].toString(), entry["title"].toString(),
+                                      entry["group"].toString(), entry["summary"].toString(),
+                                      entry["peft_type"].toString(), entry["mergeable"].toBool(),
+                                      entry["schema"]["fields"].toArray(), entry["help"].toString(),
+                                      entry["usual_learning_rate"].toDouble(),
+                                      entry["rate_source"].toString()});
+             m_sections = value["sections"].toObject();
+             emit methodsChanged();
+         },
+         [this](const ServeProblem& problem) {
+             m_problem = problem;
+             emit methodsChanged();
+         },
+         {}});
 }
 
 void Catalogue::refreshModels() {
-    m_engine.request("models", {{"folders", QJsonArray::fromStringList(m_folders)}}, this, {[this](const QJsonValue& value) {
-        m_models.clear();
-        const QJsonArray models = value.isArray() ? value.toArray() : value["models"].toArray();
-        for (const QJsonValue& entry : models) {
-            QJsonObject model = entry.isString() ? QJsonObject{{"path", entry.toString()}} : entry.toObject();
-            // Adapters, and GGUF files that are imported first, cannot be chosen as a model.
-            if (const QString kind = model["kind"].toString("model"); kind != "model") continue;
-            if (model["name"].toString().isEmpty()) model["name"] = QFileInfo(model["path"].toString()).fileName();
-            m_models.push_back(model);
-        }
-        m_modelsLoaded = true;
-        emit modelsChanged();
-    }, [this](const ServeProblem& problem) {
-        m_problem = problem;
-        m_modelsLoaded = true;
-        emit modelsChanged();
-    }, {}});
+    m_engine.request(
+        "models", {{"folders", QJsonArray::fromStringList(m_folders)}}, this,
+        {[this](const QJsonValue& value) {
+             m_models.clear();
+             const QJsonArray models =
+                 value.isArray() ? value.toArray() : value["models"].toArray();
+             for (const QJsonValue& entry : models) {
+                 QJsonObject model =
+                     entry.isString() ? QJsonObject{{"path", entry.toString()}} : entry.toObject();
+                 // Adapters, and GGUF files that are imported first, cannot be chosen as a model.
+                 if (const QString kind = model["kind"].toString("model"); kind != "model")
+                     continue;
+                 if (model["name"].toString().isEmpty())
+                     model["name"] = QFileInfo(model["path"].toString()).fileName();
+                 m_models.push_back(model);
+             }
+             m_modelsLoaded = true;
+             emit modelsChanged();
+         },
+         [this](const ServeProblem& problem) {
+             m_problem = problem;
+             m_modelsLoaded = true;
+             emit modelsChanged();
+         },
+         {}});
     findDatasets();
 }
 
@@ -70,22 +87,34 @@ void Catalogue::findDatasets() {
         watcher->deleteLater();
         std::vector<QJsonObject> found;
         for (const QString& path : watcher->result())
-            found.push_back(m_inspected.contains(path) ? m_inspected[path] : QJsonObject{{"path", path}, {"kind", "unknown"}});
+            found.push_back(m_inspected.contains(path)
+                                ? m_inspected[path]
+                                : QJsonObject{{"path", path}, {"kind", "unknown"}});
         m_datasets = found;
         emit modelsChanged();
         for (const QString& path : watcher->result()) {
             if (m_inspected.contains(path)) continue;
-            inspect(path, this, [this, path](const QJsonObject& value) {
-                for (QJsonObject& entry : m_datasets)
-                    if (entry["path"].toString() == path) entry = value;
-                std::erase_if(m_datasets, [](const QJsonObject& entry) { return entry["kind"] != "dataset" && entry["kind"] != "unknown"; });
-                emit modelsChanged();
-            }, [this, path](const ServeProblem& problem) {
-                for (QJsonObject& entry : m_datasets)
-                    if (entry["path"].toString() == path)
-                        entry = {{"path", path}, {"kind", "dataset"}, {"problems", QJsonArray{QJsonObject{{"level", "error"}, {"message", problem.message}, {"hint", problem.hint}}}}};
-                emit modelsChanged();
-            });
+            inspect(
+                path, this,
+                [this, path](const QJsonObject& value) {
+                    for (QJsonObject& entry : m_datasets)
+                        if (entry["path"].toString() == path) entry = value;
+                    std::erase_if(m_datasets, [](const QJsonObject& entry) {
+                        return entry["kind"] != "dataset" && entry["kind"] != "unknown";
+                    });
+                    emit modelsChanged();
+                },
+                [this, path](const ServeProblem& problem) {
+                    for (QJsonObject& entry : m_datasets)
+                        if (entry["path"].toString() == path)
+                            entry = {
+                                {"path", path},
+                                {"kind", "dataset"},
+                                {"problems", QJsonArray{QJsonObject{{"level", "error"},
+                                                                    {"message", problem.message},
+                                                                    {"hint", problem.hint}}}}};
+                    emit modelsChanged();
+                });
         }
     });
     watcher->setFuture(QtConcurrent::run([folders = m_folders] {
@@ -97,8 +126,10 @@ void Catalogue::findDatasets() {
                 continue;
             }
             for (const QString& place : {folder, folder + "/data"}) {
-                for (const QFileInfo& file : QDir(place).entryInfoList({"*.jsonl", "*.csv", "*.txt", "*.json"}, QDir::Files)) {
-                    if (file.suffix() == "json" && place == folder) continue;   // run configurations lie there, not rows
+                for (const QFileInfo& file : QDir(place).entryInfoList(
+                         {"*.jsonl", "*.csv", "*.txt", "*.json"}, QDir::Files)) {
+                    if (file.suffix() == "json" && place == folder)
+                        continue;  // run configurations lie there, not rows
                     files << file.absoluteFilePath();
                 }
             }
@@ -108,22 +139,26 @@ void Catalogue::findDatasets() {
     }));
 }
 
-void Catalogue::inspect(const QString& path, QObject* context, std::function<void(const QJsonObject&)> done,
+void Catalogue::inspect(const QString& path, QObject* context,
+                        std::function<void(const QJsonObject&)> done,
                         std::function<void(const ServeProblem&)> failed) {
     const auto known = m_inspected.find(path);
     if (known != m_inspected.end()) {
-        const QJsonObject object = *known;   // `done` may ask for more, and the table moves
+        const QJsonObject object = *known;  // `done` may ask for more, and the table moves
         return done(object);
     }
     QPointer<QObject> guard(context);
-    m_engine.request("inspect", {{"path", path}}, this, {[this, path, guard, done](const QJsonValue& value) {
-        QJsonObject object = value.toObject();
-        if (object["path"].toString().isEmpty()) object["path"] = path;
-        m_inspected[path] = object;
-        if (guard) done(object);
-    }, [guard, failed](const ServeProblem& problem) {
-        if (guard && failed) failed(problem);
-    }, {}});
+    m_engine.request("inspect", {{"path", path}}, this,
+                     {[this, path, guard, done](const QJsonValue& value) {
+                          QJsonObject object = value.toObject();
+                          if (object["path"].toString().isEmpty()) object["path"] = path;
+                          m_inspected[path] = object;
+                          if (guard) done(object);
+                      },
+                      [guard, failed](const ServeProblem& problem) {
+                          if (guard && failed) failed(problem);
+                      },
+                      {}});
 }
 
 }  // namespace luthier::ui

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// What there is to work with: methods and their schemas, models and datasets found. Filled from the serve session, kept here so
-// that a page opens with the last answer and is told when a new one comes.
+// What there is to work with: methods and their schemas, models and datasets found. Filled from the
+// serve session, kept here so that a page opens with the last answer and is told when a new one
+// comes.
 
 #include "client/serve_client.h"
 
@@ -18,9 +19,9 @@ struct MethodInfo {
     QString name, title, group, summary, peftType;
     bool mergeable = false;
     QJsonArray fields;
-    QString help;              ///< Markdown
-    double usualRate = 0;      ///< learning rate this method is usually trained with
-    QString rateSource;        ///< who says so
+    QString help;          ///< Markdown
+    double usualRate = 0;  ///< learning rate this method is usually trained with
+    QString rateSource;    ///< who says so
 };
 
 /// What a file dialog offers as data: the kinds core/data/source.cpp opens.
@@ -31,22 +32,28 @@ class Catalogue final : public QObject {
 public:
     Catalogue(ServeClient& engine, QObject* parent = nullptr);
 
-    void setFolders(const QStringList& folders);          ///< searched for models and data besides the cache
+    void setFolders(
+        const QStringList& folders);  ///< searched for models and data besides the cache
     QStringList folders() const { return m_folders; }
     void refreshMethods();
     void refreshModels();
 
     const std::vector<MethodInfo>& methods() const { return m_methods; }
     const MethodInfo* method(const QString& name) const;
-    QJsonArray section(const QString& name) const { return m_sections[name].toObject()["fields"].toArray(); }
+    QJsonArray section(const QString& name) const {
+        return m_sections[name].toObject()["fields"].toArray();
+    }
     const std::vector<QJsonObject>& models() const { return m_models; }
     const std::vector<QJsonObject>& datasets() const { return m_datasets; }
     bool methodsLoaded() const { return !m_methods.empty(); }
     bool modelsLoaded() const { return m_modelsLoaded; }
-    const ServeProblem* problem() const { return m_problem.message.isEmpty() ? nullptr : &m_problem; }
+    const ServeProblem* problem() const {
+        return m_problem.message.isEmpty() ? nullptr : &m_problem;
+    }
 
     /// The whole `inspect` value of a path, from the cache or the engine.
-    void inspect(const QString& path, QObject* context, std::function<void(const QJsonObject&)> done,
+    void inspect(const QString& path, QObject* context,
+                 std::function<void(const QJsonObject&)> done,
                  std::function<void(const ServeProblem&)> failed = {});
     QJsonObject knownInspect(const QString& path) const { return m_inspected.value(path); }
 

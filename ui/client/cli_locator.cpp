@@ -12,7 +12,8 @@ QString cliPath() {
     const QString fromEnvironment = qEnvironmentVariable("LUTHIER_CLI");
     if (!fromEnvironment.isEmpty()) return fromEnvironment;
     const QDir here(QCoreApplication::applicationDirPath());
-    for (const char* place : {"luthier-cli", "../cli/luthier-cli", "../bin/luthier-cli", "../app/cli/luthier-cli"}) {
+    for (const char* place :
+         {"luthier-cli", "../cli/luthier-cli", "../bin/luthier-cli", "../app/cli/luthier-cli"}) {
         const QFileInfo file(here.filePath(QLatin1String(place)));
         if (file.isExecutable() && file.isFile()) return file.canonicalFilePath();
     }
@@ -21,7 +22,8 @@ QString cliPath() {
 
 QString demoFolder() {
     const QDir here(QCoreApplication::applicationDirPath());
-    QStringList places = {here.filePath("resources/demo"), here.filePath("../share/luthier/demo"), here.filePath("../share/luthier/resources/demo")};
+    QStringList places = {here.filePath("resources/demo"), here.filePath("../share/luthier/demo"),
+                          here.filePath("../share/luthier/resources/demo")};
     QDir up = here;
     for (int i = 0; i < 6 && up.cdUp(); ++i) places << up.filePath("resources/demo");
 #ifdef LUTHIER_SOURCE_DIR
@@ -35,7 +37,8 @@ QString demoFolder() {
 QString defaultWorkspace() {
     const QString fromEnvironment = qEnvironmentVariable("LUTHIER_WORKSPACE");
     if (!fromEnvironment.isEmpty()) return QDir(fromEnvironment).absolutePath();
-    return QDir(QStandardPaths::writableLocation(QStandardPaths::GenericDataLocation)).filePath("luthier");
+    return QDir(QStandardPaths::writableLocation(QStandardPaths::GenericDataLocation))
+        .filePath("luthier");
 }
 
 }  // namespace luthier::ui

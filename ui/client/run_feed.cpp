@@ -24,16 +24,20 @@ constexpr int kIdleMs = 60;
 bool isWorkerAlive(const QString& runFolder) {
     QFile file(runFolder + "/worker.json");
     if (!file.open(QIODevice::ReadOnly)) return false;
-    const auto pid = static_cast<pid_t>(QJsonDocument::fromJson(file.readAll()).object()["pid"].toInteger());
+    const auto pid =
+        static_cast<pid_t>(QJsonDocument::fromJson(file.readAll()).object()["pid"].toInteger());
     if (pid <= 0 || (kill(pid, 0) != 0 && errno == ESRCH)) return false;
-    const int lock = ::open(QFile::encodeName(runFolder + "/worker.lock").constData(), O_RDONLY | O_CLOEXEC);
-    if (lock < 0) return true;   // no lock file: trust the pid
+    const int lock =
+        ::open(QFile::encodeName(runFolder + "/worker.lock").constData(), O_RDONLY | O_CLOEXEC);
+    if (lock < 0) return true;  // no lock file: trust the pid
     const bool isFree = ::flock(lock, LOCK_SH | LOCK_NB) == 0;
     ::close(lock);
     return !isFree;
 }
 
-RunFeed::RunFeed(QString runFolder) : m_folder(std::move(runFolder)), m_follower(QFile::encodeName(m_folder + "/events.jsonl").toStdString()) {
+RunFeed::RunFeed(QString runFolder)
+    : m_folder(std::move(runFolder)),
+      m_follower(QFile::encodeName(m_folder + "/events.jsonl").toStdString()) {
     m_timer.setSingleShot(true);
     connect(&m_timer, &QTimer::timeout, this, &RunFeed::slice);
     m_timer.start(0);
@@ -56,7 +60,8 @@ void RunFeed::slice() {
     m_isCaughtUp = !hasMore;
     if (m_record->status() != before) emit statusChanged(m_record->status());
     if (gotSome) emit changed();
-    // Between slices of a long log other events get their turn; at its end we look again less than thirty times a second.
+    // Between slices of a long log other events get their turn; at its end we look again less than
+    // thirty times a second.
     m_timer.start(hasMore ? 8 : kIdleMs);
 }
 
@@ -70,30 +75,39 @@ void RunFeed::checkWorker() {
         return;
     }
     // Before worker.json there is none to lose; after that, three misses in a row are an end.
-    if (m_workerAlive || !QFile::exists(m_folder + "/worker.json")) m_missing = 0;
-    else if (m_isCaughtUp && m_missing < kMissesAreLoss && ++m_missing == kMissesAreLoss) emit workerLost();
+    if (m_workerAlive || !QFile::exists(m_folder + "/worker.json"))
+        m_missing = 0;
+    else if (m_isCaughtUp && m_missing < kMissesAreLoss && ++m_missing == kMissesAreLoss)
+        emit workerLost();
     if (wasAlive != m_workerAlive) emit changed();
 }
 
-void RunFeed::sendCommand(const QJsonObject& command, QObject* context, std::function<void(const QString&)> told) {
-    const auto done = [guard = QPointer<QObject>(context), told = std::move(told)](const QString& problem) {
+void RunFeed::sendCommand(const QJsonObject& command, QObject* context,
+                          std::function<void(const QString&)> told) {
+    const auto done = [guard = QPointer<QObject>(context),
+                       told = std::move(told)](const QString& problem) {
         if (guard && told) told(problem);
     };
     QFile file(m_folder + "/worker.json");
-    const QString name = file.open(QIODevice::ReadOnly) ? QJsonDocument::fromJson(file.readAll()).object()["socket"].toString() : QString();
+    const QString name = file.open(QIODevice::ReadOnly)
+                             ? QJsonDocument::fromJson(file.readAll()).object()["socket"].toString()
+                             : QString();
     if (name.isEmpty()) return done(tr("The worker of this run is not reachable."));
     auto* socket = new QLocalSocket(this);
-    const QString path = QDir::isAbsolutePath(name) || name.startsWith('@') ? name : m_folder + "/" + name;
+    const QString path =
+        QDir::isAbsolutePath(name) || name.startsWith('@') ? name : m_folder + "/" + name;
     connect(socket, &QLocalSocket::connected, this, [socket, command, done] {
         socket->write(QJsonDocument(command).toJson(QJsonDocument::Compact) + '\n');
         socket->flush();
         socket->disconnectFromServer();
         done({});
     });
-    connect(socket, &QLocalSocket::errorOccurred, this, [socket, done](QLocalSocket::LocalSocketError error) {
-        if (error != QLocalSocket::PeerClosedError) done(RunFeed::tr("The worker does not answer: %1").arg(socket->errorString()));
-        socket->deleteLater();
-    });
+    connect(socket, &QLocalSocket::errorOccurred, this,
+            [socket, done](QLocalSocket::LocalSocketError error) {
+                if (error != QLocalSocket::PeerClosedError)
+                    done(RunFeed::tr("The worker does not answer: %1").arg(socket->errorString()));
+                socket->deleteLater();
+            });
     connect(socket, &QLocalSocket::disconnected, socket, &QObject::deleteLater);
     socket->connectToServer(path);
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// Follows runs/ID/events.jsonl while it grows and folds it, a few milliseconds at a time, so that neither a 100,000-step log at
-// opening nor 200 events a second ever hold the event thread. The same for our own runs, re-attached ones and a cluster's.
-// Plots read the record's vectors in place, so a record lives as long as anyone holds it, with or without its feed.
+// Follows runs/ID/events.jsonl while it grows and folds it, a few milliseconds at a time, so that
+// neither a 100,000-step log at opening nor 200 events a second ever hold the event thread. The
+// same for our own runs, re-attached ones and a cluster's. Plots read the record's vectors in
+// place, so a record lives as long as anyone holds it, with or without its feed.
 
 #include "client/run_record.h"
 
@@ -29,14 +30,17 @@ public:
     bool isWorkerAlive() const { return m_workerAlive; }
     /// The process is gone without `finished` or `failed`.
     bool isWorkerLost() const { return m_missing >= kMissesAreLoss; }
-    void expectWorker() { m_missing = -kMissesAreLoss; }   ///< one was started just now
-    /// Sends a command to the worker's socket; `done` gets "" or what went wrong, unless `context` is gone by then.
-    void sendCommand(const QJsonObject& command, QObject* context = nullptr, std::function<void(const QString&)> done = {});
-    QString errorText() const;      ///< what the worker wrote to stderr before its first event, if it failed early
+    void expectWorker() { m_missing = -kMissesAreLoss; }  ///< one was started just now
+    /// Sends a command to the worker's socket; `done` gets "" or what went wrong, unless `context`
+    /// is gone by then.
+    void sendCommand(const QJsonObject& command, QObject* context = nullptr,
+                     std::function<void(const QString&)> done = {});
+    QString errorText()
+        const;  ///< what the worker wrote to stderr before its first event, if it failed early
     void setErrorFile(const QString& path) { m_errorFile = path; }
 
 signals:
-    void changed();                 ///< at most 30 times a second
+    void changed();  ///< at most 30 times a second
     void statusChanged(const QString& status);
     void workerLost();
 

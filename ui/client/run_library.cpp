@@ -27,20 +27,25 @@ QJsonObject readObject(const QString& path) {
 
 double orNone(std::int64_t value) { return value > 0 ? static_cast<double>(value) : kNoNumber; }
 
-/// What the store does not keep: the configuration and which results are there. `known` spares reading it again.
+/// What the store does not keep: the configuration and which results are there. `known` spares
+/// reading it again.
 RunInfo describe(const luthier::RunInfo& stored, const RunInfo* known) {
     RunInfo info;
     info.folder = QFile::decodeName(QByteArray::fromStdString(stored.folder.string()));
     info.id = QString::fromStdString(stored.id);
     const QFileInfo log(info.folder + "/events.jsonl"), config(info.folder + "/run.json");
     info.curveStamp = qHashMulti(0, log.size(), log.lastModified().toMSecsSinceEpoch());
-    const std::size_t configStamp = qHashMulti(0, config.size(), config.lastModified().toMSecsSinceEpoch());
-    info.config = known && known->configStamp == configStamp ? known->config : readObject(config.filePath());
+    const std::size_t configStamp =
+        qHashMulti(0, config.size(), config.lastModified().toMSecsSinceEpoch());
+    info.config =
+        known && known->configStamp == configStamp ? known->config : readObject(config.filePath());
     info.configStamp = configStamp;
     info.name = QString::fromStdString(stored.name);
     info.group = QString::fromStdString(stored.group);
     info.status = QString::fromLatin1(runStatusName(stored.status));
-    if (stored.status == RunStatus::Queued || (stored.status == RunStatus::Running && stored.steps == 0)) info.status = "starting";
+    if (stored.status == RunStatus::Queued ||
+        (stored.status == RunStatus::Running && stored.steps == 0))
+        info.status = "starting";
     info.method = QString::fromStdString(stored.method);
     info.modelPath = info.config["model"].toObject()["path"].toString();
     info.dataPath = info.config["data"].toObject()["train"].toObject()["path"].toString();
@@ -62,17 +67,30 @@ RunInfo describe(const luthier::RunInfo& stored, const RunInfo* known) {
     info.hasAdapter = QFileInfo::exists(info.folder + "/adapter/adapter_config.json");
     info.hasFullModel = QFileInfo::exists(info.folder + "/model/config.json");
     info.sparkline = stored.lossCurve;
-    info.stamp = qHashMulti(info.curveStamp, configStamp, info.status, info.name, info.note, info.hasAdapter, info.hasFullModel, info.adapterBytes);
+    info.stamp = qHashMulti(info.curveStamp, configStamp, info.status, info.name, info.note,
+                            info.hasAdapter, info.hasFullModel, info.adapterBytes);
     return info;
 }
 
 }  // namespace
 
 QString methodTitle(const QString& type) {
-    static const QHash<QString, QString> titles = {
-        {"full", "Full"}, {"freeze", "Freeze layers"}, {"lora", "LoRA"}, {"ia3", "IA³"}, {"prefix_tuning", "Prefix tuning"},
-        {"prompt_tuning", "Prompt tuning"}, {"bottleneck", "Bottleneck"}, {"adalora", "AdaLoRA"}, {"vera", "VeRA"}, {"loha", "LoHa"},
-        {"lokr", "LoKr"}, {"oft", "OFT"}, {"p_tuning", "P-tuning"}, {"p_tuning_v2", "P-tuning v2"}, {"ln_tuning", "LN tuning"}, {"bitfit", "BitFit"}};
+    static const QHash<QString, QString> titles = {{"full", "Full"},
+                                                   {"freeze", "Freeze layers"},
+                                                   {"lora", "LoRA"},
+                                                   {"ia3", "IA³"},
+                                                   {"prefix_tuning", "Prefix tuning"},
+                                                   {"prompt_tuning", "Prompt tuning"},
+                                                   {"bottleneck", "Bottleneck"},
+                                                   {"adalora", "AdaLoRA"},
+                                                   {"vera", "VeRA"},
+                                                   {"loha", "LoHa"},
+                                                   {"lokr", "LoKr"},
+                                                   {"oft", "OFT"},
+                                                   {"p_tuning", "P-tuning"},
+                                                   {"p_tuning_v2", "P-tuning v2"},
+                                                   {"ln_tuning", "LN tuning"},
+                                                   {"bitfit", "BitFit"}};
     return titles.value(type, type);
 }
 
@@ -84,38 +102,50 @@ QString shortModules(const QJsonValue& targets) {
         if (name.endsWith("_proj")) name.chop(5);
         names << name;
     }
-    if (names.size() > 4) return QCoreApplication::translate("RunLibrary", "%1 matrices").arg(names.size());
+    if (names.size() > 4)
+        return QCoreApplication::translate("RunLibrary", "%1 matrices").arg(names.size());
     return names.join(' ');
 }
 
-QString RunInfo::modelName() const { return modelPath.section('/', -1, -1, QString::SectionSkipEmpty); }
+QString RunInfo::modelName() const {
+    return modelPath.section('/', -1, -1, QString::SectionSkipEmpty);
+}
 
 QString RunInfo::dataName() const {
     const QString file = dataPath.section('/', -1, -1, QString::SectionSkipEmpty);
     return file.section('.', 0, 0);
 }
 
-QString methodSettings(const QString& method, const std::function<QJsonValue(const QString& key)>& valueOf) {
+QString methodSettings(const QString& method,
+                       const std::function<QJsonValue(const QString& key)>& valueOf) {
     QStringList words;
     const auto number = [&](const char* key, const QString& text) {
-        if (const QJsonValue value = valueOf(QLatin1String(key)); value.isDouble() && value.toDouble() > 0) words << text.arg(format::real(value.toDouble()));
+        if (const QJsonValue value = valueOf(QLatin1String(key));
+            value.isDouble() && value.toDouble() > 0)
+            words << text.arg(format::real(value.toDouble()));
     };
-    if (method == "adalora") number("init_r", QStringLiteral("r %1"));   // its r is not used
-    else number("r", QStringLiteral("r %1"));
+    if (method == "adalora")
+        number("init_r", QStringLiteral("r %1"));  // its r is not used
+    else
+        number("r", QStringLiteral("r %1"));
     if (method == "adalora") number("target_r", RunLibrary::tr("%1 in the end"));
     number("oft_block_size", RunLibrary::tr("blocks of %1"));
     number("num_virtual_tokens", RunLibrary::tr("%1 tokens"));
     number("reduction_factor", RunLibrary::tr("width ÷ %1"));
     if (method == "freeze") number("trainable_layers", RunLibrary::tr("last %1 blocks"));
     for (const char* key : {"placement", "encoder_reparameterization_type"})
-        if (const QJsonValue value = valueOf(QLatin1String(key)); value.isString()) words << value.toString();
-    if (const QString modules = shortModules(valueOf("target_modules")); !modules.isEmpty()) words << modules;
+        if (const QJsonValue value = valueOf(QLatin1String(key)); value.isString())
+            words << value.toString();
+    if (const QString modules = shortModules(valueOf("target_modules")); !modules.isEmpty())
+        words << modules;
     return words.join(", ");
 }
 
 QString RunInfo::methodWords() const {
     const QJsonObject values = config["method"].toObject();
-    return (methodTitle(method) + " " + methodSettings(method, [&](const QString& key) { return values[key]; })).trimmed();
+    return (methodTitle(method) + " " +
+            methodSettings(method, [&](const QString& key) { return values[key]; }))
+        .trimmed();
 }
 
 RunLibrary::RunLibrary(QObject* parent) : QObject(parent) {
@@ -154,14 +184,18 @@ void RunLibrary::refresh() {
         Result<std::vector<luthier::RunInfo>> stored = store->list();
         if (!stored) return runs;
         for (const luthier::RunInfo& run : *stored) {
-            std::error_code code;   // a folder without either file is not a run yet
+            std::error_code code;  // a folder without either file is not a run yet
             const RunFolder folder{run.folder};
-            if (!std::filesystem::exists(folder.config(), code) && !std::filesystem::exists(folder.events(), code)) continue;
+            if (!std::filesystem::exists(folder.config(), code) &&
+                !std::filesystem::exists(folder.events(), code))
+                continue;
             const QString id = QString::fromStdString(run.id);
-            const auto same = std::find_if(known.begin(), known.end(), [&](const RunInfo& r) { return r.id == id; });
+            const auto same = std::find_if(known.begin(), known.end(),
+                                           [&](const RunInfo& r) { return r.id == id; });
             runs.push_back(describe(run, same == known.end() ? nullptr : &*same));
         }
-        for (std::size_t i = 0; i < runs.size(); ++i) runs[i].color = static_cast<int>(runs.size() - 1 - i);
+        for (std::size_t i = 0; i < runs.size(); ++i)
+            runs[i].color = static_cast<int>(runs.size() - 1 - i);
         return runs;
     }));
 }
@@ -169,22 +203,26 @@ void RunLibrary::refresh() {
 void RunLibrary::loadCurves(const QString& id, QObject* context, RecordHandler handler) {
     const RunInfo* run = find(id);
     if (!run) return;
-    if (const auto cached = m_cache.constFind(id); cached != m_cache.constEnd() && cached->stamp == run->curveStamp) return handler(cached->record);
+    if (const auto cached = m_cache.constFind(id);
+        cached != m_cache.constEnd() && cached->stamp == run->curveStamp)
+        return handler(cached->record);
     auto* watcher = new QFutureWatcher<std::shared_ptr<RunRecord>>(this);
     QPointer<QObject> guard(context);
-    connect(watcher, &QFutureWatcherBase::finished, this, [this, watcher, guard, handler, id, stamp = run->curveStamp] {
-        const std::shared_ptr<const RunRecord> record = watcher->result();
-        m_cache[id] = {stamp, record};
-        watcher->deleteLater();
-        if (guard) handler(record);
-    });
+    connect(watcher, &QFutureWatcherBase::finished, this,
+            [this, watcher, guard, handler, id, stamp = run->curveStamp] {
+                const std::shared_ptr<const RunRecord> record = watcher->result();
+                m_cache[id] = {stamp, record};
+                watcher->deleteLater();
+                if (guard) handler(record);
+            });
     watcher->setFuture(QtConcurrent::run([folder = run->folder] { return readCurves(folder); }));
 }
 
 std::pair<int, double> RunLibrary::measure(const QString& folder) {
     int files = 0;
     double bytes = 0;
-    for (QDirIterator it(folder, QDir::Files | QDir::Hidden, QDirIterator::Subdirectories); it.hasNext();) {
+    for (QDirIterator it(folder, QDir::Files | QDir::Hidden, QDirIterator::Subdirectories);
+         it.hasNext();) {
         it.next();
         ++files;
         bytes += static_cast<double>(it.fileInfo().size());
@@ -209,7 +247,8 @@ bool RunLibrary::restore(const QString& id) {
 void RunLibrary::rename(const QString& id, const QString& name) {
     // A store of its own: the shared one may be at work in another thread.
     RunStore store(Workspace{QFile::encodeName(m_workspace).toStdString()});
-    if (!store.setName(id.toStdString(), name.toStdString())) qWarning("The name of run %s could not be written.", qPrintable(id));
+    if (!store.setName(id.toStdString(), name.toStdString()))
+        qWarning("The name of run %s could not be written.", qPrintable(id));
     refresh();
 }
 

@@ -25,7 +25,8 @@ QString metricName(const std::string& key, bool isLanguageModel) {
 }
 
 bool isShare(const std::string& key) {
-    for (const char* share : {"exact_match", "rank_accuracy", "accuracy", "label_accuracy", "f1", "f1_macro", "rouge"})
+    for (const char* share :
+         {"exact_match", "rank_accuracy", "accuracy", "label_accuracy", "f1", "f1_macro", "rouge"})
         if (key == share) return true;
     return false;
 }
@@ -38,25 +39,34 @@ std::vector<Metric> metricsOf(const EvalPoint& point) {
     const bool isLanguageModel = point.metrics.contains("perplexity");
     const auto add = [&](const std::string& key) {
         const double value = point.metrics[key].get<double>();
-        metrics.push_back({metricName(key, isLanguageModel), isShare(key) ? format::percent(value) : format::loss(value)});
+        metrics.push_back({metricName(key, isLanguageModel),
+                           isShare(key) ? format::percent(value) : format::loss(value)});
     };
-    const auto isNumber = [&](const std::string& key) { return point.metrics.contains(key) && point.metrics[key].is_number(); };
+    const auto isNumber = [&](const std::string& key) {
+        return point.metrics.contains(key) && point.metrics[key].is_number();
+    };
     const std::vector<std::string> first{"exact_match", "rank_accuracy", "accuracy", "f1"};
     for (const std::string& key : first)
         if (isNumber(key)) add(key);
     for (const auto& [key, value] : point.metrics.items())
-        if (value.is_number() && !key.ends_with("_loss") && std::find(first.begin(), first.end(), key) == first.end()) add(key);
+        if (value.is_number() && !key.ends_with("_loss") &&
+            std::find(first.begin(), first.end(), key) == first.end())
+            add(key);
     return metrics;
 }
 
 void RunCurves::truncate(std::size_t count) {
-    for (auto* values : {&step, &tokens, &seconds, &loss, &learningRate, &gradNorm, &tokensPerSecond, &memoryBytes, &lmLoss, &unlikelihoodLoss, &lengthNormalizedLoss})
+    for (auto* values :
+         {&step, &tokens, &seconds, &loss, &learningRate, &gradNorm, &tokensPerSecond, &memoryBytes,
+          &lmLoss, &unlikelihoodLoss, &lengthNormalizedLoss})
         if (values->size() > count) values->resize(count);
 }
 
-void RunCurves::take(const StepSeries& steps, std::size_t from, bool memoryIsDevice, Detail detail) {
+void RunCurves::take(const StepSeries& steps, std::size_t from, bool memoryIsDevice,
+                     Detail detail) {
     const auto append = [from, &steps](std::vector<float>& out, const auto& values) {
-        for (std::size_t i = from; i < steps.size(); ++i) out.push_back(static_cast<float>(values[i]));
+        for (std::size_t i = from; i < steps.size(); ++i)
+            out.push_back(static_cast<float>(values[i]));
     };
     append(step, steps.step);
     append(tokens, steps.tokens);
@@ -70,19 +80,25 @@ void RunCurves::take(const StepSeries& steps, std::size_t from, bool memoryIsDev
     append(lmLoss, steps.lmLoss);
     append(unlikelihoodLoss, steps.unlikelihoodLoss);
     append(lengthNormalizedLoss, steps.lengthNormalizedLoss);
-    hasTerms = hasTerms || std::any_of(steps.lmLoss.begin() + static_cast<std::ptrdiff_t>(from), steps.lmLoss.end(), [](double value) { return std::isfinite(value); });
+    hasTerms = hasTerms ||
+               std::any_of(steps.lmLoss.begin() + static_cast<std::ptrdiff_t>(from),
+                           steps.lmLoss.end(), [](double value) { return std::isfinite(value); });
 }
 
 QString LogLine::stepWords() const {
     if (!std::isfinite(loss)) return tr("step %1 loss is not a number").arg(step);
-    return tr("step %1 loss %2 %3 s").arg(step).arg(static_cast<double>(loss), 0, 'f', 4).arg(static_cast<double>(seconds), 0, 'f', 3);
+    return tr("step %1 loss %2 %3 s")
+        .arg(step)
+        .arg(static_cast<double>(loss), 0, 'f', 4)
+        .arg(static_cast<double>(seconds), 0, 'f', 3);
 }
 
 void RunRecord::applyLine(std::string_view line) {
     snapshot.applyLine(line);
     // A resumed run took steps back: what was derived from them goes too.
     for (; m_told.resumes < snapshot.resumedAt.size(); ++m_told.resumes) {
-        const auto kept = std::upper_bound(curves.step.begin(), curves.step.end(), static_cast<float>(snapshot.resumedAt[m_told.resumes]));
+        const auto kept = std::upper_bound(curves.step.begin(), curves.step.end(),
+                                           static_cast<float>(snapshot.resumedAt[m_told.resumes]));
         curves.truncate(static_cast<std::size_t>(kept - curves.step.begin()));
         m_told.steps = std::min(m_told.steps, curves.size());
         m_told.evals = std::min(m_told.evals, snapshot.evals.size());
@@ -104,7 +120,8 @@ void RunRecord::noteChanges() {
     }
     if (s.phase.name != m_told.phase) {
         m_told.phase = s.phase.name;
-        if (!m_told.phase.empty() && m_told.phase != "evaluating") note(QString::fromStdString(m_told.phase));
+        if (!m_told.phase.empty() && m_told.phase != "evaluating")
+            note(QString::fromStdString(m_told.phase));
     }
     if (s.modelParameters != m_told.modelParameters) {
         m_told.modelParameters = s.modelParameters;
@@ -113,30 +130,57 @@ void RunRecord::noteChanges() {
     if (s.rows != m_told.rows) {
         m_told.rows = s.rows;
         note(tr("training started, %1 rows").arg(format::count(s.rows)));
-        if (s.truncatedRows > 0) note(tr("%1 rows are cut at the maximum length").arg(format::count(s.truncatedRows)), LogLine::Warning);
-        if (s.skippedRows > 0) note(tr("%1 rows carry no label and are skipped").arg(format::count(s.skippedRows)), LogLine::Warning);
+        if (s.truncatedRows > 0)
+            note(tr("%1 rows are cut at the maximum length").arg(format::count(s.truncatedRows)),
+                 LogLine::Warning);
+        if (s.skippedRows > 0)
+            note(tr("%1 rows carry no label and are skipped").arg(format::count(s.skippedRows)),
+                 LogLine::Warning);
     }
     for (; m_told.evals < s.evals.size(); ++m_told.evals) {
         const EvalPoint& point = s.evals[m_told.evals];
         const bool isBest = bestEval() == &point;
-        QString words = (isBest ? tr("evaluation at %1: loss %2 (best)") : tr("evaluation at %1: loss %2")).arg(point.step).arg(format::loss(point.loss));
-        if (point.rows < point.ofRows) words += tr(" over %1 of %2 rows").arg(format::count(point.rows), format::count(point.ofRows));
-        for (const Metric& metric : metricsOf(point)) words += tr(", %1 %2").arg(metric.name.toLower(), metric.value);
+        QString words =
+            (isBest ? tr("evaluation at %1: loss %2 (best)") : tr("evaluation at %1: loss %2"))
+                .arg(point.step)
+                .arg(format::loss(point.loss));
+        if (point.rows < point.ofRows)
+            words += tr(" over %1 of %2 rows")
+                         .arg(format::count(point.rows), format::count(point.ofRows));
+        for (const Metric& metric : metricsOf(point))
+            words += tr(", %1 %2").arg(metric.name.toLower(), metric.value);
         note(words);
     }
     for (; m_told.checkpoints < s.checkpoints.size(); ++m_told.checkpoints)
-        note(tr("checkpoint at step %1, %2").arg(s.checkpoints[m_told.checkpoints].step).arg(format::bytes(static_cast<double>(s.checkpoints[m_told.checkpoints].bytes))));
-    for (; m_told.warnings < s.warnings.size(); ++m_told.warnings) note(QString::fromStdString(s.warnings[m_told.warnings].message), LogLine::Warning);
-    for (; m_told.rates < s.rateChanges.size(); ++m_told.rates) note(tr("learning rate set to %1").arg(format::rate(s.rateChanges[m_told.rates].learningRate)));
+        note(tr("checkpoint at step %1, %2")
+                 .arg(s.checkpoints[m_told.checkpoints].step)
+                 .arg(format::bytes(static_cast<double>(s.checkpoints[m_told.checkpoints].bytes))));
+    for (; m_told.warnings < s.warnings.size(); ++m_told.warnings)
+        note(QString::fromStdString(s.warnings[m_told.warnings].message), LogLine::Warning);
+    for (; m_told.rates < s.rateChanges.size(); ++m_told.rates)
+        note(tr("learning rate set to %1")
+                 .arg(format::rate(s.rateChanges[m_told.rates].learningRate)));
     if (s.status == m_told.status) return;
     const RunStatus before = std::exchange(m_told.status, s.status);
     switch (s.status) {
-        case RunStatus::Running: note(before == RunStatus::Paused ? tr("resumed") : tr("worker started")); break;
-        case RunStatus::Paused: note(tr("paused")); break;
-        case RunStatus::Finished: note(tr("finished"), LogLine::Good); break;
-        case RunStatus::Stopped: note(tr("stopped by you, checkpoint written"), LogLine::Good); break;
-        case RunStatus::Failed: note(s.failure ? QString::fromStdString(s.failure->message) : tr("failed"), LogLine::Error); break;
-        default: break;
+        case RunStatus::Running:
+            note(before == RunStatus::Paused ? tr("resumed") : tr("worker started"));
+            break;
+        case RunStatus::Paused:
+            note(tr("paused"));
+            break;
+        case RunStatus::Finished:
+            note(tr("finished"), LogLine::Good);
+            break;
+        case RunStatus::Stopped:
+            note(tr("stopped by you, checkpoint written"), LogLine::Good);
+            break;
+        case RunStatus::Failed:
+            note(s.failure ? QString::fromStdString(s.failure->message) : tr("failed"),
+                 LogLine::Error);
+            break;
+        default:
+            break;
     }
 }
 
@@ -152,8 +196,10 @@ void RunRecord::note(const QString& text, LogLine::Kind kind) {
 }
 
 QString RunRecord::status() const {
-    const bool isStarting = snapshot.status == RunStatus::Queued || (snapshot.status == RunStatus::Running && snapshot.steps.size() == 0);
-    return isStarting ? QStringLiteral("starting") : QString::fromLatin1(runStatusName(snapshot.status));
+    const bool isStarting = snapshot.status == RunStatus::Queued ||
+                            (snapshot.status == RunStatus::Running && snapshot.steps.size() == 0);
+    return isStarting ? QStringLiteral("starting")
+                      : QString::fromLatin1(runStatusName(snapshot.status));
 }
 
 const EvalPoint* RunRecord::bestEval() const {
@@ -163,14 +209,18 @@ const EvalPoint* RunRecord::bestEval() const {
 
 std::vector<PartCount> RunRecord::parts() const {
     std::vector<PartCount> parts = snapshot.byPart;
-    std::stable_sort(parts.begin(), parts.end(), [](const PartCount& a, const PartCount& b) { return a.parameters > b.parameters; });
+    std::stable_sort(parts.begin(), parts.end(), [](const PartCount& a, const PartCount& b) {
+        return a.parameters > b.parameters;
+    });
     return parts;
 }
 
 std::shared_ptr<RunRecord> readCurves(const QString& runFolder) {
     auto record = std::make_shared<RunRecord>();
-    if (Result<RunSnapshot> snapshot = readRunSnapshot(QFile::encodeName(runFolder).toStdString())) record->snapshot = std::move(*snapshot);
-    record->curves.take(record->snapshot.steps, 0, record->memoryIsDevice(), RunCurves::Detail::Loss);
+    if (Result<RunSnapshot> snapshot = readRunSnapshot(QFile::encodeName(runFolder).toStdString()))
+        record->snapshot = std::move(*snapshot);
+    record->curves.take(record->snapshot.steps, 0, record->memoryIsDevice(),
+                        RunCurves::Detail::Loss);
     record->snapshot.steps = {};
     record->snapshot.samples.clear();
     return record;

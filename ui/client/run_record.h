@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// A run as the window holds it: the contract's fold of its events (run_snapshot.h), the curves as floats for the plots, and what
-// happened in words for the log. Curves and words are derived from the snapshot after every line, never from events. Not
-// thread-safe; a record read by a worker thread is handed over whole.
+// A run as the window holds it: the contract's fold of its events (run_snapshot.h), the curves as
+// floats for the plots, and what happened in words for the log. Curves and words are derived from
+// the snapshot after every line, never from events. Not thread-safe; a record read by a worker
+// thread is handed over whole.
 
 #include "contract/run_snapshot.h"
 
@@ -18,14 +19,16 @@ namespace luthier::ui {
 
 constexpr double kNoNumber = std::numeric_limits<double>::quiet_NaN();
 
-/// One entry per logged step. Floats, because 100 runs of 100,000 points have to fit. All vectors are equally long, but with
-/// Detail::Loss all after the loss stay empty.
+/// One entry per logged step. Floats, because 100 runs of 100,000 points have to fit. All vectors
+/// are equally long, but with Detail::Loss all after the loss stay empty.
 struct RunCurves {
     enum class Detail { Everything, Loss };
-    std::vector<float> step, tokens, seconds, loss;   ///< tokens cumulative; seconds of training, without loading and pauses
+    std::vector<float> step, tokens, seconds,
+        loss;  ///< tokens cumulative; seconds of training, without loading and pauses
     std::vector<float> learningRate, gradNorm, tokensPerSecond, memoryBytes;
-    std::vector<float> lmLoss, unlikelihoodLoss, lengthNormalizedLoss;   ///< terms of the loss before their weights; not a number without
-    bool hasTerms = false;                                               ///< some step told the terms of its loss
+    std::vector<float> lmLoss, unlikelihoodLoss,
+        lengthNormalizedLoss;  ///< terms of the loss before their weights; not a number without
+    bool hasTerms = false;     ///< some step told the terms of its loss
     std::size_t size() const { return step.size(); }
     void truncate(std::size_t count);
     void take(const StepSeries& steps, std::size_t from, bool memoryIsDevice, Detail detail);
@@ -35,7 +38,7 @@ struct LogLine {
     enum Kind { Plain, Warning, Error, Good };
     double time = 0;
     Kind kind = Plain;
-    QString text;              ///< empty for a step, which is put into words when shown
+    QString text;  ///< empty for a step, which is put into words when shown
     std::int64_t step = 0;
     float loss = 0, seconds = 0;
     QString words() const { return text.isEmpty() ? stepWords() : text; }
@@ -47,14 +50,15 @@ private:
 struct Metric {
     QString name, value;
 };
-/// What an evaluation measured beside its loss, the most telling first; the terms of the loss are left out.
+/// What an evaluation measured beside its loss, the most telling first; the terms of the loss are
+/// left out.
 std::vector<Metric> metricsOf(const EvalPoint& point);
 
 struct RunRecord {
     RunSnapshot snapshot;
     RunCurves curves;
-    std::vector<LogLine> log;               ///< newest last, at most kMaxLog
-    std::int64_t droppedLines = 0;          ///< of the log, from its front
+    std::vector<LogLine> log;       ///< newest last, at most kMaxLog
+    std::int64_t droppedLines = 0;  ///< of the log, from its front
 
     static constexpr std::size_t kMaxLog = 4000;
 
@@ -82,7 +86,8 @@ private:
     } m_told;
 };
 
-/// Reads and folds a whole log for its curves; any thread. The snapshot's own step series is dropped to save memory.
+/// Reads and folds a whole log for its curves; any thread. The snapshot's own step series is
+/// dropped to save memory.
 std::shared_ptr<RunRecord> readCurves(const QString& runFolder);
 
 }  // namespace luthier::ui

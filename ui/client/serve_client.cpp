@@ -6,7 +6,8 @@
 
 namespace luthier::ui {
 
-ServeClient::ServeClient(QString program, int silenceLimitMs, QObject* parent) : QObject(parent), m_program(std::move(program)) {
+ServeClient::ServeClient(QString program, int silenceLimitMs, QObject* parent)
+    : QObject(parent), m_program(std::move(program)) {
     m_silence.setSingleShot(true);
     m_silence.setInterval(silenceLimitMs);
     connect(&m_silence, &QTimer::timeout, this, &ServeClient::endHung);
@@ -24,7 +25,7 @@ ServeClient::~ServeClient() {
 
 bool ServeClient::start() {
     if (m_program.isEmpty() || !QFileInfo(m_program).isExecutable()) return false;
-    if (m_process) {   // it may be the one that just told us of its end
+    if (m_process) {  // it may be the one that just told us of its end
         m_process->disconnect(this);
         m_process->deleteLater();
     }
@@ -38,26 +39,37 @@ bool ServeClient::start() {
     });
     const auto gone = [this](const QString& sentence) {
         const QString hint = lastWords().trimmed().section('\n', -1);
-        failAll({"engine_died", sentence, hint.isEmpty() ? tr("It starts again with your next action.") : hint, {}, {}});
+        failAll({"engine_died",
+                 sentence,
+                 hint.isEmpty() ? tr("It starts again with your next action.") : hint,
+                 {},
+                 {}});
         emit died(sentence);
     };
     connect(m_process, &QProcess::finished, this, [gone](int code, QProcess::ExitStatus status) {
-        gone(status == QProcess::CrashExit ? tr("The engine process ended unexpectedly.") : tr("The engine process ended with code %1.").arg(code));
+        gone(status == QProcess::CrashExit
+                 ? tr("The engine process ended unexpectedly.")
+                 : tr("The engine process ended with code %1.").arg(code));
     });
     connect(m_process, &QProcess::errorOccurred, this, [this, gone](QProcess::ProcessError error) {
-        if (error == QProcess::FailedToStart) gone(tr("The engine could not be started: %1").arg(m_process->errorString()));
+        if (error == QProcess::FailedToStart)
+            gone(tr("The engine could not be started: %1").arg(m_process->errorString()));
     });
     m_process->start(m_program, {"serve"});
     return true;
 }
 
-int ServeClient::request(const QString& command, QJsonObject parameters, QObject* context, Handlers handlers) {
+int ServeClient::request(const QString& command, QJsonObject parameters, QObject* context,
+                         Handlers handlers) {
     const int id = m_nextId++;
     if (!isRunning() && !start()) {
         QTimer::singleShot(0, context, [this, handlers] {
             if (handlers.problem)
-                handlers.problem({"engine_missing", tr("luthier-cli was not found."),
-                                  tr("Put it beside luthier or set LUTHIER_CLI to its path."), m_program, {}});
+                handlers.problem({"engine_missing",
+                                  tr("luthier-cli was not found."),
+                                  tr("Put it beside luthier or set LUTHIER_CLI to its path."),
+                                  m_program,
+                                  {}});
         });
         return id;
     }
@@ -84,7 +96,8 @@ void ServeClient::read() {
     for (;;) {
         const qsizetype end = m_buffer.indexOf('\n', from);
         if (end < 0) break;
-        const QJsonDocument document = QJsonDocument::fromJson(QByteArray::fromRawData(m_buffer.constData() + from, end - from));
+        const QJsonDocument document = QJsonDocument::fromJson(
+            QByteArray::fromRawData(m_buffer.constData() + from, end - from));
         from = end + 1;
         if (document.isObject()) take(document.object());
     }
@@ -107,8 +120,9 @@ void ServeClient::take(const QJsonObject& answer) {
         if (pending.handlers.result) pending.handlers.result(answer["value"]);
     } else if (type == "failed") {
         if (pending.handlers.problem)
-            pending.handlers.problem({answer["code"].toString(), answer["message"].toString(), answer["hint"].toString(),
-                                      answer["field"].toString(), answer["problems"].toArray()});
+            pending.handlers.problem({answer["code"].toString(), answer["message"].toString(),
+                                      answer["hint"].toString(), answer["field"].toString(),
+                                      answer["problems"].toArray()});
     } else if (pending.handlers.event) {
         pending.handlers.event(answer);
     }
@@ -119,7 +133,8 @@ void ServeClient::endHung() {
     m_process->disconnect(this);
     m_process->kill();
     m_process->waitForFinished(1000);
-    const QString sentence = tr("The engine has not answered for %1 s and was ended.").arg(m_silence.interval() / 1000);
+    const QString sentence =
+        tr("The engine has not answered for %1 s and was ended.").arg(m_silence.interval() / 1000);
     failAll({"engine_silent", sentence, tr("It starts again with your next action."), {}, {}});
     emit died(sentence);
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// One `luthier-cli serve` session (core/README.md). Requests carry an id; answers find their handler by it. When the process
-// dies every open request fails with a sentence, and the next request starts a new process: the window never dies with it. A
-// process that owes an answer and says nothing at all for the silence limit counts as hung and is ended.
+// One `luthier-cli serve` session (core/README.md). Requests carry an id; answers find their
+// handler by it. When the process dies every open request fails with a sentence, and the next
+// request starts a new process: the window never dies with it. A process that owes an answer and
+// says nothing at all for the silence limit counts as hung and is ended.
 
 #include <QJsonArray>
 #include <QJsonObject>
@@ -19,7 +20,7 @@ namespace luthier::ui {
 
 struct ServeProblem {
     QString code, message, hint, field;
-    QJsonArray all;   ///< every problem of a checked document: {code, message, hint, field}
+    QJsonArray all;  ///< every problem of a checked document: {code, message, hint, field}
 };
 
 class ServeClient final : public QObject {
@@ -28,7 +29,7 @@ public:
     struct Handlers {
         std::function<void(const QJsonValue&)> result;
         std::function<void(const ServeProblem&)> problem;
-        std::function<void(const QJsonObject&)> event;   ///< token, phase
+        std::function<void(const QJsonObject&)> event;  ///< token, phase
     };
 
     explicit ServeClient(QString program, int silenceLimitMs = 120000, QObject* parent = nullptr);
@@ -36,7 +37,8 @@ public:
 
     void setWorkingFolder(const QString& folder) { m_folder = folder; }
     /// Sends `command`; handlers run only while `context` lives. Returns the request's id.
-    int request(const QString& command, QJsonObject parameters, QObject* context, Handlers handlers);
+    int request(const QString& command, QJsonObject parameters, QObject* context,
+                Handlers handlers);
     void cancel(int id);
     bool isRunning() const { return m_process && m_process->state() != QProcess::NotRunning; }
     qint64 processId() const { return m_process ? m_process->processId() : 0; }

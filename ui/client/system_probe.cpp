@@ -22,7 +22,9 @@ QByteArray readAll(const QString& path) {
 /// The five NVML calls needed; struct layouts are those of nvml.h.
 struct Nvml {
     using Device = void*;
-    struct Memory { unsigned long long total, free, used; };
+    struct Memory {
+        unsigned long long total, free, used;
+    };
     int (*init)() = nullptr;
     int (*count)(unsigned*) = nullptr;
     int (*handle)(unsigned, Device*) = nullptr;
@@ -37,12 +39,15 @@ struct Nvml {
         void* library = dlopen("libnvidia-ml.so.1", RTLD_LAZY | RTLD_LOCAL);
         if (!library) return;
         const auto load = [library](auto& function, const char* symbol) {
-            function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, symbol));
+            function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(
+                dlsym(library, symbol));
             return function != nullptr;
         };
-        isReady = load(init, "nvmlInit_v2") && load(count, "nvmlDeviceGetCount_v2") && load(handle, "nvmlDeviceGetHandleByIndex_v2") &&
+        isReady = load(init, "nvmlInit_v2") && load(count, "nvmlDeviceGetCount_v2") &&
+                  load(handle, "nvmlDeviceGetHandleByIndex_v2") &&
                   load(name, "nvmlDeviceGetName") && load(memory, "nvmlDeviceGetMemoryInfo") &&
-                  load(temperature, "nvmlDeviceGetTemperature") && load(power, "nvmlDeviceGetPowerUsage") &&
+                  load(temperature, "nvmlDeviceGetTemperature") &&
+                  load(power, "nvmlDeviceGetPowerUsage") &&
                   load(driver, "nvmlSystemGetDriverVersion") && init() == 0;
     }
 
@@ -85,25 +90,39 @@ RawReading probe(const QString& diskPath) {
             r.cpuName = QString::fromUtf8(line.mid(line.indexOf(':') + 2));
             break;
         }
-    for (const char* noise : {"(R)", "(TM)", "(tm)", " CPU", " Processor", " processor"}) r.cpuName.remove(QLatin1String(noise));
+    for (const char* noise : {"(R)", "(TM)", "(tm)", " CPU", " Processor", " processor"})
+        r.cpuName.remove(QLatin1String(noise));
     r.cpuName = r.cpuName.section(" @", 0, 0).simplified();
     if (r.cpuName.isEmpty()) r.cpuName = "CPU";
     r.cores = QThread::idealThreadCount();
     const auto kib = [&, text = readAll("/proc/meminfo")](const char* key) {
         const qsizetype at = text.indexOf(key);
-        return at < 0 ? 0.0 : text.mid(at + static_cast<qsizetype>(qstrlen(key)), 24).simplified().split(' ').value(0).toDouble() * 1024;
+        return at < 0 ? 0.0
+                      : text.mid(at + static_cast<qsizetype>(qstrlen(key)), 24)
+                                .simplified()
+                                .split(' ')
+                                .value(0)
+                                .toDouble() *
+                            1024;
     };
     r.memoryTotal = kib("MemTotal:");
     r.memoryUsed = r.memoryTotal - kib("MemAvailable:");
-    const QList<QByteArray> cpu = readAll("/proc/stat").split('\n').value(0).simplified().split(' ');
+    const QList<QByteArray> cpu =
+        readAll("/proc/stat").split('\n').value(0).simplified().split(' ');
     for (qsizetype i = 1; i < cpu.size(); ++i) raw.total += cpu[i].toDouble();
     raw.busy = raw.total - cpu.value(4).toDouble() - cpu.value(5).toDouble();
     for (int i = 0; i < 8 && r.celsius == 0; ++i) {
-        const QByteArray type = readAll(QStringLiteral("/sys/class/thermal/thermal_zone%1/type").arg(i));
-        if (type.contains("pkg") || type.contains("cpu")) r.celsius = readAll(QStringLiteral("/sys/class/thermal/thermal_zone%1/temp").arg(i)).trimmed().toInt() / 1000;
+        const QByteArray type =
+            readAll(QStringLiteral("/sys/class/thermal/thermal_zone%1/type").arg(i));
+        if (type.contains("pkg") || type.contains("cpu"))
+            r.celsius = readAll(QStringLiteral("/sys/class/thermal/thermal_zone%1/temp").arg(i))
+                            .trimmed()
+                            .toInt() /
+                        1000;
     }
     QString existing = diskPath;
-    while (!QFile::exists(existing) && existing.contains('/') && existing.size() > 1) existing = existing.section('/', 0, -2);
+    while (!QFile::exists(existing) && existing.contains('/') && existing.size() > 1)
+        existing = existing.section('/', 0, -2);
     const QStorageInfo disk(existing.isEmpty() ? "/" : existing);
     r.diskFree = static_cast<double>(disk.bytesAvailable());
     r.diskTotal = static_cast<double>(disk.bytesTotal());
@@ -125,7 +144,8 @@ void SystemProbe::refresh() {
     connect(watcher, &QFutureWatcherBase::finished, this, [this, watcher] {
         const RawReading raw = watcher->result();
         m_reading = raw.reading;
-        if (m_lastTotal > 0 && raw.total > m_lastTotal) m_reading.cpuShare = (raw.busy - m_lastBusy) / (raw.total - m_lastTotal);
+        if (m_lastTotal > 0 && raw.total > m_lastTotal)
+            m_reading.cpuShare = (raw.busy - m_lastBusy) / (raw.total - m_lastTotal);
         m_lastBusy = raw.busy;
         m_lastTotal = raw.total;
         m_isReading = false;

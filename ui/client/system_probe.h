@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// What the status bar and Start say about this computer: /proc and statvfs for the host, NVML (loaded at run time, never linked)
-// for a GPU. One reading every two seconds in a worker thread, because a driver call may block.
+// What the status bar and Start say about this computer: /proc and statvfs for the host, NVML
+// (loaded at run time, never linked) for a GPU. One reading every two seconds in a worker thread,
+// because a driver call may block.
 
 #include <QObject>
 #include <QString>
@@ -21,7 +22,7 @@ struct SystemReading {
     QString cpuName;
     int cores = 0;
     double cpuShare = 0, memoryTotal = 0, memoryUsed = 0, diskFree = 0, diskTotal = 0;
-    int celsius = 0;             ///< 0 = no sensor
+    int celsius = 0;  ///< 0 = no sensor
     std::vector<GpuReading> gpus;
 };
 

@@ -12,7 +12,11 @@
 namespace luthier::ui {
 
 Workbench::Workbench(const QString& workspace, QObject* parent)
-    : QObject(parent), quick(cliPath()), heavy(cliPath(), 900000), queue(cliPath(), runs), catalogue(quick) {
+    : QObject(parent),
+      quick(cliPath()),
+      heavy(cliPath(), 900000),
+      queue(cliPath(), runs),
+      catalogue(quick) {
     setWorkspace(workspace);
 }
 
@@ -45,12 +49,18 @@ void Workbench::addFolder(const QString& path) {
 }
 
 std::shared_ptr<RunFeed> Workbench::feed(const QString& id) {
-    constexpr qsizetype kKept = 3;   // one that nobody holds costs memory, and reading it again costs time
-    if (m_feeds.size() > kKept) erase_if(m_feeds, [&](const auto& entry) { return entry.key() != id && entry.key() != queue.activeId() && entry.value().use_count() == 1; });
+    constexpr qsizetype kKept =
+        3;  // one that nobody holds costs memory, and reading it again costs time
+    if (m_feeds.size() > kKept)
+        erase_if(m_feeds, [&](const auto& entry) {
+            return entry.key() != id && entry.key() != queue.activeId() &&
+                   entry.value().use_count() == 1;
+        });
     std::shared_ptr<RunFeed>& feed = m_feeds[id];
     if (!feed) {
         // Deleted later: the last holder may let go while the feed tells it something.
-        feed = std::shared_ptr<RunFeed>(new RunFeed(m_workspace + "/runs/" + id), [](RunFeed* gone) { gone->deleteLater(); });
+        feed = std::shared_ptr<RunFeed>(new RunFeed(m_workspace + "/runs/" + id),
+                                        [](RunFeed* gone) { gone->deleteLater(); });
         feed->setErrorFile(queue.errorFile(id));
     }
     return feed;
@@ -65,8 +75,10 @@ QString Workbench::modelName(const QString& path) const {
 QJsonObject Workbench::demoConfig() const {
     const QString folder = demoFolder();
     if (folder.isEmpty()) return {};
-    for (const QString& name : {QStringLiteral("poems-lora.json"), QDir(folder).entryList({"*lora*.json"}, QDir::Files).value(0)})
-        if (!name.isEmpty() && QFileInfo::exists(folder + "/" + name)) return withAbsolutePaths(readJsonWithComments(folder + "/" + name), folder);
+    for (const QString& name : {QStringLiteral("poems-lora.json"),
+                                QDir(folder).entryList({"*lora*.json"}, QDir::Files).value(0)})
+        if (!name.isEmpty() && QFileInfo::exists(folder + "/" + name))
+            return withAbsolutePaths(readJsonWithComments(folder + "/" + name), folder);
     return {};
 }
 
@@ -83,8 +95,10 @@ QJsonObject readJsonWithComments(const QString& path, QString* error) {
         const char c = text[i], next = i + 1 < text.size() ? text[i + 1] : '\0';
         if (inString) {
             plain += c;
-            if (c == '\\' && next) plain += text[++i];
-            else if (c == '"') inString = false;
+            if (c == '\\' && next)
+                plain += text[++i];
+            else if (c == '"')
+                inString = false;
         } else if (c == '/' && next == '/') {
             while (i < text.size() && text[i] != '\n') ++i;
             plain += '\n';
@@ -104,7 +118,9 @@ QJsonObject readJsonWithComments(const QString& path, QString* error) {
 
 QJsonObject withAbsolutePaths(QJsonObject config, const QString& folder) {
     const QDir base(folder);
-    const auto fix = [&](const QString& path) { return path.isEmpty() ? path : QDir::cleanPath(base.absoluteFilePath(path)); };
+    const auto fix = [&](const QString& path) {
+        return path.isEmpty() ? path : QDir::cleanPath(base.absoluteFilePath(path));
+    };
     QJsonObject model = config["model"].toObject();
     if (model.contains("path")) model["path"] = fix(model["path"].toString());
     config["model"] = model;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// What every page works with: the engine sessions, the runs, the queue, the catalogue, this computer, and where to go next.
-// Two sessions, because requests of one run one after another: `quick` answers while `heavy` generates or exports.
+// What every page works with: the engine sessions, the runs, the queue, the catalogue, this
+// computer, and where to go next. Two sessions, because requests of one run one after another:
+// `quick` answers while `heavy` generates or exports.
 
 #include "client/catalogue.h"
 #include "client/run_feed.h"
@@ -27,7 +28,7 @@ public:
 
     QString workspace() const { return m_workspace; }
     void setWorkspace(const QString& workspace);
-    void refreshFolders();                     ///< workspace, demo and added folders to the catalogue
+    void refreshFolders();  ///< workspace, demo and added folders to the catalogue
     void addFolder(const QString& path);
 
     ServeClient quick, heavy;
@@ -37,18 +38,23 @@ public:
     SystemProbe probe;
     QUndoStack undo;
 
-    /// The one follower of a run's log. Whoever shows a run holds its feed; here stay those that are held, the active run's and a
-    /// few that were asked for.
+    /// The one follower of a run's log. Whoever shows a run holds its feed; here stay those that
+    /// are held, the active run's and a few that were asked for.
     std::shared_ptr<RunFeed> feed(const QString& id);
 
     void goTo(PageId page) { emit pageWanted(page); }
     void openRun(const QString& id) { emit runWanted(id); }
-    void say(const QString& text, const QString& action = {}, std::function<void()> run = {}, const char* kind = "ok") {
+    void say(const QString& text, const QString& action = {}, std::function<void()> run = {},
+             const char* kind = "ok") {
         emit toastWanted(text, action, run, QLatin1String(kind));
     }
-    void editAsNewRun(const QJsonObject& config, const QString& origin) { emit configWanted(config, origin); }
+    void editAsNewRun(const QJsonObject& config, const QString& origin) {
+        emit configWanted(config, origin);
+    }
     void openData(const QString& path) { emit dataWanted(path); }
-    void openPlayground(const QString& model, const QString& adapter) { emit playgroundWanted(model, adapter); }
+    void openPlayground(const QString& model, const QString& adapter) {
+        emit playgroundWanted(model, adapter);
+    }
     void openExport(const QString& runId) { emit exportWanted(runId); }
     /// What people call a model: the run that made it, where one did, else its folder.
     QString modelName(const QString& path) const;
@@ -59,7 +65,8 @@ signals:
     void workspaceChanged();
     void pageWanted(luthier::ui::PageId page);
     void runWanted(const QString& id);
-    void toastWanted(const QString& text, const QString& action, std::function<void()> run, const QString& kind);
+    void toastWanted(const QString& text, const QString& action, std::function<void()> run,
+                     const QString& kind);
     void configWanted(const QJsonObject& config, const QString& origin);
     void dataWanted(const QString& path);
     void playgroundWanted(const QString& model, const QString& adapter);

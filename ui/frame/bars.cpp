@@ -33,7 +33,8 @@ protected:
         drawIcon(p, "search", QRectF(8, (height() - 14) / 2.0, 14, 14), t.t3);
         p.setFont(themeFont(Type::Table));
         p.setPen(t.t3);
-        p.drawText(QRectF(28, 0, width() - 80, height()), Qt::AlignVCenter, tr("Search, run, go to"));
+        p.drawText(QRectF(28, 0, width() - 80, height()), Qt::AlignVCenter,
+                   tr("Search, run, go to"));
         p.setFont(themeFont(Type::Caption));
         const QString keys = "Ctrl K";
         const double w = p.fontMetrics().horizontalAdvance(keys) + 10;
@@ -67,7 +68,8 @@ void RunPill::set(const QString& name, double share, const QString& note) {
 
 QSize RunPill::sizeHint() const {
     const QFontMetrics strong(themeFont(Type::TableStrong)), plain(themeFont(Type::Table));
-    return {strong.horizontalAdvance(m_name) + plain.horizontalAdvance(m_note) + 24 + 80 + 18, px(30)};
+    return {strong.horizontalAdvance(m_name) + plain.horizontalAdvance(m_note) + 24 + 80 + 18,
+            px(30)};
 }
 
 void RunPill::paintEvent(QPaintEvent*) {
@@ -157,7 +159,8 @@ void StatusBar::paintEvent(QPaintEvent*) {
     QFont strong = plain;
     strong.setWeight(QFont::DemiBold);
     double x = 12;
-    const auto text = [&](const QString& words, bool isStrong, const QColor& color, double gap = 5) {
+    const auto text = [&](const QString& words, bool isStrong, const QColor& color,
+                          double gap = 5) {
         p.setFont(isStrong ? strong : plain);
         p.setPen(color);
         p.drawText(QRectF(x, 1, 600, height() - 1), Qt::AlignVCenter, words);
@@ -186,7 +189,9 @@ void StatusBar::paintEvent(QPaintEvent*) {
             bar(gpu.usedBytes / qMax(1.0, gpu.totalBytes), t.acc);
             text(format::gib(gpu.usedBytes), true, t.t1);
             text(QStringLiteral("/ %1 GiB").arg(format::gib(gpu.totalBytes)), false, t.t2, 14);
-            if (gpu.celsius > 0) text(QStringLiteral("%1 °C · %2 W").arg(gpu.celsius).arg(gpu.watts, 0, 'f', 0), false, t.t2, 14);
+            if (gpu.celsius > 0)
+                text(QStringLiteral("%1 °C · %2 W").arg(gpu.celsius).arg(gpu.watts, 0, 'f', 0),
+                     false, t.t2, 14);
         } else {
             icon("cpu");
             text("CPU", true, t.t1);
@@ -205,16 +210,25 @@ void StatusBar::paintEvent(QPaintEvent*) {
         text(tr("free"), false, t.t2);
     }
     const double leftEnd = x;
-    struct Part { QString words; bool isStrong; double gap; };
-    const Part parts[] = {{tr("Workspace"), false, 5}, {QFileInfo(m_bench.workspace()).fileName(), true, 14}, {tr("Queue"), false, 5},
+    struct Part {
+        QString words;
+        bool isStrong;
+        double gap;
+    };
+    const Part parts[] = {{tr("Workspace"), false, 5},
+                          {QFileInfo(m_bench.workspace()).fileName(), true, 14},
+                          {tr("Queue"), false, 5},
                           {QString::number(m_bench.queue.waiting().size()), true, 14},
                           {"Luthier " + QCoreApplication::applicationVersion(), false, 0}};
     double width = 18;
-    for (const Part& part : parts) width += QFontMetrics(part.isStrong ? strong : plain).horizontalAdvance(part.words) + part.gap;
+    for (const Part& part : parts)
+        width +=
+            QFontMetrics(part.isStrong ? strong : plain).horizontalAdvance(part.words) + part.gap;
     x = this->width() - 12 - width;
     if (x < leftEnd + 16) return;
     icon("folder");
-    for (const Part& part : parts) text(part.words, part.isStrong, part.isStrong ? t.t1 : t.t2, part.gap);
+    for (const Part& part : parts)
+        text(part.words, part.isStrong, part.isStrong ? t.t1 : t.t2, part.gap);
 }
 
 }  // namespace luthier::ui

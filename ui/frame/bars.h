@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// Top bar (title, context, running run, search, page actions) and status bar (this computer; workspace, queue, version).
+// Top bar (title, context, running run, search, page actions) and status bar (this computer;
+// workspace, queue, version).
 
 #include "client/workbench.h"
 #include "widgets/basics.h"

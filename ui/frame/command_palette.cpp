@@ -48,7 +48,10 @@ void CommandPalette::fill(const QString& filter) {
         bool fits = true;
         for (const QString& word : words) fits = fits && text.contains(word, Qt::CaseInsensitive);
         if (!fits) continue;
-        auto* item = new QListWidgetItem(themedIcon(m_entries[i].icon), m_entries[i].title + (m_entries[i].note.isEmpty() ? QString() : "   ·   " + m_entries[i].note));
+        auto* item = new QListWidgetItem(
+            themedIcon(m_entries[i].icon),
+            m_entries[i].title +
+                (m_entries[i].note.isEmpty() ? QString() : "   ·   " + m_entries[i].note));
         item->setData(Qt::UserRole, static_cast<int>(i));
         item->setSizeHint({0, px(28)});
         m_list->addItem(item);

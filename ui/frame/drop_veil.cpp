@@ -10,7 +10,7 @@
 namespace luthier::ui {
 
 DropVeil::DropVeil(QWidget* window) : QWidget(window) {
-    setAttribute(Qt::WA_TransparentForMouseEvents);   // the drag stays with the window
+    setAttribute(Qt::WA_TransparentForMouseEvents);  // the drag stays with the window
     hide();
 }
 
@@ -37,10 +37,13 @@ void DropVeil::paintEvent(QPaintEvent*) {
     drawIcon(p, "inbox", QRectF(box.center().x() - 14, box.top() + px(24), 28, 28), t.acc);
     p.setFont(themeFont(Type::Title));
     p.setPen(t.t1);
-    p.drawText(box.adjusted(24, px(66), -24, 0), Qt::AlignHCenter | Qt::AlignTop, p.fontMetrics().elidedText(m_title, Qt::ElideMiddle, static_cast<int>(box.width()) - 48));
+    p.drawText(
+        box.adjusted(24, px(66), -24, 0), Qt::AlignHCenter | Qt::AlignTop,
+        p.fontMetrics().elidedText(m_title, Qt::ElideMiddle, static_cast<int>(box.width()) - 48));
     p.setFont(themeFont(Type::Table));
     p.setPen(t.t2);
-    p.drawText(box.adjusted(24, px(98), -24, -8), Qt::AlignHCenter | Qt::AlignTop | Qt::TextWordWrap, m_text);
+    p.drawText(box.adjusted(24, px(98), -24, -8),
+               Qt::AlignHCenter | Qt::AlignTop | Qt::TextWordWrap, m_text);
 }
 
 }  // namespace luthier::ui

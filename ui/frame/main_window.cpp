@@ -34,15 +34,20 @@
 namespace luthier::ui {
 
 namespace {
-constexpr const char* kPageKeys[] = {"start", "library", "data", "new-run", "runs", "compare", "playground", "export", "settings"};
+constexpr const char* kPageKeys[] = {"start",   "library",    "data",   "new-run", "runs",
+                                     "compare", "playground", "export", "settings"};
 
 /// A model, an adapter or a folder of such; everything else is read as data.
 bool isForLibrary(const QString& path) {
-    const auto isOne = [](const QString& folder) { return QFileInfo::exists(folder + "/config.json") || QFileInfo::exists(folder + "/adapter_config.json"); };
+    const auto isOne = [](const QString& folder) {
+        return QFileInfo::exists(folder + "/config.json") ||
+               QFileInfo::exists(folder + "/adapter_config.json");
+    };
     if (!QFileInfo(path).isDir()) return path.endsWith(".gguf", Qt::CaseInsensitive);
     if (isOne(path)) return true;
     const QStringList inner = QDir(path).entryList(QDir::Dirs | QDir::NoDotAndDotDot);
-    return std::any_of(inner.begin(), inner.end(), [&](const QString& name) { return isOne(path + "/" + name); });
+    return std::any_of(inner.begin(), inner.end(),
+                       [&](const QString& name) { return isOne(path + "/" + name); });
 }
 
 /// Files and folders of this computer that a drag brings; none when it brings anything else.
@@ -54,7 +59,7 @@ QStringList localPaths(const QMimeData* data) {
     }
     return paths;
 }
-}
+}  // namespace
 
 QString pageKey(PageId id) { return QLatin1String(kPageKeys[static_cast<int>(id)]); }
 
@@ -86,7 +91,7 @@ MainWindow::MainWindow(Workbench& bench) : m_bench(bench) {
     central->setLayout(row);
     setCentralWidget(central);
     central->setFocusPolicy(Qt::ClickFocus);
-    central->setFocus();   // no ring anywhere until the keyboard is used
+    central->setFocus();  // no ring anywhere until the keyboard is used
     m_toasts = new ToastArea(this);
     m_veil = new DropVeil(this);
     setAcceptDrops(true);
@@ -94,32 +99,36 @@ MainWindow::MainWindow(Workbench& bench) : m_bench(bench) {
 
     connect(m_rail, &Rail::chosen, this, &MainWindow::showPage);
     connect(m_top->search(), &QAbstractButton::clicked, this, &MainWindow::openPalette);
-    connect(m_top->pill(), &QAbstractButton::clicked, this, [this] { m_bench.openRun(m_bench.queue.activeId()); });
+    connect(m_top->pill(), &QAbstractButton::clicked, this,
+            [this] { m_bench.openRun(m_bench.queue.activeId()); });
     connect(&bench, &Workbench::pageWanted, this, &MainWindow::showPage);
     connect(&bench, &Workbench::toastWanted, m_toasts, &ToastArea::show);
     connect(&bench, &Workbench::runWanted, this, [this](const QString& id) {
         static_cast<LivePage*>(page(PageId::Runs))->showRun(id);
         showPage(PageId::Runs);
     });
-    connect(&bench, &Workbench::configWanted, this, [this](const QJsonObject& config, const QString& origin) {
-        static_cast<NewRunPage*>(page(PageId::NewRun))->load(config, origin);
-        showPage(PageId::NewRun);
-    });
+    connect(&bench, &Workbench::configWanted, this,
+            [this](const QJsonObject& config, const QString& origin) {
+                static_cast<NewRunPage*>(page(PageId::NewRun))->load(config, origin);
+                showPage(PageId::NewRun);
+            });
     connect(&bench, &Workbench::dataWanted, this, [this](const QString& path) {
         static_cast<DataPage*>(page(PageId::Data))->open(path);
         showPage(PageId::Data);
     });
-    connect(&bench, &Workbench::playgroundWanted, this, [this](const QString& model, const QString& adapter) {
-        static_cast<PlaygroundPage*>(page(PageId::Playground))->open(model, adapter);
-        showPage(PageId::Playground);
-    });
+    connect(&bench, &Workbench::playgroundWanted, this,
+            [this](const QString& model, const QString& adapter) {
+                static_cast<PlaygroundPage*>(page(PageId::Playground))->open(model, adapter);
+                showPage(PageId::Playground);
+            });
     connect(&bench, &Workbench::exportWanted, this, [this](const QString& id) {
         static_cast<ExportPage*>(page(PageId::Export))->select(id);
         showPage(PageId::Export);
     });
-    connect(&bench.queue, &RunQueue::startFailed, this, [this](const QString&, const QString& sentence, const QString& details) {
-        m_bench.say(details.isEmpty() ? sentence : sentence + " " + details, {}, {}, "err");
-    });
+    connect(&bench.queue, &RunQueue::startFailed, this,
+            [this](const QString&, const QString& sentence, const QString& details) {
+                m_bench.say(details.isEmpty() ? sentence : sentence + " " + details, {}, {}, "err");
+            });
     connect(&bench.queue, &RunQueue::changed, this, &MainWindow::updatePill);
     connect(&bench.runs, &RunLibrary::changed, this, &MainWindow::updatePill);
     connect(&bench.quick, &ServeClient::died, this, [this](const QString& sentence) {
@@ -135,15 +144,33 @@ Page* MainWindow::page(PageId id) {
     Page*& page = m_pages[static_cast<std::size_t>(id)];
     if (page) return page;
     switch (id) {
-        case PageId::Start: page = new StartPage(m_bench); break;
-        case PageId::Library: page = new LibraryPage(m_bench); break;
-        case PageId::Data: page = new DataPage(m_bench); break;
-        case PageId::NewRun: page = new NewRunPage(m_bench); break;
-        case PageId::Runs: page = new LivePage(m_bench); break;
-        case PageId::Compare: page = new ComparePage(m_bench); break;
-        case PageId::Playground: page = new PlaygroundPage(m_bench); break;
-        case PageId::Export: page = new ExportPage(m_bench); break;
-        case PageId::Settings: page = new SettingsPage(m_bench); break;
+        case PageId::Start:
+            page = new StartPage(m_bench);
+            break;
+        case PageId::Library:
+            page = new LibraryPage(m_bench);
+            break;
+        case PageId::Data:
+            page = new DataPage(m_bench);
+            break;
+        case PageId::NewRun:
+            page = new NewRunPage(m_bench);
+            break;
+        case PageId::Runs:
+            page = new LivePage(m_bench);
+            break;
+        case PageId::Compare:
+            page = new ComparePage(m_bench);
+            break;
+        case PageId::Playground:
+            page = new PlaygroundPage(m_bench);
+            break;
+        case PageId::Export:
+            page = new ExportPage(m_bench);
+            break;
+        case PageId::Settings:
+            page = new SettingsPage(m_bench);
+            break;
     }
     m_stack->addWidget(page);
     connect(page, &Page::contextChanged, this, &MainWindow::showContext);
@@ -187,8 +214,10 @@ void MainWindow::updatePill() {
     const double share = total > 0 ? static_cast<double>(record.lastStep()) / total : 0;
     QString note = tr("step %1").arg(record.lastStep());
     if (share > 0 && record.curves.size() > 2) {
-        const double left = record.curves.seconds.back() / static_cast<double>(record.lastStep()) * (total - static_cast<double>(record.lastStep()));
-        note = QStringLiteral("%1 %  ").arg(static_cast<int>(share * 100)) + tr("%1 left").arg(format::duration(left));
+        const double left = record.curves.seconds.back() / static_cast<double>(record.lastStep()) *
+                            (total - static_cast<double>(record.lastStep()));
+        note = QStringLiteral("%1 %  ").arg(static_cast<int>(share * 100)) +
+               tr("%1 left").arg(format::duration(left));
     }
     m_top->pill()->set(info ? info->name : active, share, note);
     m_top->pill()->setVisible(true);
@@ -198,7 +227,9 @@ void MainWindow::bindKeys() {
     const auto key = [this](const QKeySequence& keys, std::function<void()> run) {
         connect(new QShortcut(keys, this), &QShortcut::activated, this, run);
     };
-    for (int i = 0; i < 8; ++i) key(QKeySequence(Qt::ALT | static_cast<Qt::Key>(Qt::Key_1 + i)), [this, i] { showPage(static_cast<PageId>(i)); });
+    for (int i = 0; i < 8; ++i)
+        key(QKeySequence(Qt::ALT | static_cast<Qt::Key>(Qt::Key_1 + i)),
+            [this, i] { showPage(static_cast<PageId>(i)); });
     key(QKeySequence("Ctrl+,"), [this] { showPage(PageId::Settings); });
     key(QKeySequence("Ctrl+K"), [this] { openPalette(); });
     key(QKeySequence("Ctrl+D"), [this] { openDemo(); });
@@ -214,7 +245,8 @@ void MainWindow::bindKeys() {
     key(QKeySequence("Ctrl+Z"), [this] { undo(); });
     key(QKeySequence("Ctrl+Shift+Z"), [this] { redo(); });
     const auto scale = [](int step) {
-        const int size = qBound(80, Settings::value("appearance/textSize", 100).toInt() + step, 150);
+        const int size =
+            qBound(80, Settings::value("appearance/textSize", 100).toInt() + step, 150);
         Settings::set("appearance/textSize", size);
         Settings::applyAppearance();
     };
@@ -248,7 +280,8 @@ void MainWindow::openDemo() {
 }
 
 void MainWindow::chooseWorkspace() {
-    const QString folder = QFileDialog::getExistingDirectory(this, tr("Open workspace"), m_bench.workspace());
+    const QString folder =
+        QFileDialog::getExistingDirectory(this, tr("Open workspace"), m_bench.workspace());
     if (folder.isEmpty()) return;
     m_bench.setWorkspace(folder);
     m_bench.catalogue.refreshModels();
@@ -257,23 +290,32 @@ void MainWindow::chooseWorkspace() {
 
 void MainWindow::openPalette() {
     std::vector<PaletteEntry> entries;
-    const char* icons[] = {"home", "library", "data", "plus", "runs", "compare", "playground", "export", "settings"};
-    const QString titles[] = {tr("Start"), tr("Library"), tr("Data"), tr("New run"), tr("Runs"), tr("Compare"), tr("Playground"), tr("Export"), tr("Settings")};
-    for (int i = 0; i < 9; ++i) entries.push_back({icons[i], titles[i], tr("page"), [this, i] { showPage(static_cast<PageId>(i)); }});
-    if (!m_bench.demoConfig().isEmpty()) entries.push_back({"play", tr("Open the demo"), "Ctrl+D", [this] { openDemo(); }});
+    const char* icons[] = {"home",    "library",    "data",   "plus",    "runs",
+                           "compare", "playground", "export", "settings"};
+    const QString titles[] = {tr("Start"),      tr("Library"), tr("Data"),
+                              tr("New run"),    tr("Runs"),    tr("Compare"),
+                              tr("Playground"), tr("Export"),  tr("Settings")};
+    for (int i = 0; i < 9; ++i)
+        entries.push_back(
+            {icons[i], titles[i], tr("page"), [this, i] { showPage(static_cast<PageId>(i)); }});
+    if (!m_bench.demoConfig().isEmpty())
+        entries.push_back({"play", tr("Open the demo"), "Ctrl+D", [this] { openDemo(); }});
     entries.push_back({"folder", tr("Open workspace…"), "Ctrl+O", [this] { chooseWorkspace(); }});
     for (const char* theme : {"dark", "light", "contrast"})
-        entries.push_back({"eye", tr("Theme: %1").arg(QLatin1String(theme)), tr("appearance"), [theme] {
-            Settings::set("appearance/theme", QLatin1String(theme));
-            Settings::applyAppearance();
-        }});
+        entries.push_back(
+            {"eye", tr("Theme: %1").arg(QLatin1String(theme)), tr("appearance"), [theme] {
+                 Settings::set("appearance/theme", QLatin1String(theme));
+                 Settings::applyAppearance();
+             }});
     for (const RunInfo& run : m_bench.runs.runs()) {
         const QString id = run.id;
-        entries.push_back({"runs", run.name, tr("run, %1").arg(run.methodWords()), [this, id] { m_bench.openRun(id); }});
+        entries.push_back({"runs", run.name, tr("run, %1").arg(run.methodWords()),
+                           [this, id] { m_bench.openRun(id); }});
     }
     for (const QJsonObject& model : m_bench.catalogue.models()) {
         const QString path = model["path"].toString();
-        entries.push_back({"cube", model["name"].toString(), tr("model, try it"), [this, path] { m_bench.openPlayground(path, {}); }});
+        entries.push_back({"cube", model["name"].toString(), tr("model, try it"),
+                           [this, path] { m_bench.openPlayground(path, {}); }});
     }
     (new CommandPalette(std::move(entries), this))->show();
 }
@@ -289,9 +331,15 @@ void MainWindow::dragEnterEvent(QDragEnterEvent* event) {
     if (paths.isEmpty()) return;
     event->acceptProposedAction();
     const QString name = QFileInfo(paths.first()).fileName();
-    if (paths.size() > 1) m_veil->show(tr("Add %n thing(s) to the library", nullptr, static_cast<int>(paths.size())), tr("Files stay where they are."));
-    else if (isForLibrary(paths.first())) m_veil->show(tr("Add %1 to the library").arg(name), tr("Files stay where they are."));
-    else m_veil->show(tr("Open %1 as data").arg(name), tr("You see every row as the trainer will see it. Files stay where they are."));
+    if (paths.size() > 1)
+        m_veil->show(tr("Add %n thing(s) to the library", nullptr, static_cast<int>(paths.size())),
+                     tr("Files stay where they are."));
+    else if (isForLibrary(paths.first()))
+        m_veil->show(tr("Add %1 to the library").arg(name), tr("Files stay where they are."));
+    else
+        m_veil->show(
+            tr("Open %1 as data").arg(name),
+            tr("You see every row as the trainer will see it. Files stay where they are."));
 }
 
 void MainWindow::dragLeaveEvent(QDragLeaveEvent*) { m_veil->hide(); }

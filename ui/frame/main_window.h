@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// The window: rail, top bar, page, status bar, toasts, keyboard map. Pages are built when first shown, so that the window is
-// there at once. It takes files and folders dropped on any page: data go to Data, models and adapters to the library.
+// The window: rail, top bar, page, status bar, toasts, keyboard map. Pages are built when first
+// shown, so that the window is there at once. It takes files and folders dropped on any page: data
+// go to Data, models and adapters to the library.
 
 #include "pages/page.h"
 
@@ -22,7 +23,7 @@ class MainWindow final : public QMainWindow {
 public:
     explicit MainWindow(Workbench& bench);
     void showPage(PageId id);
-    Page* page(PageId id);                     ///< built if need be
+    Page* page(PageId id);  ///< built if need be
     void openDemo();
     PageId current() const { return m_current; }
     void restore();

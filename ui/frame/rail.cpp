@@ -39,17 +39,27 @@ void RailItem::paintEvent(QPaintEvent*) {
         p.setFont(font);
     }
     p.setPen(isChecked() ? t.t1 : t.t2);
-    p.drawText(QRectF(-4, iconTop + 22, width() + 8, height() - iconTop - 22), Qt::AlignHCenter | Qt::AlignTop, text());
+    p.drawText(QRectF(-4, iconTop + 22, width() + 8, height() - iconTop - 22),
+               Qt::AlignHCenter | Qt::AlignTop, text());
 }
 
 Rail::Rail() {
     setFixedWidth(px(72));
     auto* column = makeColumn(4);
     column->setContentsMargins(px(4), px(56), px(4), px(8));
-    const struct { const char* icon; QString label; QString keys; } items[] = {
-        {"home", tr("Start"), "Alt+1"}, {"library", tr("Library"), "Alt+2"}, {"data", tr("Data"), "Alt+3"},
-        {"plus", tr("New run"), "Alt+4"}, {"runs", tr("Runs"), "Alt+5"}, {"compare", tr("Compare"), "Alt+6"},
-        {"playground", tr("Playground"), "Alt+7"}, {"export", tr("Export"), "Alt+8"}, {"settings", tr("Settings"), "Ctrl+,"}};
+    const struct {
+        const char* icon;
+        QString label;
+        QString keys;
+    } items[] = {{"home", tr("Start"), "Alt+1"},
+                 {"library", tr("Library"), "Alt+2"},
+                 {"data", tr("Data"), "Alt+3"},
+                 {"plus", tr("New run"), "Alt+4"},
+                 {"runs", tr("Runs"), "Alt+5"},
+                 {"compare", tr("Compare"), "Alt+6"},
+                 {"playground", tr("Playground"), "Alt+7"},
+                 {"export", tr("Export"), "Alt+8"},
+                 {"settings", tr("Settings"), "Ctrl+,"}};
     for (const auto& item : items) {
         auto* button = new RailItem(item.icon, item.label, item.keys);
         const auto page = static_cast<PageId>(m_items.size());

@@ -11,20 +11,30 @@
 
 namespace luthier::ui {
 
-ToastArea::ToastArea(QWidget* window) : QObject(window), m_window(window) { window->installEventFilter(this); }
+ToastArea::ToastArea(QWidget* window) : QObject(window), m_window(window) {
+    window->installEventFilter(this);
+}
 
-void ToastArea::show(const QString& text, const QString& action, std::function<void()> run, const QString& kind) {
+void ToastArea::show(const QString& text, const QString& action, std::function<void()> run,
+                     const QString& kind) {
     // The same words again only start the time anew.
     for (QFrame* shown : m_toasts)
-        if (shown->accessibleName() == text) return shown->findChild<QTimer*>()->start(kind == "err" ? 12000 : 6000);
+        if (shown->accessibleName() == text)
+            return shown->findChild<QTimer*>()->start(kind == "err" ? 12000 : 6000);
     auto* toast = new QFrame(m_window);
     toast->setProperty("toast", "true");
     auto* row = makeRow(8);
     row->setContentsMargins(12, 7, 8, 7);
     auto* icon = new QLabel;
     const Tokens& t = Theme::tokens();
-    icon->setPixmap(iconPixmap(kind == "err" ? "error" : kind == "warn" ? "warning" : kind == "note" ? "info" : "ok",
-                               kind == "err" ? t.err : kind == "warn" ? t.warn : kind == "note" ? t.t2 : t.ok));
+    icon->setPixmap(iconPixmap(kind == "err"    ? "error"
+                               : kind == "warn" ? "warning"
+                               : kind == "note" ? "info"
+                                                : "ok",
+                               kind == "err"    ? t.err
+                               : kind == "warn" ? t.warn
+                               : kind == "note" ? t.t2
+                                                : t.ok));
     auto* words = makeLabel(text, "body");
     words->setWordWrap(text.size() > 70);
     words->setMaximumWidth(480);

@@ -13,7 +13,8 @@ class ToastArea final : public QObject {
     Q_OBJECT
 public:
     explicit ToastArea(QWidget* window);
-    void show(const QString& text, const QString& action, std::function<void()> run, const QString& kind);
+    void show(const QString& text, const QString& action, std::function<void()> run,
+              const QString& kind);
 
 protected:
     bool eventFilter(QObject* object, QEvent* event) override;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// Compare: a table of runs against a pinned baseline, their curves under one crosshair, quality against cost, and what differs
-// between their configurations. One selection for all of them.
+// Compare: a table of runs against a pinned baseline, their curves under one crosshair, quality
+// against cost, and what differs between their configurations. One selection for all of them.
 
 #include "pages/page.h"
 #include "plots/plot.h"
@@ -34,7 +34,10 @@ public:
     QString context() const override;
     void enter() override { refreshRuns(); }
     bool perform(PageCommand command) override;
-    bool isSettled() const override { return m_bench.runs.isLoaded() && m_loading == 0 && m_smoothing.isEmpty() && !m_rebuildTimer.isActive(); }
+    bool isSettled() const override {
+        return m_bench.runs.isLoaded() && m_loading == 0 && m_smoothing.isEmpty() &&
+               !m_rebuildTimer.isActive();
+    }
 
 private:
     /// A run's loss smoothed, with its pyramid: made by a worker thread, never changed after that.
@@ -42,7 +45,7 @@ private:
         std::shared_ptr<const RunRecord> record;
         std::vector<float> smoothed;
         MinMaxPyramid pyramid;
-        int weight = 0;                      ///< hundredths
+        int weight = 0;  ///< hundredths
     };
     void refreshRuns();
     void fillTable();
@@ -63,7 +66,7 @@ private:
     QString m_baseline, m_selected, m_signature, m_differenceSignature;
     void smooth(const QString& id, std::shared_ptr<const RunRecord> record);
     std::map<QString, std::shared_ptr<const Curve>> m_curves;
-    QSet<QString> m_smoothing;               ///< ids a worker thread is at
+    QSet<QString> m_smoothing;  ///< ids a worker thread is at
     QTimer m_rebuildTimer;
     QStringList m_curveIds;
     int m_loading = 0;
@@ -84,14 +87,23 @@ private:
     Toggle* m_onlyDifferent;
 };
 
-/// Quality (lower is better) against a cost on a log axis; dominated points hollow, the Pareto front stepped.
+/// Quality (lower is better) against a cost on a log axis; dominated points hollow, the Pareto
+/// front stepped.
 class ScatterPlot final : public QWidget {
     Q_OBJECT
 public:
-    enum class Ticks { OfTen, OfTwo };   ///< bytes are read in powers of two
-    struct Point { QString id, label; double x, y; QColor color; };
-    ScatterPlot() { setMouseTracking(true); setAccessibleName(tr("Quality and cost")); }
-    void set(std::vector<Point> points, const QString& xLabel, Ticks ticks, std::function<QString(double)> xText, const QString& selected);
+    enum class Ticks { OfTen, OfTwo };  ///< bytes are read in powers of two
+    struct Point {
+        QString id, label;
+        double x, y;
+        QColor color;
+    };
+    ScatterPlot() {
+        setMouseTracking(true);
+        setAccessibleName(tr("Quality and cost"));
+    }
+    void set(std::vector<Point> points, const QString& xLabel, Ticks ticks,
+             std::function<QString(double)> xText, const QString& selected);
 
 signals:
     void clicked(const QString& id);

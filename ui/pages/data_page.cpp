@@ -33,7 +33,8 @@ namespace luthier::ui {
 namespace {
 
 constexpr int kPage = 20;
-const char* const kFormats[] = {"auto", "prompt_completion", "chat", "alpaca", "text", "classification", "choices", "tokenized"};
+const char* const kFormats[] = {"auto", "prompt_completion", "chat",    "alpaca",
+                                "text", "classification",    "choices", "tokenized"};
 const char* const kLossOn[] = {"completion", "all", "assistant"};
 const char* const kFilters[] = {"all", "cut", "longest"};
 
@@ -49,13 +50,21 @@ QString formatWords(const QString& format) {
     return format;
 }
 
-TokenState stateOf(const QString& name) { return name == "loss" ? TokenState::Loss : name == "cut" ? TokenState::Cut : name == "special" ? TokenState::Special : TokenState::Prompt; }
+TokenState stateOf(const QString& name) {
+    return name == "loss"      ? TokenState::Loss
+           : name == "cut"     ? TokenState::Cut
+           : name == "special" ? TokenState::Special
+                               : TokenState::Prompt;
+}
 
 }  // namespace
 
 DataPage::DataPage(Workbench& bench) : Page(bench) {
     m_stack = new QStackedWidget;
-    m_empty = new EmptyState("data", tr("No data chosen"), tr("Drop a file or a folder here, or choose a file: JSON lines, JSON, CSV, Parquet or text. Its rows appear as the trainer sees them."), tr("Choose a file…"));
+    m_empty = new EmptyState("data", tr("No data chosen"),
+                             tr("Drop a file or a folder here, or choose a file: JSON lines, JSON, "
+                                "CSV, Parquet or text. Its rows appear as the trainer sees them."),
+                             tr("Choose a file…"));
     auto* splitter = new QSplitter;
     splitter->addWidget(buildSource());
     splitter->addWidget(buildRows());
@@ -69,8 +78,13 @@ DataPage::DataPage(Workbench& bench) : Page(bench) {
     outer->addWidget(m_stack);
     setLayout(outer);
     connect(m_empty, &EmptyState::triggered, this, &DataPage::chooseFile);
-    connect(&bench.catalogue, &Catalogue::modelsChanged, this, [this] { fillModels(); if (isVisible() && m_value.isEmpty() && !m_request) load(); });
-    connect(&Theme::instance(), &Theme::changed, this, [this] { if (!m_value.isEmpty()) showProblems(m_value); });
+    connect(&bench.catalogue, &Catalogue::modelsChanged, this, [this] {
+        fillModels();
+        if (isVisible() && m_value.isEmpty() && !m_request) load();
+    });
+    connect(&Theme::instance(), &Theme::changed, this, [this] {
+        if (!m_value.isEmpty()) showProblems(m_value);
+    });
     m_state = QJsonDocument::fromJson(Settings::value("data/state").toByteArray()).object();
     fillModels();
     showState();
@@ -125,7 +139,8 @@ QWidget* DataPage::buildSource() {
     m_format = new QComboBox;
     m_format->setMinimumContentsLength(8);
     m_format->setSizeAdjustPolicy(QComboBox::AdjustToMinimumContentsLengthWithIcon);
-    for (const char* each : kFormats) m_format->addItem(formatWords(QLatin1String(each)), QLatin1String(each));
+    for (const char* each : kFormats)
+        m_format->addItem(formatWords(QLatin1String(each)), QLatin1String(each));
     field(read, tr("Format"), m_format);
     m_recognised = makeLabel({}, "table", "ok");
     m_recognised->setWordWrap(true);
@@ -182,10 +197,17 @@ QWidget* DataPage::buildSource() {
         menu.addAction(tr("Folder…"), this, &DataPage::chooseFolder);
         menu.exec(change->mapToGlobal(QPoint(0, change->height() + 2)));
     });
-    connect(m_model, &QComboBox::activated, this, [this] { this->change("model", m_model->currentData().toString(), tr("tokeniser of the data")); });
-    connect(m_format, &QComboBox::activated, this, [this] { this->change("format", m_format->currentData().toString(), tr("data format")); });
-    connect(m_lossOn, &SegmentedControl::changed, this, [this](int index) { this->change("loss_on", QLatin1String(kLossOn[index]), tr("what is learned")); });
-    connect(m_packing, &QAbstractButton::clicked, this, [this] { this->change("packing", m_packing->isChecked(), tr("pack rows")); });
+    connect(m_model, &QComboBox::activated, this, [this] {
+        this->change("model", m_model->currentData().toString(), tr("tokeniser of the data"));
+    });
+    connect(m_format, &QComboBox::activated, this, [this] {
+        this->change("format", m_format->currentData().toString(), tr("data format"));
+    });
+    connect(m_lossOn, &SegmentedControl::changed, this, [this](int index) {
+        this->change("loss_on", QLatin1String(kLossOn[index]), tr("what is learned"));
+    });
+    connect(m_packing, &QAbstractButton::clicked, this,
+            [this] { this->change("packing", m_packing->isChecked(), tr("pack rows")); });
     connect(m_length, &QLineEdit::editingFinished, this, [this] {
         bool ok = false;
         const int tokens = m_length->text().remove(',').toInt(&ok);
@@ -240,7 +262,13 @@ QWidget* DataPage::buildRows() {
     m_legend = new QWidget;
     auto* legend = makeRow(6);
     legend->setContentsMargins(16, 8, 16, 8);
-    const struct { QString sample, words; const char* kind; } keys[] = {{tr("prompt"), tr("only read"), "frozen"}, {tr("completion"), tr("carries loss"), "loss"}, {tr("cut"), tr("beyond max. length"), "cut"}, {"</s>", tr("special"), "special"}};
+    const struct {
+        QString sample, words;
+        const char* kind;
+    } keys[] = {{tr("prompt"), tr("only read"), "frozen"},
+                {tr("completion"), tr("carries loss"), "loss"},
+                {tr("cut"), tr("beyond max. length"), "cut"},
+                {"</s>", tr("special"), "special"}};
     for (const auto& key : keys) {
         auto* sample = makeLabel(key.sample, "monosmall");
         sample->setProperty("chip", QLatin1String(key.kind));
@@ -276,10 +304,13 @@ QWidget* DataPage::buildRows() {
     m_centre = centre;
     centre->installEventFilter(this);
     connect(m_filter, &SegmentedControl::changed, this, [this] { turn(0); });
-    connect(m_mode, &SegmentedControl::changed, this, [this](int index) { m_rows->setMode(static_cast<TokenView::Mode>(index)); });
+    connect(m_mode, &SegmentedControl::changed, this,
+            [this](int index) { m_rows->setMode(static_cast<TokenView::Mode>(index)); });
     connect(m_back, &QPushButton::clicked, this, [this] { turn(m_first - kPage); });
-    connect(m_next, &QPushButton::clicked, this, [this] { turn(m_first + static_cast<int>(m_rows->rows().size())); });
-    connect(m_at, &QLineEdit::returnPressed, this, [this] { turn(m_at->text().section(' ', 0, 0).remove(',').toInt() - 1); });
+    connect(m_next, &QPushButton::clicked, this,
+            [this] { turn(m_first + static_cast<int>(m_rows->rows().size())); });
+    connect(m_at, &QLineEdit::returnPressed, this,
+            [this] { turn(m_at->text().section(' ', 0, 0).remove(',').toInt() - 1); });
     connect(m_cancel, &QPushButton::clicked, this, [this] { m_bench.quick.cancel(m_request); });
     connect(m_rows, &TokenView::probabilitiesWanted, this, &DataPage::askProbabilities);
     connect(m_rows, &TokenView::rowCopied, this, [this] { m_bench.say(tr("Row copied")); });
@@ -333,7 +364,8 @@ QWidget* DataPage::buildFacts() {
     outer->addLayout(foot);
     side->setLayout(outer);
     connect(m_histogram, &LengthHistogram::moved, this, &DataPage::showCounts);
-    connect(m_histogram, &LengthHistogram::chosen, this, [this](int tokens) { change("max_length", tokens, tr("maximum length")); });
+    connect(m_histogram, &LengthHistogram::chosen, this,
+            [this](int tokens) { change("max_length", tokens, tr("maximum length")); });
     connect(m_use, &QPushButton::clicked, this, &DataPage::useInNewRun);
     return side;
 }
@@ -352,31 +384,41 @@ bool DataPage::eventFilter(QObject* object, QEvent* event) {
 QString DataPage::context() const {
     const QString path = m_state["path"].toString();
     if (path.isEmpty()) return tr("Rows as the trainer sees them");
-    return tr("%1, as %2 will see it").arg(QFileInfo(path).completeBaseName(), m_bench.modelName(m_state["model"].toString()));
+    return tr("%1, as %2 will see it")
+        .arg(QFileInfo(path).completeBaseName(), m_bench.modelName(m_state["model"].toString()));
 }
 
 void DataPage::fillModels() {
     const QString chosen = m_state["model"].toString();
     m_model->clear();
     for (const QJsonObject& entry : m_bench.catalogue.models())
-        if (!entry["tokenizer"].isNull() || !entry.contains("tokenizer")) m_model->addItem(m_bench.modelName(entry["path"].toString()), entry["path"].toString());
-    if (!chosen.isEmpty() && m_model->findData(chosen) < 0) m_model->addItem(m_bench.modelName(chosen), chosen);
-    if (chosen.isEmpty() && m_model->count() > 0) m_state["model"] = m_model->itemData(0).toString();
+        if (!entry["tokenizer"].isNull() || !entry.contains("tokenizer"))
+            m_model->addItem(m_bench.modelName(entry["path"].toString()), entry["path"].toString());
+    if (!chosen.isEmpty() && m_model->findData(chosen) < 0)
+        m_model->addItem(m_bench.modelName(chosen), chosen);
+    if (chosen.isEmpty() && m_model->count() > 0)
+        m_state["model"] = m_model->itemData(0).toString();
     m_model->setCurrentIndex(std::max(0, m_model->findData(m_state["model"].toString())));
 }
 
 void DataPage::enter() {
     if (m_state["path"].toString().isEmpty()) {
-        QJsonObject config = QJsonDocument::fromJson(Settings::value("newrun/config").toByteArray()).object();
-        if (config["data"].toObject()["train"].toObject()["path"].toString().isEmpty()) config = m_bench.demoConfig();
+        QJsonObject config =
+            QJsonDocument::fromJson(Settings::value("newrun/config").toByteArray()).object();
+        if (config["data"].toObject()["train"].toObject()["path"].toString().isEmpty())
+            config = m_bench.demoConfig();
         const QJsonObject section = config["data"].toObject();
         const QString path = section["train"].toObject()["path"].toString();
         if (!path.isEmpty()) {
             QJsonObject state{{"path", path}};
-            if (const QString model = config["model"].toObject()["path"].toString(); !model.isEmpty()) state["model"] = model;
+            if (const QString model = config["model"].toObject()["path"].toString();
+                !model.isEmpty())
+                state["model"] = model;
             for (const char* key : {"max_length", "loss_on", "packing"})
-                if (section.contains(QLatin1String(key))) state[QLatin1String(key)] = section[QLatin1String(key)];
-            if (section["eval"].toObject().contains("split")) state["split"] = section["eval"].toObject()["split"];
+                if (section.contains(QLatin1String(key)))
+                    state[QLatin1String(key)] = section[QLatin1String(key)];
+            if (section["eval"].toObject().contains("split"))
+                state["split"] = section["eval"].toObject()["split"];
             return setState(state);
         }
     }
@@ -400,12 +442,22 @@ void DataPage::change(const QString& key, const QJsonValue& value, const QString
     after[key] = value;
     if (configOf(after) == configOf(before)) return showState();
     setState(after);
-    recordStep(m_bench.undo, what, [this, after] { m_first = 0; setState(after); }, [this, before] { m_first = 0; setState(before); });
+    recordStep(
+        m_bench.undo, what,
+        [this, after] {
+            m_first = 0;
+            setState(after);
+        },
+        [this, before] {
+            m_first = 0;
+            setState(before);
+        });
 }
 
 void DataPage::setState(const QJsonObject& state) {
     m_state = state;
-    if (m_state["model"].toString().isEmpty() && m_model->count() > 0) m_state["model"] = m_model->itemData(0).toString();
+    if (m_state["model"].toString().isEmpty() && m_model->count() > 0)
+        m_state["model"] = m_model->itemData(0).toString();
     Settings::set("data/state", QJsonDocument(m_state).toJson(QJsonDocument::Compact));
     showState();
     load();
@@ -418,11 +470,13 @@ void DataPage::showState() {
     m_fileName->setWhole(QFileInfo(path).fileName());
     m_fileName->setToolTip(path);
     const QString model = m_state["model"].toString();
-    if (!model.isEmpty() && m_model->findData(model) < 0) m_model->addItem(m_bench.modelName(model), model);
+    if (!model.isEmpty() && m_model->findData(model) < 0)
+        m_model->addItem(m_bench.modelName(model), model);
     m_model->setCurrentIndex(m_model->findData(model));
     m_format->setCurrentIndex(std::max(0, m_format->findData(m_state["format"].toString("auto"))));
     for (int i = 0; i < 3; ++i)
-        if (m_state["loss_on"].toString("completion") == QLatin1String(kLossOn[i])) m_lossOn->setCurrent(i);
+        if (m_state["loss_on"].toString("completion") == QLatin1String(kLossOn[i]))
+            m_lossOn->setCurrent(i);
     const int limit = m_state["max_length"].toInt(512);
     m_length->setText(format::count(limit));
     m_histogram->setLimit(limit);
@@ -432,12 +486,15 @@ void DataPage::showState() {
 }
 
 QJsonObject DataPage::configOf(const QJsonObject& state) {
-    const QJsonObject section{{"train", QJsonObject{{"path", state["path"]}, {"format", state["format"].toString("auto")}}},
-                     {"eval", QJsonObject{{"split", state["split"].toDouble(0.05)}}},
-                     {"max_length", state["max_length"].toInt(512)},
-                     {"loss_on", state["loss_on"].toString("completion")},
-                     {"packing", state["packing"].toBool()}};
-    return {{"model", QJsonObject{{"path", state["model"]}}}, {"method", QJsonObject{{"type", "full"}}}, {"data", section}};
+    const QJsonObject section{{"train", QJsonObject{{"path", state["path"]},
+                                                    {"format", state["format"].toString("auto")}}},
+                              {"eval", QJsonObject{{"split", state["split"].toDouble(0.05)}}},
+                              {"max_length", state["max_length"].toInt(512)},
+                              {"loss_on", state["loss_on"].toString("completion")},
+                              {"packing", state["packing"].toBool()}};
+    return {{"model", QJsonObject{{"path", state["model"]}}},
+            {"method", QJsonObject{{"type", "full"}}},
+            {"data", section}};
 }
 
 void DataPage::turn(int first) {
@@ -449,7 +506,10 @@ void DataPage::turn(int first) {
 void DataPage::load() {
     if (m_state["path"].toString().isEmpty() || m_state["model"].toString().isEmpty()) {
         if (m_bench.catalogue.modelsLoaded() && !m_state["path"].toString().isEmpty()) {
-            m_rowProblem->set("library", tr("No model to tokenise with"), tr("Rows become tokens by a model's tokeniser; add a model folder in the library."), {}, false);
+            m_rowProblem->set(
+                "library", tr("No model to tokenise with"),
+                tr("Rows become tokens by a model's tokeniser; add a model folder in the library."),
+                {}, false);
             m_rowStack->setCurrentIndex(1);
         }
         return;
@@ -457,36 +517,58 @@ void DataPage::load() {
     if (m_request) m_bench.quick.cancel(m_request);
     m_asked = QDateTime::currentMSecsSinceEpoch();
     auto* own = new int(0);
-    const int id = m_bench.quick.request("preview", {{"config", configOf(m_state)}, {"directory", m_bench.workspace()}, {"first", m_first}, {"count", kPage}, {"filter", QLatin1String(kFilters[m_filter->current()])}}, this,
-                                         {[this, own](const QJsonValue& value) {
-        const bool isLatest = *own == m_request;
-        delete own;
-        if (!isLatest) return;
-        m_request = 0;
-        m_progress->hide();
-        take(value.toObject());
-    }, [this, own](const ServeProblem& problem) {
-        const bool isLatest = *own == m_request;
-        delete own;
-        if (!isLatest) return;
-        m_request = 0;
-        m_progress->hide();
-        if (problem.code == "cancelled") return;
-        m_value = {};
-        m_rowProblem->set("error", tr("Not read"), problem.message + (problem.hint.isEmpty() ? QString() : "\n" + problem.hint) + (problem.field.isEmpty() ? QString() : "\n" + problem.field), tr("Change…"), true);
-        m_rowStack->setCurrentIndex(1);
-        m_recognised->clear();
-        m_histogram->setLengths({});
-        showProblems(QJsonObject{{"problems", QJsonArray{QJsonObject{{"level", "error"}, {"code", problem.code}, {"message", problem.message}, {"hint", problem.hint}}}}, {"failed", true}});
-        m_use->setEnabled(false);
-    }, [this, own](const QJsonObject& event) {
-        if (event["type"].toString() == "beginning" && *own == m_request) return takeBeginning(event["value"].toObject());
-        if (event["type"].toString() != "phase" || *own != m_request || QDateTime::currentMSecsSinceEpoch() - m_asked < 900) return;
-        m_phase->setText(tr("Counting tokens"));
-        m_bar->setRange(0, 1000);
-        m_bar->setValue(static_cast<int>(1000 * event["done"].toDouble() / std::max(1.0, event["total"].toDouble())));
-        m_progress->show();
-    }});
+    const int id = m_bench.quick.request(
+        "preview",
+        {{"config", configOf(m_state)},
+         {"directory", m_bench.workspace()},
+         {"first", m_first},
+         {"count", kPage},
+         {"filter", QLatin1String(kFilters[m_filter->current()])}},
+        this,
+        {[this, own](const QJsonValue& value) {
+             const bool isLatest = *own == m_request;
+             delete own;
+             if (!isLatest) return;
+             m_request = 0;
+             m_progress->hide();
+             take(value.toObject());
+         },
+         [this, own](const ServeProblem& problem) {
+             const bool isLatest = *own == m_request;
+             delete own;
+             if (!isLatest) return;
+             m_request = 0;
+             m_progress->hide();
+             if (problem.code == "cancelled") return;
+             m_value = {};
+             m_rowProblem->set("error", tr("Not read"),
+                               problem.message +
+                                   (problem.hint.isEmpty() ? QString() : "\n" + problem.hint) +
+                                   (problem.field.isEmpty() ? QString() : "\n" + problem.field),
+                               tr("Change…"), true);
+             m_rowStack->setCurrentIndex(1);
+             m_recognised->clear();
+             m_histogram->setLengths({});
+             showProblems(
+                 QJsonObject{{"problems", QJsonArray{QJsonObject{{"level", "error"},
+                                                                 {"code", problem.code},
+                                                                 {"message", problem.message},
+                                                                 {"hint", problem.hint}}}},
+                             {"failed", true}});
+             m_use->setEnabled(false);
+         },
+         [this, own](const QJsonObject& event) {
+             if (event["type"].toString() == "beginning" && *own == m_request)
+                 return takeBeginning(event["value"].toObject());
+             if (event["type"].toString() != "phase" || *own != m_request ||
+                 QDateTime::currentMSecsSinceEpoch() - m_asked < 900)
+                 return;
+             m_phase->setText(tr("Counting tokens"));
+             m_bar->setRange(0, 1000);
+             m_bar->setValue(static_cast<int>(1000 * event["done"].toDouble() /
+                                              std::max(1.0, event["total"].toDouble())));
+             m_progress->show();
+         }});
     *own = m_request = id;
 }
 
@@ -500,14 +582,22 @@ void DataPage::showRows(const QJsonObject& value) {
         row.cutTokens = each["cut_tokens"].toInteger();
         const QJsonObject object = each.toObject();
         if (object.contains("label")) row.label = classes[object["label"].toInt()].toString();
-        for (const QJsonValue& token : each["tokens"].toArray()) row.tokens.push_back({token["id"].toInt(), token["text"].toString(), stateOf(token["state"].toString()), -1});
+        for (const QJsonValue& token : each["tokens"].toArray())
+            row.tokens.push_back({token["id"].toInt(), token["text"].toString(),
+                                  stateOf(token["state"].toString()), -1});
         rows.push_back(std::move(row));
     }
-    if (rows.empty()) m_rowProblem->set("ok", tr("No row is cut"), tr("All of them fit into %n token(s).", nullptr, value["max_length"].toInt()), tr("Show all rows"));
+    if (rows.empty())
+        m_rowProblem->set(
+            "ok", tr("No row is cut"),
+            tr("All of them fit into %n token(s).", nullptr, value["max_length"].toInt()),
+            tr("Show all rows"));
     m_rowStack->setCurrentIndex(rows.empty() ? 1 : 0);
     m_rows->setRows(std::move(rows), value["max_length"].toInteger());
     const QString format = value["format"].toString();
-    m_recognised->setText(m_state["format"].toString("auto") == "auto" ? tr("Recognised as %1").arg(formatWords(format).toLower()) : QString());
+    m_recognised->setText(m_state["format"].toString("auto") == "auto"
+                              ? tr("Recognised as %1").arg(formatWords(format).toLower())
+                              : QString());
     m_recognised->setVisible(!m_recognised->text().isEmpty());
     m_mapping->setText(value["mapping"].toString());
     m_well->setVisible(!m_mapping->text().isEmpty());
@@ -519,7 +609,8 @@ void DataPage::takeBeginning(const QJsonObject& value) {
     showRows(value);
     m_histogram->setLengths({}, tr("Counting…"));
     m_at->setText(tr("1 of …"));
-    for (QWidget* each : {static_cast<QWidget*>(m_back), static_cast<QWidget*>(m_next)}) each->setEnabled(false);
+    for (QWidget* each : {static_cast<QWidget*>(m_back), static_cast<QWidget*>(m_next)})
+        each->setEnabled(false);
     m_lossNote->setText(tr("Counting the other rows…"));
     m_lengthNote->clear();
     m_use->setEnabled(true);
@@ -530,28 +621,46 @@ void DataPage::take(const QJsonObject& value) {
     m_value = value;
     showRows(value);
     std::map<int, std::int64_t> lengths;
-    for (const QJsonValue& pair : value["lengths"]["by_length"].toArray()) lengths[pair[0].toInt()] = pair[1].toInteger();
+    for (const QJsonValue& pair : value["lengths"]["by_length"].toArray())
+        lengths[pair[0].toInt()] = pair[1].toInteger();
     m_histogram->setLengths(std::move(lengths));
     m_histogram->setLimit(value["max_length"].toInt());
     const qint64 all = value["train_rows"].toInteger() + value["eval_rows"].toInteger();
-    m_filter->setItems({tr("All %1").arg(format::count(all)), tr("Cut %1").arg(format::count(value["truncated_rows"].toInteger())), tr("Longest")});
+    m_filter->setItems({tr("All %1").arg(format::count(all)),
+                        tr("Cut %1").arg(format::count(value["truncated_rows"].toInteger())),
+                        tr("Longest")});
     const qint64 total = value["filtered_rows"].toInteger();
-    m_at->setText(total == 0 ? QStringLiteral("0") : tr("%1 of %2").arg(format::count(m_first + 1), format::count(total)));
+    m_at->setText(total == 0
+                      ? QStringLiteral("0")
+                      : tr("%1 of %2").arg(format::count(m_first + 1), format::count(total)));
     m_back->setEnabled(m_first > 0);
     m_next->setEnabled(m_first + value["preview"].toArray().size() < total);
     const QFileInfo source(m_state["path"].toString());
     const qint64 evaluated = value["eval_rows"].toInteger();
-    m_fileNote->setWhole(source.isDir() ? tr("%1 rows to train on, %2 to evaluate").arg(format::count(value["train_rows"].toInteger()), format::count(evaluated))
-                                        : tr("%1 rows, %2").arg(format::count(value["rows"].toInteger()), format::bytes(static_cast<double>(source.size()))));
+    m_fileNote->setWhole(
+        source.isDir()
+            ? tr("%1 rows to train on, %2 to evaluate")
+                  .arg(format::count(value["train_rows"].toInteger()), format::count(evaluated))
+            : tr("%1 rows, %2")
+                  .arg(format::count(value["rows"].toInteger()),
+                       format::bytes(static_cast<double>(source.size()))));
     // A folder that brings its own evaluation rows leaves nothing to a share.
     const double share = m_state["split"].toDouble(0.05);
-    m_hasOwnEvaluation = source.isDir() && std::fabs(static_cast<double>(evaluated) - share * static_cast<double>(all)) > 1.5;
+    m_hasOwnEvaluation = source.isDir() && std::fabs(static_cast<double>(evaluated) -
+                                                     share * static_cast<double>(all)) > 1.5;
     m_split->setEnabled(!m_hasOwnEvaluation);
-    m_splitNote->setText(m_hasOwnEvaluation ? tr("The folder brings its own %1 rows to evaluate on; the share is not used.").arg(format::count(evaluated)) : tr("%1 rows are held back.").arg(format::count(evaluated)));
+    m_splitNote->setText(
+        m_hasOwnEvaluation
+            ? tr("The folder brings its own %1 rows to evaluate on; the share is not used.")
+                  .arg(format::count(evaluated))
+            : tr("%1 rows are held back.").arg(format::count(evaluated)));
     m_splitNote->show();
-    const double tokens = value["tokens"].toDouble(), supervised = value["supervised_tokens"].toDouble();
-    m_lossNote->setText(tr("Loss is taken on %1 of %2 training tokens (%3).").arg(format::count(value["supervised_tokens"].toInteger()), format::count(value["tokens"].toInteger()),
-                        format::percent(tokens > 0 ? supervised / tokens : 0)));
+    const double tokens = value["tokens"].toDouble(),
+                 supervised = value["supervised_tokens"].toDouble();
+    m_lossNote->setText(tr("Loss is taken on %1 of %2 training tokens (%3).")
+                            .arg(format::count(value["supervised_tokens"].toInteger()),
+                                 format::count(value["tokens"].toInteger()),
+                                 format::percent(tokens > 0 ? supervised / tokens : 0)));
     m_lengthNote->setText(tr("all %1 rows").arg(format::count(m_histogram->rowCount())));
     m_use->setEnabled(true);
     showCounts();
@@ -561,12 +670,17 @@ void DataPage::take(const QJsonObject& value) {
 
 void DataPage::showCounts() {
     const int limit = m_histogram->limit();
-    if (m_histogram->rowCount() == 0) return m_tiles->set({{tr("Tokens kept"), QStringLiteral("–"), {}}, {tr("95 % below"), QStringLiteral("–"), {}}, {tr("Longest"), QStringLiteral("–"), {}}});
-    const double kept = static_cast<double>(m_histogram->tokensKept(limit)), all = static_cast<double>(m_histogram->tokensAll());
+    if (m_histogram->rowCount() == 0)
+        return m_tiles->set({{tr("Tokens kept"), QStringLiteral("–"), {}},
+                             {tr("95 % below"), QStringLiteral("–"), {}},
+                             {tr("Longest"), QStringLiteral("–"), {}}});
+    const double kept = static_cast<double>(m_histogram->tokensKept(limit)),
+                 all = static_cast<double>(m_histogram->tokensAll());
     m_tiles->set({{tr("Tokens kept"), format::shortCount(kept), format::percent(kept / all)},
                   {tr("95 % below"), format::count(m_histogram->quantile(0.95)), {}},
                   {tr("Longest"), format::count(m_histogram->longest()), {}}});
-    if (m_length->text() != format::count(limit) && !m_length->hasFocus()) m_length->setText(format::count(limit));
+    if (m_length->text() != format::count(limit) && !m_length->hasFocus())
+        m_length->setText(format::count(limit));
 }
 
 void DataPage::showProblems(const QJsonObject& value) {
@@ -575,7 +689,9 @@ void DataPage::showProblems(const QJsonObject& value) {
         delete item;
     }
     const Tokens& t = Theme::tokens();
-    const auto add = [&](const QString& icon, const QColor& color, const QString& title, const QString& text, const QList<QPair<QString, std::function<void()>>>& fixes) {
+    const auto add = [&](const QString& icon, const QColor& color, const QString& title,
+                         const QString& text,
+                         const QList<QPair<QString, std::function<void()>>>& fixes) {
         auto* box = new QWidget;
         auto* outer = makeColumn(0);
         auto* row = makeRow(10);
@@ -619,21 +735,44 @@ void DataPage::showProblems(const QJsonObject& value) {
         QList<QPair<QString, std::function<void()>>> fixes;
         if (code == "rows_truncated") {
             const int longest = m_histogram->longest();
-            fixes << QPair{tr("Set length %1").arg(format::count(longest)), std::function<void()>([this, longest] { change("max_length", longest, tr("maximum length")); })};
-            fixes << QPair{tr("Show them"), std::function<void()>([this] { m_filter->setCurrent(1); turn(0); })};
+            fixes << QPair{tr("Set length %1").arg(format::count(longest)),
+                           std::function<void()>([this, longest] {
+                               change("max_length", longest, tr("maximum length"));
+                           })};
+            fixes << QPair{tr("Show them"), std::function<void()>([this] {
+                               m_filter->setCurrent(1);
+                               turn(0);
+                           })};
         }
-        add(level == "error" ? "error" : level == "warning" ? "warning" : "info", level == "error" ? t.err : level == "warning" ? t.warn : t.t2,
-            problem["message"].toString(), code == "rows_truncated" ? tr("The longest row has %1 tokens.").arg(format::count(m_histogram->longest())) : problem["hint"].toString(), fixes);
+        add(level == "error"     ? "error"
+            : level == "warning" ? "warning"
+                                 : "info",
+            level == "error"     ? t.err
+            : level == "warning" ? t.warn
+                                 : t.t2,
+            problem["message"].toString(),
+            code == "rows_truncated"
+                ? tr("The longest row has %1 tokens.").arg(format::count(m_histogram->longest()))
+                : problem["hint"].toString(),
+            fixes);
     }
     if (!value["failed"].toBool()) {
-        if (!codes.contains("rows_truncated")) add("ok", t.ok, tr("No row is cut"), tr("The longest has %n token(s).", nullptr, m_histogram->longest()), {});
+        if (!codes.contains("rows_truncated"))
+            add("ok", t.ok, tr("No row is cut"),
+                tr("The longest has %n token(s).", nullptr, m_histogram->longest()), {});
         if (!codes.contains("rows_skipped")) add("ok", t.ok, tr("No row without loss"), {}, {});
         if (!codes.contains("eval_in_train") && value["eval_rows"].toInt() > 0)
-            add("ok", t.ok, tr("Training and evaluation do not overlap"), tr("Compared token by token; 0 of %1 in common.").arg(format::count(value["eval_rows"].toInteger())), {});
+            add("ok", t.ok, tr("Training and evaluation do not overlap"),
+                tr("Compared token by token; 0 of %1 in common.")
+                    .arg(format::count(value["eval_rows"].toInteger())),
+                {});
     }
-    if (errors > 0) m_problemChip->set(tr("%n error(s)", nullptr, errors), "err");
-    else if (warnings > 0) m_problemChip->set(tr("%n warning(s)", nullptr, warnings), "warn");
-    else m_problemChip->set(tr("none"), "ok");
+    if (errors > 0)
+        m_problemChip->set(tr("%n error(s)", nullptr, errors), "err");
+    else if (warnings > 0)
+        m_problemChip->set(tr("%n warning(s)", nullptr, warnings), "warn");
+    else
+        m_problemChip->set(tr("none"), "ok");
     m_problemChip->show();
 }
 
@@ -644,26 +783,39 @@ void DataPage::askProbabilities(int row) {
     for (const TokenChip& chip : wanted.tokens)
         if (chip.state != TokenState::Cut) ids << chip.id;
     const auto number = wanted.number;
-    m_bench.heavy.request("perplexity", {{"model", m_state["model"]}, {"columns", QJsonArray{QJsonObject{{"adapters", QJsonArray()}}}}, {"ids", ids}}, this, {[this, row, number](const QJsonValue& value) {
-        const auto& rows = m_rows->rows();
-        if (static_cast<std::size_t>(row) < rows.size() && rows[static_cast<std::size_t>(row)].number == number)
-            m_rows->setProbabilities(static_cast<std::size_t>(row), value["columns"][0]["probabilities"].toArray());
-    }, [](const ServeProblem&) {}, {}});   // the popover simply goes without that line
+    m_bench.heavy.request("perplexity",
+                          {{"model", m_state["model"]},
+                           {"columns", QJsonArray{QJsonObject{{"adapters", QJsonArray()}}}},
+                           {"ids", ids}},
+                          this,
+                          {[this, row, number](const QJsonValue& value) {
+                               const auto& rows = m_rows->rows();
+                               if (static_cast<std::size_t>(row) < rows.size() &&
+                                   rows[static_cast<std::size_t>(row)].number == number)
+                                   m_rows->setProbabilities(
+                                       static_cast<std::size_t>(row),
+                                       value["columns"][0]["probabilities"].toArray());
+                           },
+                           [](const ServeProblem&) {},
+                           {}});  // the popover simply goes without that line
 }
 
 void DataPage::chooseFile() {
-    const QString path = QFileDialog::getOpenFileName(this, tr("Data"), m_state["path"].toString(), dataFileFilter());
+    const QString path = QFileDialog::getOpenFileName(this, tr("Data"), m_state["path"].toString(),
+                                                      dataFileFilter());
     if (!path.isEmpty()) open(path);
 }
 
 void DataPage::chooseFolder() {
-    const QString path = QFileDialog::getExistingDirectory(this, tr("Folder with data"), m_state["path"].toString());
+    const QString path =
+        QFileDialog::getExistingDirectory(this, tr("Folder with data"), m_state["path"].toString());
     if (!path.isEmpty()) open(path);
 }
 
-/// What a run got from other data does not go with these: its name, its group and the prompts it writes samples for.
+/// What a run got from other data does not go with these: its name, its group and the prompts it
+/// writes samples for.
 void DataPage::startAnew(QJsonObject& run) const {
-    run.remove("name");   // New run names it after data and method
+    run.remove("name");  // New run names it after data and method
     run["group"] = QFileInfo(m_state["path"].toString()).completeBaseName();
     QJsonObject train = run["train"].toObject();
     train.remove("sample_prompts");
@@ -671,7 +823,8 @@ void DataPage::startAnew(QJsonObject& run) const {
 }
 
 void DataPage::useInNewRun() {
-    QJsonObject run = QJsonDocument::fromJson(Settings::value("newrun/config").toByteArray()).object();
+    QJsonObject run =
+        QJsonDocument::fromJson(Settings::value("newrun/config").toByteArray()).object();
     if (run.isEmpty()) run = m_bench.demoConfig();
     const QJsonObject own = configOf(m_state);
     QJsonObject section = run["data"].toObject();

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// Data: a file as the trainer will see it under the chosen model and settings: source and settings left, rows as token chips in the
-// middle, lengths and problems right. Every change is asked of the engine again; the rows shown are the rows trained on.
+// Data: a file as the trainer will see it under the chosen model and settings: source and settings
+// left, rows as token chips in the middle, lengths and problems right. Every change is asked of the
+// engine again; the rows shown are the rows trained on.
 
 #include "pages/page.h"
 
@@ -65,8 +66,8 @@ private:
     void chooseFile();
     void chooseFolder();
 
-    QJsonObject m_state;            ///< path, model, format, loss_on, max_length, split, packing
-    QJsonObject m_value;            ///< the last answer
+    QJsonObject m_state;  ///< path, model, format, loss_on, max_length, split, packing
+    QJsonObject m_value;  ///< the last answer
     int m_first = 0, m_request = 0;
     qint64 m_asked = 0;
     QStackedWidget *m_stack, *m_rowStack;

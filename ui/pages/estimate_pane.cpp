@@ -20,7 +20,9 @@ namespace {
 /// A legend entry: square, name, bytes.
 class LegendRow final : public QWidget {
 public:
-    LegendRow(MemoryPart part, const QString& name) : m_part(part), m_name(name) { setFixedHeight(px(20)); }
+    LegendRow(MemoryPart part, const QString& name) : m_part(part), m_name(name) {
+        setFixedHeight(px(20));
+    }
     void set(double bytes) {
         m_words = bytes <= 0 ? QStringLiteral("0") : format::bytes(bytes);
         setAccessibleName(m_name + " " + m_words);
@@ -32,8 +34,10 @@ protected:
         const Tokens& t = Theme::tokens();
         QPainter p(this);
         const QRectF square(0, height() / 2.0 - 4, 8, 8);
-        if (m_part == MemoryPart::Other) p.fillRect(square, QBrush(t.t3, Qt::BDiagPattern));
-        else p.fillRect(square, memoryColor(m_part));
+        if (m_part == MemoryPart::Other)
+            p.fillRect(square, QBrush(t.t3, Qt::BDiagPattern));
+        else
+            p.fillRect(square, memoryColor(m_part));
         p.setFont(themeFont(Type::Table));
         p.setPen(t.t2);
         p.drawText(QRectF(15, 0, width() - 15, height()), Qt::AlignVCenter, m_name);
@@ -102,11 +106,17 @@ EstimatePane::EstimatePane() {
     grid->setContentsMargins(0, 0, 0, 0);
     grid->setHorizontalSpacing(16);
     grid->setVerticalSpacing(0);
-    const struct { MemoryPart part; QString name; const char* key; } entries[] = {
-        {MemoryPart::Frozen, tr("Weights"), "weights"}, {MemoryPart::Trained, tr("Adapter"), "adapter"},
-        {MemoryPart::Trained, tr("Gradients"), "gradients"}, {MemoryPart::Trained, tr("Optimiser"), "optimizer"},
-        {MemoryPart::Activations, tr("Activations"), "activations"}, {MemoryPart::Logits, tr("Logits"), "logits"},
-        {MemoryPart::Other, tr("Runtime"), "runtime"}};
+    const struct {
+        MemoryPart part;
+        QString name;
+        const char* key;
+    } entries[] = {{MemoryPart::Frozen, tr("Weights"), "weights"},
+                   {MemoryPart::Trained, tr("Adapter"), "adapter"},
+                   {MemoryPart::Trained, tr("Gradients"), "gradients"},
+                   {MemoryPart::Trained, tr("Optimiser"), "optimizer"},
+                   {MemoryPart::Activations, tr("Activations"), "activations"},
+                   {MemoryPart::Logits, tr("Logits"), "logits"},
+                   {MemoryPart::Other, tr("Runtime"), "runtime"}};
     int index = 0;
     for (const auto& entry : entries) {
         auto* row = new LegendRow(entry.part, entry.name);
@@ -158,11 +168,17 @@ void EstimatePane::showEstimate(const QJsonObject& e, double secondsPerStep) {
     showWarnings(e["warnings"].toArray());
     m_body->setEnabled(true);
     const QJsonObject evaluation = e["evaluation"].toObject();
-    const auto measured = static_cast<std::int64_t>(evaluation["rows"].toDouble()), there = static_cast<std::int64_t>(evaluation["of_rows"].toDouble());
+    const auto measured = static_cast<std::int64_t>(evaluation["rows"].toDouble()),
+               there = static_cast<std::int64_t>(evaluation["of_rows"].toDouble());
     const int times = evaluation["times"].toInt();
-    m_evaluation->setText(times == 0 ? QString()
-                                     : tr("Evaluating takes about %1 of the run: %2 rows, %n time(s).", nullptr, times)
-                                           .arg(tr("%1 %").arg(qRound(100 * evaluation["share"].toDouble())), measured < there ? tr("%1 of %2").arg(format::count(measured), format::count(there)) : format::count(measured)));
+    m_evaluation->setText(
+        times == 0
+            ? QString()
+            : tr("Evaluating takes about %1 of the run: %2 rows, %n time(s).", nullptr, times)
+                  .arg(tr("%1 %").arg(qRound(100 * evaluation["share"].toDouble())),
+                       measured < there
+                           ? tr("%1 of %2").arg(format::count(measured), format::count(there))
+                           : format::count(measured)));
     const auto trainable = static_cast<std::int64_t>(e["trainable"].toDouble());
     const double total = e["total"].toDouble();
     const double share = total > 0 ? static_cast<double>(trainable) / total : 0;
@@ -170,43 +186,64 @@ void EstimatePane::showEstimate(const QJsonObject& e, double secondsPerStep) {
     m_percent->setText(format::percent(share));
     m_share->set(share);
     m_file->set(format::bytes(e["adapter_bytes"].toDouble()));
-    const auto steps = static_cast<std::int64_t>(e["steps"].toDouble()), rows = static_cast<std::int64_t>(e["rows"].toDouble());
-    m_steps->set(steps > 0 ? format::count(steps) : QStringLiteral("–"), rows > 0 ? "· " + format::count(rows) : QString());
-    m_time->set(std::isnan(secondsPerStep) || steps <= 0 ? QStringLiteral("–") : QStringLiteral("≈ ") + format::roughDuration(secondsPerStep * static_cast<double>(steps)));
-    m_time->setToolTip(std::isnan(secondsPerStep) ? tr("Known after the first run with this model.") : tr("From the speed of your last run with this model."));
+    const auto steps = static_cast<std::int64_t>(e["steps"].toDouble()),
+               rows = static_cast<std::int64_t>(e["rows"].toDouble());
+    m_steps->set(steps > 0 ? format::count(steps) : QStringLiteral("–"),
+                 rows > 0 ? "· " + format::count(rows) : QString());
+    m_time->set(std::isnan(secondsPerStep) || steps <= 0
+                    ? QStringLiteral("–")
+                    : QStringLiteral("≈ ") +
+                          format::roughDuration(secondsPerStep * static_cast<double>(steps)));
+    m_time->setToolTip(std::isnan(secondsPerStep)
+                           ? tr("Known after the first run with this model.")
+                           : tr("From the speed of your last run with this model."));
 
     const QJsonObject memory = e["memory"].toObject();
     const auto part = [&](const char* key) { return memory[QLatin1String(key)].toDouble(); };
-    std::vector<MemoryShare> shares = {{MemoryPart::Frozen, part("weights")},
-                                       {MemoryPart::Trained, part("adapter") + part("gradients") + part("optimizer")},
-                                       {MemoryPart::Activations, part("activations")},
-                                       {MemoryPart::Logits, part("logits")},
-                                       {MemoryPart::Other, part("runtime")}};
+    std::vector<MemoryShare> shares = {
+        {MemoryPart::Frozen, part("weights")},
+        {MemoryPart::Trained, part("adapter") + part("gradients") + part("optimizer")},
+        {MemoryPart::Activations, part("activations")},
+        {MemoryPart::Logits, part("logits")},
+        {MemoryPart::Other, part("runtime")}};
     double sum = 0;
     for (const MemoryShare& s : shares) sum += s.bytes;
     const QJsonObject device = e["device"].toObject();
     const double capacity = device["total_bytes"].toDouble();
-    // On a large machine a small run would be a hair's breadth: the scale then follows the run, and the capacity is told in words.
+    // On a large machine a small run would be a hair's breadth: the scale then follows the run, and
+    // the capacity is told in words.
     const bool isTiny = capacity > 0 && sum < capacity * 0.12;
     m_bar->set(shares, isTiny ? 0 : capacity);
     m_memoryTotal->setText(format::bytes(sum));
-    m_device->setText(tr("%1, %2").arg(device["name"].toString(device["kind"].toString()), format::bytes(capacity)));
+    m_device->setText(tr("%1, %2").arg(device["name"].toString(device["kind"].toString()),
+                                       format::bytes(capacity)));
     for (QWidget* row : m_legend->findChildren<QWidget*>())
-        if (!row->objectName().isEmpty()) static_cast<LegendRow*>(row)->set(part(row->objectName().toLatin1().constData()));
-    const bool fits = capacity <= 0 || sum <= capacity, tight = fits && capacity > 0 && sum > capacity * 0.9;
+        if (!row->objectName().isEmpty())
+            static_cast<LegendRow*>(row)->set(part(row->objectName().toLatin1().constData()));
+    const bool fits = capacity <= 0 || sum <= capacity,
+               tight = fits && capacity > 0 && sum > capacity * 0.9;
     const Tokens& t = Theme::tokens();
-    m_verdictIcon->setPixmap(iconPixmap(!fits ? "error" : tight ? "warning" : "ok", !fits ? t.err : tight ? t.warn : t.ok));
-    m_verdict->setText(!fits ? tr("%1 too much").arg(format::bytes(sum - capacity)) : tight ? tr("Tight, %1 spare").arg(format::bytes(capacity - sum))
-                                                                              : tr("Fits, %1 spare").arg(format::bytes(capacity - sum)));
+    m_verdictIcon->setPixmap(iconPixmap(!fits   ? "error"
+                                        : tight ? "warning"
+                                                : "ok",
+                                        !fits   ? t.err
+                                        : tight ? t.warn
+                                                : t.ok));
+    m_verdict->setText(!fits   ? tr("%1 too much").arg(format::bytes(sum - capacity))
+                       : tight ? tr("Tight, %1 spare").arg(format::bytes(capacity - sum))
+                               : tr("Fits, %1 spare").arg(format::bytes(capacity - sum)));
     setTone(m_verdict, !fits ? "err" : tight ? "warn" : "ok");
     m_verdictIcon->show();
-    m_note->setText(isTiny ? tr("The bar shows this run alone; it takes %1 of the device.").arg(format::percent(sum / capacity)) : QString());
+    m_note->setText(isTiny ? tr("The bar shows this run alone; it takes %1 of the device.")
+                                 .arg(format::percent(sum / capacity))
+                           : QString());
 }
 
 void EstimatePane::showWarnings(const QJsonArray& warnings) {
     if (warnings.isEmpty()) return m_problem->hide();
     QStringList words;
-    for (const QJsonValue& warning : warnings) words << warning["message"].toString() + " " + warning["hint"].toString();
+    for (const QJsonValue& warning : warnings)
+        words << warning["message"].toString() + " " + warning["hint"].toString();
     m_problem->show("warn", words.join(" "));
 }
 
@@ -230,7 +267,6 @@ void EstimatePane::showWaiting(const QString& words) {
     m_evaluation->setText({});
     m_note->setText(words);
 }
-
 
 void EstimatePane::setStart(bool enabled, const QString& tip, const QString& words) {
     m_start->setEnabled(enabled);

@@ -12,7 +12,9 @@
 
 namespace luthier::ui {
 
-ExportCard::ExportCard(const QString& format, const QString& icon, const QString& title, const QString& summary) : m_format(format), m_iconName(icon) {
+ExportCard::ExportCard(const QString& format, const QString& icon, const QString& title,
+                       const QString& summary)
+    : m_format(format), m_iconName(icon) {
     setProperty("pick", "rest");
     setFocusPolicy(Qt::TabFocus);
     setAccessibleName(title);
@@ -59,9 +61,12 @@ ExportCard::ExportCard(const QString& format, const QString& icon, const QString
     connect(m_again, &QPushButton::clicked, this, &ExportCard::exportWanted);
     connect(m_action, &QPushButton::clicked, this, [this] {
         emit chosen();
-        if (m_state == State::Writing) emit cancelWanted();
-        else if (m_state == State::Verified || m_state == State::ByTheRun) emit showWanted();
-        else emit exportWanted();
+        if (m_state == State::Writing)
+            emit cancelWanted();
+        else if (m_state == State::Verified || m_state == State::ByTheRun)
+            emit showWanted();
+        else
+            emit exportWanted();
     });
     setState(State::Ready);
 }
@@ -70,7 +75,8 @@ void ExportCard::setState(State state, const QString& words) {
     m_state = state;
     const bool isOff = state == State::NotAvailable;
     setTone(m_title, isOff ? "t3" : "t1");
-    m_chip->setVisible(state == State::Verified || state == State::Failed || state == State::Writing);
+    m_chip->setVisible(state == State::Verified || state == State::Failed ||
+                       state == State::Writing);
     if (state == State::Verified) m_chip->set(tr("Verified"), "ok", "ok");
     if (state == State::Failed) m_chip->set(tr("Failed"), "err", "error");
     if (state == State::Writing) m_chip->set(tr("writing"), "soft");
@@ -82,8 +88,12 @@ void ExportCard::setState(State state, const QString& words) {
     m_again->setVisible(state == State::Verified);
     m_action->setVisible(!isOff);
     m_action->setEnabled(true);
-    m_action->setText(state == State::Writing ? tr("Cancel") : state == State::Verified || state == State::ByTheRun ? " " + tr("Show") : state == State::Failed ? tr("Try again") : tr("Export"));
-    m_action->setIcon(state == State::Verified || state == State::ByTheRun ? themedIcon("folder") : QIcon());
+    m_action->setText(state == State::Writing                                ? tr("Cancel")
+                      : state == State::Verified || state == State::ByTheRun ? " " + tr("Show")
+                      : state == State::Failed                               ? tr("Try again")
+                                                                             : tr("Export"));
+    m_action->setIcon(state == State::Verified || state == State::ByTheRun ? themedIcon("folder")
+                                                                           : QIcon());
     m_note->setVisible(!isOff);
     showIcon();
 }
@@ -98,13 +108,20 @@ void ExportCard::setFiles(const std::vector<Fact>& files) { m_files->set(files);
 void ExportCard::setNote(const QString& note) { m_note->setWhole(note); }
 
 void ExportCard::setSelected(bool isSelected) {
-    setLook(this, "pick", m_state == State::NotAvailable ? "off" : isSelected ? "selected" : "rest");
+    setLook(this, "pick",
+            m_state == State::NotAvailable ? "off"
+            : isSelected                   ? "selected"
+                                           : "rest");
     showIcon();
 }
 
 void ExportCard::showIcon() {
     const Tokens& t = Theme::tokens();
-    m_icon->setPixmap(iconPixmap(m_iconName, m_state == State::NotAvailable ? t.t3 : property("pick") == "selected" ? t.acc : t.t2, 18));
+    m_icon->setPixmap(iconPixmap(m_iconName,
+                                 m_state == State::NotAvailable   ? t.t3
+                                 : property("pick") == "selected" ? t.acc
+                                                                  : t.t2,
+                                 18));
 }
 
 void ExportCard::keyPressEvent(QKeyEvent* event) {

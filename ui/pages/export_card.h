@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// One destination on the Export page: what it is, which files it makes and how large they are, its state (ready, writing, verified,
-// failed, not available) and the one button that fits the state.
+// One destination on the Export page: what it is, which files it makes and how large they are, its
+// state (ready, writing, verified, failed, not available) and the one button that fits the state.
 
 #include <QFrame>
 
@@ -23,9 +23,10 @@ class ExportCard final : public QFrame {
 public:
     enum class State { Ready, Writing, Verified, Failed, ByTheRun, NotAvailable };
 
-    ExportCard(const QString& format, const QString& icon, const QString& title, const QString& summary);
+    ExportCard(const QString& format, const QString& icon, const QString& title,
+               const QString& summary);
     QString format() const { return m_format; }
-    void setState(State state, const QString& words = {});   ///< words: phase, problem or reason
+    void setState(State state, const QString& words = {});  ///< words: phase, problem or reason
     State state() const { return m_state; }
     void setProgress(const QString& phase, int done, int total);
     void setFiles(const std::vector<Fact>& files);

@@ -24,7 +24,8 @@ namespace {
 QString difference(double value) {
     if (std::isnan(value)) return QStringLiteral("–");
     if (value == 0) return QStringLiteral("0");
-    return value < 1e-3 ? QString::number(value, 'e', 1).replace("e-0", "e-") : QString::number(value, 'g', 3);
+    return value < 1e-3 ? QString::number(value, 'e', 1).replace("e-0", "e-")
+                        : QString::number(value, 'g', 3);
 }
 
 }  // namespace
@@ -131,7 +132,8 @@ ExportDetail::ExportDetail() {
     });
     connect(m_tabs, &SegmentedControl::changed, this, &ExportDetail::showSnippet);
     connect(m_show, &QPushButton::clicked, this, &ExportDetail::showWanted);
-    connect(m_try, &QPushButton::clicked, this, [this] { emit tryWanted(m_elsewhere.tryModel, m_elsewhere.tryAdapter); });
+    connect(m_try, &QPushButton::clicked, this,
+            [this] { emit tryWanted(m_elsewhere.tryModel, m_elsewhere.tryAdapter); });
 }
 
 QString ExportDetail::path() const { return m_path->text(); }
@@ -147,14 +149,22 @@ void ExportDetail::showPlan(const QString& title, const QString& explanation) {
     m_try->hide();
 }
 
-void ExportDetail::showFolder(const QString& title, const QString& path, const QString& explanation, const QStringList& files, const QString& method, const QString& base) {
+void ExportDetail::showFolder(const QString& title, const QString& path, const QString& explanation,
+                              const QStringList& files, const QString& method,
+                              const QString& base) {
     m_title->setText(title);
     m_chip->hide();
     m_explanation->setText(explanation);
     m_explanation->show();
     showPath(path);
     std::vector<Fact> facts;
-    for (const QString& name : files) facts.push_back({name, format::bytes(static_cast<double>(QFileInfo(path + "/" + name).size())), {}, {}, true, {}});
+    for (const QString& name : files)
+        facts.push_back({name,
+                         format::bytes(static_cast<double>(QFileInfo(path + "/" + name).size())),
+                         {},
+                         {},
+                         true,
+                         {}});
     m_files->set(std::move(facts));
     m_filesNote->setText(tr("written by the run"));
     m_filesNote->setToolTip({});
@@ -170,37 +180,94 @@ void ExportDetail::showRecord(const QString& title, const ExportRecord& record, 
     m_title->setText(title);
     m_explanation->hide();
     m_chip->show();
-    if (record.passed()) m_chip->set(tr("Verified by reloading"), "ok", "ok");
-    else m_chip->set(tr("Not verified"), "err", "error");
+    if (record.passed())
+        m_chip->set(tr("Verified by reloading"), "ok", "ok");
+    else
+        m_chip->set(tr("Not verified"), "err", "error");
     showPath(record.path);
     std::vector<Fact> files;
     for (const QJsonValue& file : c["files"].toArray())
-        files.push_back({file["name"].toString(), format::bytes(file["bytes"].toDouble()), file["sha256"].toString().left(8), {}, true, {}});
+        files.push_back({file["name"].toString(),
+                         format::bytes(file["bytes"].toDouble()),
+                         file["sha256"].toString().left(8),
+                         {},
+                         true,
+                         {}});
     const bool hasHashes = !files.empty();
     m_files->set(std::move(files));
-    m_filesNote->setText(seconds > 0 ? tr("written %1 in %2 s").arg(record.written.toString("HH:mm:ss")).arg(seconds, 0, 'f', 1) : tr("written %1").arg(format::moment(record.written)));
-    m_filesNote->setToolTip(hasHashes ? tr("The last column is the beginning of each file's SHA-256.") : QString());
+    m_filesNote->setText(seconds > 0 ? tr("written %1 in %2 s")
+                                           .arg(record.written.toString("HH:mm:ss"))
+                                           .arg(seconds, 0, 'f', 1)
+                                     : tr("written %1").arg(format::moment(record.written)));
+    m_filesNote->setToolTip(
+        hasHashes ? tr("The last column is the beginning of each file's SHA-256.") : QString());
     const auto positions = c["tokens"].toInteger();
-    const auto agreeing = std::llround(c["greedy_agreement"].toDouble() * static_cast<double>(positions));
+    const auto agreeing =
+        std::llround(c["greedy_agreement"].toDouble() * static_cast<double>(positions));
     const bool isReal = c["probes_from"].toString() == "evaluation rows";
-    m_certificateText->setText(isReal ? tr("Read back from the folder and run against the adapter as trained, on %n evaluation row(s).", nullptr, c["probes"].toInt())
-                                      : tr("Read back from the folder and run against the adapter as trained, on %n row(s) of drawn tokens.", nullptr, c["probes"].toInt()));
+    m_certificateText->setText(isReal ? tr("Read back from the folder and run against the adapter "
+                                           "as trained, on %n evaluation row(s).",
+                                           nullptr, c["probes"].toInt())
+                                      : tr("Read back from the folder and run against the adapter "
+                                           "as trained, on %n row(s) of drawn tokens.",
+                                           nullptr, c["probes"].toInt()));
     const Tokens& t = Theme::tokens();
-    // The rule of core/export/exporter.h as it is applied: the difference may be what the format's rounding does to this model, and the noise of sums.
-    const auto isWithin = [&](const char* value, const char* limit) { return c[value].toDouble() <= c[limit].toDouble() ? t.ok : t.err; };
-    std::vector<Fact> rows{{tr("Largest logit difference"), difference(c["max_abs_difference"].toDouble()), {}, isWithin("max_abs_difference", "tolerance"), false, {}},
-                           {tr("Allowed"), difference(c["tolerance"].toDouble()), {}, {}, false, {}}};
+    // The rule of core/export/exporter.h as it is applied: the difference may be what the format's
+    // rounding does to this model, and the noise of sums.
+    const auto isWithin = [&](const char* value, const char* limit) {
+        return c[value].toDouble() <= c[limit].toDouble() ? t.ok : t.err;
+    };
+    std::vector<Fact> rows{
+        {tr("Largest logit difference"),
+         difference(c["max_abs_difference"].toDouble()),
+         {},
+         isWithin("max_abs_difference", "tolerance"),
+         false,
+         {}},
+        {tr("Allowed"), difference(c["tolerance"].toDouble()), {}, {}, false, {}}};
     if (c.contains("rounding"))
-        rows.push_back({tr("Of it by the format's rounding"), c["rounding"].toDouble() > 0 ? difference(c["rounding"].toDouble()) : tr("none, it keeps every number"), {}, {}, false, {}});
+        rows.push_back({tr("Of it by the format's rounding"),
+                        c["rounding"].toDouble() > 0 ? difference(c["rounding"].toDouble())
+                                                     : tr("none, it keeps every number"),
+                        {},
+                        {},
+                        false,
+                        {}});
     if (c.contains("merge_difference"))
-        rows.push_back({tr("Merging alone, allowed %1").arg(difference(c["noise"].toDouble())), difference(c["merge_difference"].toDouble()), {}, isWithin("merge_difference", "noise"), false, {}});
+        rows.push_back({tr("Merging alone, allowed %1").arg(difference(c["noise"].toDouble())),
+                        difference(c["merge_difference"].toDouble()),
+                        {},
+                        isWithin("merge_difference", "noise"),
+                        false,
+                        {}});
     if (c.contains("max_weight_difference"))
-        rows.push_back({tr("Weights, allowed %1").arg(difference(c["weight_tolerance"].toDouble())), difference(c["max_weight_difference"].toDouble()), {}, isWithin("max_weight_difference", "weight_tolerance"), false, {}});
-    rows.push_back({tr("Mean KL divergence"), tr("%1 nats").arg(difference(c["mean_kl"].toDouble())), {}, {}, false, {}});
-    rows.push_back({tr("Same most probable token"), tr("%1 of %2").arg(format::count(agreeing), format::count(positions)), {}, agreeing == positions ? t.ok : t.warn, false, {}});
+        rows.push_back({tr("Weights, allowed %1").arg(difference(c["weight_tolerance"].toDouble())),
+                        difference(c["max_weight_difference"].toDouble()),
+                        {},
+                        isWithin("max_weight_difference", "weight_tolerance"),
+                        false,
+                        {}});
+    rows.push_back({tr("Mean KL divergence"),
+                    tr("%1 nats").arg(difference(c["mean_kl"].toDouble())),
+                    {},
+                    {},
+                    false,
+                    {}});
+    rows.push_back({tr("Same most probable token"),
+                    tr("%1 of %2").arg(format::count(agreeing), format::count(positions)),
+                    {},
+                    agreeing == positions ? t.ok : t.warn,
+                    false,
+                    {}});
     if (c.contains("loss_before"))
         rows.push_back({tr("Loss on these rows, before and after"),
-                        QStringLiteral("%1, %2").arg(c["loss_before"].toDouble(), 0, 'f', 4).arg(c["loss_after"].toDouble(), 0, 'f', 4), {}, {}, false, {}});
+                        QStringLiteral("%1, %2")
+                            .arg(c["loss_before"].toDouble(), 0, 'f', 4)
+                            .arg(c["loss_after"].toDouble(), 0, 'f', 4),
+                        {},
+                        {},
+                        false,
+                        {}});
     m_certificate->set(std::move(rows));
     for (QWidget* box : {m_pathBox, m_filesBox, m_certificateBox}) box->show();
     setSnippets(record.format, record.path, c["base_model"].toString());
@@ -231,8 +298,9 @@ void ExportDetail::showPath(const QString& path) {
 void ExportDetail::showSnippet(int index) {
     const QString text = m_elsewhere.snippets.value(index).text;
     if (m_snippet->toPlainText() != text) m_snippet->setPlainText(text);
-    qsizetype lines = 0;   // of the longest: the page below stays where it is when the tab changes
-    for (const Snippet& snippet : m_elsewhere.snippets) lines = std::max(lines, snippet.text.count('\n'));
+    qsizetype lines = 0;  // of the longest: the page below stays where it is when the tab changes
+    for (const Snippet& snippet : m_elsewhere.snippets)
+        lines = std::max(lines, snippet.text.count('\n'));
     m_snippet->setFixedHeight(px(17) * static_cast<int>(lines) + 28);
 }
 

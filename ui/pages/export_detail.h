@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// The right side of the Export page: the files of one export, the certificate that its reload test wrote, and how to load it elsewhere.
+// The right side of the Export page: the files of one export, the certificate that its reload test
+// wrote, and how to load it elsewhere.
 
 #include "pages/export_records.h"
 #include "pages/export_snippets.h"
@@ -27,7 +28,8 @@ public:
     void showPlan(const QString& title, const QString& explanation);
     void showRecord(const QString& title, const ExportRecord& record, double seconds);
     /// A folder that the run wrote itself; `method` made it.
-    void showFolder(const QString& title, const QString& path, const QString& explanation, const QStringList& files, const QString& method, const QString& base);
+    void showFolder(const QString& title, const QString& path, const QString& explanation,
+                    const QStringList& files, const QString& method, const QString& base);
     QString path() const;
 
 signals:
@@ -40,7 +42,8 @@ private:
     void showSnippet(int index);
     void showPath(const QString& path);
 
-    QLabel *m_title, *m_filesNote, *m_certificateTitle, *m_certificateText, *m_explanation, *m_limits;
+    QLabel *m_title, *m_filesNote, *m_certificateTitle, *m_certificateText, *m_explanation,
+        *m_limits;
     Chip* m_chip;
     QLineEdit* m_path;
     QPushButton *m_copyPath, *m_copy, *m_show, *m_try;

@@ -33,17 +33,21 @@ namespace luthier::ui {
 
 namespace {
 
-const char* const kRunFolder = "run";   ///< the card of what the run wrote itself
+const char* const kRunFolder = "run";  ///< the card of what the run wrote itself
 
 bool trainsBase(const QString& method) { return method == "full" || method == "freeze"; }
 
-QStringList filesOf(const QString& folder) { return QDir(folder).entryList(QDir::Files, QDir::Size); }
+QStringList filesOf(const QString& folder) {
+    return QDir(folder).entryList(QDir::Files, QDir::Size);
+}
 
 }  // namespace
 
 ExportPage::ExportPage(Workbench& bench) : Page(bench) {
     m_stack = new QStackedWidget;
-    m_empty = new EmptyState("export", tr("Nothing to export yet"), tr("Every run that finishes leaves an adapter or a model here."), tr("Open the demo"));
+    m_empty = new EmptyState("export", tr("Nothing to export yet"),
+                             tr("Every run that finishes leaves an adapter or a model here."),
+                             tr("Open the demo"));
     auto* splitter = new QSplitter;
     auto* left = new QWidget;
     auto* leftColumn = makeColumn(0);
@@ -78,7 +82,8 @@ ExportPage::ExportPage(Workbench& bench) : Page(bench) {
     outer->addWidget(m_stack);
     setLayout(outer);
 
-    connect(m_empty, &EmptyState::triggered, this, [this] { m_bench.editAsNewRun(m_bench.demoConfig(), tr("the demo")); });
+    connect(m_empty, &EmptyState::triggered, this,
+            [this] { m_bench.editAsNewRun(m_bench.demoConfig(), tr("the demo")); });
     connect(m_filter, &QLineEdit::textChanged, m_list, &RunList::setFilter);
     connect(m_list, &RunList::chosen, this, [this](const QString& id) {
         m_run = id;
@@ -86,14 +91,17 @@ ExportPage::ExportPage(Workbench& bench) : Page(bench) {
         showRun();
     });
     connect(m_detail, &ExportDetail::copied, this, [this] { m_bench.say(tr("Copied")); });
-    connect(m_detail, &ExportDetail::showWanted, this, [this] { QDesktopServices::openUrl(QUrl::fromLocalFile(m_detail->path())); });
+    connect(m_detail, &ExportDetail::showWanted, this,
+            [this] { QDesktopServices::openUrl(QUrl::fromLocalFile(m_detail->path())); });
     connect(m_detail, &ExportDetail::tryWanted, &bench, &Workbench::openPlayground);
     connect(&m_reader, &QFutureWatcherBase::finished, this, [this] {
         m_records = m_reader.result();
         fill();
         if (m_readAgain) readRecords();
     });
-    connect(&bench.runs, &RunLibrary::changed, this, [this] { if (isVisible()) fill(); });
+    connect(&bench.runs, &RunLibrary::changed, this, [this] {
+        if (isVisible()) fill();
+    });
     connect(&bench, &Workbench::workspaceChanged, this, [this] { readRecords(); });
     connect(&Theme::instance(), &Theme::changed, this, &ExportPage::fill);
     loadFormats();
@@ -132,7 +140,8 @@ QWidget* ExportPage::buildCentre() {
     column->addWidget(makeScroll(m_cardBox), 1);
     column->addWidget(makeRule());
     column->addWidget(new PaneHeader(tr("Written so far")));
-    m_written = new SimpleTable({tr("When"), tr("Format"), tr("Folder"), tr("Size"), tr("Check")}, {64, 140, 140, 84, 130}, 2);
+    m_written = new SimpleTable({tr("When"), tr("Format"), tr("Folder"), tr("Size"), tr("Check")},
+                                {64, 140, 140, 84, 130}, 2);
     m_written->setAccessibleName(tr("Written so far"));
     m_written->setOptional({3, 0}, 110);
     m_writtenEmpty = makeLabel(tr("Exports of this adapter are listed here."), "body", "t2");
@@ -147,7 +156,9 @@ QWidget* ExportPage::buildCentre() {
     auto* note = makeRow(8);
     note->setContentsMargins(16, 8, 16, 8);
     note->addWidget(new IconLabel("info", 16, [] { return Theme::tokens().t3; }));
-    auto* words = makeLabel(tr("An export is written beside its target, checked, then renamed. A failed export leaves nothing behind."), "table", "t2");
+    auto* words = makeLabel(tr("An export is written beside its target, checked, then renamed. A "
+                               "failed export leaves nothing behind."),
+                            "table", "t2");
     words->setWordWrap(true);
     note->addWidget(words, 1);
     column->addLayout(note);
@@ -161,7 +172,8 @@ QWidget* ExportPage::buildCentre() {
     connect(m_written, &SimpleTable::selected, this, [this](const QString& path) {
         m_path = path;
         for (const ExportRecord& record : m_records)
-            if (record.path == path) m_card = record.format == "adapters" ? QStringLiteral("peft") : record.format;
+            if (record.path == path)
+                m_card = record.format == "adapters" ? QStringLiteral("peft") : record.format;
         showCards();
     });
     return centre;
@@ -175,11 +187,13 @@ void ExportPage::enter() {
 
 QString ExportPage::exportsFolder() const {
     const QString chosen = Settings::value("export/folder").toString();
-    return chosen.isEmpty() || !QFileInfo(chosen).isDir() ? m_bench.workspace() + "/exports" : chosen;
+    return chosen.isEmpty() || !QFileInfo(chosen).isDir() ? m_bench.workspace() + "/exports"
+                                                          : chosen;
 }
 
 void ExportPage::chooseFolder() {
-    const QString path = QFileDialog::getExistingDirectory(this, tr("Folder to export to"), exportsFolder());
+    const QString path =
+        QFileDialog::getExistingDirectory(this, tr("Folder to export to"), exportsFolder());
     if (!path.isEmpty()) Settings::set("export/folder", path);
     readRecords();
     fill();
@@ -188,27 +202,36 @@ void ExportPage::chooseFolder() {
 void ExportPage::readRecords() {
     m_readAgain = m_reader.isRunning();
     if (m_readAgain) return;
-    m_reader.setFuture(QtConcurrent::run([folder = exportsFolder()] { return readExports(folder); }));
+    m_reader.setFuture(
+        QtConcurrent::run([folder = exportsFolder()] { return readExports(folder); }));
 }
 
 void ExportPage::loadFormats() {
-    m_bench.heavy.request("formats", {}, this, {[this](const QJsonValue& value) {
-        m_formats.clear();
-        for (const QJsonValue& each : value["formats"].toArray()) m_formats.push_back({each["format"].toString(), each["title"].toString(), each["summary"].toString()});
-        m_hasFormats = true;
-        buildCards();
-        fill();
-    }, [this](const ServeProblem& problem) {
-        m_hasFormats = true;
-        m_empty->set("error", tr("The engine does not answer"), problem.message + " " + problem.hint, {}, true);
-        m_stack->setCurrentIndex(1);
-    }, {}});
+    m_bench.heavy.request(
+        "formats", {}, this,
+        {[this](const QJsonValue& value) {
+             m_formats.clear();
+             for (const QJsonValue& each : value["formats"].toArray())
+                 m_formats.push_back({each["format"].toString(), each["title"].toString(),
+                                      each["summary"].toString()});
+             m_hasFormats = true;
+             buildCards();
+             fill();
+         },
+         [this](const ServeProblem& problem) {
+             m_hasFormats = true;
+             m_empty->set("error", tr("The engine does not answer"),
+                          problem.message + " " + problem.hint, {}, true);
+             m_stack->setCurrentIndex(1);
+         },
+         {}});
 }
 
 void ExportPage::buildCards() {
     for (ExportCard* card : m_cards) card->deleteLater();
     m_cards.clear();
-    const auto add = [this](const QString& format, const QString& icon, const QString& title, const QString& summary) {
+    const auto add = [this](const QString& format, const QString& icon, const QString& title,
+                            const QString& summary) {
         auto* card = new ExportCard(format, icon, title, summary);
         m_cards.push_back(card);
         connect(card, &ExportCard::chosen, this, [this, format] {
@@ -228,8 +251,10 @@ void ExportPage::buildCards() {
             QDesktopServices::openUrl(QUrl::fromLocalFile(m_detail->path()));
         });
     };
-    add(QLatin1String(kRunFolder), "runs", tr("As the run left it"), tr("The folder that training wrote"));
-    for (const Format& each : m_formats) add(each.format, each.format == "merged" ? "cube" : "plug", each.title, each.summary);
+    add(QLatin1String(kRunFolder), "runs", tr("As the run left it"),
+        tr("The folder that training wrote"));
+    for (const Format& each : m_formats)
+        add(each.format, each.format == "merged" ? "cube" : "plug", each.title, each.summary);
     layOutCards();
 }
 
@@ -251,13 +276,17 @@ void ExportPage::resizeEvent(QResizeEvent* event) {
 QString ExportPage::cardTitle(const QString& format) const {
     if (format == QLatin1String(kRunFolder)) return tr("As the run left it");
     for (const Format& each : m_formats)
-        if (each.format == format || (format == "adapters" && each.format == "peft")) return each.title;
+        if (each.format == format || (format == "adapters" && each.format == "peft"))
+            return each.title;
     return format;
 }
 
 const ExportRecord* ExportPage::recordOf(const QString& run, const QString& format) const {
     for (const ExportRecord& record : m_records)
-        if (record.run == run && (record.format == format || (record.format == "adapters" && format == "peft")) && (m_path.isEmpty() || record.path == m_path || format != m_card)) return &record;
+        if (record.run == run &&
+            (record.format == format || (record.format == "adapters" && format == "peft")) &&
+            (m_path.isEmpty() || record.path == m_path || format != m_card))
+            return &record;
     return nullptr;
 }
 
@@ -269,13 +298,17 @@ void ExportPage::fill() {
         QStringList note{methodTitle(run.method)};
         if (!std::isnan(run.bestEval)) note << format::loss(run.bestEval);
         if (!std::isnan(run.adapterBytes)) note << format::bytes(run.adapterBytes);
-        const bool isExported = std::any_of(m_records.begin(), m_records.end(), [&](const ExportRecord& record) { return record.run == run.id && record.passed(); });
-        entries.push_back({run.id, run.name, note.join(", "), Theme::instance().runColor(run.color), isExported});
+        const bool isExported = std::any_of(
+            m_records.begin(), m_records.end(),
+            [&](const ExportRecord& record) { return record.run == run.id && record.passed(); });
+        entries.push_back(
+            {run.id, run.name, note.join(", "), Theme::instance().runColor(run.color), isExported});
     }
     if (m_bench.runs.isLoaded()) m_stack->setCurrentIndex(entries.empty() ? 1 : 0);
     m_listHead->setTitle(tr("Adapters  %1").arg(entries.size()));
     m_list->setEntries(entries);
-    const bool isKnown = std::any_of(entries.begin(), entries.end(), [&](const RunListEntry& entry) { return entry.id == m_run; });
+    const bool isKnown = std::any_of(entries.begin(), entries.end(),
+                                     [&](const RunListEntry& entry) { return entry.id == m_run; });
     if (!isKnown) m_run = entries.empty() ? QString() : entries.front().id;
     {
         const QSignalBlocker block(m_list);
@@ -284,10 +317,12 @@ void ExportPage::fill() {
     const QString folder = exportsFolder();
     const QString standard = m_bench.workspace() + "/exports";
     // fill() comes every few seconds: what the user may be holding is left alone.
-    if (m_folder->currentData().toString() != folder || m_folder->itemData(0).toString() != standard) {
+    if (m_folder->currentData().toString() != folder ||
+        m_folder->itemData(0).toString() != standard) {
         m_folder->clear();
         m_folder->addItem(themedIcon("folder"), "exports", standard);
-        if (folder != standard) m_folder->addItem(themedIcon("folder"), QFileInfo(folder).fileName(), folder);
+        if (folder != standard)
+            m_folder->addItem(themedIcon("folder"), QFileInfo(folder).fileName(), folder);
         m_folder->addItem(tr("Other folder…"), QString());
         m_folder->setCurrentIndex(m_folder->findData(folder));
     }
@@ -304,24 +339,34 @@ void ExportPage::select(const QString& runId) {
 void ExportPage::showRun() {
     const RunInfo* run = m_bench.runs.find(m_run);
     if (!run) return;
-    m_name->setWhole(run->name + QStringLiteral("   ") + tr("%1 on %2").arg(run->methodWords(), run->modelName()));
+    m_name->setWhole(run->name + QStringLiteral("   ") +
+                     tr("%1 on %2").arg(run->methodWords(), run->modelName()));
     std::vector<TableRow> rows;
     for (const ExportRecord& record : m_records) {
         if (record.run != m_run) continue;
-        TableCell size{format::bytes(record.bytes)}, check{record.passed() ? record.difference() == 0 ? tr("bit for bit") : tr("within %1").arg(format::real(record.allowed())) : tr("differs")};
+        TableCell size{format::bytes(record.bytes)},
+            check{record.passed() ? record.difference() == 0
+                                        ? tr("bit for bit")
+                                        : tr("within %1").arg(format::real(record.allowed()))
+                                  : tr("differs")};
         size.isRight = true;
         size.sortKey = record.bytes;
         check.icon = record.passed() ? "ok" : "error";
         check.color = record.passed() ? Theme::tokens().ok : Theme::tokens().err;
         TableCell when{format::moment(record.written)};
         when.sortKey = record.written;
-        rows.push_back({record.path, {when, {cardTitle(record.format)}, {QFileInfo(record.path).fileName()}, size, check}});
+        rows.push_back(
+            {record.path,
+             {when, {cardTitle(record.format)}, {QFileInfo(record.path).fileName()}, size, check}});
     }
     m_written->setVisible(!rows.empty());
     m_writtenEmpty->setVisible(rows.empty());
     m_written->setRows(std::move(rows));
-    m_written->setFixedHeight(px(28) + std::clamp(m_written->rows()->rowCount(), 1, 5) * Theme::instance().rowHeight() + 8);
-    if (m_card.isEmpty()) m_card = run->hasAdapter ? QStringLiteral("peft") : QLatin1String(kRunFolder);
+    m_written->setFixedHeight(
+        px(28) + std::clamp(m_written->rows()->rowCount(), 1, 5) * Theme::instance().rowHeight() +
+        8);
+    if (m_card.isEmpty())
+        m_card = run->hasAdapter ? QStringLiteral("peft") : QLatin1String(kRunFolder);
     showCards();
 }
 
@@ -334,20 +379,37 @@ void ExportPage::showCards() {
         const QString format = card->format();
         const QString key = m_run + "/" + format;
         std::vector<Fact> files;
-        const auto fact = [&](const QString& name, double bytes) { files.push_back({name, bytes > 0 ? format::bytes(bytes) : QString(), {}, {}, true, {}}); };
+        const auto fact = [&](const QString& name, double bytes) {
+            files.push_back({name, bytes > 0 ? format::bytes(bytes) : QString(), {}, {}, true, {}});
+        };
         card->setNote({});
         if (format == QLatin1String(kRunFolder)) {
-            for (const QString& name : filesOf(own).mid(0, 4)) fact(name, static_cast<double>(QFileInfo(own + "/" + name).size()));
+            for (const QString& name : filesOf(own).mid(0, 4))
+                fact(name, static_cast<double>(QFileInfo(own + "/" + name).size()));
             card->setState(ExportCard::State::ByTheRun);
             card->setNote(tr("not compared yet"));
         } else if (trainsBase(run->method) && format != "gguf-merged") {
-            card->setState(ExportCard::State::NotAvailable, tr("%1 trains the base weights, so its result is a whole model and no adapter. The folder that the run left is in Hugging Face format already.").arg(methodTitle(run->method)));
+            card->setState(
+                ExportCard::State::NotAvailable,
+                tr("%1 trains the base weights, so its result is a whole model and no adapter. The "
+                   "folder that the run left is in Hugging Face format already.")
+                    .arg(methodTitle(run->method)));
         } else if ((format == "gguf" || format == "ollama") && run->method != "lora") {
-            card->setState(ExportCard::State::NotAvailable, tr("llama.cpp adapters hold LoRA only, and this is %1. The GGUF model has it folded in.").arg(methodTitle(run->method)));
-        } else if ((format == "gguf" || format == "ollama") && run->config["method"].toObject()["use_dora"].toBool()) {
-            card->setState(ExportCard::State::NotAvailable, tr("llama.cpp adapters cannot hold DoRA. The GGUF model has it folded in."));
-        } else if ((format == "merged" || format == "gguf-merged") && method && !method->mergeable && !trainsBase(run->method)) {
-            card->setState(ExportCard::State::NotAvailable, tr("%1 adds to what the model reads, not to its weights; there is nothing that could be folded into them.").arg(methodTitle(run->method)));
+            card->setState(ExportCard::State::NotAvailable,
+                           tr("llama.cpp adapters hold LoRA only, and this is %1. The GGUF model "
+                              "has it folded in.")
+                               .arg(methodTitle(run->method)));
+        } else if ((format == "gguf" || format == "ollama") &&
+                   run->config["method"].toObject()["use_dora"].toBool()) {
+            card->setState(
+                ExportCard::State::NotAvailable,
+                tr("llama.cpp adapters cannot hold DoRA. The GGUF model has it folded in."));
+        } else if ((format == "merged" || format == "gguf-merged") && method &&
+                   !method->mergeable && !trainsBase(run->method)) {
+            card->setState(ExportCard::State::NotAvailable,
+                           tr("%1 adds to what the model reads, not to its weights; there is "
+                              "nothing that could be folded into them.")
+                               .arg(methodTitle(run->method)));
         } else if (m_request && m_writingRun == m_run && m_writingFormat == format) {
             card->setState(ExportCard::State::Writing, m_phase);
             card->setProgress(m_phase, m_done, m_total);
@@ -358,17 +420,23 @@ void ExportPage::showCards() {
             card->setState(ExportCard::State::Failed, m_failures[key]);
         } else if (const ExportRecord* record = recordOf(m_run, format)) {
             std::vector<std::pair<double, QString>> written;
-            for (const QJsonValue& file : record->certificate["files"].toArray()) written.emplace_back(file["bytes"].toDouble(), file["name"].toString());
+            for (const QJsonValue& file : record->certificate["files"].toArray())
+                written.emplace_back(file["bytes"].toDouble(), file["name"].toString());
             std::sort(written.rbegin(), written.rend());
             if (written.size() > 4) written.resize(4);
             for (const auto& [bytes, name] : written) fact(name, bytes);
-            card->setState(record->passed() ? ExportCard::State::Verified : ExportCard::State::Failed);
+            card->setState(record->passed() ? ExportCard::State::Verified
+                                            : ExportCard::State::Failed);
         } else {
             if (format == "peft") {
-                fact(run->method == "bottleneck" ? "adapter.safetensors" : "adapter_model.safetensors", run->adapterBytes);
+                fact(run->method == "bottleneck" ? "adapter.safetensors"
+                                                 : "adapter_model.safetensors",
+                     run->adapterBytes);
                 fact("adapter_config.json, README.md", 0);
             } else if (format == "merged") {
-                fact("model.safetensors", run->total > 0 && run->trainable >= 0 ? static_cast<double>(run->total - run->trainable) * 4 : 0);
+                fact("model.safetensors", run->total > 0 && run->trainable >= 0
+                                              ? static_cast<double>(run->total - run->trainable) * 4
+                                              : 0);
                 fact("config.json, tokenizer", 0);
             }
             card->setState(ExportCard::State::Ready);
@@ -385,19 +453,30 @@ void ExportPage::showDetail() {
     const QString title = cardTitle(m_card);
     if (m_card == QLatin1String(kRunFolder)) {
         const QString own = run->folder + (run->hasFullModel ? "/model" : "/adapter");
-        return m_detail->showFolder(title, own, tr("Loads in the same tools as an export, but nothing has read it back and compared it yet."), filesOf(own), run->method, run->modelPath);
+        return m_detail->showFolder(title, own,
+                                    tr("Loads in the same tools as an export, but nothing has read "
+                                       "it back and compared it yet."),
+                                    filesOf(own), run->method, run->modelPath);
     }
-    if (m_request && m_writingRun == m_run && m_writingFormat == m_card) return m_detail->showPlan(title, tr("It is being written. The badge comes only after it has been read back and compared."));
-    if (const ExportRecord* record = recordOf(m_run, m_card)) return m_detail->showRecord(title, *record, m_seconds.value(record->path, 0));
+    if (m_request && m_writingRun == m_run && m_writingFormat == m_card)
+        return m_detail->showPlan(title, tr("It is being written. The badge comes only after it "
+                                            "has been read back and compared."));
+    if (const ExportRecord* record = recordOf(m_run, m_card))
+        return m_detail->showRecord(title, *record, m_seconds.value(record->path, 0));
     QString summary;
     for (const Format& each : m_formats)
         if (each.format == m_card) summary = each.summary;
-    m_detail->showPlan(title, summary + ". " + tr("After writing, Luthier opens the files again, runs them on rows that the run kept back, and compares every logit with the trained adapter."));
+    m_detail->showPlan(
+        title, summary + ". " +
+                   tr("After writing, Luthier opens the files again, runs them on rows that the "
+                      "run kept back, and compares every logit with the trained adapter."));
 }
 
 void ExportPage::write(const QString& runId, const QString& format) {
     const QPair wanted{runId, format};
-    if (m_waiting.contains(wanted) || (m_request && m_writingRun == runId && m_writingFormat == format)) return;
+    if (m_waiting.contains(wanted) ||
+        (m_request && m_writingRun == runId && m_writingFormat == format))
+        return;
     m_card = format;
     m_path.clear();
     m_failures.remove(runId + "/" + format);
@@ -413,7 +492,9 @@ void ExportPage::writeNext() {
     if (!run) return writeNext();
     const QString folder = exportsFolder();
     QDir().mkpath(folder);
-    const QString stem = folder + "/" + QString(run->name).replace(QRegularExpression("[^A-Za-z0-9._-]+"), "-") + "-" + format;
+    const QString stem = folder + "/" +
+                         QString(run->name).replace(QRegularExpression("[^A-Za-z0-9._-]+"), "-") +
+                         "-" + format;
     QString out = stem;
     for (int i = 2; QFileInfo::exists(out); ++i) out = stem + "-" + QString::number(i);
     m_writingRun = runId;
@@ -422,26 +503,37 @@ void ExportPage::writeNext() {
     m_done = 0;
     m_total = 1;
     const QString key = runId + "/" + format, name = run->name;
-    m_request = m_bench.heavy.request("export", {{"source", run->folder}, {"format", format}, {"out", out}}, this, {[this, name](const QJsonValue& value) {
-        m_request = 0;
-        Settings::set("firstSteps/exported", true);
-        m_seconds[QFileInfo(value["path"].toString()).absoluteFilePath()] = value["seconds"].toDouble();
-        readRecords();
-        writeNext();
-        m_bench.say(tr("%1 exported and verified").arg(name), tr("Open"), [this] { m_bench.goTo(PageId::Export); });
-    }, [this, key](const ServeProblem& problem) {
-        m_request = 0;
-        if (problem.code != "cancelled") m_failures[key] = problem.message + (problem.hint.isEmpty() ? QString() : " " + problem.hint);
-        writeNext();
-        showCards();
-        if (problem.code == "cancelled") m_bench.say(tr("The export was cancelled; nothing was left behind"), {}, {}, "note");
-    }, [this](const QJsonObject& event) {
-        m_phase = event["name"].toString();
-        m_done = event["done"].toInt();
-        m_total = event["total"].toInt();
-        for (ExportCard* card : m_cards)
-            if (card->format() == m_writingFormat && m_run == m_writingRun) card->setProgress(m_phase, m_done, m_total);
-    }});
+    m_request = m_bench.heavy.request(
+        "export", {{"source", run->folder}, {"format", format}, {"out", out}}, this,
+        {[this, name](const QJsonValue& value) {
+             m_request = 0;
+             Settings::set("firstSteps/exported", true);
+             m_seconds[QFileInfo(value["path"].toString()).absoluteFilePath()] =
+                 value["seconds"].toDouble();
+             readRecords();
+             writeNext();
+             m_bench.say(tr("%1 exported and verified").arg(name), tr("Open"),
+                         [this] { m_bench.goTo(PageId::Export); });
+         },
+         [this, key](const ServeProblem& problem) {
+             m_request = 0;
+             if (problem.code != "cancelled")
+                 m_failures[key] =
+                     problem.message + (problem.hint.isEmpty() ? QString() : " " + problem.hint);
+             writeNext();
+             showCards();
+             if (problem.code == "cancelled")
+                 m_bench.say(tr("The export was cancelled; nothing was left behind"), {}, {},
+                             "note");
+         },
+         [this](const QJsonObject& event) {
+             m_phase = event["name"].toString();
+             m_done = event["done"].toInt();
+             m_total = event["total"].toInt();
+             for (ExportCard* card : m_cards)
+                 if (card->format() == m_writingFormat && m_run == m_writingRun)
+                     card->setProgress(m_phase, m_done, m_total);
+         }});
     showCards();
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// Export: a finished run in a format of other tools. Every export is read back and compared before it is called done; the certificate
-// lies beside the files and is what the page shows, also for exports made by luthier-cli.
+// Export: a finished run in a format of other tools. Every export is read back and compared before
+// it is called done; the certificate lies beside the files and is what the page shows, also for
+// exports made by luthier-cli.
 
 #include "pages/export_records.h"
 #include "pages/page.h"
@@ -33,13 +34,18 @@ public:
     void enter() override;
     void select(const QString& runId);
     bool perform(PageCommand command) override;
-    bool isSettled() const override { return m_bench.runs.isLoaded() && m_hasFormats && !m_reader.isRunning() && !m_request && m_waiting.isEmpty(); }
+    bool isSettled() const override {
+        return m_bench.runs.isLoaded() && m_hasFormats && !m_reader.isRunning() && !m_request &&
+               m_waiting.isEmpty();
+    }
 
 protected:
     void resizeEvent(QResizeEvent*) override;
 
 private:
-    struct Format { QString format, title, summary; };
+    struct Format {
+        QString format, title, summary;
+    };
     QWidget* buildCentre();
     void fill();
     void readRecords();
@@ -60,11 +66,11 @@ private:
     std::vector<ExportRecord> m_records;
     QFutureWatcher<std::vector<ExportRecord>> m_reader;
     bool m_hasFormats = false, m_readAgain = false;
-    QString m_run, m_card, m_path;      ///< m_path: a written export chosen in the table, else ""
-    QHash<QString, QString> m_failures; ///< by run and format
-    QHash<QString, double> m_seconds;   ///< by path, of this session
+    QString m_run, m_card, m_path;       ///< m_path: a written export chosen in the table, else ""
+    QHash<QString, QString> m_failures;  ///< by run and format
+    QHash<QString, double> m_seconds;    ///< by path, of this session
     int m_request = 0;
-    QList<QPair<QString, QString>> m_waiting;   ///< run and format, in order
+    QList<QPair<QString, QString>> m_waiting;  ///< run and format, in order
     QString m_writingRun, m_writingFormat, m_phase;
     int m_done = 0, m_total = 1;
     QStackedWidget* m_stack;

@@ -22,10 +22,12 @@ std::vector<ExportRecord> readExports(const QString& folder) {
         record.format = record.certificate["format"].toString();
         record.run = record.certificate["run"].toString();
         record.written = QFileInfo(file).lastModified();
-        for (const QJsonValue& each : record.certificate["files"].toArray()) record.bytes += each["bytes"].toDouble();
+        for (const QJsonValue& each : record.certificate["files"].toArray())
+            record.bytes += each["bytes"].toDouble();
         records.push_back(std::move(record));
     }
-    std::sort(records.begin(), records.end(), [](const ExportRecord& a, const ExportRecord& b) { return a.written > b.written; });
+    std::sort(records.begin(), records.end(),
+              [](const ExportRecord& a, const ExportRecord& b) { return a.written > b.written; });
     return records;
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// What has been exported: every folder under an exports folder whose luthier-export.json says what was compared. Files on disk are
-// the record, so an export made by luthier-cli shows up like one made here, and a deleted one is gone.
+// What has been exported: every folder under an exports folder whose luthier-export.json says what
+// was compared. Files on disk are the record, so an export made by luthier-cli shows up like one
+// made here, and a deleted one is gone.
 
 #include <QDateTime>
 #include <QJsonObject>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// "Load it elsewhere": the lines with which other programs load what lies in a folder, and whether the playground can. Only lines that
-// work for this format and this kind of model are given; a format that is not known here has none.
+// "Load it elsewhere": the lines with which other programs load what lies in a folder, and whether
+// the playground can. Only lines that work for this format and this kind of model are given; a
+// format that is not known here has none.
 
 #include <QList>
 #include <QString>
@@ -14,12 +15,13 @@ struct Snippet {
 
 struct Elsewhere {
     QList<Snippet> snippets;
-    QString limits;               ///< one sentence below the lines
-    bool canTry = false;          ///< in the playground, with:
+    QString limits;       ///< one sentence below the lines
+    bool canTry = false;  ///< in the playground, with:
     QString tryModel, tryAdapter;
 };
 
-/// @param format an exporter's name, "adapters", or the method of a run's own folder.  @param folder where the files lie.
+/// @param format an exporter's name, "adapters", or the method of a run's own folder.  @param
+/// folder where the files lie.
 Elsewhere elsewhere(const QString& format, const QString& folder, const QString& base);
 
 /// A word for a POSIX shell, quoted where it must be.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// A run that failed: what happened, the memory against the device where that was the cause, ways out that the engine estimated,
-// facts and the log. One button applies the ticked change and starts again.
+// A run that failed: what happened, the memory against the device where that was the cause, ways
+// out that the engine estimated, facts and the log. One button applies the ticked change and starts
+// again.
 
 #include "client/workbench.h"
 
@@ -23,11 +24,11 @@ public:
     void show(const RunInfo& info, const RunFeed& feed);
 
 signals:
-    void continueWanted();      ///< take the run up from its last checkpoint
+    void continueWanted();  ///< take the run up from its last checkpoint
 
 private:
     struct Fix {
-        QString title, words, keys, kind;   ///< kind: "equal up to rounding" …
+        QString title, words, keys, kind;  ///< kind: "equal up to rounding" …
         std::function<void(QJsonObject&)> apply;
     };
     void addFix(const Fix& fix);

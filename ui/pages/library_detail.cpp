@@ -60,17 +60,25 @@ QString partGroup(const QString& role) {
 /// Parts of an `inspect` value, summed into the groups people know.
 std::vector<PartShare> groupedParts(const QJsonObject& model) {
     QHash<QString, QString> roles;
-    for (const QJsonValue& module : model["map"]["modules"].toArray()) roles[module["name"].toString().section('.', -1)] = module["role"].toString();
+    for (const QJsonValue& module : model["map"]["modules"].toArray())
+        roles[module["name"].toString().section('.', -1)] = module["role"].toString();
     std::vector<PartShare> groups;
     for (const QJsonValue& part : model["parts"].toArray()) {
         const QString name = part["name"].toString();
         QString role = roles.value(name);
-        if (role.isEmpty() && (name.contains("norm", Qt::CaseInsensitive) || name.startsWith("ln_"))) role = "norm";
-        if (role.isEmpty() && (name.contains("embed") || name.contains("position") || name == "wpe" || name == "shared")) role = "embedding";
+        if (role.isEmpty() &&
+            (name.contains("norm", Qt::CaseInsensitive) || name.startsWith("ln_")))
+            role = "norm";
+        if (role.isEmpty() && (name.contains("embed") || name.contains("position") ||
+                               name == "wpe" || name == "shared"))
+            role = "embedding";
         const QString group = partGroup(role);
-        const auto found = std::find_if(groups.begin(), groups.end(), [&](const PartShare& each) { return each.name == group; });
-        if (found == groups.end()) groups.push_back({group, part["parameters"].toDouble()});
-        else found->count += part["parameters"].toDouble();
+        const auto found = std::find_if(groups.begin(), groups.end(),
+                                        [&](const PartShare& each) { return each.name == group; });
+        if (found == groups.end())
+            groups.push_back({group, part["parameters"].toDouble()});
+        else
+            found->count += part["parameters"].toDouble();
     }
     std::erase_if(groups, [](const PartShare& each) { return each.count <= 0; });
     return groups;
@@ -109,7 +117,9 @@ void LibraryDetail::end() {
 
 void LibraryDetail::showNothing() {
     begin();
-    auto* empty = new EmptyState("library", tr("Nothing chosen"), tr("What a model, dataset or adapter is, and what training it takes, appears here."));
+    auto* empty = new EmptyState(
+        "library", tr("Nothing chosen"),
+        tr("What a model, dataset or adapter is, and what training it takes, appears here."));
     m_column->addWidget(empty);
     end();
 }
@@ -144,8 +154,10 @@ void LibraryDetail::addHead(const QString& name, const QString& path, const QStr
     m_column->addLayout(inner);
 }
 
-void LibraryDetail::addButtons(const QString& first, const QString& icon, std::function<void()> run, const QString& second, const QString& secondIcon, std::function<void()> secondRun,
-                               const QString& path, bool isAllowed) {
+void LibraryDetail::addButtons(const QString& first, const QString& icon, std::function<void()> run,
+                               const QString& second, const QString& secondIcon,
+                               std::function<void()> secondRun, const QString& path,
+                               bool isAllowed) {
     auto* row = makeRow(8);
     row->setContentsMargins(16, 12, 16, 16);
     auto* primary = makeButton(first, "primary", 28, icon);
@@ -161,12 +173,17 @@ void LibraryDetail::addButtons(const QString& first, const QString& icon, std::f
     auto* more = makeIconButton("dots", tr("More"), 28, "iconframe");
     connect(more, &QPushButton::clicked, this, [this, more, path] {
         QMenu menu(this);
-        menu.addAction(themedIcon("folder"), tr("Show in folder"), this, [path] { QDesktopServices::openUrl(QUrl::fromLocalFile(QFileInfo(path).isDir() ? path : QFileInfo(path).path())); });
+        menu.addAction(themedIcon("folder"), tr("Show in folder"), this, [path] {
+            QDesktopServices::openUrl(
+                QUrl::fromLocalFile(QFileInfo(path).isDir() ? path : QFileInfo(path).path()));
+        });
         menu.addAction(themedIcon("copy"), tr("Copy path"), this, [this, path] {
             QApplication::clipboard()->setText(path);
             m_bench.say(tr("Path copied"));
         });
-        if (Settings::value("library/folders").toStringList().contains(path)) menu.addAction(themedIcon("close"), tr("Take off the list"), this, [this, path] { emit forgetWanted(path); });
+        if (Settings::value("library/folders").toStringList().contains(path))
+            menu.addAction(themedIcon("close"), tr("Take off the list"), this,
+                           [this, path] { emit forgetWanted(path); });
         menu.exec(more->mapToGlobal(QPoint(0, more->height() + 2)));
     });
     row->addWidget(more);
@@ -181,7 +198,10 @@ void LibraryDetail::addProblems(const QJsonObject& object, const QString& fallba
         auto* row = makeRow(0);
         row->setContentsMargins(16, 12, 16, 4);
         auto* banner = new Banner;
-        banner->show(problem["level"].toString() == "warning" ? "warn" : "err", problem["message"].toString() + (problem["hint"].toString().isEmpty() ? QString() : "\n" + problem["hint"].toString()));
+        banner->show(problem["level"].toString() == "warning" ? "warn" : "err",
+                     problem["message"].toString() + (problem["hint"].toString().isEmpty()
+                                                          ? QString()
+                                                          : "\n" + problem["hint"].toString()));
         row->addWidget(banner);
         m_column->addLayout(row);
     }
@@ -192,28 +212,74 @@ void LibraryDetail::showModel(const QJsonObject& model) {
     const QString path = model["path"].toString(), name = m_bench.modelName(path);
     const bool canTrain = model["can_train"].toBool();
     addHead(name, path, model["family"].toString(name).left(1).toUpper());
-    addButtons(tr("New run"), "plus", [this, path] {
-        QJsonObject config = QJsonDocument::fromJson(Settings::value("newrun/config").toByteArray()).object();
-        if (config.isEmpty()) config = m_bench.demoConfig();
-        config["model"] = QJsonObject{{"path", path}};
-        config.remove("name");
-        m_bench.editAsNewRun(config, tr("the library"));
-    }, tr("Try it"), "playground", [this, path] { m_bench.openPlayground(path, {}); }, path, canTrain);
+    addButtons(
+        tr("New run"), "plus",
+        [this, path] {
+            QJsonObject config =
+                QJsonDocument::fromJson(Settings::value("newrun/config").toByteArray()).object();
+            if (config.isEmpty()) config = m_bench.demoConfig();
+            config["model"] = QJsonObject{{"path", path}};
+            config.remove("name");
+            m_bench.editAsNewRun(config, tr("the library"));
+        },
+        tr("Try it"), "playground", [this, path] { m_bench.openPlayground(path, {}); }, path,
+        canTrain);
     if (!canTrain) addProblems(model, model["reason"].toString());
     if (model.contains("architecture")) {
         auto* facts = new FactRows(FactRows::Values::Beside);
-        const auto number = [&](const char* key) { return format::count(model[QLatin1String(key)].toInteger()); };
+        const auto number = [&](const char* key) {
+            return format::count(model[QLatin1String(key)].toInteger());
+        };
         const bool isGrouped = model["heads"].toInteger() != model["key_value_heads"].toInteger();
         const QString tokenizer = model["tokenizer"].toString();
         std::vector<Fact> rows{
             {tr("Architecture"), model["architecture"].toString(), {}, {}, false, {}},
-            {tr("Parameters"), model["tensors"].toInteger() > 0 ? tr("%1 in %2 tensors").arg(number("parameters"), number("tensors")) : number("parameters"), {}, {}, false, {}},
-            {tr("Layers, context"), number("layers") + " · " + number("context"), {}, {}, false, {}},
-            {tr("Width, MLP width"), number("hidden") + " · " + number("intermediate"), {}, {}, false, {}},
-            {tr("Heads, key-value"), number("heads") + " · " + number("key_value_heads") + (isGrouped ? " " + tr("(grouped)") : QString()), {}, {}, false, {}},
-            {tr("Vocabulary"), number("vocabulary"), model["tied"].toBool() ? tr("head tied") : QString(), {}, false, {}},
-            {tr("Tokeniser"), tokenizer.isEmpty() ? tr("none that can be read") : tokenizer, {}, tokenizer.isEmpty() ? Theme::tokens().err : QColor(), false, {}},
-            {tr("Licence file"), model["license"].toString().isEmpty() ? tr("none in the folder") : model["license"].toString(), {}, {}, false, {}}};
+            {tr("Parameters"),
+             model["tensors"].toInteger() > 0
+                 ? tr("%1 in %2 tensors").arg(number("parameters"), number("tensors"))
+                 : number("parameters"),
+             {},
+             {},
+             false,
+             {}},
+            {tr("Layers, context"),
+             number("layers") + " · " + number("context"),
+             {},
+             {},
+             false,
+             {}},
+            {tr("Width, MLP width"),
+             number("hidden") + " · " + number("intermediate"),
+             {},
+             {},
+             false,
+             {}},
+            {tr("Heads, key-value"),
+             number("heads") + " · " + number("key_value_heads") +
+                 (isGrouped ? " " + tr("(grouped)") : QString()),
+             {},
+             {},
+             false,
+             {}},
+            {tr("Vocabulary"),
+             number("vocabulary"),
+             model["tied"].toBool() ? tr("head tied") : QString(),
+             {},
+             false,
+             {}},
+            {tr("Tokeniser"),
+             tokenizer.isEmpty() ? tr("none that can be read") : tokenizer,
+             {},
+             tokenizer.isEmpty() ? Theme::tokens().err : QColor(),
+             false,
+             {}},
+            {tr("Licence file"),
+             model["license"].toString().isEmpty() ? tr("none in the folder")
+                                                   : model["license"].toString(),
+             {},
+             {},
+             false,
+             {}}};
         facts->set(std::move(rows));
         section({})->addWidget(facts);
         auto* parts = new PartsBar;
@@ -233,10 +299,17 @@ void LibraryDetail::showModel(const QJsonObject& model) {
     if (const QJsonArray files = model["files"].toArray(); !files.isEmpty()) {
         std::vector<Fact> rows;
         for (const QJsonValue& file : files)
-            if (rows.size() < 12) rows.push_back({file["name"].toString(), format::bytes(file["bytes"].toDouble()), {}, {}, true, {}});
+            if (rows.size() < 12)
+                rows.push_back({file["name"].toString(),
+                                format::bytes(file["bytes"].toDouble()),
+                                {},
+                                {},
+                                true,
+                                {}});
         auto* list = new FactRows;
         list->set(std::move(rows));
-        section(tr("Files"), tr("%n file(s)", nullptr, static_cast<int>(files.size())))->addWidget(list);
+        section(tr("Files"), tr("%n file(s)", nullptr, static_cast<int>(files.size())))
+            ->addWidget(list);
     }
     end();
 }
@@ -249,7 +322,8 @@ void LibraryDetail::addFits(const QJsonObject& memory) {
         const MethodInfo* method = m_bench.catalogue.method(it.key());
         rows.push_back({method != nullptr ? method->title : it.key(), it->toDouble(), {}});
     }
-    std::stable_sort(rows.begin(), rows.end(), [](const FitRow& a, const FitRow& b) { return a.bytes < b.bytes; });
+    std::stable_sort(rows.begin(), rows.end(),
+                     [](const FitRow& a, const FitRow& b) { return a.bytes < b.bytes; });
     rows.insert(rows.begin(), {tr("Inference"), memory["inference"].toDouble(), {}});
     auto* inner = section(tr("Memory"), tr("training: batch 1 × 512 tokens"));
     auto* bars = new FitBars;
@@ -264,23 +338,34 @@ void LibraryDetail::showDataset(const QJsonObject& dataset) {
     addHead(QFileInfo(path).fileName(), path, QFileInfo(path).fileName().left(1).toUpper());
     const QJsonArray problems = dataset["problems"].toArray();
     const bool isGood = problems.isEmpty() && dataset["kind"].toString() == "dataset";
-    addButtons(tr("Use in new run"), "plus", [this, path] {
-        QJsonObject config = QJsonDocument::fromJson(Settings::value("newrun/config").toByteArray()).object();
-        if (config.isEmpty()) config = m_bench.demoConfig();
-        QJsonObject rows = config["data"].toObject();
-        rows["train"] = QJsonObject{{"path", path}};
-        config["data"] = rows;
-        config.remove("name");
-        m_bench.editAsNewRun(config, tr("the library"));
-    }, tr("See rows"), "data", [this, path] { m_bench.openData(path); }, path, isGood);
+    addButtons(
+        tr("Use in new run"), "plus",
+        [this, path] {
+            QJsonObject config =
+                QJsonDocument::fromJson(Settings::value("newrun/config").toByteArray()).object();
+            if (config.isEmpty()) config = m_bench.demoConfig();
+            QJsonObject rows = config["data"].toObject();
+            rows["train"] = QJsonObject{{"path", path}};
+            config["data"] = rows;
+            config.remove("name");
+            m_bench.editAsNewRun(config, tr("the library"));
+        },
+        tr("See rows"), "data", [this, path] { m_bench.openData(path); }, path, isGood);
     if (!isGood) addProblems(dataset, {});
     QStringList columns;
     for (const QJsonValue& column : dataset["columns"].toArray()) columns << column.toString();
     auto* facts = new FactRows(FactRows::Values::Beside);
-    facts->set({{tr("Format"), dataset["format"].toString().isEmpty() ? tr("not recognised") : dataset["format"].toString().replace('_', ' '), {}, {}, false, {}},
-                {tr("Rows"), format::count(dataset["rows"].toInteger()), {}, {}, false, {}},
-                {tr("Columns"), columns.join(", "), {}, {}, false, {}},
-                {tr("On disk"), format::bytes(dataset["bytes"].toDouble()), {}, {}, false, {}}});
+    facts->set(
+        {{tr("Format"),
+          dataset["format"].toString().isEmpty() ? tr("not recognised")
+                                                 : dataset["format"].toString().replace('_', ' '),
+          {},
+          {},
+          false,
+          {}},
+         {tr("Rows"), format::count(dataset["rows"].toInteger()), {}, {}, false, {}},
+         {tr("Columns"), columns.join(", "), {}, {}, false, {}},
+         {tr("On disk"), format::bytes(dataset["bytes"].toDouble()), {}, {}, false, {}}});
     section({})->addWidget(facts);
     if (isGood) addTokenCounts(path);
     if (const QJsonObject first = dataset["first"].toObject(); !first.isEmpty()) {
@@ -288,7 +373,16 @@ void LibraryDetail::showDataset(const QJsonObject& dataset) {
         for (const QString& key : first.keys()) {
             inner->addWidget(makeLabel(key, "monosmall", "t2"));
             const QJsonValue value = first[key];
-            QString text = value.isString() ? value.toString().trimmed() : QString::fromUtf8(value.isArray() ? QJsonDocument(value.toArray()).toJson(QJsonDocument::Compact) : QJsonDocument(QJsonArray{value}).toJson(QJsonDocument::Compact).mid(1).chopped(1));
+            QString text =
+                value.isString()
+                    ? value.toString().trimmed()
+                    : QString::fromUtf8(
+                          value.isArray()
+                              ? QJsonDocument(value.toArray()).toJson(QJsonDocument::Compact)
+                              : QJsonDocument(QJsonArray{value})
+                                    .toJson(QJsonDocument::Compact)
+                                    .mid(1)
+                                    .chopped(1));
             if (text.size() > 600) text = text.left(600) + QStringLiteral("…");
             auto* body = makeLabel(text, "table");
             body->setWordWrap(true);
@@ -312,24 +406,53 @@ void LibraryDetail::addTokenCounts(const QString& path) {
     facts->set({{tr("Counting"), QStringLiteral("…"), {}, {}, false, {}}});
     inner->addWidget(facts);
     const int generation = m_generation;
-    const QJsonObject config{{"model", QJsonObject{{"path", model}}}, {"method", QJsonObject{{"type", "full"}}},
-                             {"data", QJsonObject{{"train", QJsonObject{{"path", path}}}, {"eval", QJsonObject{{"split", 0}}}, {"max_length", 512}}}};
-    m_bench.quick.request("preview", {{"config", config}, {"directory", m_bench.workspace()}, {"first", 0}, {"count", 0}}, facts, {[this, generation, facts](const QJsonValue& value) {
-        if (generation != m_generation) return;
-        double tokens = 0, rows = 0;
-        for (const QJsonValue& pair : value["lengths"]["by_length"].toArray()) {
-            tokens += pair[0].toDouble() * pair[1].toDouble();
-            rows += pair[1].toDouble();
-        }
-        const double all = value["tokens"].toDouble();
-        facts->set({{tr("All rows"), format::count(std::llround(tokens)), {}, {}, false, {}},
-                    {tr("A row, on average"), rows > 0 ? format::count(std::llround(tokens / rows)) : QStringLiteral("–"), {}, {}, false, {}},
-                    {tr("Longest"), format::count(value["lengths"]["longest"].toInteger()), {}, {}, false, {}},
-                    {tr("Carry loss"), format::percent(all > 0 ? value["supervised_tokens"].toDouble() / all : 0), {}, {}, false, {}},
-                    {tr("Rows over 512"), format::count(value["truncated_rows"].toInteger()), {}, value["truncated_rows"].toInteger() > 0 ? Theme::tokens().warn : QColor(), false, {}}});
-    }, [this, generation, facts](const ServeProblem& problem) {
-        if (generation == m_generation) facts->set({{problem.message, {}, {}, {}, false, {}}});
-    }, {}});
+    const QJsonObject config{{"model", QJsonObject{{"path", model}}},
+                             {"method", QJsonObject{{"type", "full"}}},
+                             {"data", QJsonObject{{"train", QJsonObject{{"path", path}}},
+                                                  {"eval", QJsonObject{{"split", 0}}},
+                                                  {"max_length", 512}}}};
+    m_bench.quick.request(
+        "preview",
+        {{"config", config}, {"directory", m_bench.workspace()}, {"first", 0}, {"count", 0}}, facts,
+        {[this, generation, facts](const QJsonValue& value) {
+             if (generation != m_generation) return;
+             double tokens = 0, rows = 0;
+             for (const QJsonValue& pair : value["lengths"]["by_length"].toArray()) {
+                 tokens += pair[0].toDouble() * pair[1].toDouble();
+                 rows += pair[1].toDouble();
+             }
+             const double all = value["tokens"].toDouble();
+             facts->set(
+                 {{tr("All rows"), format::count(std::llround(tokens)), {}, {}, false, {}},
+                  {tr("A row, on average"),
+                   rows > 0 ? format::count(std::llround(tokens / rows)) : QStringLiteral("–"),
+                   {},
+                   {},
+                   false,
+                   {}},
+                  {tr("Longest"),
+                   format::count(value["lengths"]["longest"].toInteger()),
+                   {},
+                   {},
+                   false,
+                   {}},
+                  {tr("Carry loss"),
+                   format::percent(all > 0 ? value["supervised_tokens"].toDouble() / all : 0),
+                   {},
+                   {},
+                   false,
+                   {}},
+                  {tr("Rows over 512"),
+                   format::count(value["truncated_rows"].toInteger()),
+                   {},
+                   value["truncated_rows"].toInteger() > 0 ? Theme::tokens().warn : QColor(),
+                   false,
+                   {}}});
+         },
+         [this, generation, facts](const ServeProblem& problem) {
+             if (generation == m_generation) facts->set({{problem.message, {}, {}, {}, false, {}}});
+         },
+         {}});
 }
 
 void LibraryDetail::showAdapter(const RunInfo& run) {
@@ -338,20 +461,39 @@ void LibraryDetail::showAdapter(const RunInfo& run) {
     addHead(run.name, path, methodTitle(run.method).left(1).toUpper());
     const QString id = run.id, base = run.modelPath;
     const bool isModel = run.hasFullModel;
-    addButtons(tr("Try it"), "playground", [this, path, base, isModel] { isModel ? m_bench.openPlayground(path, {}) : m_bench.openPlayground(base, path); }, tr("Export"), "export",
-               [this, id] { m_bench.openExport(id); }, path, true);
+    addButtons(
+        tr("Try it"), "playground",
+        [this, path, base, isModel] {
+            isModel ? m_bench.openPlayground(path, {}) : m_bench.openPlayground(base, path);
+        },
+        tr("Export"), "export", [this, id] { m_bench.openExport(id); }, path, true);
     auto* facts = new FactRows(FactRows::Values::Beside);
-    std::vector<Fact> rows{{tr("Method"), run.methodWords(), {}, {}, false, {}},
-                           {tr("Base"), run.modelName(), {}, {}, false, {}},
-                           {tr("Data"), run.dataName(), {}, {}, false, {}},
-                           {tr("Trained"), run.trainable >= 0 ? format::count(run.trainable) : QStringLiteral("–"), run.total > 0 && run.trainable >= 0 ? format::percent(static_cast<double>(run.trainable) / static_cast<double>(run.total)) : QString(), {}, false, {}},
-                           {tr("Steps"), format::count(run.steps), {}, {}, false, {}},
-                           {tr("Best evaluation"), format::loss(run.bestEval), run.bestEvalStep >= 0 ? tr("step %1").arg(format::count(run.bestEvalStep)) : QString(), {}, false, {}},
-                           {tr("Made"), format::moment(run.created), {}, {}, false, {}}};
+    std::vector<Fact> rows{
+        {tr("Method"), run.methodWords(), {}, {}, false, {}},
+        {tr("Base"), run.modelName(), {}, {}, false, {}},
+        {tr("Data"), run.dataName(), {}, {}, false, {}},
+        {tr("Trained"),
+         run.trainable >= 0 ? format::count(run.trainable) : QStringLiteral("–"),
+         run.total > 0 && run.trainable >= 0
+             ? format::percent(static_cast<double>(run.trainable) / static_cast<double>(run.total))
+             : QString(),
+         {},
+         false,
+         {}},
+        {tr("Steps"), format::count(run.steps), {}, {}, false, {}},
+        {tr("Best evaluation"),
+         format::loss(run.bestEval),
+         run.bestEvalStep >= 0 ? tr("step %1").arg(format::count(run.bestEvalStep)) : QString(),
+         {},
+         false,
+         {}},
+        {tr("Made"), format::moment(run.created), {}, {}, false, {}}};
     facts->set(std::move(rows));
     section({})->addWidget(facts);
     std::vector<Fact> files;
-    for (const QFileInfo& file : QDir(path).entryInfoList(QDir::Files, QDir::Size)) files.push_back({file.fileName(), format::bytes(static_cast<double>(file.size())), {}, {}, true, {}});
+    for (const QFileInfo& file : QDir(path).entryInfoList(QDir::Files, QDir::Size))
+        files.push_back(
+            {file.fileName(), format::bytes(static_cast<double>(file.size())), {}, {}, true, {}});
     auto* list = new FactRows;
     list->set(std::move(files));
     section(tr("Files"))->addWidget(list);

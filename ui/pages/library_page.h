@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// Library: the models, datasets and adapters found on this computer, what each is, and whether Luthier can train it. The whole page
-// takes drops of folders and files; they stay where they are.
+// Library: the models, datasets and adapters found on this computer, what each is, and whether
+// Luthier can train it. The whole page takes drops of folders and files; they stay where they are.
 
 #include "pages/page.h"
 
@@ -26,7 +26,7 @@ public:
     QString context() const override { return tr("Models, data and adapters on this computer"); }
     void enter() override { fill(); }
     bool isSettled() const override;
-    void add(const QString& path);      ///< a model, an adapter, data or a folder of them
+    void add(const QString& path);  ///< a model, an adapter, data or a folder of them
 
 protected:
     void resizeEvent(QResizeEvent* event) override;
@@ -48,8 +48,8 @@ private:
     void chooseFolder();
     void takeGguf(const QString& path, const QJsonObject& facts);
 
-    int m_import = 0;    // the request that makes a folder of a GGUF model
-    std::pair<Kind, QString> m_awaited{Models, {}};   // what was added and is not in the tables yet
+    int m_import = 0;  // the request that makes a folder of a GGUF model
+    std::pair<Kind, QString> m_awaited{Models, {}};  // what was added and is not in the tables yet
     Kind m_kind = Models;
     QString m_chosen;
     bool m_isShown = false;

@@ -69,8 +69,12 @@ LivePage::LivePage(Workbench& bench) : Page(bench) {
     column->addWidget(m_content, 1);
     m_runView->setLayout(column);
 
-    m_empty = new EmptyState("runs", tr("No runs yet"), tr("A run appears here while it trains and stays after it ended. The demo takes about a minute."), tr("Open the demo"));
-    m_waiting = new EmptyState("clock", tr("Waiting"), tr("This run starts when the ones before it are done."), {});
+    m_empty = new EmptyState("runs", tr("No runs yet"),
+                             tr("A run appears here while it trains and stays after it ended. The "
+                                "demo takes about a minute."),
+                             tr("Open the demo"));
+    m_waiting = new EmptyState("clock", tr("Waiting"),
+                               tr("This run starts when the ones before it are done."), {});
     m_stack = new QStackedWidget;
     m_stack->addWidget(m_runView);
     m_stack->addWidget(m_empty);
@@ -88,48 +92,63 @@ LivePage::LivePage(Workbench& bench) : Page(bench) {
     m_timer.setInterval(100);
     connect(&m_timer, &QTimer::timeout, this, &LivePage::refresh);
     connect(m_queue, &QueuePane::chosen, this, &LivePage::showRun);
-    connect(m_empty, &EmptyState::triggered, this, [this] { m_bench.editAsNewRun(m_bench.demoConfig(), tr("the demo")); });
+    connect(m_empty, &EmptyState::triggered, this,
+            [this] { m_bench.editAsNewRun(m_bench.demoConfig(), tr("the demo")); });
     connect(&bench.runs, &RunLibrary::changed, this, [this] {
-        if (m_id.isEmpty()) enter();
-        else if (isVisible()) refresh();
+        if (m_id.isEmpty())
+            enter();
+        else if (isVisible())
+            refresh();
     });
     connect(&bench.queue, &RunQueue::started, this, [this](const QString& id) {
         if (m_id.isEmpty() || m_id == id || statusNow() == "finished") follow(id);
     });
-    connect(&bench.queue, &RunQueue::startFailed, this, [this](const QString& id, const QString& sentence, const QString& hint) {
-        if (id == m_id) m_banner->show("err", hint.isEmpty() ? sentence : sentence + " " + hint);
-    });
+    connect(&bench.queue, &RunQueue::startFailed, this,
+            [this](const QString& id, const QString& sentence, const QString& hint) {
+                if (id == m_id)
+                    m_banner->show("err", hint.isEmpty() ? sentence : sentence + " " + hint);
+            });
     connect(&bench, &Workbench::workspaceChanged, this, [this] {
         m_id.clear();
         if (m_feed) disconnect(m_feed.get(), nullptr, this, nullptr);
         m_feed.reset();
         enter();
     });
-    connect(m_header, &RunHeader::pauseClicked, this, [this] { perform(PageCommand::PauseOrResume); });
-    connect(m_header, &RunHeader::checkpointClicked, this, [this] { perform(PageCommand::Checkpoint); });
+    connect(m_header, &RunHeader::pauseClicked, this,
+            [this] { perform(PageCommand::PauseOrResume); });
+    connect(m_header, &RunHeader::checkpointClicked, this,
+            [this] { perform(PageCommand::Checkpoint); });
     connect(m_header, &RunHeader::stopClicked, this, [this] { perform(PageCommand::Stop); });
     connect(m_header, &RunHeader::curvesToggled, this, [this](bool shown) {
         m_showsCurves = shown;
         refresh();
     });
     const auto resume = [this] {
-        if (m_bench.queue.resumeRun(m_id)) m_feed->expectWorker();
-        else m_bench.say(tr("Another run trains now. Continue this one when it is done."), {}, {}, "warn");
+        if (m_bench.queue.resumeRun(m_id))
+            m_feed->expectWorker();
+        else
+            m_bench.say(tr("Another run trains now. Continue this one when it is done."), {}, {},
+                        "warn");
         refresh();
     };
     connect(m_header, &RunHeader::resumeClicked, this, resume);
     connect(m_failed, &FailedView::continueWanted, this, resume);
     connect(m_header, &RunHeader::editClicked, this, [this] {
-        if (const RunInfo* info = m_bench.runs.find(m_id)) m_bench.editAsNewRun(info->config, tr("a copy of %1").arg(info->name));
+        if (const RunInfo* info = m_bench.runs.find(m_id))
+            m_bench.editAsNewRun(info->config, tr("a copy of %1").arg(info->name));
     });
     connect(m_header, &RunHeader::tryClicked, this, [this] {
-        if (const RunInfo* info = m_bench.runs.find(m_id)) m_bench.openPlayground(info->modelPath, info->folder + (info->hasFullModel ? "/model" : "/adapter"));
+        if (const RunInfo* info = m_bench.runs.find(m_id))
+            m_bench.openPlayground(info->modelPath,
+                                   info->folder + (info->hasFullModel ? "/model" : "/adapter"));
     });
     connect(m_header, &RunHeader::exportClicked, this, [this] { m_bench.openExport(m_id); });
     connect(m_header, &RunHeader::folderClicked, this, [this] {
-        if (const RunInfo* info = m_bench.runs.find(m_id)) QDesktopServices::openUrl(QUrl::fromLocalFile(info->folder));
+        if (const RunInfo* info = m_bench.runs.find(m_id))
+            QDesktopServices::openUrl(QUrl::fromLocalFile(info->folder));
     });
-    connect(m_plots, &RunPlots::rateEdited, this, [this](double rate) { command("set", {{"learning_rate", rate}}); });
+    connect(m_plots, &RunPlots::rateEdited, this,
+            [this](double rate) { command("set", {{"learning_rate", rate}}); });
     connect(&Theme::instance(), &Theme::changed, this, &LivePage::refresh);
 }
 
@@ -147,7 +166,8 @@ void LivePage::resizeEvent(QResizeEvent* event) {
 void LivePage::foldQueue() {
     const bool isNarrow = width() < px(1288), hasRun = m_stack->currentWidget() == m_runView;
     const qsizetype actions = m_actions.size();
-    m_actions = isNarrow && hasRun ? QList<QWidget*>{m_queueButton, m_actions.back()} : QList<QWidget*>{m_actions.back()};
+    m_actions = isNarrow && hasRun ? QList<QWidget*>{m_queueButton, m_actions.back()}
+                                   : QList<QWidget*>{m_actions.back()};
     const std::size_t waiting = m_bench.queue.waiting().size();
     m_queueButton->setText(waiting > 0 ? tr("Queue, %1").arg(waiting) : tr("Queue"));
     m_queueButton->setAccessibleName(m_queueButton->text());
@@ -158,9 +178,12 @@ void LivePage::foldQueue() {
 void LivePage::enter() {
     if (m_id.isEmpty()) {
         const auto& runs = m_bench.runs.runs();
-        if (!m_bench.queue.activeId().isEmpty()) follow(m_bench.queue.activeId());
-        else if (!runs.empty()) follow(runs.front().id);
-        else m_stack->setCurrentWidget(m_empty);
+        if (!m_bench.queue.activeId().isEmpty())
+            follow(m_bench.queue.activeId());
+        else if (!runs.empty())
+            follow(runs.front().id);
+        else
+            m_stack->setCurrentWidget(m_empty);
     }
     refresh();
 }
@@ -177,23 +200,32 @@ void LivePage::follow(const QString& id) {
     m_banner->hide();
     m_feed = m_bench.feed(id);
     const double followed = static_cast<double>(QDateTime::currentMSecsSinceEpoch()) / 1000;
-    connect(m_feed.get(), &RunFeed::changed, this, [this] { if (!m_timer.isActive()) m_timer.start(); });
+    connect(m_feed.get(), &RunFeed::changed, this, [this] {
+        if (!m_timer.isActive()) m_timer.start();
+    });
     connect(m_feed.get(), &RunFeed::statusChanged, this, [this, followed](const QString& status) {
         m_bench.runs.refresh();
         if (status != "finished" && status != "failed" && status != "stopped") return;
-        if (m_feed->record().snapshot.updated < followed) return;  // it ended before anybody watched: no news
+        if (m_feed->record().snapshot.updated < followed)
+            return;  // it ended before anybody watched: no news
         const RunInfo* info = m_bench.runs.find(m_id);
         const EvalPoint* best = m_feed->record().bestEval();
         if (m_feed->isCaughtUp() && info && !isVisible())
-            m_bench.say(status == "failed" ? tr("%1 failed.").arg(info->name) : tr("%1 is done, best %2.").arg(info->name, best ? format::loss(best->loss) : QStringLiteral("–")), tr("Open"),
-                        [this, id = m_id] { m_bench.openRun(id); }, status == "failed" ? "err" : "ok");
+            m_bench.say(
+                status == "failed"
+                    ? tr("%1 failed.").arg(info->name)
+                    : tr("%1 is done, best %2.")
+                          .arg(info->name, best ? format::loss(best->loss) : QStringLiteral("–")),
+                tr("Open"), [this, id = m_id] { m_bench.openRun(id); },
+                status == "failed" ? "err" : "ok");
     });
     connect(m_feed.get(), &RunFeed::workerLost, this, [this] {
         m_bench.runs.refresh();
         refresh();
     });
     const RunInfo* info = m_bench.runs.find(id);
-    m_plots->setRun(info ? info->color : static_cast<int>(m_bench.runs.runs().size()), info ? info->config : QJsonObject(), info ? info->maxSteps : 0);
+    m_plots->setRun(info ? info->color : static_cast<int>(m_bench.runs.runs().size()),
+                    info ? info->config : QJsonObject(), info ? info->maxSteps : 0);
     m_samples->clear();
     m_log->clear();
     m_queue->setSelected(id);
@@ -213,7 +245,9 @@ RunInfo LivePage::fromEvents() const {
     info.maxSteps = snapshot.maxSteps;
     info.folder = m_feed->folder();
     info.color = static_cast<int>(m_bench.runs.runs().size());
-    if (snapshot.config.is_object()) info.config = QJsonDocument::fromJson(QByteArray::fromStdString(snapshot.config.dump())).object();
+    if (snapshot.config.is_object())
+        info.config =
+            QJsonDocument::fromJson(QByteArray::fromStdString(snapshot.config.dump())).object();
     info.dataPath = info.config["data"].toObject()["train"].toObject()["path"].toString();
     return info;
 }
@@ -231,7 +265,10 @@ void LivePage::refresh() {
     if (!isVisible() || m_id.isEmpty() || !m_feed) return;
     for (const WaitingRun& run : m_bench.queue.waiting())
         if (run.id == m_id) {
-            m_waiting->set("clock", run.name, tr("Waits in the queue and starts when the runs before it are done. %1").arg(run.words), {});
+            m_waiting->set("clock", run.name,
+                           tr("Waits in the queue and starts when the runs before it are done. %1")
+                               .arg(run.words),
+                           {});
             m_stack->setCurrentWidget(m_waiting);
             foldQueue();
             return;
@@ -241,12 +278,16 @@ void LivePage::refresh() {
     const RunInfo* known = m_bench.runs.find(m_id);
     const RunRecord& record = m_feed->record();
     RunInfo info = known ? *known : fromEvents();
-    if (info.maxSteps <= 0 && record.epoch() > 0 && record.lastStep() > 0) {   // told in epochs: steps follow from the pace so far
+    if (info.maxSteps <= 0 && record.epoch() > 0 &&
+        record.lastStep() > 0) {  // told in epochs: steps follow from the pace so far
         const double epochs = info.config.value("train")["epochs"].toDouble(3);
-        info.maxSteps = std::max<std::int64_t>(record.lastStep(), std::llround(static_cast<double>(record.lastStep()) / record.epoch() * epochs));
+        info.maxSteps = std::max<std::int64_t>(
+            record.lastStep(),
+            std::llround(static_cast<double>(record.lastStep()) / record.epoch() * epochs));
     }
     const QString status = statusNow();
-    const bool isOver = status == "finished" || status == "failed" || status == "stopped" || status == "interrupted";
+    const bool isOver = status == "finished" || status == "failed" || status == "stopped" ||
+                        status == "interrupted";
     m_header->show(info, *m_feed, status);
     info.status = status;
     const bool isFailure = (status == "failed" || status == "interrupted") && !m_showsCurves;
@@ -263,9 +304,13 @@ void LivePage::refresh() {
         m_samples->show(record);
         m_log->show(*m_feed);
     }
-    if (!isOver && m_feed->isWorkerAlive() && info.maxSteps > 0 && record.snapshot.maxSteps <= 0)   // told in epochs: only this page knows about how many steps
-        m_queue->showProgress(m_id, static_cast<double>(record.lastStep()) / static_cast<double>(info.maxSteps),
-                              tr("%1 · step %2 of %3").arg(methodTitle(info.method), format::count(record.lastStep()), format::count(info.maxSteps)));
+    if (!isOver && m_feed->isWorkerAlive() && info.maxSteps > 0 &&
+        record.snapshot.maxSteps <= 0)  // told in epochs: only this page knows about how many steps
+        m_queue->showProgress(
+            m_id, static_cast<double>(record.lastStep()) / static_cast<double>(info.maxSteps),
+            tr("%1 · step %2 of %3")
+                .arg(methodTitle(info.method), format::count(record.lastStep()),
+                     format::count(info.maxSteps)));
     emit contextChanged();
 }
 
@@ -274,24 +319,36 @@ void LivePage::command(const QString& name, const QJsonObject& more) {
     QJsonObject order = more;
     order["command"] = name;
     m_feed->sendCommand(order, this, [this, name](const QString& problem) {
-        if (!problem.isEmpty()) m_bench.say(problem, {}, {}, "err");
-        else if (name == "checkpoint") m_bench.say(tr("A checkpoint is written after this step."));
-        else if (name == "set") m_bench.say(tr("The new learning rate holds from the next step on."));
+        if (!problem.isEmpty())
+            m_bench.say(problem, {}, {}, "err");
+        else if (name == "checkpoint")
+            m_bench.say(tr("A checkpoint is written after this step."));
+        else if (name == "set")
+            m_bench.say(tr("The new learning rate holds from the next step on."));
     });
 }
 
 bool LivePage::perform(PageCommand what) {
     const QString status = statusNow();
-    const bool isOver = status == "finished" || status == "failed" || status == "stopped" || status == "interrupted";
-    if (what == PageCommand::ExportPlot) m_plots->exportLoss();
-    else if (isOver || status.isEmpty()) return false;
-    else if (what == PageCommand::PauseOrResume) command(status == "paused" ? "resume" : "pause");
-    else if (what == PageCommand::Checkpoint) command("checkpoint");
-    else if (what == PageCommand::Stop) command("stop");
-    else return false;
+    const bool isOver = status == "finished" || status == "failed" || status == "stopped" ||
+                        status == "interrupted";
+    if (what == PageCommand::ExportPlot)
+        m_plots->exportLoss();
+    else if (isOver || status.isEmpty())
+        return false;
+    else if (what == PageCommand::PauseOrResume)
+        command(status == "paused" ? "resume" : "pause");
+    else if (what == PageCommand::Checkpoint)
+        command("checkpoint");
+    else if (what == PageCommand::Stop)
+        command("stop");
+    else
+        return false;
     return true;
 }
 
-bool LivePage::isSettled() const { return m_bench.runs.isLoaded() && (!m_feed || m_feed->isCaughtUp()) && !m_timer.isActive(); }
+bool LivePage::isSettled() const {
+    return m_bench.runs.isLoaded() && (!m_feed || m_feed->isCaughtUp()) && !m_timer.isActive();
+}
 
 }  // namespace luthier::ui

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// Runs: one run live or as it ended, its plots, parameters, samples and log, beside the queue. Drawn from the shared feed ten
-// times a second at most, so that watching costs training nothing.
+// Runs: one run live or as it ended, its plots, parameters, samples and log, beside the queue.
+// Drawn from the shared feed ten times a second at most, so that watching costs training nothing.
 
 #include "pages/page.h"
 
@@ -47,7 +47,7 @@ private:
     RunInfo fromEvents() const;
 
     QString m_id;
-    std::shared_ptr<RunFeed> m_feed;          ///< held while it is shown: the plots read it in place
+    std::shared_ptr<RunFeed> m_feed;  ///< held while it is shown: the plots read it in place
     QTimer m_timer;
     QList<QWidget*> m_actions;
     QStackedWidget* m_stack;

@@ -41,7 +41,8 @@ QString withoutTitle(const QString& markdown) {
     return QString(markdown).remove(title);
 }
 
-/// Markdown's bold and code in the weight and the face that we ship; others would be made up or the system's.
+/// Markdown's bold and code in the weight and the face that we ship; others would be made up or the
+/// system's.
 void useOurFonts(QTextDocument& document) {
     std::vector<QTextCursor> strong, code;
     for (QTextBlock block = document.begin(); block.isValid(); block = block.next())
@@ -50,7 +51,8 @@ void useOurFonts(QTextDocument& document) {
             if (!format.fontFixedPitch() && format.fontWeight() <= QFont::Normal) continue;
             QTextCursor cursor(&document);
             cursor.setPosition(part.fragment().position());
-            cursor.setPosition(part.fragment().position() + part.fragment().length(), QTextCursor::KeepAnchor);
+            cursor.setPosition(part.fragment().position() + part.fragment().length(),
+                               QTextCursor::KeepAnchor);
             (format.fontFixedPitch() ? code : strong).push_back(cursor);
         }
     const auto use = [](std::vector<QTextCursor>& cursors, Type type) {
@@ -64,7 +66,8 @@ void useOurFonts(QTextDocument& document) {
 
 }  // namespace
 
-MethodHelp::MethodHelp(const MethodInfo& info, const ModelMap& map, QWidget* parent) : FramedDialog(info.title, {px(760), px(680)}, parent) {
+MethodHelp::MethodHelp(const MethodInfo& info, const ModelMap& map, QWidget* parent)
+    : FramedDialog(info.title, {px(760), px(680)}, parent) {
     auto* column = makeColumn(0);
     auto* head = makeRow(16);
     head->setContentsMargins(24, 16, 24, 16);
@@ -79,7 +82,8 @@ MethodHelp::MethodHelp(const MethodInfo& info, const ModelMap& map, QWidget* par
         auto* figure = new ModelMap;
         figure->showAs(map);
         figure->setFixedHeight(px(248));
-        auto* caption = makeLabel(tr("Blue is trained, grey is frozen. %1").arg(map.summary()), "table", "t2");
+        auto* caption =
+            makeLabel(tr("Blue is trained, grey is frozen. %1").arg(map.summary()), "table", "t2");
         caption->setContentsMargins(24, 0, 24, 10);
         column->addWidget(figure);
         column->addWidget(caption);
@@ -91,7 +95,11 @@ MethodHelp::MethodHelp(const MethodInfo& info, const ModelMap& map, QWidget* par
     text->setAccessibleName(tr("About %1").arg(info.title));
     text->document()->setDocumentMargin(px(24));
     text->document()->setDefaultFont(themeFont(Type::Body));
-    text->setMarkdown(withoutTitle(info.help) + (info.rateSource.isEmpty() ? QString() : tr("\n\n**Learning rate.** Usually %1: %2.\n").arg(format::rate(info.usualRate), info.rateSource)));
+    text->setMarkdown(withoutTitle(info.help) +
+                      (info.rateSource.isEmpty()
+                           ? QString()
+                           : tr("\n\n**Learning rate.** Usually %1: %2.\n")
+                                 .arg(format::rate(info.usualRate), info.rateSource)));
     for (QTextBlock block = text->document()->begin(); block.isValid(); block = block.next()) {
         QTextBlockFormat format = block.blockFormat();
         format.setLineHeight(140, QTextBlockFormat::ProportionalHeight);

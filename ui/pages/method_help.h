@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// A method's page: what it trains in the chosen model, drawn, then idea, formula, when to use it, knobs and papers; the text is the
-// engine's (resources/help).
+// A method's page: what it trains in the chosen model, drawn, then idea, formula, when to use it,
+// knobs and papers; the text is the engine's (resources/help).
 
 #include "client/catalogue.h"
 #include "widgets/basics.h"

@@ -32,7 +32,8 @@ QSize MethodCard::sizeHint() const { return {180, px(m_isRow ? (isChecked() ? 52
 
 int MethodCard::heightForWidth(int width) const {
     const QString& sentence = m_reason.isEmpty() ? m_info.summary : m_reason;
-    const QRect text = QFontMetrics(themeFont(Type::Table)).boundingRect(QRect(0, 0, width - 20, 1000), Qt::TextWordWrap, sentence);
+    const QRect text = QFontMetrics(themeFont(Type::Table))
+                           .boundingRect(QRect(0, 0, width - 20, 1000), Qt::TextWordWrap, sentence);
     return std::max(px(70), 31 + text.height() + 8);
 }
 
@@ -43,7 +44,10 @@ void MethodCard::paintEvent(QPaintEvent*) {
     p.setRenderHint(QPainter::Antialiasing);
     if (!m_isRow || isChecked() || underMouse()) {
         p.setPen(QPen(isChecked() ? t.acc : m_isRow ? QColor(Qt::transparent) : t.line, 1));
-        p.setBrush(isChecked() ? t.soft : underMouse() ? t.bg3 : isAvailable ? t.bg2 : QColor(Qt::transparent));
+        p.setBrush(isChecked()    ? t.soft
+                   : underMouse() ? t.bg3
+                   : isAvailable  ? t.bg2
+                                  : QColor(Qt::transparent));
         p.drawRoundedRect(QRectF(rect()).adjusted(0.5, 0.5, -0.5, -0.5), 8, 8);
     }
     const double top = m_isRow ? (px(32) - 20) / 2.0 : 8;
@@ -56,12 +60,17 @@ void MethodCard::paintEvent(QPaintEvent*) {
     p.setFont(themeFont(m_isRow && !isChecked() ? Type::Body : Type::Name));
     p.setPen(isAvailable ? t.t1 : t.t3);
     const QRectF nameBox = m_isRow ? line : line.adjusted(-5, 0, 0, 0);
-    p.drawText(nameBox, Qt::AlignVCenter, p.fontMetrics().elidedText(m_info.title, Qt::ElideRight, static_cast<int>(nameBox.width() - countWidth)));
+    p.drawText(nameBox, Qt::AlignVCenter,
+               p.fontMetrics().elidedText(m_info.title, Qt::ElideRight,
+                                          static_cast<int>(nameBox.width() - countWidth)));
     const QString sentence = isAvailable ? m_info.summary : m_reason;
     p.setFont(themeFont(Type::Table));
     p.setPen(isChecked() || isAvailable ? t.t2 : t.t3);
-    if (!m_isRow) p.drawText(QRectF(12, 31, width() - 20, height() - 33), Qt::TextWordWrap, sentence);
-    else if (isChecked()) p.drawText(QRectF(52, top + 21, width() - 60, 18), Qt::AlignVCenter, p.fontMetrics().elidedText(sentence, Qt::ElideRight, width() - 60));
+    if (!m_isRow)
+        p.drawText(QRectF(12, 31, width() - 20, height() - 33), Qt::TextWordWrap, sentence);
+    else if (isChecked())
+        p.drawText(QRectF(52, top + 21, width() - 60, 18), Qt::AlignVCenter,
+                   p.fontMetrics().elidedText(sentence, Qt::ElideRight, width() - 60));
 }
 
 MethodPicker::MethodPicker() {
@@ -110,7 +119,8 @@ void MethodPicker::arrange() {
             auto* card = new MethodCard(info);
             card->setParent(m_content);
             card->setIsRow(m_asRows);
-            connect(card, &QAbstractButton::clicked, this, [this, card] { emit chosen(card->method()); });
+            connect(card, &QAbstractButton::clicked, this,
+                    [this, card] { emit chosen(card->method()); });
             m_cards.push_back(card);
         }
     }
@@ -123,13 +133,16 @@ void MethodPicker::arrange() {
         if (!groups.contains(info.group)) groups << info.group;
     for (const QString& group : groups) {
         auto* title = makeLabel(group, "group", "t3");
-        title->setContentsMargins(m_asRows ? 8 : 0, column->count() > 0 ? 8 : 0, 0, m_asRows ? 2 : 0);
+        title->setContentsMargins(m_asRows ? 8 : 0, column->count() > 0 ? 8 : 0, 0,
+                                  m_asRows ? 2 : 0);
         column->addWidget(title);
         auto* grid = new QGridLayout;
         grid->setSpacing(m_asRows ? 0 : 8);
         int index = 0;
         for (MethodCard* card : m_cards) {
-            const auto info = std::find_if(m_methods.begin(), m_methods.end(), [&](const MethodInfo& m) { return m.name == card->method(); });
+            const auto info =
+                std::find_if(m_methods.begin(), m_methods.end(),
+                             [&](const MethodInfo& m) { return m.name == card->method(); });
             if (info->group != group) continue;
             grid->addWidget(card, m_asRows ? index : index / 2, m_asRows ? 0 : index % 2);
             card->show();
@@ -137,7 +150,8 @@ void MethodPicker::arrange() {
         }
         grid->setColumnStretch(0, 1);
         if (!m_asRows) grid->setColumnStretch(1, 1);
-        if (!m_asRows && index == 1) grid->addWidget(new QWidget, 0, 1);   // one card is as wide as two beside each other
+        if (!m_asRows && index == 1)
+            grid->addWidget(new QWidget, 0, 1);  // one card is as wide as two beside each other
         column->addLayout(grid);
     }
     column->addStretch(1);

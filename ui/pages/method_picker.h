@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// The method cards of New run, two in a row with a sentence each; below 1360 px rows, the sentence on the chosen one only. Each
-// card shows the trainable count for the chosen model.
+// The method cards of New run, two in a row with a sentence each; below 1360 px rows, the sentence
+// on the chosen one only. Each card shows the trainable count for the chosen model.
 
 #include "client/catalogue.h"
 
@@ -16,9 +16,16 @@ class MethodCard final : public QAbstractButton {
     Q_OBJECT
 public:
     explicit MethodCard(const MethodInfo& info);
-    void setCount(const QString& words) { m_count = words; update(); }
-    void setReason(const QString& reason);       ///< why the method cannot apply; "" = it can
-    void setIsRow(bool isRow) { m_isRow = isRow; updateGeometry(); update(); }
+    void setCount(const QString& words) {
+        m_count = words;
+        update();
+    }
+    void setReason(const QString& reason);  ///< why the method cannot apply; "" = it can
+    void setIsRow(bool isRow) {
+        m_isRow = isRow;
+        updateGeometry();
+        update();
+    }
     const QString& method() const { return m_info.name; }
     QSize sizeHint() const override;
     QSize minimumSizeHint() const override { return {120, sizeHint().height()}; }

@@ -70,7 +70,8 @@ NewRunPage::NewRunPage(Workbench& bench) : Page(bench) {
     column->addWidget(m_body, 1);
     m_noEngine = new EmptyState("error", tr("The engine does not answer"), {}, tr("Try again"));
     m_noEngine->hide();
-    connect(m_noEngine, &EmptyState::triggered, this, [this] { m_bench.catalogue.refreshMethods(); });
+    connect(m_noEngine, &EmptyState::triggered, this,
+            [this] { m_bench.catalogue.refreshMethods(); });
     column->addWidget(m_noEngine, 1);
     setLayout(column);
 
@@ -79,11 +80,12 @@ NewRunPage::NewRunPage(Workbench& bench) : Page(bench) {
     connect(&m_estimateTimer, &QTimer::timeout, this, &NewRunPage::ask);
     connect(m_methods, &MethodPicker::chosen, this, &NewRunPage::chooseMethod);
     connect(m_form, &SchemaForm::changed, this, &NewRunPage::formChanged);
-    connect(m_form, &SchemaForm::helpWanted, this, [this](const QString& label, const QString& key, const QString& help) {
-        m_helpName->setText(label);
-        m_helpKey->setText(Settings::showPeftNames() ? key : QString());
-        m_help->setText(help);
-    });
+    connect(m_form, &SchemaForm::helpWanted, this,
+            [this](const QString& label, const QString& key, const QString& help) {
+                m_helpName->setText(label);
+                m_helpKey->setText(Settings::showPeftNames() ? key : QString());
+                m_help->setText(help);
+            });
     connect(m_map, &ModelMap::partToggled, this, [this](const QString& label, bool trained) {
         QStringList names;
         const QJsonValue value = m_form->value("method", "target_modules");
@@ -91,27 +93,36 @@ NewRunPage::NewRunPage(Workbench& bench) : Page(bench) {
             if (value.isNull() || namesOf(value).contains(name)) names << name;
         if (trained && !names.contains(label)) names << label;
         if (!trained) names.removeAll(label);
-        if (!names.isEmpty()) m_form->setValue("method", "target_modules", QJsonArray::fromStringList(names));
-        else m_bench.say(tr("At least one part has to train."), {}, {}, "warn");
+        if (!names.isEmpty())
+            m_form->setValue("method", "target_modules", QJsonArray::fromStringList(names));
+        else
+            m_bench.say(tr("At least one part has to train."), {}, {}, "warn");
     });
     connect(m_map, &ModelMap::layersChosen, this, [this](const QSet<int>& layers) {
         QList<int> sorted(layers.begin(), layers.end());
         std::sort(sorted.begin(), sorted.end());
         QJsonArray list;
         for (int layer : sorted) list << layer;
-        m_form->setValue("method", "layers_to_transform", list.size() == m_map->layerCount() ? QJsonValue(QJsonValue::Null) : QJsonValue(list));
+        m_form->setValue(
+            "method", "layers_to_transform",
+            list.size() == m_map->layerCount() ? QJsonValue(QJsonValue::Null) : QJsonValue(list));
     });
     connect(m_presets, &SegmentedControl::changed, this, [this](int index) {
-        const QStringList roles[] = {{"query", "value", "fused_qkv"}, {"query", "key", "value", "fused_qkv", "attention_out"}, {"gate", "up", "down"},
-                                     {"query", "key", "value", "fused_qkv", "attention_out", "gate", "up", "down"}};
-        m_form->setValue("method", "target_modules", QJsonArray::fromStringList(m_map->projectionsWithRole(roles[index])));
+        const QStringList roles[] = {
+            {"query", "value", "fused_qkv"},
+            {"query", "key", "value", "fused_qkv", "attention_out"},
+            {"gate", "up", "down"},
+            {"query", "key", "value", "fused_qkv", "attention_out", "gate", "up", "down"}};
+        m_form->setValue("method", "target_modules",
+                         QJsonArray::fromStringList(m_map->projectionsWithRole(roles[index])));
     });
     connect(m_estimatePane, &EstimatePane::startClicked, this, [this] { start(true); });
     connect(m_estimatePane, &EstimatePane::queueClicked, this, [this] { start(false); });
     connect(m_estimatePane, &EstimatePane::compareClicked, this, &NewRunPage::compareMethods);
     connect(&bench.catalogue, &Catalogue::methodsChanged, this, &NewRunPage::applySchemas);
     connect(&bench.catalogue, &Catalogue::modelsChanged, this, [this] {
-        if (m_model.isEmpty() && m_pending.isEmpty() && !m_bench.catalogue.models().empty() && m_bench.catalogue.models().size() == 1)
+        if (m_model.isEmpty() && m_pending.isEmpty() && !m_bench.catalogue.models().empty() &&
+            m_bench.catalogue.models().size() == 1)
             chooseModel(m_bench.catalogue.models().front()["path"].toString());
     });
     connect(&Theme::instance(), &Theme::changed, this, [this] { m_map->update(); });
@@ -187,7 +198,9 @@ QWidget* NewRunPage::buildCentre() {
     help->setContentsMargins(16, 4, 16, 4);
     m_helpName = makeLabel(tr("Settings"), "strong");
     m_helpKey = makeLabel({}, "mono", "t3");
-    m_help = makeLabel(tr("A dot marks what differs from its default; click the dot to restore it."), "table", "t2");
+    m_help =
+        makeLabel(tr("A dot marks what differs from its default; click the dot to restore it."),
+                  "table", "t2");
     m_help->setWordWrap(true);
     auto* runJson = makeButton(tr("RUN.json"), "ghost", 28, "terminal");
     help->addWidget(m_helpName);
@@ -196,7 +209,8 @@ QWidget* NewRunPage::buildCentre() {
     auto* about = makeButton(tr("About the method"), "ghost", 28, "info");
     about->setToolTip(tr("Idea, formula, when to use it, knobs and papers"));
     connect(about, &QPushButton::clicked, this, [this] {
-        if (const MethodInfo* info = m_bench.catalogue.method(m_method)) MethodHelp(*info, *m_map, window()).exec();
+        if (const MethodInfo* info = m_bench.catalogue.method(m_method))
+            MethodHelp(*info, *m_map, window()).exec();
     });
     help->addWidget(about);
     help->addWidget(runJson);
@@ -213,7 +227,8 @@ QWidget* NewRunPage::buildCentre() {
     column->addWidget(lower, 5);
     centre->setLayout(column);
     connect(filter, &QLineEdit::textChanged, m_form, &SchemaForm::setFilter);
-    connect(m_usual, &SegmentedControl::changed, this, [this](int index) { m_form->setShowAll(index == 1); });
+    connect(m_usual, &SegmentedControl::changed, this,
+            [this](int index) { m_form->setShowAll(index == 1); });
     connect(reset, &QPushButton::clicked, m_form, &SchemaForm::resetAll);
     connect(runJson, &QPushButton::clicked, this, &NewRunPage::showRunJson);
     return centre;
@@ -243,7 +258,10 @@ void NewRunPage::applySchemas() {
     m_body->setVisible(catalogue.methodsLoaded());
     if (!catalogue.methodsLoaded()) {
         const ServeProblem* problem = catalogue.problem();
-        m_noEngine->set("error", tr("The engine does not answer"), problem ? problem->message + " " + problem->hint : tr("luthier-cli is starting."), tr("Try again"), problem != nullptr);
+        m_noEngine->set(
+            "error", tr("The engine does not answer"),
+            problem ? problem->message + " " + problem->hint : tr("luthier-cli is starting."),
+            tr("Try again"), problem != nullptr);
         m_isLoaded = true;
         return;
     }
@@ -252,8 +270,11 @@ void NewRunPage::applySchemas() {
     m_isLoaded = true;
     if (!catalogue.method(m_method)) m_method = catalogue.methods().front().name;
     if (isFirst || !m_pending.isEmpty()) {
-        const QJsonObject config = m_pending.isEmpty() ? QJsonObject() : std::exchange(m_pending, {});
-        const QString typed = m_name->edit()->isModified() ? m_name->edit()->text() : QString();  // while the engine was starting
+        const QJsonObject config =
+            m_pending.isEmpty() ? QJsonObject() : std::exchange(m_pending, {});
+        const QString typed = m_name->edit()->isModified()
+                                  ? m_name->edit()->text()
+                                  : QString();  // while the engine was starting
         load(config, m_origin);
         if (!typed.isEmpty()) {
             m_name->edit()->setText(typed);
@@ -304,12 +325,18 @@ QJsonObject NewRunPage::config() const {
     QJsonObject source = rows["train"].toObject();
     source["path"] = m_data;
     rows["train"] = source;
-    return {{"name", m_name->edit()->text().trimmed()}, {"group", m_group->edit()->text().trimmed()}, {"model", model},
-            {"method", ordered}, {"data", rows}, {"train", m_form->values("train")}, {"device", m_device}};
+    return {{"name", m_name->edit()->text().trimmed()},
+            {"group", m_group->edit()->text().trimmed()},
+            {"model", model},
+            {"method", ordered},
+            {"data", rows},
+            {"train", m_form->values("train")},
+            {"device", m_device}};
 }
 
 void NewRunPage::chooseMethod(const QString& method) {
-    if (m_form->hasField("train", "learning_rate") && !m_isLoading) m_methodValues[m_method] = m_form->values("method");
+    if (m_form->hasField("train", "learning_rate") && !m_isLoading)
+        m_methodValues[m_method] = m_form->values("method");
     m_method = method;
     m_methods->setCurrent(method);
     const MethodInfo* info = m_bench.catalogue.method(method);
@@ -338,49 +365,68 @@ void NewRunPage::chooseModel(const QString& path) {
         return;
     }
     updateStrip();
-    m_bench.catalogue.inspect(path, this, [this, path](const QJsonObject& info) {
-        if (path != m_model) return;
-        m_modelInfo = info;
-        m_map->setModel(info);
-        updateStrip();
-        formChanged();
-        askCounts();
-    }, [this, path](const ServeProblem& problem) {
-        if (path != m_model) return;
-        m_estimatePane->showProblem(problem.message, problem.hint);
-        m_problem = problem.message;
-        m_modelPicker->setProblem(true);
-        updateStart();
-    });
+    m_bench.catalogue.inspect(
+        path, this,
+        [this, path](const QJsonObject& info) {
+            if (path != m_model) return;
+            m_modelInfo = info;
+            m_map->setModel(info);
+            updateStrip();
+            formChanged();
+            askCounts();
+        },
+        [this, path](const ServeProblem& problem) {
+            if (path != m_model) return;
+            m_estimatePane->showProblem(problem.message, problem.hint);
+            m_problem = problem.message;
+            m_modelPicker->setProblem(true);
+            updateStart();
+        });
 }
 
 void NewRunPage::chooseData(const QString& path) {
-    if (!m_isLoading && !m_data.isEmpty() && path != m_data) m_nameIsOurs = true;  // a name that was typed for other rows
+    if (!m_isLoading && !m_data.isEmpty() && path != m_data)
+        m_nameIsOurs = true;  // a name that was typed for other rows
     m_data = path;
     m_dataInfo = {};
     updateStrip();
     if (path.isEmpty()) return;
-    m_bench.catalogue.inspect(path, this, [this, path](const QJsonObject& info) {
-        if (path != m_data) return;
-        m_dataInfo = info;
-        updateStrip();
-    }, [this](const ServeProblem&) { m_dataPicker->setProblem(true); });
+    m_bench.catalogue.inspect(
+        path, this,
+        [this, path](const QJsonObject& info) {
+            if (path != m_data) return;
+            m_dataInfo = info;
+            updateStrip();
+        },
+        [this](const ServeProblem&) { m_dataPicker->setProblem(true); });
     if (!m_isLoading) formChanged();
 }
 
 void NewRunPage::updateStrip() {
     m_modelPicker->setProblem(false);
     m_dataPicker->setProblem(false);
-    m_modelPicker->set(QFileInfo(m_model).fileName(), m_modelInfo.isEmpty() ? QString() : format::shortCount(m_modelInfo["parameters"].toDouble()));
+    m_modelPicker->set(QFileInfo(m_model).fileName(),
+                       m_modelInfo.isEmpty()
+                           ? QString()
+                           : format::shortCount(m_modelInfo["parameters"].toDouble()));
     m_modelPicker->setToolTip(m_model);
     const double rows = m_dataInfo["rows"].toDouble(m_dataInfo["count"].toDouble());
-    m_dataPicker->set(QFileInfo(m_data).completeBaseName(), rows > 0 ? tr("%1 rows").arg(format::count(static_cast<std::int64_t>(rows))) : QString());
+    m_dataPicker->set(
+        QFileInfo(m_data).completeBaseName(),
+        rows > 0 ? tr("%1 rows").arg(format::count(static_cast<std::int64_t>(rows))) : QString());
     m_dataPicker->setToolTip(m_data);
     const SystemReading& r = m_bench.probe.reading();
     const bool hasGpu = !r.gpus.empty();
-    if (m_device == "auto") m_devicePicker->set(hasGpu ? "GPU 0" : "CPU", tr("automatic"));
-    else m_devicePicker->set(m_device == "cpu" ? "CPU" : "GPU " + m_device.section(':', 1, 1, QString::SectionDefault), {});
-    if (m_nameIsOurs && !m_data.isEmpty()) m_name->edit()->setText(QFileInfo(m_data).completeBaseName() + "-" + QString(m_method).replace("_", "-"));
+    if (m_device == "auto")
+        m_devicePicker->set(hasGpu ? "GPU 0" : "CPU", tr("automatic"));
+    else
+        m_devicePicker->set(m_device == "cpu"
+                                ? "CPU"
+                                : "GPU " + m_device.section(':', 1, 1, QString::SectionDefault),
+                            {});
+    if (m_nameIsOurs && !m_data.isEmpty())
+        m_name->edit()->setText(QFileInfo(m_data).completeBaseName() + "-" +
+                                QString(m_method).replace("_", "-"));
 }
 
 void NewRunPage::formChanged() {
@@ -416,27 +462,36 @@ void NewRunPage::updateMap() {
             QSet<QString> chosen;
             for (const QString& name : m_map->projections())
                 for (const QString& target : named)
-                    if (name == target || target.endsWith("." + name) || target == "all-linear" || target == "all") chosen << name;
+                    if (name == target || target.endsWith("." + name) || target == "all-linear" ||
+                        target == "all")
+                        chosen << name;
             for (const QString& label : labels)
                 if (!m_map->projections().contains(label)) chosen << label;
             labels = chosen;
         }
         const QStringList now = m_map->projections().filter(QRegularExpression(".*"));
         int preset = -1;
-        const QStringList roles[] = {{"query", "value", "fused_qkv"}, {"query", "key", "value", "fused_qkv", "attention_out"}, {"gate", "up", "down"},
-                                     {"query", "key", "value", "fused_qkv", "attention_out", "gate", "up", "down"}};
+        const QStringList roles[] = {
+            {"query", "value", "fused_qkv"},
+            {"query", "key", "value", "fused_qkv", "attention_out"},
+            {"gate", "up", "down"},
+            {"query", "key", "value", "fused_qkv", "attention_out", "gate", "up", "down"}};
         for (int i = 0; i < 4 && preset < 0; ++i) {
             const QStringList names = m_map->projectionsWithRole(roles[i]);
             if (QSet<QString>(names.begin(), names.end()) == labels && !names.isEmpty()) preset = i;
         }
         m_presets->setCurrent(preset);
     }
-    if (m_method == "full") for (const QString& name : m_map->projections()) labels << name;
-    for (const QJsonValue& layer : m_form->value("method", "layers_to_transform").toArray()) layers << layer.toInt();
+    if (m_method == "full")
+        for (const QString& name : m_map->projections()) labels << name;
+    for (const QJsonValue& layer : m_form->value("method", "layers_to_transform").toArray())
+        layers << layer.toInt();
     if (m_method == "freeze") {
         const int last = m_form->value("method", "trainable_layers").toInt();
-        for (int i = m_map->layerCount() - last; i < m_map->layerCount(); ++i) if (i >= 0) layers << i;
-        if (last > 0) for (const QString& name : m_map->projections()) labels << name;
+        for (int i = m_map->layerCount() - last; i < m_map->layerCount(); ++i)
+            if (i >= 0) layers << i;
+        if (last > 0)
+            for (const QString& name : m_map->projections()) labels << name;
     }
     m_map->setTrained(m_method, labels, layers, added);
 }
@@ -451,33 +506,39 @@ void NewRunPage::ask() {
     const int question = ++m_question;
     m_isAsking = true;
     QJsonObject asked = config();
-    m_bench.quick.request("estimate", {{"config", asked}, {"directory", m_bench.workspace()}}, this, {[this, question](const QJsonValue& value) {
-        if (question != m_question) return;
-        m_isAsking = false;
-        m_problem.clear();
-        m_form->clearProblems();
-        m_estimate = value.toObject();
-        m_estimatePane->showEstimate(m_estimate, secondsPerStep());
-        m_methods->setCount(m_method, format::shortCount(m_estimate["trainable"].toDouble()));
-        updateMap();
-        updateStart();
-    }, [this, question](const ServeProblem& problem) {
-        if (question != m_question) return;
-        m_isAsking = false;
-        m_form->clearProblems();
-        m_problem = problem.message;
-        m_estimatePane->showProblem(problem.message, problem.hint);
-        if (!problem.field.isEmpty()) m_form->setProblem(problem.field, problem.message);
-        for (const QJsonValue& one : problem.all) m_form->setProblem(one["field"].toString(), one["message"].toString());
-        updateStart();
-    }, {}});
+    m_bench.quick.request(
+        "estimate", {{"config", asked}, {"directory", m_bench.workspace()}}, this,
+        {[this, question](const QJsonValue& value) {
+             if (question != m_question) return;
+             m_isAsking = false;
+             m_problem.clear();
+             m_form->clearProblems();
+             m_estimate = value.toObject();
+             m_estimatePane->showEstimate(m_estimate, secondsPerStep());
+             m_methods->setCount(m_method, format::shortCount(m_estimate["trainable"].toDouble()));
+             updateMap();
+             updateStart();
+         },
+         [this, question](const ServeProblem& problem) {
+             if (question != m_question) return;
+             m_isAsking = false;
+             m_form->clearProblems();
+             m_problem = problem.message;
+             m_estimatePane->showProblem(problem.message, problem.hint);
+             if (!problem.field.isEmpty()) m_form->setProblem(problem.field, problem.message);
+             for (const QJsonValue& one : problem.all)
+                 m_form->setProblem(one["field"].toString(), one["message"].toString());
+             updateStart();
+         },
+         {}});
 }
 
 void NewRunPage::askCounts() {
     m_pendingCounts.clear();
     for (const MethodInfo& info : m_bench.catalogue.methods()) m_pendingCounts << info.name;
     const QString model = m_model;
-    auto* step = new QTimer(this);   // one question at a time, so that the user's own estimate never waits behind fifteen of these
+    auto* step = new QTimer(this);  // one question at a time, so that the user's own estimate never
+                                    // waits behind fifteen of these
     step->setInterval(10);
     auto busy = std::make_shared<bool>(false);
     connect(step, &QTimer::timeout, this, [this, step, busy, model] {
@@ -491,46 +552,64 @@ void NewRunPage::askCounts() {
         const QString method = m_pendingCounts.takeFirst();
         QJsonObject asked = config();
         if (method != m_method) asked["method"] = QJsonObject{{"type", method}};
-        m_bench.quick.request("estimate", {{"config", asked}, {"directory", m_bench.workspace()}}, this, {[this, busy, method, model](const QJsonValue& value) {
-            *busy = false;
-            if (model == m_model) m_methods->setCount(method, format::shortCount(value["trainable"].toDouble()));
-        }, [this, busy, method, model](const ServeProblem& problem) {
-            *busy = false;
-            const bool aboutMethod = problem.field.startsWith("method") || problem.code.contains("method");
-            if (model == m_model && aboutMethod && method != m_method) m_methods->setCount(method, tr("none"), problem.message);
-        }, {}});
+        m_bench.quick.request(
+            "estimate", {{"config", asked}, {"directory", m_bench.workspace()}}, this,
+            {[this, busy, method, model](const QJsonValue& value) {
+                 *busy = false;
+                 if (model == m_model)
+                     m_methods->setCount(method, format::shortCount(value["trainable"].toDouble()));
+             },
+             [this, busy, method, model](const ServeProblem& problem) {
+                 *busy = false;
+                 const bool aboutMethod =
+                     problem.field.startsWith("method") || problem.code.contains("method");
+                 if (model == m_model && aboutMethod && method != m_method)
+                     m_methods->setCount(method, tr("none"), problem.message);
+             },
+             {}});
     });
     step->start();
 }
 
 double NewRunPage::secondsPerStep() const {
     for (const RunInfo& run : m_bench.runs.runs()) {
-        const bool isLike = run.modelPath == m_model && run.config["data"]["train"]["path"].toString() == m_data && run.method == m_method &&
-                            run.config["train"]["batch_size"].toInt(4) == m_form->value("train", "batch_size").toInt(4);
-        if (isLike && run.steps > 4 && run.seconds > 0) return run.seconds / static_cast<double>(run.steps);
+        const bool isLike = run.modelPath == m_model &&
+                            run.config["data"]["train"]["path"].toString() == m_data &&
+                            run.method == m_method &&
+                            run.config["train"]["batch_size"].toInt(4) ==
+                                m_form->value("train", "batch_size").toInt(4);
+        if (isLike && run.steps > 4 && run.seconds > 0)
+            return run.seconds / static_cast<double>(run.steps);
     }
     return kNoNumber;
 }
 
 void NewRunPage::updateStart() {
     QString reason = m_problem;
-    if (m_model.isEmpty()) reason = tr("Choose a model first.");
-    else if (m_data.isEmpty()) reason = tr("Choose data first.");
-    else if (!m_form->firstProblem().isEmpty()) reason = m_form->firstProblem();
+    if (m_model.isEmpty())
+        reason = tr("Choose a model first.");
+    else if (m_data.isEmpty())
+        reason = tr("Choose data first.");
+    else if (!m_form->firstProblem().isEmpty())
+        reason = m_form->firstProblem();
     const bool isBusy = !m_bench.queue.activeId().isEmpty();
-    m_estimatePane->setStart(reason.isEmpty(), reason, isBusy ? tr("Start after the current run") : tr("Start run"));
+    m_estimatePane->setStart(reason.isEmpty(), reason,
+                             isBusy ? tr("Start after the current run") : tr("Start run"));
 }
 
 void NewRunPage::start(bool first) {
     updateStart();
-    if (m_model.isEmpty() || m_data.isEmpty() || !m_problem.isEmpty() || !m_form->firstProblem().isEmpty()) return;
+    if (m_model.isEmpty() || m_data.isEmpty() || !m_problem.isEmpty() ||
+        !m_form->firstProblem().isEmpty())
+        return;
     QString error;
     const bool wasBusy = !m_bench.queue.activeId().isEmpty();
     const QString id = m_bench.queue.add(config(), first, &error);
     if (id.isEmpty()) return m_bench.say(error, {}, {}, "err");
     Settings::set("firstSteps/started", true);
     if (first && !wasBusy) return m_bench.openRun(id);
-    m_bench.say(tr("%1 waits in the queue.").arg(m_name->edit()->text()), tr("Undo"), [this, id] { m_bench.queue.remove(id); });
+    m_bench.say(tr("%1 waits in the queue.").arg(m_name->edit()->text()), tr("Undo"),
+                [this, id] { m_bench.queue.remove(id); });
 }
 
 void NewRunPage::compareMethods() {
@@ -549,9 +628,12 @@ void NewRunPage::compareMethods() {
 }
 
 bool NewRunPage::perform(PageCommand command) {
-    if (command == PageCommand::Start) start(true);
-    else if (command == PageCommand::AddToQueue) start(false);
-    else return false;
+    if (command == PageCommand::Start)
+        start(true);
+    else if (command == PageCommand::AddToQueue)
+        start(false);
+    else
+        return false;
     return true;
 }
 
@@ -566,8 +648,12 @@ void NewRunPage::modelMenu() {
     for (const QJsonObject& model : m_bench.catalogue.models()) {
         const QString path = model["path"].toString();
         QString words = model["name"].toString();
-        if (model["parameters"].toDouble() > 0) words += "    " + format::shortCount(model["parameters"].toDouble());
-        QAction* action = menu.addAction(words, this, [this, path] { chooseModel(path); formChanged(); });
+        if (model["parameters"].toDouble() > 0)
+            words += "    " + format::shortCount(model["parameters"].toDouble());
+        QAction* action = menu.addAction(words, this, [this, path] {
+            chooseModel(path);
+            formChanged();
+        });
         if (model.contains("can_train") && !model["can_train"].toBool()) {
             action->setEnabled(false);
             action->setText(words + "    " + model["reason"].toString());
@@ -575,8 +661,12 @@ void NewRunPage::modelMenu() {
     }
     if (!menu.isEmpty()) menu.addSeparator();
     menu.addAction(tr("Choose a folder…"), this, [this] {
-        const QString path = QFileDialog::getExistingDirectory(this, tr("Folder of a model"), m_model);
-        if (!path.isEmpty()) { chooseModel(path); formChanged(); }
+        const QString path =
+            QFileDialog::getExistingDirectory(this, tr("Folder of a model"), m_model);
+        if (!path.isEmpty()) {
+            chooseModel(path);
+            formChanged();
+        }
     });
     menu.setMinimumWidth(m_modelPicker->width());
     menu.exec(m_modelPicker->mapToGlobal(QPoint(0, m_modelPicker->height() + 2)));
@@ -587,19 +677,24 @@ void NewRunPage::dataMenu() {
     for (const QJsonObject& entry : m_bench.catalogue.datasets()) {
         const QString path = entry["path"].toString();
         QString words = QFileInfo(path).fileName();
-        if (entry["rows"].toDouble() > 0) words += "    " + tr("%1 rows").arg(format::count(static_cast<std::int64_t>(entry["rows"].toDouble())));
+        if (entry["rows"].toDouble() > 0)
+            words += "    " + tr("%1 rows").arg(format::count(
+                                  static_cast<std::int64_t>(entry["rows"].toDouble())));
         menu.addAction(words, this, [this, path] { chooseData(path); });
     }
     if (!menu.isEmpty()) menu.addSeparator();
     menu.addAction(tr("Choose a file…"), this, [this] {
-        const QString path = QFileDialog::getOpenFileName(this, tr("Data"), m_data, dataFileFilter());
+        const QString path =
+            QFileDialog::getOpenFileName(this, tr("Data"), m_data, dataFileFilter());
         if (!path.isEmpty()) chooseData(path);
     });
     menu.addAction(tr("Choose a folder…"), this, [this] {
-        const QString path = QFileDialog::getExistingDirectory(this, tr("Folder with data"), m_data);
+        const QString path =
+            QFileDialog::getExistingDirectory(this, tr("Folder with data"), m_data);
         if (!path.isEmpty()) chooseData(path);
     });
-    if (!m_data.isEmpty()) menu.addAction(tr("Look at the rows"), this, [this] { m_bench.openData(m_data); });
+    if (!m_data.isEmpty())
+        menu.addAction(tr("Look at the rows"), this, [this] { m_bench.openData(m_data); });
     menu.setMinimumWidth(m_dataPicker->width());
     menu.exec(m_dataPicker->mapToGlobal(QPoint(0, m_dataPicker->height() + 2)));
 }
@@ -615,27 +710,39 @@ void NewRunPage::deviceMenu() {
     add(tr("Automatic"), "auto");
     add("CPU", "cpu");
     const auto& gpus = m_bench.probe.reading().gpus;
-    for (std::size_t i = 0; i < gpus.size(); ++i) add(QStringLiteral("GPU %1   %2").arg(i).arg(gpus[i].name), QStringLiteral("cuda:%1").arg(i));
+    for (std::size_t i = 0; i < gpus.size(); ++i)
+        add(QStringLiteral("GPU %1   %2").arg(i).arg(gpus[i].name),
+            QStringLiteral("cuda:%1").arg(i));
     menu.setMinimumWidth(m_devicePicker->width());
     menu.exec(m_devicePicker->mapToGlobal(QPoint(0, m_devicePicker->height() + 2)));
 }
 
 void NewRunPage::loadFile() {
-    const QString path = QFileDialog::getOpenFileName(this, tr("Load a run configuration"), m_bench.workspace(), tr("Run configuration (*.json)"));
+    const QString path =
+        QFileDialog::getOpenFileName(this, tr("Load a run configuration"), m_bench.workspace(),
+                                     tr("Run configuration (*.json)"));
     if (path.isEmpty()) return;
     QString error;
     const QJsonObject config = readJsonWithComments(path, &error);
-    if (config.isEmpty()) return m_bench.say(tr("%1 could not be read: %2").arg(QFileInfo(path).fileName(), error), {}, {}, "err");
-    load(withAbsolutePaths(config.contains("config") ? config["config"].toObject() : config, QFileInfo(path).absolutePath()), QFileInfo(path).fileName());
+    if (config.isEmpty())
+        return m_bench.say(tr("%1 could not be read: %2").arg(QFileInfo(path).fileName(), error),
+                           {}, {}, "err");
+    load(withAbsolutePaths(config.contains("config") ? config["config"].toObject() : config,
+                           QFileInfo(path).absolutePath()),
+         QFileInfo(path).fileName());
 }
 
 void NewRunPage::saveFile() {
-    const QString path = QFileDialog::getSaveFileName(this, tr("Save the run configuration"), m_bench.workspace() + "/" + m_name->edit()->text() + ".json",
-                                                      tr("Run configuration (*.json)"));
+    const QString path =
+        QFileDialog::getSaveFileName(this, tr("Save the run configuration"),
+                                     m_bench.workspace() + "/" + m_name->edit()->text() + ".json",
+                                     tr("Run configuration (*.json)"));
     if (path.isEmpty()) return;
     QFile file(path);
-    if (file.open(QIODevice::WriteOnly) && file.write(QJsonDocument(config()).toJson()) > 0) m_bench.say(tr("Saved as %1").arg(QFileInfo(path).fileName()));
-    else m_bench.say(tr("%1 could not be written: %2").arg(path, file.errorString()), {}, {}, "err");
+    if (file.open(QIODevice::WriteOnly) && file.write(QJsonDocument(config()).toJson()) > 0)
+        m_bench.say(tr("Saved as %1").arg(QFileInfo(path).fileName()));
+    else
+        m_bench.say(tr("%1 could not be written: %2").arg(path, file.errorString()), {}, {}, "err");
 }
 
 void NewRunPage::showRunJson() {
@@ -643,7 +750,9 @@ void NewRunPage::showRunJson() {
     dialog.setWindowTitle("RUN.json");
     dialog.resize(px(560), px(600));
     auto* column = makeColumn(12, 16);
-    column->addWidget(makeLabel(tr("The same run for luthier-cli train. Keys that keep their default are left out."), "body", "t2"));
+    column->addWidget(makeLabel(
+        tr("The same run for luthier-cli train. Keys that keep their default are left out."),
+        "body", "t2"));
     auto* text = new QPlainTextEdit(QString::fromUtf8(QJsonDocument(config()).toJson()));
     text->setReadOnly(true);
     text->setProperty("mono", "true");
@@ -656,7 +765,8 @@ void NewRunPage::showRunJson() {
     row->addWidget(close);
     column->addLayout(row);
     dialog.setLayout(column);
-    connect(copy, &QPushButton::clicked, &dialog, [text] { QGuiApplication::clipboard()->setText(text->toPlainText()); });
+    connect(copy, &QPushButton::clicked, &dialog,
+            [text] { QGuiApplication::clipboard()->setText(text->toPlainText()); });
     connect(close, &QPushButton::clicked, &dialog, &QDialog::accept);
     dialog.exec();
 }

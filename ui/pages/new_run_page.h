@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// New run: model, data, name, group and device on a strip; methods | map over form | estimate. Map and form are one state, the
-// values of SchemaForm. Every change asks the engine for an estimate after 150 ms; answers to older questions are dropped.
+// New run: model, data, name, group and device on a strip; methods | map over form | estimate. Map
+// and form are one state, the values of SchemaForm. Every change asks the engine for an estimate
+// after 150 ms; answers to older questions are dropped.
 
 #include "pages/page.h"
 
@@ -29,11 +30,16 @@ public:
     explicit NewRunPage(Workbench& bench);
 
     QString title() const override { return tr("New run"); }
-    QString context() const override { return m_origin.isEmpty() ? QString() : tr("from %1").arg(m_origin); }
+    QString context() const override {
+        return m_origin.isEmpty() ? QString() : tr("from %1").arg(m_origin);
+    }
     QList<QWidget*> actions() override { return m_actions; }
     bool perform(PageCommand command) override;
     void enter() override;
-    bool isSettled() const override { return m_isLoaded && m_pendingCounts.isEmpty() && !m_isAsking && !m_estimateTimer.isActive(); }
+    bool isSettled() const override {
+        return m_isLoaded && m_pendingCounts.isEmpty() && !m_isAsking &&
+               !m_estimateTimer.isActive();
+    }
 
     /// Fills the page from a RUN.json with absolute paths.
     void load(const QJsonObject& config, const QString& origin);
@@ -55,8 +61,8 @@ private:
     void formChanged();
     void updateMap();
     void updateStrip();
-    void ask();                       ///< for the estimate
-    void askCounts();                 ///< one method after the other, for the cards
+    void ask();        ///< for the estimate
+    void askCounts();  ///< one method after the other, for the cards
     void updateStart();
     void start(bool first);
     void loadFile();
@@ -68,11 +74,11 @@ private:
 
     QString m_origin, m_model, m_data, m_method = "lora", m_device = "auto";
     QJsonObject m_modelInfo, m_dataInfo, m_estimate;
-    QJsonObject m_pending;            ///< a configuration that waits for the schemas
+    QJsonObject m_pending;  ///< a configuration that waits for the schemas
     QHash<QString, QJsonObject> m_methodValues;
-    QHash<QString, QString> m_counts; ///< "model|method" to words
+    QHash<QString, QString> m_counts;  ///< "model|method" to words
     QStringList m_pendingCounts;
-    QString m_problem;                ///< why Start is disabled
+    QString m_problem;  ///< why Start is disabled
     int m_question = 0;
     bool m_isLoaded = false, m_isAsking = false, m_isLoading = false, m_nameIsOurs = true;
 

@@ -47,9 +47,14 @@ protected:
             paintDot(p, column, line);
             p.setFont(themeFont(Type::Table));
             p.setPen(t.t1);
-            p.drawText(line.adjusted(px(18), 0, nameWidth - width(), 0), Qt::AlignVCenter, p.fontMetrics().elidedText(column.name, Qt::ElideRight, static_cast<int>(nameWidth - px(20))));
+            p.drawText(line.adjusted(px(18), 0, nameWidth - width(), 0), Qt::AlignVCenter,
+                       p.fontMetrics().elidedText(column.name, Qt::ElideRight,
+                                                  static_cast<int>(nameWidth - px(20))));
             const double left = nameWidth + 8, room = width() - left - valueWidth;
-            if (column.perplexity > 0 && room > 8) paintBar(p, column, QRectF(left, line.center().y() - 3.5, std::max(4.0, room * column.perplexity / largest), 7));
+            if (column.perplexity > 0 && room > 8)
+                paintBar(p, column,
+                         QRectF(left, line.center().y() - 3.5,
+                                std::max(4.0, room * column.perplexity / largest), 7));
             p.setFont(themeFont(column.perplexity == best ? Type::Strong : Type::Body));
             p.setPen(column.problem.isEmpty() ? t.t1 : t.err);
             p.drawText(line, Qt::AlignVCenter | Qt::AlignRight, valueOf(column));
@@ -62,15 +67,20 @@ private:
     static QString valueOf(const PerplexityColumn& column) {
         if (!column.problem.isEmpty()) return tr("failed");
         if (column.perplexity <= 0) return QStringLiteral("–");
-        return column.perplexity >= 1000 ? format::count(std::llround(column.perplexity)) : QString::number(column.perplexity, 'f', column.perplexity >= 100 ? 1 : 2);
+        return column.perplexity >= 1000
+                   ? format::count(std::llround(column.perplexity))
+                   : QString::number(column.perplexity, 'f', column.perplexity >= 100 ? 1 : 2);
     }
-    static QColor shade(const PerplexityColumn& column, qsizetype i) { return column.colors.isEmpty() ? Theme::tokens().t2 : column.colors[i]; }
+    static QColor shade(const PerplexityColumn& column, qsizetype i) {
+        return column.colors.isEmpty() ? Theme::tokens().t2 : column.colors[i];
+    }
     void paintDot(QPainter& p, const PerplexityColumn& column, const QRectF& line) const {
         p.setPen(Qt::NoPen);
         const qsizetype count = std::max<qsizetype>(1, column.colors.size());
         for (qsizetype i = 0; i < count; ++i) {
             p.setBrush(shade(column, i));
-            p.drawRect(QRectF(1 + 8.0 * static_cast<double>(i) / static_cast<double>(count), line.center().y() - 4, 8.0 / static_cast<double>(count), 8));
+            p.drawRect(QRectF(1 + 8.0 * static_cast<double>(i) / static_cast<double>(count),
+                              line.center().y() - 4, 8.0 / static_cast<double>(count), 8));
         }
     }
     void paintBar(QPainter& p, const PerplexityColumn& column, const QRectF& bar) const {
@@ -79,7 +89,8 @@ private:
         const qsizetype count = std::max<qsizetype>(1, column.colors.size());
         for (qsizetype i = 0; i < count; ++i) {
             const double from = static_cast<double>(i) / static_cast<double>(count);
-            p.setClipRect(QRectF(bar.left() + bar.width() * from, bar.top() - 1, bar.width() / static_cast<double>(count) + 0.5, bar.height() + 2));
+            p.setClipRect(QRectF(bar.left() + bar.width() * from, bar.top() - 1,
+                                 bar.width() / static_cast<double>(count) + 0.5, bar.height() + 2));
             p.setBrush(shade(column, i));
             p.drawRoundedRect(bar, 3.5, 3.5);
         }
@@ -89,14 +100,19 @@ private:
         const Tokens& t = Theme::tokens();
         p.setFont(themeFont(Type::Table));
         double x = 0;
-        const struct { QString words; double p; } keys[] = {{tr("p ≥ 0.8 none"), 1}, {"≥ 0.4", 0.5}, {"≥ 0.1", 0.2}, {tr("below"), 0.01}};
+        const struct {
+            QString words;
+            double p;
+        } keys[] = {{tr("p ≥ 0.8 none"), 1}, {"≥ 0.4", 0.5}, {"≥ 0.1", 0.2}, {tr("below"), 0.01}};
         for (const auto& key : keys) {
             const double w = p.fontMetrics().horizontalAdvance(key.words);
             if (x + w > width()) return;
             p.setPen(t.t2);
             p.drawText(QRectF(x, y, w + 2, px(18)), Qt::AlignVCenter, key.words);
             const HeatLevel level = heatLevel(key.p);
-            if (level.pixels > 0) p.fillRect(QRectF(x - 4, y + px(20), w + 8, level.pixels), mix(t.bg1, t.warn, level.strength));
+            if (level.pixels > 0)
+                p.fillRect(QRectF(x - 4, y + px(20), w + 8, level.pixels),
+                           mix(t.bg1, t.warn, level.strength));
             x += w + 24;
         }
     }
@@ -152,9 +168,12 @@ PerplexityPane::PerplexityPane() {
     connect(m_choice, &SegmentedControl::changed, this, &PerplexityPane::showColumn);
     connect(m_edit, &QPlainTextEdit::textChanged, this, &PerplexityPane::textEdited);
     connect(m_button, &QPushButton::clicked, this, [this] {
-        if (m_isBusy) emit cancelWanted();
-        else if (m_stack->currentIndex() == 1) edit();
-        else emit measureWanted();
+        if (m_isBusy)
+            emit cancelWanted();
+        else if (m_stack->currentIndex() == 1)
+            edit();
+        else
+            emit measureWanted();
     });
     edit();
 }
@@ -174,14 +193,19 @@ void PerplexityPane::edit() {
 
 void PerplexityPane::setBusy(bool isBusy) {
     m_isBusy = isBusy;
-    m_button->setText(isBusy ? tr("Cancel") : m_stack->currentIndex() == 1 ? tr("Edit text") : tr("Measure"));
-    if (isBusy) m_note->setWhole(tr("measuring"));
-    else if (m_stack->currentIndex() == 0) m_note->setWhole({});
+    m_button->setText(isBusy                         ? tr("Cancel")
+                      : m_stack->currentIndex() == 1 ? tr("Edit text")
+                                                     : tr("Measure"));
+    if (isBusy)
+        m_note->setWhole(tr("measuring"));
+    else if (m_stack->currentIndex() == 0)
+        m_note->setWhole({});
 }
 
 void PerplexityPane::setColumns(const std::vector<PerplexityColumn>& columns) {
     bool isSame = columns.size() == m_columns.size();
-    for (std::size_t i = 0; isSame && i < columns.size(); ++i) isSame = columns[i].key == m_columns[i].key;
+    for (std::size_t i = 0; isSame && i < columns.size(); ++i)
+        isSame = columns[i].key == m_columns[i].key;
     if (isSame) {
         for (std::size_t i = 0; i < columns.size(); ++i) {
             m_columns[i].name = columns[i].name;
@@ -191,7 +215,7 @@ void PerplexityPane::setColumns(const std::vector<PerplexityColumn>& columns) {
     }
     m_columns = columns;
     m_bars->set(m_columns);
-    if (m_stack->currentIndex() == 1) edit();   // what was measured belonged to other columns
+    if (m_stack->currentIndex() == 1) edit();  // what was measured belonged to other columns
 }
 
 void PerplexityPane::take(const QJsonObject& value) {
@@ -199,14 +223,17 @@ void PerplexityPane::take(const QJsonObject& value) {
     for (const QJsonValue& token : value["tokens"].toArray()) m_tokens << token["text"].toString();
     const QJsonArray columns = value["columns"].toArray();
     QStringList names;
-    for (std::size_t i = 0; i < m_columns.size() && static_cast<qsizetype>(i) < columns.size(); ++i) {
+    for (std::size_t i = 0; i < m_columns.size() && static_cast<qsizetype>(i) < columns.size();
+         ++i) {
         const QJsonObject document = columns[static_cast<qsizetype>(i)].toObject();
         m_columns[i].perplexity = document["perplexity"].toDouble(-1);
         m_columns[i].problem = document["problem"]["message"].toString();
         m_columns[i].probabilities.clear();
-        for (const QJsonValue& p : document["probabilities"].toArray()) m_columns[i].probabilities.push_back(p.isDouble() ? p.toDouble() : -1);
+        for (const QJsonValue& p : document["probabilities"].toArray())
+            m_columns[i].probabilities.push_back(p.isDouble() ? p.toDouble() : -1);
     }
-    for (const PerplexityColumn& column : m_columns) names << format::middleCut(column.name, m_columns.size() > 3 ? 9 : 13);
+    for (const PerplexityColumn& column : m_columns)
+        names << format::middleCut(column.name, m_columns.size() > 3 ? 9 : 13);
     m_bars->set(m_columns);
     m_choice->setItems(names);
     m_choice->show();
@@ -222,14 +249,19 @@ void PerplexityPane::showColumn(int index) {
     std::vector<HeatToken> tokens;
     for (qsizetype i = 0; i < m_tokens.size(); ++i) {
         const auto at = static_cast<std::size_t>(i);
-        HeatToken token{m_tokens[i], at < column.probabilities.size() ? column.probabilities[at] : -1, -1, {}};
-        if (!m_columns.front().probabilities.empty() && m_columns.front().colors.isEmpty() && index > 0 && at < m_columns.front().probabilities.size())
+        HeatToken token{
+            m_tokens[i], at < column.probabilities.size() ? column.probabilities[at] : -1, -1, {}};
+        if (!m_columns.front().probabilities.empty() && m_columns.front().colors.isEmpty() &&
+            index > 0 && at < m_columns.front().probabilities.size())
             token.baseProbability = m_columns.front().probabilities[at];
         tokens.push_back(std::move(token));
     }
     m_heat->setTokenColor(column.colors.isEmpty() ? Theme::tokens().t2 : column.colors.first());
     m_heat->setTokens(std::move(tokens));
-    m_note->setWhole(column.problem.isEmpty() ? tr("%n token(s), underlined where %1 is surprised", nullptr, static_cast<int>(m_tokens.size())).arg(column.name) : column.problem);
+    m_note->setWhole(column.problem.isEmpty() ? tr("%n token(s), underlined where %1 is surprised",
+                                                   nullptr, static_cast<int>(m_tokens.size()))
+                                                    .arg(column.name)
+                                              : column.problem);
     setTone(m_note, column.problem.isEmpty() ? "t2" : "err");
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// A text of the user's, scored by every column of the playground: underlined where the chosen column is surprised, and one bar of
-// perplexity for each.
+// A text of the user's, scored by every column of the playground: underlined where the chosen
+// column is surprised, and one bar of perplexity for each.
 
 #include <QColor>
 #include <QJsonObject>
@@ -23,10 +23,10 @@ class PerplexityBars;
 class SegmentedControl;
 
 struct PerplexityColumn {
-    QString key;                        ///< model, adapters and weights: what a measurement belongs to
+    QString key;  ///< model, adapters and weights: what a measurement belongs to
     QString name;
     QList<QColor> colors;
-    double perplexity = -1;             ///< below 0: not measured
+    double perplexity = -1;  ///< below 0: not measured
     QString problem;
     std::vector<double> probabilities;  ///< one a token, below 0 where there is none
 };
@@ -40,7 +40,7 @@ public:
     void setBusy(bool isBusy);
     /// The columns as they are now; what was measured stays as long as all keys do.
     void setColumns(const std::vector<PerplexityColumn>& columns);
-    void take(const QJsonObject& value);   ///< the answer to `perplexity`
+    void take(const QJsonObject& value);  ///< the answer to `perplexity`
     void showProblem(const QString& sentence);
 
 signals:

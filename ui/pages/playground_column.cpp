@@ -73,7 +73,8 @@ const AdapterChoice* PlaygroundColumn::choice(const QString& path) const {
     return nullptr;
 }
 
-void PlaygroundColumn::setChoices(const QString& modelName, const std::vector<AdapterChoice>& choices) {
+void PlaygroundColumn::setChoices(const QString& modelName,
+                                  const std::vector<AdapterChoice>& choices) {
     m_modelName = modelName;
     m_choices = choices;
     showSpec();
@@ -100,7 +101,8 @@ QList<QColor> PlaygroundColumn::colors() const {
 
 QJsonObject PlaygroundColumn::request() const {
     QJsonArray adapters;
-    for (const WeightedAdapter& adapter : m_spec) adapters << QJsonObject{{"path", adapter.path}, {"weight", adapter.weight}};
+    for (const WeightedAdapter& adapter : m_spec)
+        adapters << QJsonObject{{"path", adapter.path}, {"weight", adapter.weight}};
     return {{"adapters", adapters}};
 }
 
@@ -114,8 +116,11 @@ void PlaygroundColumn::showSpec() {
     for (const WeightedAdapter& adapter : m_spec) {
         const AdapterChoice* each = choice(adapter.path);
         const QString name = each ? each->name : adapter.path.section('/', -1);
-        parts << (m_spec.size() > 1 ? QStringLiteral("%1 %2").arg(adapter.weight, 0, 'f', 2).arg(name)
-                                    : tr("%1, weight %2").arg(each ? each->words : name).arg(adapter.weight, 0, 'f', 2));
+        parts << (m_spec.size() > 1
+                      ? QStringLiteral("%1 %2").arg(adapter.weight, 0, 'f', 2).arg(name)
+                      : tr("%1, weight %2")
+                            .arg(each ? each->words : name)
+                            .arg(adapter.weight, 0, 'f', 2));
     }
     m_note->setWhole(m_spec.isEmpty() ? tr("%1, no adapter").arg(m_modelName) : parts.join(" + "));
     m_mix->setVisible(m_spec.size() > 1);
@@ -123,7 +128,9 @@ void PlaygroundColumn::showSpec() {
         for (int i = 0; i < m_sliders->count(); ++i)
             static_cast<ValueSlider*>(m_sliders->itemAt(i)->widget())->setValue(m_spec[i].weight);
         bool isSame = true;
-        for (int i = 0; i < m_sliders->count(); ++i) isSame = isSame && m_sliders->itemAt(i)->widget()->property("path").toString() == m_spec[i].path;
+        for (int i = 0; i < m_sliders->count(); ++i)
+            isSame = isSame &&
+                     m_sliders->itemAt(i)->widget()->property("path").toString() == m_spec[i].path;
         if (isSame) return;
     }
     while (QLayoutItem* item = m_sliders->takeAt(0)) {
@@ -133,7 +140,8 @@ void PlaygroundColumn::showSpec() {
     if (m_spec.size() < 2) return;
     for (qsizetype i = 0; i < m_spec.size(); ++i) {
         const AdapterChoice* each = choice(m_spec[i].path);
-        auto* slider = new ValueSlider(each ? each->name : m_spec[i].path.section('/', -1), 0, 2, 0.05, ValueSlider::Arrangement::OneLine);
+        auto* slider = new ValueSlider(each ? each->name : m_spec[i].path.section('/', -1), 0, 2,
+                                       0.05, ValueSlider::Arrangement::OneLine);
         slider->setProperty("path", m_spec[i].path);
         slider->setDot(each ? each->color : QColor());
         slider->setValue(m_spec[i].weight);
@@ -148,18 +156,24 @@ void PlaygroundColumn::showSpec() {
 
 void PlaygroundColumn::openMenu() {
     QMenu menu(this);
-    const auto entry = [&](QMenu& into, const QString& text, bool isChecked, const ColumnSpec& spec) {
-        QAction* action = into.addAction(text, this, [this, spec] { emit specWanted(spec, false); });
+    const auto entry = [&](QMenu& into, const QString& text, bool isChecked,
+                           const ColumnSpec& spec) {
+        QAction* action =
+            into.addAction(text, this, [this, spec] { emit specWanted(spec, false); });
         action->setCheckable(true);
         action->setChecked(isChecked);
     };
     entry(menu, tr("Base, no adapter"), m_spec.isEmpty(), {});
-    for (const AdapterChoice& each : m_choices) entry(menu, each.name + "   " + each.words, m_spec.size() == 1 && m_spec.first().path == each.path, {{each.path, 1.0}});
+    for (const AdapterChoice& each : m_choices)
+        entry(menu, each.name + "   " + each.words,
+              m_spec.size() == 1 && m_spec.first().path == each.path, {{each.path, 1.0}});
     if (!m_spec.isEmpty() && m_choices.size() > 1) {
         menu.addSeparator();
         QMenu* with = menu.addMenu(tr("Mix with"));
         for (const AdapterChoice& each : m_choices) {
-            const auto has = std::find_if(m_spec.cbegin(), m_spec.cend(), [&](const WeightedAdapter& a) { return a.path == each.path; });
+            const auto has =
+                std::find_if(m_spec.cbegin(), m_spec.cend(),
+                             [&](const WeightedAdapter& a) { return a.path == each.path; });
             ColumnSpec wanted = m_spec;
             if (has != m_spec.cend()) {
                 if (m_spec.size() == 1) continue;
@@ -184,31 +198,52 @@ void PlaygroundColumn::begin() {
     m_text->show();
     m_text->clear();
     const QString none = QStringLiteral("–");
-    m_stats->set({{tr("Tokens"), none, {}}, {tr("Tokens/s"), none, {}}, {tr("Perplexity"), none, {}}, {tr("KL to base"), none, {}}});
+    m_stats->set({{tr("Tokens"), none, {}},
+                  {tr("Tokens/s"), none, {}},
+                  {tr("Perplexity"), none, {}},
+                  {tr("KL to base"), none, {}}});
 }
 
 void PlaygroundColumn::take(const QJsonObject& token) {
     HeatToken heat{token["text"].toString(), token["probability"].toDouble(), -1, {}};
-    for (const QJsonValue& other : token["alternatives"].toArray()) heat.alternatives.push_back({other["text"].toString(), other["probability"].toDouble()});
+    for (const QJsonValue& other : token["alternatives"].toArray())
+        heat.alternatives.push_back({other["text"].toString(), other["probability"].toDouble()});
     m_text->append(std::move(heat));
     ++m_count;
     const QString none = QStringLiteral("–");
-    m_stats->set({{tr("Tokens"), format::count(m_count), {}}, {tr("Tokens/s"), none, {}}, {tr("Perplexity"), none, {}}, {tr("KL to base"), none, {}}});
+    m_stats->set({{tr("Tokens"), format::count(m_count), {}},
+                  {tr("Tokens/s"), none, {}},
+                  {tr("Perplexity"), none, {}},
+                  {tr("KL to base"), none, {}}});
 }
 
 void PlaygroundColumn::finish(const QJsonObject& document) {
-    if (document.contains("problem")) return showProblem(document["problem"]["message"].toString() + " " + document["problem"]["hint"].toString());
+    if (document.contains("problem"))
+        return showProblem(document["problem"]["message"].toString() + " " +
+                           document["problem"]["hint"].toString());
     const auto count = static_cast<double>(document["ids"].toArray().size());
     const double seconds = document["seconds"].toDouble();
     m_cacheBytes = document["cache_bytes"].toDouble();
     const QString none = QStringLiteral("–");
-    const auto two = [](double value) { return value >= 100 ? format::count(std::llround(value)) : QString::number(value, 'f', 2); };
+    const auto two = [](double value) {
+        return value >= 100 ? format::count(std::llround(value)) : QString::number(value, 'f', 2);
+    };
     m_stats->set({{tr("Tokens"), format::count(static_cast<std::int64_t>(count)), {}},
-                  {tr("Tokens/s"), count > 0 && seconds > 0 ? count / seconds < 10 ? QString::number(count / seconds, 'f', 1) : format::count(std::llround(count / seconds)) : none, {}},
-                  {tr("Perplexity"), count > 0 ? two(std::exp(-document["mean_logprob"].toDouble())) : none, {}},
-                  {tr("KL to base"), document.contains("kl_to_base") ? two(document["kl_to_base"].toDouble()) : none, {}}});
+                  {tr("Tokens/s"),
+                   count > 0 && seconds > 0 ? count / seconds < 10
+                                                  ? QString::number(count / seconds, 'f', 1)
+                                                  : format::count(std::llround(count / seconds))
+                                            : none,
+                   {}},
+                  {tr("Perplexity"),
+                   count > 0 ? two(std::exp(-document["mean_logprob"].toDouble())) : none,
+                   {}},
+                  {tr("KL to base"),
+                   document.contains("kl_to_base") ? two(document["kl_to_base"].toDouble()) : none,
+                   {}}});
     std::vector<double> base;
-    for (const QJsonValue& value : document["base_probabilities"].toArray()) base.push_back(value.isDouble() ? value.toDouble() : -1);
+    for (const QJsonValue& value : document["base_probabilities"].toArray())
+        base.push_back(value.isDouble() ? value.toDouble() : -1);
     if (!base.empty()) m_text->setBaseProbabilities(base);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// One column of the playground: what sits on the base (nothing, an adapter, or several mixed by weight), the text it writes, and what
-// was measured of it.
+// One column of the playground: what sits on the base (nothing, an adapter, or several mixed by
+// weight), the text it writes, and what was measured of it.
 
 #include "theme/theme.h"
 
@@ -22,7 +22,7 @@ class HeatText;
 class StatStrip;
 
 struct AdapterChoice {
-    QString path, name, words;      ///< words: "LoRA r 8"
+    QString path, name, words;  ///< words: "LoRA r 8"
     QColor color;
     double bytes = 0;
 };
@@ -47,9 +47,9 @@ public:
     QString title() const;
     QList<QColor> colors() const;
     bool isBase() const { return m_spec.isEmpty(); }
-    QJsonObject request() const;           ///< {"adapters": […]}
+    QJsonObject request() const;  ///< {"adapters": […]}
 
-    void begin();                          ///< a new text starts
+    void begin();  ///< a new text starts
     void take(const QJsonObject& token);
     void finish(const QJsonObject& document);
     void showProblem(const QString& sentence);

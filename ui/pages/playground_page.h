@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// Playground: one prompt; the base, adapters of finished runs and mixtures of them side by side, written together with one seed on
-// one base in memory; every token underlined by its probability; the perplexity of any text under each column.
+// Playground: one prompt; the base, adapters of finished runs and mixtures of them side by side,
+// written together with one seed on one base in memory; every token underlined by its probability;
+// the perplexity of any text under each column.
 
 #include "pages/page.h"
 #include "pages/playground_column.h"
@@ -40,7 +41,10 @@ public:
     /// `adapter` "" shows the base beside the newest adapters made for it.
     void open(const QString& model, const QString& adapter);
     bool perform(PageCommand command) override;
-    bool isSettled() const override { return m_bench.catalogue.modelsLoaded() && m_bench.runs.isLoaded() && !m_request && !m_measure; }
+    bool isSettled() const override {
+        return m_bench.catalogue.modelsLoaded() && m_bench.runs.isLoaded() && !m_request &&
+               !m_measure;
+    }
 
 private:
     QWidget* buildPrompt();
@@ -48,7 +52,7 @@ private:
     QWidget* buildShow();
     void fill();
     void fillMemory();
-    void nameMeasured();                   ///< tells the perplexity pane whom it measures
+    void nameMeasured();  ///< tells the perplexity pane whom it measures
     void setModel(const QString& path);
     void setColumns(const QList<ColumnSpec>& specs);
     QList<ColumnSpec> specs() const;
@@ -71,7 +75,7 @@ private:
     void remember();
 
     QString m_modelPath;
-    QStringList m_extraAdapters;           ///< folders opened from elsewhere
+    QStringList m_extraAdapters;  ///< folders opened from elsewhere
     QJsonObject m_modelFacts;
     QComboBox* m_model;
     SegmentedControl *m_mode, *m_sampling;

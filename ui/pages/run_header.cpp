@@ -30,7 +30,9 @@ void RunProgress::paintEvent(QPaintEvent*) {
     const double done = width() * std::clamp(m_share, 0.0, 1.0);
     if (done > 0) p.drawRoundedRect(QRectF(0, 0, std::max(3.0, done), height()), 2, 2);
     p.setRenderHint(QPainter::Antialiasing, false);
-    for (double tick : m_ticks) p.fillRect(QRectF(std::round(width() * tick), 0, 1, height()), tick * width() < done ? t.bg1 : t.line2);
+    for (double tick : m_ticks)
+        p.fillRect(QRectF(std::round(width() * tick), 0, 1, height()),
+                   tick * width() < done ? t.bg1 : t.line2);
 }
 
 RunHeader::RunHeader() {
@@ -55,7 +57,8 @@ RunHeader::RunHeader() {
     m_best = new StatTile(tr("Best evaluation"));
     m_metric = new StatTile({});
     m_speed = new StatTile(tr("Speed"));
-    for (StatTile* tile : {m_step, m_epoch, m_elapsed, m_left, m_best, m_metric, m_speed}) row->addWidget(tile);
+    for (StatTile* tile : {m_step, m_epoch, m_elapsed, m_left, m_best, m_metric, m_speed})
+        row->addWidget(tile);
     row->addStretch(1);
     auto* buttons = makeRow(8);
     m_pause = makeButton(tr("Pause"), "plain", 32, "pause");
@@ -73,7 +76,8 @@ RunHeader::RunHeader() {
     m_pause->setToolTip(tr("Ctrl+P"));
     m_checkpoint->setToolTip(tr("Ctrl+S"));
     m_stop->setToolTip(tr("Writes a checkpoint and stops. Ctrl+."));
-    for (QPushButton* button : {m_pause, m_checkpoint, m_stop, m_resume, m_try, m_export, m_curves, m_edit, m_folder}) {
+    for (QPushButton* button :
+         {m_pause, m_checkpoint, m_stop, m_resume, m_try, m_export, m_curves, m_edit, m_folder}) {
         buttons->addWidget(button);
         button->hide();
     }
@@ -103,19 +107,31 @@ void RunHeader::show(const RunInfo& info, const RunFeed& feed, const QString& st
     const PhaseProgress& phase = r.snapshot.phase;
     const StatusLook look = statusLook(status);
     const bool isEvaluating = status == "running" && phase.name == "evaluating";
-    const bool isStarting = status == "running" && !phase.name.empty() && !isEvaluating && r.lastStep() == 0;
-    m_chip->set(isEvaluating ? tr("Evaluating") : isStarting ? tr("Starting") : look.words, look.kind, look.icon);
+    const bool isStarting =
+        status == "running" && !phase.name.empty() && !isEvaluating && r.lastStep() == 0;
+    m_chip->set(isEvaluating ? tr("Evaluating")
+                : isStarting ? tr("Starting")
+                             : look.words,
+                look.kind, look.icon);
     m_name->setWhole(info.name);
-    m_words->setWhole(QStringList{info.methodWords(), info.modelName(), info.dataName()}.join(" · "));
-    const bool isOver = status == "finished" || status == "failed" || status == "stopped" || status == "interrupted";
+    m_words->setWhole(
+        QStringList{info.methodWords(), info.modelName(), info.dataName()}.join(" · "));
+    const bool isOver = status == "finished" || status == "failed" || status == "stopped" ||
+                        status == "interrupted";
     if (isEvaluating)
-        m_words->setWhole(r.lastStep() == 0 ? tr("Measures the loss before step 1: %1 of %2 rows").arg(format::count(phase.done), format::count(phase.total))
-                                            : tr("Measures the loss at step %1: %2 of %3 rows").arg(format::count(r.lastStep()), format::count(phase.done), format::count(phase.total)));
+        m_words->setWhole(r.lastStep() == 0
+                              ? tr("Measures the loss before step 1: %1 of %2 rows")
+                                    .arg(format::count(phase.done), format::count(phase.total))
+                              : tr("Measures the loss at step %1: %2 of %3 rows")
+                                    .arg(format::count(r.lastStep()), format::count(phase.done),
+                                         format::count(phase.total)));
     const auto total = info.maxSteps;
     m_step->setCaption(status == "failed" || status == "stopped" ? tr("Stopped at") : tr("Step"));
-    m_step->set(format::count(r.lastStep()), total > 0 ? tr("of %1").arg(format::count(total)) : QString());
+    m_step->set(format::count(r.lastStep()),
+                total > 0 ? tr("of %1").arg(format::count(total)) : QString());
     const double epochs = info.config["train"]["epochs"].toDouble();
-    m_epoch->set(QString::number(r.epoch(), 'f', 2), epochs > 0 ? tr("of %1").arg(format::real(epochs)) : QString());
+    m_epoch->set(QString::number(r.epoch(), 'f', 2),
+                 epochs > 0 ? tr("of %1").arg(format::real(epochs)) : QString());
     const double elapsed = r.snapshot.elapsedSeconds();
     m_elapsed->setCaption(isOver ? tr("Ran for") : tr("Elapsed"));
     m_elapsed->set(format::duration(elapsed));
@@ -126,11 +142,16 @@ void RunHeader::show(const RunInfo& info, const RunFeed& feed, const QString& st
     if (canTell) {
         const double perStep = std::max(trained / static_cast<double>(r.lastStep()), 0.0);
         const double left = perStep * static_cast<double>(total - r.lastStep());
-        m_left->set(format::duration(left), "≈ " + QDateTime::currentDateTime().addSecs(static_cast<qint64>(left)).toString("HH:mm"));
+        m_left->set(
+            format::duration(left),
+            "≈ " +
+                QDateTime::currentDateTime().addSecs(static_cast<qint64>(left)).toString("HH:mm"));
     }
     const EvalPoint* best = r.bestEval();
-    m_best->set(best ? format::loss(best->loss) : QStringLiteral("–"), best ? tr("step %1").arg(format::count(best->step)) : QString());
-    const std::vector<Metric> metrics = r.snapshot.evals.empty() ? std::vector<Metric>() : metricsOf(r.snapshot.evals.back());
+    m_best->set(best ? format::loss(best->loss) : QStringLiteral("–"),
+                best ? tr("step %1").arg(format::count(best->step)) : QString());
+    const std::vector<Metric> metrics =
+        r.snapshot.evals.empty() ? std::vector<Metric>() : metricsOf(r.snapshot.evals.back());
     m_metric->setProperty("wanted", !metrics.empty());
     m_metric->setVisible(!metrics.empty() && width() > px(1100));
     if (!metrics.empty()) {
@@ -138,15 +159,24 @@ void RunHeader::show(const RunInfo& info, const RunFeed& feed, const QString& st
         m_metric->set(metrics.front().value, {});
     }
     const double speed = r.snapshot.recentTokensPerSecond();
-    m_speed->set(speed > 0 ? format::count(static_cast<std::int64_t>(speed)) : QStringLiteral("–"), speed > 0 ? tr("tokens/s") : QString());
+    m_speed->set(speed > 0 ? format::count(static_cast<std::int64_t>(speed)) : QStringLiteral("–"),
+                 speed > 0 ? tr("tokens/s") : QString());
     std::vector<double> ticks;
     const double every = info.config["train"]["eval_every"].toDouble(50);
     if (total > 0 && every > 0 && static_cast<double>(total) / every < 60)
-        for (double step = every; step < static_cast<double>(total); step += every) ticks.push_back(step / static_cast<double>(total));
+        for (double step = every; step < static_cast<double>(total); step += every)
+            ticks.push_back(step / static_cast<double>(total));
     const bool isLoading = !phase.name.empty() && phase.total > 0 && !isEvaluating;
-    const double share = isLoading ? static_cast<double>(phase.done) / static_cast<double>(phase.total) : total > 0 ? static_cast<double>(r.lastStep()) / static_cast<double>(total) : 0;
-    m_progress->set(status == "finished" ? 1 : share, isLoading ? std::vector<double>{} : ticks, isOver && status != "finished");
-    if (isLoading) m_words->setWhole(tr("%1: %2 of %3").arg(QString::fromStdString(phase.name), format::count(phase.done), format::count(phase.total)));
+    const double share =
+        isLoading   ? static_cast<double>(phase.done) / static_cast<double>(phase.total)
+        : total > 0 ? static_cast<double>(r.lastStep()) / static_cast<double>(total)
+                    : 0;
+    m_progress->set(status == "finished" ? 1 : share, isLoading ? std::vector<double>{} : ticks,
+                    isOver && status != "finished");
+    if (isLoading)
+        m_words->setWhole(tr("%1: %2 of %3")
+                              .arg(QString::fromStdString(phase.name), format::count(phase.done),
+                                   format::count(phase.total)));
 
     const bool isLive = !isOver && status != "waiting";
     m_pause->setText(status == "paused" ? tr(" Resume") : tr(" Pause"));
@@ -156,7 +186,8 @@ void RunHeader::show(const RunInfo& info, const RunFeed& feed, const QString& st
         button->setVisible(isLive);
         button->setEnabled(feed.isWorkerAlive());
     }
-    m_resume->setVisible((status == "interrupted" || status == "stopped") && !r.snapshot.checkpoints.empty());
+    m_resume->setVisible((status == "interrupted" || status == "stopped") &&
+                         !r.snapshot.checkpoints.empty());
     if (info.id != m_id) m_curves->setChecked(false);
     m_id = info.id;
     m_curves->setVisible((status == "failed" || status == "interrupted") && r.curves.size() > 1);

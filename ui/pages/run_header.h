@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// The 96 px head of a run: state, name, numbers, progress with evaluation ticks, Pause, Checkpoint, Stop.
+// The 96 px head of a run: state, name, numbers, progress with evaluation ticks, Pause, Checkpoint,
+// Stop.
 
 #include "client/run_feed.h"
 #include "client/run_library.h"
@@ -41,12 +42,12 @@ signals:
     void pauseClicked();
     void checkpointClicked();
     void stopClicked();
-    void resumeClicked();      ///< an interrupted or stopped run
+    void resumeClicked();  ///< an interrupted or stopped run
     void editClicked();
     void tryClicked();
     void exportClicked();
     void folderClicked();
-    void curvesToggled(bool shown);   ///< of a failed run, instead of what went wrong
+    void curvesToggled(bool shown);  ///< of a failed run, instead of what went wrong
 
 protected:
     void resizeEvent(QResizeEvent*) override;
@@ -56,7 +57,8 @@ private:
     ElidedLabel *m_name, *m_words;
     StatTile *m_step, *m_epoch, *m_elapsed, *m_left, *m_best, *m_metric, *m_speed;
     RunProgress* m_progress;
-    QPushButton *m_pause, *m_checkpoint, *m_stop, *m_resume, *m_edit, *m_try, *m_export, *m_folder, *m_curves;
+    QPushButton *m_pause, *m_checkpoint, *m_stop, *m_resume, *m_edit, *m_try, *m_export, *m_folder,
+        *m_curves;
     QString m_id;
 };
 

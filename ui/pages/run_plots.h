@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// The five plots of a run: loss over learning rate, gradient norm, throughput, memory. They read the record's vectors in place. A loss
-// that is a sum (T-Few's) has its terms as lines of their own beside it.
+// The five plots of a run: loss over learning rate, gradient norm, throughput, memory. They read
+// the record's vectors in place. A loss that is a sum (T-Few's) has its terms as lines of their own
+// beside it.
 
 #include "client/run_record.h"
 #include "plots/plot.h"
@@ -40,7 +41,7 @@ private:
         PlotCurve* curve;
     };
     struct Term {
-        std::vector<float> RunCurves::*values;
+        std::vector<float> RunCurves::* values;
         PlotCurve* curve;
         Smoother smoother{0.9};
         std::vector<float> smoothed;
@@ -63,7 +64,7 @@ private:
     Smoother m_smoother{0.9};
     std::vector<float> m_smoothed;
     std::array<Term, 3> m_terms;
-    std::shared_ptr<const RunRecord> m_record;   ///< held: every curve reads its vectors
+    std::shared_ptr<const RunRecord> m_record;  ///< held: every curve reads its vectors
     std::int64_t m_maxSteps = 0;
     double m_clip = 0;
     int m_color = 0;

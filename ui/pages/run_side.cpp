@@ -54,7 +54,8 @@ void ParametersPane::show(const RunRecord& record) {
         return;
     }
     const double total = static_cast<double>(record.snapshot.trainable + record.snapshot.frozen);
-    m_total->setText(tr("of %1").arg(format::count(record.snapshot.trainable + record.snapshot.frozen)));
+    m_total->setText(
+        tr("of %1").arg(format::count(record.snapshot.trainable + record.snapshot.frozen)));
     m_count->setText(format::count(record.snapshot.trainable));
     const double share = total > 0 ? static_cast<double>(record.snapshot.trainable) / total : 0;
     m_share->setText(tr("trained · %1").arg(format::percent(share)));
@@ -62,13 +63,31 @@ void ParametersPane::show(const RunRecord& record) {
     std::vector<NamedCount> rows;
     std::int64_t rest = 0;
     const std::vector<PartCount> parts = record.parts();
-    const std::size_t named = parts.size() <= 7 ? parts.size() : 6;   // a last row "1 other part" would say less than its name
+    const std::size_t named = parts.size() <= 7
+                                  ? parts.size()
+                                  : 6;  // a last row "1 other part" would say less than its name
     for (std::size_t i = 0; i < parts.size(); ++i) {
-        if (i < named) rows.push_back({QString::fromStdString(parts[i].name), static_cast<double>(parts[i].parameters), format::count(parts[i].parameters), Theme::tokens().acc, {}});
-        else rest += parts[i].parameters;
+        if (i < named)
+            rows.push_back({QString::fromStdString(parts[i].name),
+                            static_cast<double>(parts[i].parameters),
+                            format::count(parts[i].parameters),
+                            Theme::tokens().acc,
+                            {}});
+        else
+            rest += parts[i].parameters;
     }
-    if (rest > 0) rows.push_back({tr("%1 other parts").arg(parts.size() - named), static_cast<double>(rest), format::count(rest), Theme::tokens().acc, {}});
-    if (record.snapshot.frozen > 0) rows.push_back({tr("Frozen"), static_cast<double>(0), format::count(record.snapshot.frozen), Theme::tokens().frozen, {}});
+    if (rest > 0)
+        rows.push_back({tr("%1 other parts").arg(parts.size() - named),
+                        static_cast<double>(rest),
+                        format::count(rest),
+                        Theme::tokens().acc,
+                        {}});
+    if (record.snapshot.frozen > 0)
+        rows.push_back({tr("Frozen"),
+                        static_cast<double>(0),
+                        format::count(record.snapshot.frozen),
+                        Theme::tokens().frozen,
+                        {}});
     m_parts->set(std::move(rows));
 }
 
@@ -77,7 +96,8 @@ namespace {
 /// Step, dot on the line, text; the line joins the dots.
 class SampleRow final : public QWidget {
 public:
-    SampleRow(std::int64_t step, const QString& text, bool isLast) : m_step(format::count(step)), m_text(text), m_isLast(isLast) {
+    SampleRow(std::int64_t step, const QString& text, bool isLast)
+        : m_step(format::count(step)), m_text(text), m_isLast(isLast) {
         QSizePolicy policy(QSizePolicy::Expanding, QSizePolicy::Preferred);
         policy.setHeightForWidth(true);
         setSizePolicy(policy);
@@ -85,7 +105,10 @@ public:
     }
     bool hasHeightForWidth() const override { return true; }
     int heightForWidth(int width) const override {
-        return QFontMetrics(themeFont(Type::Table)).boundingRect(QRect(0, 0, width - px(62), 4000), Qt::TextWordWrap, m_text).height() + 10;
+        return QFontMetrics(themeFont(Type::Table))
+                   .boundingRect(QRect(0, 0, width - px(62), 4000), Qt::TextWordWrap, m_text)
+                   .height() +
+               10;
     }
     QSize sizeHint() const override { return {200, heightForWidth(std::max(200, width()))}; }
 
@@ -134,7 +157,9 @@ SamplesPane::SamplesPane() {
     promptRow->addWidget(m_promptText);
     promptBox->setLayout(promptRow);
     column->addWidget(promptBox);
-    m_empty = makeLabel(tr("Texts appear here after each evaluation, when the run has sample prompts."), "table", "t3");
+    m_empty =
+        makeLabel(tr("Texts appear here after each evaluation, when the run has sample prompts."),
+                  "table", "t3");
     m_empty->setWordWrap(true);
     m_empty->setAlignment(Qt::AlignTop);
     column->addWidget(m_empty);
@@ -168,13 +193,18 @@ void SamplesPane::show(const RunRecord& record) {
     m_samples = record.snapshot.samples;
     m_prompts.clear();
     for (const SamplePoint& sample : m_samples)
-        if (!m_prompts.contains(QString::fromStdString(sample.prompt))) m_prompts << QString::fromStdString(sample.prompt);
+        if (!m_prompts.contains(QString::fromStdString(sample.prompt)))
+            m_prompts << QString::fromStdString(sample.prompt);
     render();
 }
 
 void SamplesPane::render() {
-    m_which->setText(m_prompts.isEmpty() ? QString() : tr("prompt %1 of %2").arg(m_prompt + 1).arg(m_prompts.size()));
-    for (QWidget* widget : {static_cast<QWidget*>(m_back), static_cast<QWidget*>(m_next), static_cast<QWidget*>(m_which)}) widget->setVisible(m_prompts.size() > 1);
+    m_which->setText(m_prompts.isEmpty()
+                         ? QString()
+                         : tr("prompt %1 of %2").arg(m_prompt + 1).arg(m_prompts.size()));
+    for (QWidget* widget : {static_cast<QWidget*>(m_back), static_cast<QWidget*>(m_next),
+                            static_cast<QWidget*>(m_which)})
+        widget->setVisible(m_prompts.size() > 1);
     m_back->setEnabled(m_prompt > 0);
     m_next->setEnabled(m_prompt + 1 < m_prompts.size());
     m_promptText->parentWidget()->setVisible(!m_prompts.isEmpty());
@@ -186,12 +216,17 @@ void SamplesPane::render() {
     }
     std::vector<const SamplePoint*> mine;
     for (const SamplePoint& sample : m_samples)
-        if (QString::fromStdString(sample.prompt) == m_prompts.value(m_prompt)) mine.push_back(&sample);
+        if (QString::fromStdString(sample.prompt) == m_prompts.value(m_prompt))
+            mine.push_back(&sample);
     const std::size_t from = mine.size() > 40 ? mine.size() - 40 : 0;
-    for (std::size_t i = from; i < mine.size(); ++i) m_list->layout()->addWidget(new SampleRow(mine[i]->step, QString::fromStdString(mine[i]->text).trimmed(), i + 1 == mine.size()));
+    for (std::size_t i = from; i < mine.size(); ++i)
+        m_list->layout()->addWidget(new SampleRow(
+            mine[i]->step, QString::fromStdString(mine[i]->text).trimmed(), i + 1 == mine.size()));
     static_cast<QVBoxLayout*>(m_list->layout())->addStretch(1);
     auto* area = findChild<QScrollArea*>("area");
-    QMetaObject::invokeMethod(area, [area] { area->verticalScrollBar()->setValue(area->verticalScrollBar()->maximum()); }, Qt::QueuedConnection);
+    QMetaObject::invokeMethod(
+        area, [area] { area->verticalScrollBar()->setValue(area->verticalScrollBar()->maximum()); },
+        Qt::QueuedConnection);
 }
 
 LogPane::LogPane() {
@@ -209,7 +244,8 @@ LogPane::LogPane() {
     m_text->setReadOnly(true);
     m_text->setProperty("mono", "true");
     m_text->setProperty("bare", "true");
-    m_text->setStyleSheet("QPlainTextEdit { background: transparent; border: none; padding: 0; font-size: 11px; }");
+    m_text->setStyleSheet(
+        "QPlainTextEdit { background: transparent; border: none; padding: 0; font-size: 11px; }");
     m_text->document()->setDocumentMargin(0);
     m_text->setLineWrapMode(QPlainTextEdit::WidgetWidth);
     m_text->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
@@ -225,7 +261,8 @@ LogPane::LogPane() {
 }
 
 namespace {
-constexpr std::int64_t kLinesAtOnce = 400;   // more than that in one go nobody reads, and laying them out would hold the window
+constexpr std::int64_t kLinesAtOnce =
+    400;  // more than that in one go nobody reads, and laying them out would hold the window
 }
 
 void LogPane::clear() {
@@ -251,18 +288,27 @@ void LogPane::show(const RunFeed& feed) {
     if (!isVisible()) return;
     if (m_which->current() == 1) return renderWorker(m_folder, feed.errorText());
     const std::vector<LogLine>& log = feed.record().log;
-    const std::int64_t dropped = feed.record().droppedLines, total = dropped + static_cast<std::int64_t>(log.size());
-    if (m_shown > total) clear();   // the log began anew
+    const std::int64_t dropped = feed.record().droppedLines,
+                       total = dropped + static_cast<std::int64_t>(log.size());
+    if (m_shown > total) clear();  // the log began anew
     if (m_shown == total) return;
     m_shown = std::max({m_shown, total - kLinesAtOnce, dropped});
     const Tokens& t = Theme::tokens();
-    const bool atEnd = m_text->verticalScrollBar()->value() >= m_text->verticalScrollBar()->maximum() - 4;
+    const bool atEnd =
+        m_text->verticalScrollBar()->value() >= m_text->verticalScrollBar()->maximum() - 4;
     QString html;
     for (; m_shown < total; ++m_shown) {
         const LogLine& line = log[static_cast<std::size_t>(m_shown - dropped)];
-        const QColor color = line.kind == LogLine::Warning ? t.warn : line.kind == LogLine::Error ? t.err : line.kind == LogLine::Good ? t.ok : t.t2;
-        html += QStringLiteral("<span style=\"color:%1\">%2</span> <span style=\"color:%3\">%4</span><br>")
-                    .arg(t.t3.name(), QDateTime::fromMSecsSinceEpoch(static_cast<qint64>(line.time * 1000)).toString("HH:mm:ss"), color.name(), line.words().toHtmlEscaped());
+        const QColor color = line.kind == LogLine::Warning ? t.warn
+                             : line.kind == LogLine::Error ? t.err
+                             : line.kind == LogLine::Good  ? t.ok
+                                                           : t.t2;
+        html += QStringLiteral(
+                    "<span style=\"color:%1\">%2</span> <span style=\"color:%3\">%4</span><br>")
+                    .arg(t.t3.name(),
+                         QDateTime::fromMSecsSinceEpoch(static_cast<qint64>(line.time * 1000))
+                             .toString("HH:mm:ss"),
+                         color.name(), line.words().toHtmlEscaped());
     }
     html.chop(4);
     m_text->appendHtml(html);

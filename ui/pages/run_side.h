@@ -62,7 +62,8 @@ private:
     void renderWorker(const QString& folder, const QString& errors);
     QPlainTextEdit* m_text;
     SegmentedControl* m_which;
-    std::int64_t m_shown = 0;   ///< lines of the record's log that were shown or skipped, dropped ones included
+    std::int64_t m_shown =
+        0;  ///< lines of the record's log that were shown or skipped, dropped ones included
     QString m_folder;
 };
 

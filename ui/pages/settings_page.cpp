@@ -28,16 +28,33 @@ namespace {
 const char* const kThemes[] = {"dark", "light", "contrast", "system"};
 constexpr int kDensities[] = {28, 32, 40};
 
-struct Shortcut { QString what; QStringList keys; };
+struct Shortcut {
+    QString what;
+    QStringList keys;
+};
 
 /// What the keys of main_window.cpp, the tables and the plots do.
 std::vector<Shortcut> shortcuts() {
     const auto tr = [](const char* text) { return SettingsPage::tr(text); };
-    return {{tr("Go to page 1 to 8"), {"Alt 1 … 8"}}, {tr("Settings"), {"Ctrl ,"}}, {tr("Search or run a command"), {"Ctrl K"}}, {tr("Open the demo"), {"Ctrl D"}},
-            {tr("Open a workspace"), {"Ctrl O"}}, {tr("New run"), {"Ctrl N"}}, {tr("Start run, generate, export"), {"Ctrl ⏎"}}, {tr("Add to queue"), {"Ctrl ⇧ ⏎"}},
-            {tr("Pause or resume"), {"Ctrl P"}}, {tr("Checkpoint now"), {"Ctrl S"}}, {tr("Stop, with a checkpoint"), {"Ctrl ."}}, {tr("Export the focused plot"), {"Ctrl E"}},
-            {tr("Undo, redo"), {"Ctrl Z", "Ctrl ⇧ Z"}}, {tr("Larger, smaller text"), {"Ctrl +", "Ctrl −"}}, {tr("Hide or show run"), {"Space"}}, {tr("Solo run"), {"S"}},
-            {tr("Pin as baseline"), {"B"}}, {tr("Rename run"), {"F2"}}, {tr("Next or previous token"), {"← →"}}};
+    return {{tr("Go to page 1 to 8"), {"Alt 1 … 8"}},
+            {tr("Settings"), {"Ctrl ,"}},
+            {tr("Search or run a command"), {"Ctrl K"}},
+            {tr("Open the demo"), {"Ctrl D"}},
+            {tr("Open a workspace"), {"Ctrl O"}},
+            {tr("New run"), {"Ctrl N"}},
+            {tr("Start run, generate, export"), {"Ctrl ⏎"}},
+            {tr("Add to queue"), {"Ctrl ⇧ ⏎"}},
+            {tr("Pause or resume"), {"Ctrl P"}},
+            {tr("Checkpoint now"), {"Ctrl S"}},
+            {tr("Stop, with a checkpoint"), {"Ctrl ."}},
+            {tr("Export the focused plot"), {"Ctrl E"}},
+            {tr("Undo, redo"), {"Ctrl Z", "Ctrl ⇧ Z"}},
+            {tr("Larger, smaller text"), {"Ctrl +", "Ctrl −"}},
+            {tr("Hide or show run"), {"Space"}},
+            {tr("Solo run"), {"S"}},
+            {tr("Pin as baseline"), {"B"}},
+            {tr("Rename run"), {"F2"}},
+            {tr("Next or previous token"), {"← →"}}};
 }
 
 QWidget* keyRows() {
@@ -82,7 +99,13 @@ SettingsPage::SettingsPage(Workbench& bench) : Page(bench) {
     m_categories->setAccessibleName(tr("Categories"));
     m_categories->setProperty("nav", "true");
     m_categories->setIconSize({16, 16});
-    const struct { const char* icon; QString name; } categories[] = {{"eye", tr("Appearance")}, {"folder", tr("Folders")}, {"terminal", tr("Keyboard")}, {"star", tr("About")}};
+    const struct {
+        const char* icon;
+        QString name;
+    } categories[] = {{"eye", tr("Appearance")},
+                      {"folder", tr("Folders")},
+                      {"terminal", tr("Keyboard")},
+                      {"star", tr("About")}};
     for (const auto& each : categories) {
         auto* item = new QListWidgetItem(themedIcon(each.icon), "  " + each.name);
         item->setSizeHint({0, px(32)});
@@ -107,7 +130,8 @@ SettingsPage::SettingsPage(Workbench& bench) : Page(bench) {
     });
     m_categories->setCurrentRow(0);
     connect(&bench, &Workbench::workspaceChanged, this, &SettingsPage::showValues);
-    connect(&Theme::instance(), &Theme::changed, this, &SettingsPage::showValues);   // Ctrl+plus, or undo
+    connect(&Theme::instance(), &Theme::changed, this,
+            &SettingsPage::showValues);  // Ctrl+plus, or undo
     showValues();
 }
 
@@ -115,7 +139,8 @@ void SettingsPage::resizeEvent(QResizeEvent* event) {
     Page::resizeEvent(event);
     m_shortcuts->setVisible(m_categories->currentRow() != 2 && width() >= px(1120));
     // Too narrow for two columns: the control goes under its name.
-    const bool isNarrow = width() - px(208) - (m_shortcuts->isVisibleTo(this) ? px(320) : 0) < px(640);
+    const bool isNarrow =
+        width() - px(208) - (m_shortcuts->isVisibleTo(this) ? px(320) : 0) < px(640);
     for (QBoxLayout* row : m_rows) {
         row->setDirection(isNarrow ? QBoxLayout::TopToBottom : QBoxLayout::LeftToRight);
         row->setSpacing(isNarrow ? 8 : 24);
@@ -123,7 +148,8 @@ void SettingsPage::resizeEvent(QResizeEvent* event) {
     }
 }
 
-void SettingsPage::addRow(QVBoxLayout* into, const QString& name, const QString& help, QWidget* control) {
+void SettingsPage::addRow(QVBoxLayout* into, const QString& name, const QString& help,
+                          QWidget* control) {
     auto* row = makeRow(24);
     row->setContentsMargins(0, 14, 0, 14);
     auto* words = makeColumn(2);
@@ -143,7 +169,8 @@ void SettingsPage::addRow(QVBoxLayout* into, const QString& name, const QString&
     into->addWidget(makeRule());
 }
 
-void SettingsPage::change(const QString& key, const QVariant& value, const QVariant& fallback, const QString& what) {
+void SettingsPage::change(const QString& key, const QVariant& value, const QVariant& fallback,
+                          const QString& what) {
     const QVariant before = Settings::value(key, fallback);
     if (before.toString() == value.toString()) return;
     const auto apply = [this, key](const QVariant& chosen) {
@@ -152,7 +179,8 @@ void SettingsPage::change(const QString& key, const QVariant& value, const QVari
         showValues();
     };
     apply(value);
-    recordStep(m_bench.undo, what, [apply, value] { apply(value); }, [apply, before] { apply(before); });
+    recordStep(
+        m_bench.undo, what, [apply, value] { apply(value); }, [apply, before] { apply(before); });
 }
 
 QWidget* SettingsPage::buildAppearance() {
@@ -162,7 +190,8 @@ QWidget* SettingsPage::buildAppearance() {
     auto* cards = makeRow(16);
     m_themes = new QButtonGroup(this);
     const QString names[] = {tr("Dark"), tr("Light"), tr("High contrast"), tr("Follow the system")};
-    const ThemeChoice choices[] = {ThemeChoice::Dark, ThemeChoice::Light, ThemeChoice::HighContrast, ThemeChoice::System};
+    const ThemeChoice choices[] = {ThemeChoice::Dark, ThemeChoice::Light, ThemeChoice::HighContrast,
+                                   ThemeChoice::System};
     for (int i = 0; i < 4; ++i) {
         auto* card = new ThemeCard(choices[i], names[i]);
         m_themes->addButton(card, i);
@@ -170,7 +199,9 @@ QWidget* SettingsPage::buildAppearance() {
         cards->addWidget(card, 100);
     }
     cards->addStretch(1);
-    connect(m_themes, &QButtonGroup::idClicked, this, [this](int id) { change("appearance/theme", QLatin1String(kThemes[id]), "dark", tr("theme")); });
+    connect(m_themes, &QButtonGroup::idClicked, this, [this](int id) {
+        change("appearance/theme", QLatin1String(kThemes[id]), "dark", tr("theme"));
+    });
     column->addLayout(cards);
     column->addSpacing(12);
     column->addWidget(makeRule());
@@ -195,7 +226,8 @@ QWidget* SettingsPage::buildAppearance() {
     sizeRow->addStretch(1);
     size->setLayout(sizeRow);
     addRow(column, tr("Text size"), tr("Scales text, rows and plots. Ctrl + and Ctrl −"), size);
-    connect(m_size, &QSlider::valueChanged, this, [this](int value) { change("appearance/textSize", value, 100, tr("text size")); });
+    connect(m_size, &QSlider::valueChanged, this,
+            [this](int value) { change("appearance/textSize", value, 100, tr("text size")); });
     connect(m_sizeField, &QLineEdit::editingFinished, this, [this] {
         bool ok = false;
         const int value = m_sizeField->text().toInt(&ok);
@@ -206,13 +238,21 @@ QWidget* SettingsPage::buildAppearance() {
     m_density = new SegmentedControl({tr("Compact 28"), tr("Normal 32"), tr("Relaxed 40")}, 28);
     m_density->setAccessibleName(tr("Row height"));
     addRow(column, tr("Density"), tr("Row height in tables and lists"), m_density);
-    connect(m_density, &SegmentedControl::changed, this, [this](int index) { change("appearance/density", kDensities[index], 32, tr("density")); });
+    connect(m_density, &SegmentedControl::changed, this, [this](int index) {
+        change("appearance/density", kDensities[index], 32, tr("density"));
+    });
 
-    addRow(column, tr("Run colours"), tr("Ten colours, then dashes, in order of creation; told apart under every form of colour blindness."), new PaletteRows);
+    addRow(column, tr("Run colours"),
+           tr("Ten colours, then dashes, in order of creation; told apart under every form of "
+              "colour blindness."),
+           new PaletteRows);
 
     m_peftNames = new Toggle(tr("Show names from PEFT"));
-    addRow(column, tr("Show names from PEFT"), tr("Shows lora_alpha beside Alpha everywhere"), m_peftNames);
-    connect(m_peftNames, &QAbstractButton::clicked, this, [this] { change("appearance/peftNames", m_peftNames->isChecked(), true, tr("names from PEFT")); });
+    addRow(column, tr("Show names from PEFT"), tr("Shows lora_alpha beside Alpha everywhere"),
+           m_peftNames);
+    connect(m_peftNames, &QAbstractButton::clicked, this, [this] {
+        change("appearance/peftNames", m_peftNames->isChecked(), true, tr("names from PEFT"));
+    });
     column->addStretch(1);
     return framed(column, 760);
 }
@@ -221,7 +261,8 @@ QWidget* SettingsPage::buildFolders() {
     auto* column = makeColumn(0);
     column->addWidget(makeLabel(tr("Folders"), "message"));
     column->addSpacing(8);
-    const auto chooser = [this](ElidedLabel*& label, const QString& name, std::function<void()> choose) {
+    const auto chooser = [this](ElidedLabel*& label, const QString& name,
+                                std::function<void()> choose) {
         auto* box = new QWidget;
         auto* row = makeRow(12);
         label = new ElidedLabel({}, "mono");
@@ -233,22 +274,29 @@ QWidget* SettingsPage::buildFolders() {
         box->setLayout(row);
         return box;
     };
-    addRow(column, tr("Workspace"), tr("Runs, adapters, queue and exports lie here"), chooser(m_workspace, tr("workspace"), [this] {
-        const QString before = m_bench.workspace();
-        const QString folder = QFileDialog::getExistingDirectory(this, tr("Open workspace"), before);
-        if (folder.isEmpty() || folder == before) return;
-        const auto apply = [this](const QString& path) {
-            Settings::set("window/workspace", path);
-            m_bench.setWorkspace(path);
-            m_bench.catalogue.refreshModels();
-        };
-        apply(folder);
-        recordStep(m_bench.undo, tr("workspace"), [apply, folder] { apply(folder); }, [apply, before] { apply(before); });
-    }));
-    addRow(column, tr("Exports"), tr("Where the Export page writes"), chooser(m_exports, tr("exports folder"), [this] {
-        const QString folder = QFileDialog::getExistingDirectory(this, tr("Folder to export to"), m_exports->toolTip());
-        if (!folder.isEmpty()) change("export/folder", folder, QString(), tr("exports folder"));
-    }));
+    addRow(column, tr("Workspace"), tr("Runs, adapters, queue and exports lie here"),
+           chooser(m_workspace, tr("workspace"), [this] {
+               const QString before = m_bench.workspace();
+               const QString folder =
+                   QFileDialog::getExistingDirectory(this, tr("Open workspace"), before);
+               if (folder.isEmpty() || folder == before) return;
+               const auto apply = [this](const QString& path) {
+                   Settings::set("window/workspace", path);
+                   m_bench.setWorkspace(path);
+                   m_bench.catalogue.refreshModels();
+               };
+               apply(folder);
+               recordStep(
+                   m_bench.undo, tr("workspace"), [apply, folder] { apply(folder); },
+                   [apply, before] { apply(before); });
+           }));
+    addRow(column, tr("Exports"), tr("Where the Export page writes"),
+           chooser(m_exports, tr("exports folder"), [this] {
+               const QString folder = QFileDialog::getExistingDirectory(
+                   this, tr("Folder to export to"), m_exports->toolTip());
+               if (!folder.isEmpty())
+                   change("export/folder", folder, QString(), tr("exports folder"));
+           }));
     auto* head = makeRow(8);
     head->setContentsMargins(0, 16, 0, 6);
     auto* add = makeButton(tr("Add folder…"), "plain", 28, "plus");
@@ -256,7 +304,9 @@ QWidget* SettingsPage::buildFolders() {
     head->addStretch(1);
     head->addWidget(add);
     column->addLayout(head);
-    auto* note = makeLabel(tr("The workspace, the demo and the Hugging Face cache are always searched. Nothing is ever copied or moved."), "table", "t2");
+    auto* note = makeLabel(tr("The workspace, the demo and the Hugging Face cache are always "
+                              "searched. Nothing is ever copied or moved."),
+                           "table", "t2");
     note->setWordWrap(true);
     column->addWidget(note);
     column->addSpacing(8);
@@ -265,12 +315,15 @@ QWidget* SettingsPage::buildFolders() {
     column->addLayout(m_folders);
     column->addStretch(1);
     connect(add, &QPushButton::clicked, this, [this] {
-        const QString folder = QFileDialog::getExistingDirectory(this, tr("Folder with models or data"));
+        const QString folder =
+            QFileDialog::getExistingDirectory(this, tr("Folder with models or data"));
         const QStringList before = Settings::value("library/folders").toStringList();
         if (folder.isEmpty() || before.contains(folder)) return;
         const QStringList after = before + QStringList{folder};
         setFolders(after);
-        recordStep(m_bench.undo, tr("add a folder"), [this, after] { setFolders(after); }, [this, before] { setFolders(before); });
+        recordStep(
+            m_bench.undo, tr("add a folder"), [this, after] { setFolders(after); },
+            [this, before] { setFolders(before); });
     });
     return framed(column, 760);
 }
@@ -300,9 +353,14 @@ void SettingsPage::fillFolders() {
             const QStringList before = Settings::value("library/folders").toStringList();
             QStringList after = before;
             after.removeAll(folder);
-            recordStep(m_bench.undo, tr("remove a folder"), [this, after] { setFolders(after); }, [this, before] { setFolders(before); });
-            m_bench.say(tr("Folder taken off the list; its files are untouched"), tr("Undo"), [this] { m_bench.undo.undo(); });
-            QMetaObject::invokeMethod(this, [this, after] { setFolders(after); }, Qt::QueuedConnection);   // the button lives in the list
+            recordStep(
+                m_bench.undo, tr("remove a folder"), [this, after] { setFolders(after); },
+                [this, before] { setFolders(before); });
+            m_bench.say(tr("Folder taken off the list; its files are untouched"), tr("Undo"),
+                        [this] { m_bench.undo.undo(); });
+            QMetaObject::invokeMethod(
+                this, [this, after] { setFolders(after); },
+                Qt::QueuedConnection);  // the button lives in the list
         });
         row->addWidget(path, 1);
         row->addWidget(remove);
@@ -312,7 +370,8 @@ void SettingsPage::fillFolders() {
         m_folders->addWidget(box);
     }
     if (folders.isEmpty()) {
-        auto* none = makeLabel(tr("No other folder yet. Dropping one on the Library page adds it too."), "body", "t2");
+        auto* none = makeLabel(
+            tr("No other folder yet. Dropping one on the Library page adds it too."), "body", "t2");
         none->setContentsMargins(0, 12, 0, 12);
         m_folders->addWidget(none);
     }
@@ -336,16 +395,28 @@ QWidget* SettingsPage::buildAbout() {
     facts->set({{tr("Luthier"), QApplication::applicationVersion(), {}, {}, false, {}},
                 {tr("Window"), tr("GPL-3.0-or-later"), {}, {}, false, {}},
                 {tr("Engine and luthier-cli"), "Apache-2.0", {}, {}, false, {}},
-                {tr("Engine program"), engine.isEmpty() ? tr("not found") : engine, {}, engine.isEmpty() ? Theme::tokens().err : QColor(), false, {}},
+                {tr("Engine program"),
+                 engine.isEmpty() ? tr("not found") : engine,
+                 {},
+                 engine.isEmpty() ? Theme::tokens().err : QColor(),
+                 false,
+                 {}},
                 {tr("Qt"), qVersion(), {}, {}, false, {}},
-                {tr("System"), QSysInfo::prettyProductName() + ", " + QSysInfo::currentCpuArchitecture(), {}, {}, false, {}},
+                {tr("System"),
+                 QSysInfo::prettyProductName() + ", " + QSysInfo::currentCpuArchitecture(),
+                 {},
+                 {},
+                 false,
+                 {}},
                 {tr("Settings file"), Settings::store().fileName(), {}, {}, false, {}}});
     column->addWidget(facts);
     column->addSpacing(12);
     auto* copy = makeButton(tr("Copy diagnostics"), "plain", 28, "copy");
     column->addWidget(copy, 0, Qt::AlignLeft);
     column->addSpacing(16);
-    auto* words = makeLabel(tr("Nothing leaves this computer: Luthier makes no network connection. Fonts are Inter and JetBrains Mono under the Open Font Licence."), "body", "t2");
+    auto* words = makeLabel(tr("Nothing leaves this computer: Luthier makes no network connection. "
+                               "Fonts are Inter and JetBrains Mono under the Open Font Licence."),
+                            "body", "t2");
     words->setWordWrap(true);
     column->addWidget(words);
     column->addStretch(1);
@@ -353,7 +424,8 @@ QWidget* SettingsPage::buildAbout() {
         const SystemReading& r = m_bench.probe.reading();
         QStringList lines = facts->toolTip().split('\n');
         lines << QStringLiteral("CPU  %1, %2").arg(r.cpuName).arg(r.cores);
-        for (const GpuReading& gpu : r.gpus) lines << QStringLiteral("GPU  %1, driver %2").arg(gpu.name, gpu.driver);
+        for (const GpuReading& gpu : r.gpus)
+            lines << QStringLiteral("GPU  %1, driver %2").arg(gpu.name, gpu.driver);
         if (!m_bench.quick.lastWords().isEmpty()) lines << "engine:" << m_bench.quick.lastWords();
         QApplication::clipboard()->setText(lines.join('\n'));
         m_bench.say(tr("Diagnostics copied"));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// Settings: categories left, rows in the middle, the keyboard at the right. Every change is saved at once and can be undone.
+// Settings: categories left, rows in the middle, the keyboard at the right. Every change is saved
+// at once and can be undone.
 
 #include "pages/page.h"
 
@@ -38,7 +39,8 @@ private:
     QWidget* buildShortcutPane();
     void addRow(QVBoxLayout* into, const QString& name, const QString& help, QWidget* control);
     /// Sets `key`, applies it, and makes the change one step of undo.
-    void change(const QString& key, const QVariant& value, const QVariant& fallback, const QString& what);
+    void change(const QString& key, const QVariant& value, const QVariant& fallback,
+                const QString& what);
     void showValues();
     void fillFolders();
     void setFolders(const QStringList& folders);

@@ -45,7 +45,8 @@ QPixmap stepMark(int number, bool isDone, bool isNext) {
 
 double bytesIn(const QString& folder, int* files = nullptr) {
     double bytes = 0;
-    for (QDirIterator it(folder, QDir::Files | QDir::Hidden, QDirIterator::Subdirectories); it.hasNext();) {
+    for (QDirIterator it(folder, QDir::Files | QDir::Hidden, QDirIterator::Subdirectories);
+         it.hasNext();) {
         it.next();
         bytes += static_cast<double>(it.fileInfo().size());
         if (files) ++*files;
@@ -67,8 +68,10 @@ FirstSteps::FirstSteps(Workbench& bench) : m_bench(bench) {
     lead->addWidget(m_words);
     lead->addStretch(1);
     row->addLayout(lead, 5);
-    const QString titles[] = {tr("Open the demo"), tr("Start its run"), tr("Try it"), tr("Export it")};
-    const QString notes[] = {tr("A small model and poems"), tr("A minute or two"), tr("Base and tuned, side by side"), tr("Load it in another tool")};
+    const QString titles[] = {tr("Open the demo"), tr("Start its run"), tr("Try it"),
+                              tr("Export it")};
+    const QString notes[] = {tr("A small model and poems"), tr("A minute or two"),
+                             tr("Base and tuned, side by side"), tr("Load it in another tool")};
     for (int i = 0; i < 4; ++i) {
         auto* step = makeRow(10);
         m_marks[i] = new QLabel;
@@ -98,8 +101,12 @@ FirstSteps::FirstSteps(Workbench& bench) : m_bench(bench) {
 
 void FirstSteps::refresh() {
     const auto& runs = m_bench.runs.runs();
-    const bool hasResult = std::any_of(runs.begin(), runs.end(), [](const RunInfo& run) { return run.hasAdapter || run.hasFullModel; });
-    const bool done[4] = {Settings::value("firstSteps/opened").toBool() || !runs.empty(), hasResult, Settings::value("firstSteps/tried").toBool(), Settings::value("firstSteps/exported").toBool()};
+    const bool hasResult = std::any_of(runs.begin(), runs.end(), [](const RunInfo& run) {
+        return run.hasAdapter || run.hasFullModel;
+    });
+    const bool done[4] = {Settings::value("firstSteps/opened").toBool() || !runs.empty(), hasResult,
+                          Settings::value("firstSteps/tried").toBool(),
+                          Settings::value("firstSteps/exported").toBool()};
     int count = 0, next = -1;
     for (int i = 0; i < 4; ++i) {
         count += done[i];
@@ -110,7 +117,8 @@ void FirstSteps::refresh() {
         m_marks[i]->setAccessibleName(done[i] ? tr("done") : i == next ? tr("next") : tr("later"));
         setTone(m_titles[i], done[i] ? "t2" : "t1");
     }
-    m_words->setText(count == 0 ? tr("Four steps, about five minutes.") : tr("Four steps, %1 done.").arg(count));
+    m_words->setText(count == 0 ? tr("Four steps, about five minutes.")
+                                : tr("Four steps, %1 done.").arg(count));
     setVisible(count < 4 && !Settings::value("firstSteps/closed").toBool());
 }
 
@@ -129,8 +137,12 @@ ComputerCard::ComputerCard(Workbench& bench) : m_bench(bench) {
 void ComputerCard::describe() {
     const SystemReading& r = m_bench.probe.reading();
     QStringList words;
-    for (const GpuReading& gpu : r.gpus) words << tr("%1, %2 of %3 used").arg(gpu.name, format::bytes(gpu.usedBytes), format::bytes(gpu.totalBytes));
-    words << tr("%1, %n core(s)", nullptr, r.cores).arg(r.cpuName) << tr("memory %1 of %2").arg(format::bytes(r.memoryUsed), format::bytes(r.memoryTotal)) << tr("disk %1 free").arg(format::bytes(r.diskFree));
+    for (const GpuReading& gpu : r.gpus)
+        words << tr("%1, %2 of %3 used")
+                     .arg(gpu.name, format::bytes(gpu.usedBytes), format::bytes(gpu.totalBytes));
+    words << tr("%1, %n core(s)", nullptr, r.cores).arg(r.cpuName)
+          << tr("memory %1 of %2").arg(format::bytes(r.memoryUsed), format::bytes(r.memoryTotal))
+          << tr("disk %1 free").arg(format::bytes(r.diskFree));
     setAccessibleDescription(words.join("; "));
 }
 
@@ -151,7 +163,8 @@ void ComputerCard::paintEvent(QPaintEvent* event) {
     p.drawText(QRectF(left, px(10), right - left, px(28)), Qt::AlignVCenter, tr("This computer"));
     double y = px(44);
     const double text = left + 28;
-    const auto head = [&](const char* icon, const QColor& color, const QString& name, const QString& value) {
+    const auto head = [&](const char* icon, const QColor& color, const QString& name,
+                          const QString& value) {
         drawIcon(p, icon, QRectF(left, y + px(2), 18, 18), color);
         p.setFont(themeFont(Type::Table));
         const double valueWidth = p.fontMetrics().horizontalAdvance(value);
@@ -160,19 +173,25 @@ void ComputerCard::paintEvent(QPaintEvent* event) {
         p.setFont(themeFont(Type::Name));
         p.setPen(t.t1);
         const auto room = static_cast<int>(right - text - valueWidth - 12);
-        p.drawText(QRectF(text, y, room, px(20)), Qt::AlignVCenter, p.fontMetrics().elidedText(name, Qt::ElideRight, room));
+        p.drawText(QRectF(text, y, room, px(20)), Qt::AlignVCenter,
+                   p.fontMetrics().elidedText(name, Qt::ElideRight, room));
     };
     const auto bar = [&](double at, double share, const QColor& color, double height) {
         p.setPen(Qt::NoPen);
         p.setBrush(t.bg3);
         p.drawRoundedRect(QRectF(text, at, right - text, height), 2, 2);
         p.setBrush(color);
-        if (share > 0) p.drawRoundedRect(QRectF(text, at, std::max(3.0, (right - text) * std::min(1.0, share)), height), 2, 2);
+        if (share > 0)
+            p.drawRoundedRect(
+                QRectF(text, at, std::max(3.0, (right - text) * std::min(1.0, share)), height), 2,
+                2);
     };
     const auto under = [&](const QString& words) {
         p.setFont(themeFont(Type::Table));
         p.setPen(t.t2);
-        p.drawText(QRectF(text, y + px(20), right - text, px(18)), Qt::AlignVCenter, p.fontMetrics().elidedText(words, Qt::ElideRight, static_cast<int>(right - text)));
+        p.drawText(
+            QRectF(text, y + px(20), right - text, px(18)), Qt::AlignVCenter,
+            p.fontMetrics().elidedText(words, Qt::ElideRight, static_cast<int>(right - text)));
     };
     for (std::size_t i = 0; i < r.gpus.size(); ++i) {
         const GpuReading& gpu = r.gpus[i];
@@ -180,18 +199,24 @@ void ComputerCard::paintEvent(QPaintEvent* event) {
         under(gpu.driver.isEmpty() ? QString() : tr("driver %1").arg(gpu.driver));
         bar(y + px(44), gpu.usedBytes / std::max(1.0, gpu.totalBytes), t.acc, 8);
         p.setFont(themeFont(Type::Table));
-        p.drawText(QRectF(text, y + px(56), right - text, px(18)), Qt::AlignVCenter, tr("%1 of %2 used").arg(format::bytes(gpu.usedBytes), format::bytes(gpu.totalBytes)));
+        p.drawText(
+            QRectF(text, y + px(56), right - text, px(18)), Qt::AlignVCenter,
+            tr("%1 of %2 used").arg(format::bytes(gpu.usedBytes), format::bytes(gpu.totalBytes)));
         y += px(84);
     }
     if (r.memoryTotal <= 0) return;
-    head(r.gpus.empty() ? "cpu" : "cpu", r.gpus.empty() ? t.acc : t.t2, tr("CPU · %1").arg(r.cpuName), QStringLiteral("%1 %").arg(r.cpuShare * 100, 0, 'f', 0));
-    under(r.gpus.empty() ? tr("%n core(s); training runs here", nullptr, r.cores) : tr("%n core(s)", nullptr, r.cores));
+    head(r.gpus.empty() ? "cpu" : "cpu", r.gpus.empty() ? t.acc : t.t2,
+         tr("CPU · %1").arg(r.cpuName), QStringLiteral("%1 %").arg(r.cpuShare * 100, 0, 'f', 0));
+    under(r.gpus.empty() ? tr("%n core(s); training runs here", nullptr, r.cores)
+                         : tr("%n core(s)", nullptr, r.cores));
     y += px(48);
-    head("memory", t.t2, tr("Memory"), tr("%1 / %2 GiB").arg(format::gib(r.memoryUsed), format::gib(r.memoryTotal)));
+    head("memory", t.t2, tr("Memory"),
+         tr("%1 / %2 GiB").arg(format::gib(r.memoryUsed), format::gib(r.memoryTotal)));
     bar(y + px(26), r.memoryUsed / r.memoryTotal, t.frozen, 6);
     y += px(48);
     head("disk", t.t2, tr("Workspace disk"), tr("%1 free").arg(format::bytes(r.diskFree)));
-    bar(y + px(26), r.diskTotal > 0 ? 1 - r.diskFree / r.diskTotal : 0, r.diskTotal > 0 && r.diskFree / r.diskTotal < 0.05 ? t.warn : t.frozen, 6);
+    bar(y + px(26), r.diskTotal > 0 ? 1 - r.diskFree / r.diskTotal : 0,
+        r.diskTotal > 0 && r.diskFree / r.diskTotal < 0.05 ? t.warn : t.frozen, 6);
 }
 
 WorkspaceCard::WorkspaceCard(Workbench& bench) : m_bench(bench) {
@@ -224,12 +249,16 @@ void WorkspaceCard::refresh() {
     if (m_watcher.isRunning()) return;
     m_watcher.setFuture(QtConcurrent::run([workspace = m_bench.workspace()] {
         Sizes sizes;
-        for (const QFileInfo& run : QDir(workspace + "/runs").entryInfoList(QDir::Dirs | QDir::NoDotAndDotDot))
-            for (const QFileInfo& checkpoint : QDir(run.absoluteFilePath() + "/checkpoints").entryInfoList(QDir::Dirs | QDir::NoDotAndDotDot)) {
+        for (const QFileInfo& run :
+             QDir(workspace + "/runs").entryInfoList(QDir::Dirs | QDir::NoDotAndDotDot))
+            for (const QFileInfo& checkpoint :
+                 QDir(run.absoluteFilePath() + "/checkpoints")
+                     .entryInfoList(QDir::Dirs | QDir::NoDotAndDotDot)) {
                 ++sizes.checkpoints;
                 sizes.checkpointBytes += bytesIn(checkpoint.absoluteFilePath());
             }
-        for (const QFileInfo& made : QDir(workspace + "/exports").entryInfoList(QDir::Dirs | QDir::NoDotAndDotDot)) {
+        for (const QFileInfo& made :
+             QDir(workspace + "/exports").entryInfoList(QDir::Dirs | QDir::NoDotAndDotDot)) {
             ++sizes.exports;
             sizes.exportBytes += bytesIn(made.absoluteFilePath());
         }
@@ -243,15 +272,26 @@ void WorkspaceCard::showSizes() {
     double models = 0, rows = 0, adapters = 0;
     int adapterCount = 0;
     for (const QJsonObject& model : m_bench.catalogue.models()) models += model["bytes"].toDouble();
-    for (const QJsonObject& dataset : m_bench.catalogue.datasets()) rows += dataset["bytes"].toDouble();
+    for (const QJsonObject& dataset : m_bench.catalogue.datasets())
+        rows += dataset["bytes"].toDouble();
     for (const RunInfo& run : m_bench.runs.runs())
         if (run.hasAdapter || run.hasFullModel) {
             ++adapterCount;
             if (!std::isnan(run.adapterBytes)) adapters += run.adapterBytes;
         }
-    const auto row = [](const QString& name, int count, double bytes) { return Fact{name + QStringLiteral("   ") + format::count(count), count > 0 ? format::bytes(bytes) : QStringLiteral("–"), {}, {}, false, {}}; };
-    m_rows->set({row(tr("Models"), static_cast<int>(m_bench.catalogue.models().size()), models), row(tr("Data"), static_cast<int>(m_bench.catalogue.datasets().size()), rows),
-                 row(tr("Checkpoints"), m_sizes.checkpoints, m_sizes.checkpointBytes), row(tr("Adapters"), adapterCount, adapters), row(tr("Exports"), m_sizes.exports, m_sizes.exportBytes)});
+    const auto row = [](const QString& name, int count, double bytes) {
+        return Fact{name + QStringLiteral("   ") + format::count(count),
+                    count > 0 ? format::bytes(bytes) : QStringLiteral("–"),
+                    {},
+                    {},
+                    false,
+                    {}};
+    };
+    m_rows->set({row(tr("Models"), static_cast<int>(m_bench.catalogue.models().size()), models),
+                 row(tr("Data"), static_cast<int>(m_bench.catalogue.datasets().size()), rows),
+                 row(tr("Checkpoints"), m_sizes.checkpoints, m_sizes.checkpointBytes),
+                 row(tr("Adapters"), adapterCount, adapters),
+                 row(tr("Exports"), m_sizes.exports, m_sizes.exportBytes)});
 }
 
 }  // namespace luthier::ui

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// The cards of the Start page beside its entries: the first steps, this computer, and what the workspace holds.
+// The cards of the Start page beside its entries: the first steps, this computer, and what the
+// workspace holds.
 
 #include "client/workbench.h"
 
@@ -13,7 +14,8 @@ namespace luthier::ui {
 
 class FactRows;
 
-/// Four steps to a first adapter; done ones are ticked, the next is filled. Gone when all are done or it is closed.
+/// Four steps to a first adapter; done ones are ticked, the next is filled. Gone when all are done
+/// or it is closed.
 class FirstSteps final : public QFrame {
     Q_OBJECT
 public:
@@ -49,7 +51,10 @@ public:
     void refresh();
 
 private:
-    struct Sizes { int checkpoints = 0, exports = 0; double checkpointBytes = 0, exportBytes = 0; };
+    struct Sizes {
+        int checkpoints = 0, exports = 0;
+        double checkpointBytes = 0, exportBytes = 0;
+    };
     void showSizes();
     Workbench& m_bench;
     Sizes m_sizes;

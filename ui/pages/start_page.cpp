@@ -25,13 +25,19 @@ namespace {
 
 constexpr std::size_t kRecent = 10;
 
-/// A residual block with the bow tie of a low-rank pair on its first box: what the map of New run shows.
+/// A residual block with the bow tie of a low-rank pair on its first box: what the map of New run
+/// shows.
 void drawBlocks(QPainter& p, const QRectF& area) {
     const Tokens& t = Theme::tokens();
-    const double boxWidth = std::min(48.0, area.width() / 5), boxHeight = 14, first = area.center().x() - boxWidth * 1.4, second = area.center().x() + boxWidth * 0.35;
+    const double boxWidth = std::min(48.0, area.width() / 5), boxHeight = 14,
+                 first = area.center().x() - boxWidth * 1.4,
+                 second = area.center().x() + boxWidth * 0.35;
     const double base = area.bottom() - 2;
     p.setRenderHint(QPainter::Antialiasing, false);
-    const auto line = [&](double x1, double y1, double x2, double y2) { p.setPen(QPen(t.frozen, 1)); p.drawLine(QPointF(x1, y1), QPointF(x2, y2)); };
+    const auto line = [&](double x1, double y1, double x2, double y2) {
+        p.setPen(QPen(t.frozen, 1));
+        p.drawLine(QPointF(x1, y1), QPointF(x2, y2));
+    };
     p.fillRect(QRectF(area.left() + area.width() * 0.12, base, area.width() * 0.76, 2), t.frozen);
     const auto column = [&](double x, int count, double top) {
         const double step = (base - 10 - boxHeight - top) / std::max(1, count - 1);
@@ -116,18 +122,24 @@ QWidget* StartPage::buildEntries() {
         m_entries << card;
     };
     if (!m_bench.demoConfig().isEmpty())
-        add(new EntryCard("play", tr("Open the demo"), "Ctrl D", [this](QPainter& p, const QRectF& area) { drawCurve(p, area); }), [this] {
-            Settings::set("firstSteps/opened", true);
-            m_bench.editAsNewRun(m_bench.demoConfig(), tr("the demo"));
+        add(new EntryCard("play", tr("Open the demo"), "Ctrl D",
+                          [this](QPainter& p, const QRectF& area) { drawCurve(p, area); }),
+            [this] {
+                Settings::set("firstSteps/opened", true);
+                m_bench.editAsNewRun(m_bench.demoConfig(), tr("the demo"));
+            });
+    add(new EntryCard("plus", tr("New run"), "Ctrl N", drawBlocks),
+        [this] { m_bench.goTo(PageId::NewRun); });
+    add(new EntryCard("folder", tr("Open workspace"), "Ctrl O",
+                      [this](QPainter& p, const QRectF& area) { drawBars(p, area); }),
+        [this] {
+            const QString folder =
+                QFileDialog::getExistingDirectory(this, tr("Open workspace"), m_bench.workspace());
+            if (folder.isEmpty()) return;
+            m_bench.setWorkspace(folder);
+            m_bench.catalogue.refreshModels();
+            Settings::set("window/workspace", folder);
         });
-    add(new EntryCard("plus", tr("New run"), "Ctrl N", drawBlocks), [this] { m_bench.goTo(PageId::NewRun); });
-    add(new EntryCard("folder", tr("Open workspace"), "Ctrl O", [this](QPainter& p, const QRectF& area) { drawBars(p, area); }), [this] {
-        const QString folder = QFileDialog::getExistingDirectory(this, tr("Open workspace"), m_bench.workspace());
-        if (folder.isEmpty()) return;
-        m_bench.setWorkspace(folder);
-        m_bench.catalogue.refreshModels();
-        Settings::set("window/workspace", folder);
-    });
     box->setLayout(row);
     return box;
 }
@@ -145,26 +157,36 @@ QWidget* StartPage::buildRecent() {
     head->addWidget(m_all);
     column->addLayout(head);
     column->addWidget(makeRule());
-    m_table = new SimpleTable({QString(), tr("Run"), tr("Method"), tr("Model"), tr("Loss"), tr("Best evaluation"), tr("When")}, {40, 190, 170, 120, 110, 120, 90}, 1);
+    m_table = new SimpleTable({QString(), tr("Run"), tr("Method"), tr("Model"), tr("Loss"),
+                               tr("Best evaluation"), tr("When")},
+                              {40, 190, 170, 120, 110, 120, 90}, 1);
     m_table->setGrowing();
     m_table->setOptional({3, 4, 2});
     m_table->setAccessibleName(tr("Recent runs"));
-    m_empty = new EmptyState("runs", tr("No runs yet"), tr("Every run of this workspace appears here with its curve, whether it was started here or by luthier-cli."), tr("Open the demo"));
+    m_empty = new EmptyState("runs", tr("No runs yet"),
+                             tr("Every run of this workspace appears here with its curve, whether "
+                                "it was started here or by luthier-cli."),
+                             tr("Open the demo"));
     m_empty->setMinimumHeight(px(220));
     column->addWidget(m_table);
     column->addWidget(m_empty);
     card->setLayout(column);
     connect(m_all, &QPushButton::clicked, this, [this] { m_bench.goTo(PageId::Compare); });
-    connect(m_empty, &EmptyState::triggered, this, [this] { m_bench.editAsNewRun(m_bench.demoConfig(), tr("the demo")); });
+    connect(m_empty, &EmptyState::triggered, this,
+            [this] { m_bench.editAsNewRun(m_bench.demoConfig(), tr("the demo")); });
     connect(m_table, &SimpleTable::activatedRow, &m_bench, &Workbench::openRun);
-    connect(m_table, &QTableView::clicked, this, [this](const QModelIndex& at) { m_bench.openRun(m_table->rows()->row(at.row()).id); });
+    connect(m_table, &QTableView::clicked, this,
+            [this](const QModelIndex& at) { m_bench.openRun(m_table->rows()->row(at.row()).id); });
     return card;
 }
 
 /// The newest run's loss; before there is one, the shape such a curve has, without numbers.
 void StartPage::drawCurve(QPainter& p, const QRectF& area) const {
     const Tokens& t = Theme::tokens();
-    for (const double share : {0.0, 0.5, 1.0}) p.fillRect(QRectF(area.left(), std::round(area.top() + area.height() * share), area.width(), 1), t.line);
+    for (const double share : {0.0, 0.5, 1.0})
+        p.fillRect(
+            QRectF(area.left(), std::round(area.top() + area.height() * share), area.width(), 1),
+            t.line);
     const std::vector<float>* values = nullptr;
     QColor color = t.frozen;
     for (const RunInfo& run : m_bench.runs.runs())
@@ -180,7 +202,11 @@ void StartPage::drawCurve(QPainter& p, const QRectF& area) const {
     const auto [low, high] = std::minmax_element(values->begin(), values->end());
     QPolygonF line;
     for (std::size_t i = 0; i < values->size(); ++i)
-        line << QPointF(area.left() + area.width() * static_cast<double>(i) / static_cast<double>(values->size() - 1), area.bottom() - 3 - (area.height() - 6) * ((*values)[i] - *low) / std::max(1e-6f, *high - *low));
+        line << QPointF(
+            area.left() +
+                area.width() * static_cast<double>(i) / static_cast<double>(values->size() - 1),
+            area.bottom() - 3 -
+                (area.height() - 6) * ((*values)[i] - *low) / std::max(1e-6f, *high - *low));
     p.setPen(QPen(color, 2, Qt::SolidLine, Qt::RoundCap, Qt::RoundJoin));
     p.setBrush(Qt::NoBrush);
     p.drawPolyline(line);
@@ -212,7 +238,9 @@ void StartPage::drawBars(QPainter& p, const QRectF& area) const {
         const double left = area.left() + 22 + area.width() * 0.3, room = area.right() - left;
         p.drawRoundedRect(QRectF(left, y - 2, room, 5), 2, 2);
         p.setBrush(rows[i].first);
-        if (largest > 0 && rows[i].second > 0) p.drawRoundedRect(QRectF(left, y - 2, std::max(5.0, room * rows[i].second / largest), 5), 2, 2);
+        if (largest > 0 && rows[i].second > 0)
+            p.drawRoundedRect(
+                QRectF(left, y - 2, std::max(5.0, room * rows[i].second / largest), 5), 2, 2);
     }
 }
 
@@ -235,31 +263,44 @@ void StartPage::fill() {
     const auto& runs = m_bench.runs.runs();
     const bool hasDemo = m_entries.size() == 3;
     const RunInfo* demo = nullptr;
-    const QString demoData = m_bench.demoConfig()["data"].toObject()["train"].toObject()["path"].toString();
+    const QString demoData =
+        m_bench.demoConfig()["data"].toObject()["train"].toObject()["path"].toString();
     std::vector<TableRow> rows;
     for (const RunInfo& run : runs) {
-        if (!demo && run.status == "finished" && run.dataPath == demoData && !std::isnan(run.seconds)) demo = &run;
+        if (!demo && run.status == "finished" && run.dataPath == demoData &&
+            !std::isnan(run.seconds))
+            demo = &run;
         if (rows.size() >= kRecent) continue;
         TableCell state;
         state.icon = statusLook(run.status).icon;
-        state.color = run.status == "finished" ? t.ok : run.status == "failed" ? t.err : run.isActive() ? t.acc : t.t3;
+        state.color = run.status == "finished" ? t.ok
+                      : run.status == "failed" ? t.err
+                      : run.isActive()         ? t.acc
+                                               : t.t3;
         state.note = {};
         TableCell name{run.name};
         name.isStrong = true;
         TableCell curve;
         curve.sparkline = run.sparkline;
         if (run.isActive()) curve.color = Theme::instance().runColor(run.color);
-        TableCell best{run.status == "failed" ? tr("failed") : format::loss(run.bestEval)}, when{run.isActive() ? statusLook(run.status).words : format::moment(run.created)};
+        TableCell best{run.status == "failed" ? tr("failed") : format::loss(run.bestEval)},
+            when{run.isActive() ? statusLook(run.status).words : format::moment(run.created)};
         if (run.status == "failed") best.color = t.err;
         best.isRight = when.isRight = true;
         when.color = t.t2;
-        rows.push_back({run.id, {state, name, {run.methodWords()}, {run.modelName()}, curve, best, when}});
+        rows.push_back(
+            {run.id, {state, name, {run.methodWords()}, {run.modelName()}, curve, best, when}});
     }
     if (hasDemo) {
-        m_entries[0]->setWords(demo ? tr("A small story model and poems, included. The last run on them took %1.").arg(format::roughDuration(demo->seconds)) : tr("A small story model and 480 poems, included. It trains in a minute or two."));
+        m_entries[0]->setWords(
+            demo
+                ? tr("A small story model and poems, included. The last run on them took %1.")
+                      .arg(format::roughDuration(demo->seconds))
+                : tr("A small story model and 480 poems, included. It trains in a minute or two."));
         m_entries[0]->setLeading(demo == nullptr);
     }
-    m_entries[hasDemo ? 1 : 0]->setWords(tr("Choose a model, a method and data. You see what it costs before you start."));
+    m_entries[hasDemo ? 1 : 0]->setWords(
+        tr("Choose a model, a method and data. You see what it costs before you start."));
     m_entries[hasDemo ? 1 : 0]->setLeading(demo != nullptr || !hasDemo);
     m_entries.last()->setWords(tr("A folder with models, data and every run you have made."));
     for (EntryCard* card : m_entries) card->update();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// Start: three ways in with a drawing of what lies behind each, the first steps, the recent runs, this computer and the workspace.
+// Start: three ways in with a drawing of what lies behind each, the first steps, the recent runs,
+// this computer and the workspace.
 
 #include "pages/page.h"
 
@@ -21,9 +22,14 @@ class StartPage final : public Page {
 public:
     explicit StartPage(Workbench& bench);
     QString title() const override { return tr("Start"); }
-    QString context() const override { return tr("Fit a language model to your own work, on this computer"); }
+    QString context() const override {
+        return tr("Fit a language model to your own work, on this computer");
+    }
     void enter() override;
-    bool isSettled() const override { return m_bench.runs.isLoaded() && m_bench.catalogue.modelsLoaded() && m_bench.probe.reading().memoryTotal > 0; }
+    bool isSettled() const override {
+        return m_bench.runs.isLoaded() && m_bench.catalogue.modelsLoaded() &&
+               m_bench.probe.reading().memoryTotal > 0;
+    }
 
 protected:
     void resizeEvent(QResizeEvent* event) override;

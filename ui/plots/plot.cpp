@@ -16,7 +16,9 @@ namespace luthier::ui {
 /// Calls back into Plot on one layer; QCustomPlot knows neither our curves nor our marks.
 class PlotPainter final : public QCPAbstractItem {
 public:
-    PlotPainter(QCustomPlot* plot, const QString& layer, bool clips, std::function<void(QPainter&)> paint) : QCPAbstractItem(plot), m_paint(std::move(paint)) {
+    PlotPainter(QCustomPlot* plot, const QString& layer, bool clips,
+                std::function<void(QPainter&)> paint)
+        : QCPAbstractItem(plot), m_paint(std::move(paint)) {
         setLayer(layer);
         setClipToAxisRect(clips);
         setSelectable(false);
@@ -34,7 +36,8 @@ private:
     std::function<void(QPainter&)> m_paint;
 };
 
-Plot::Plot(PlotGroup& group, YRule rule, const QString& accessibleName) : m_group(group), m_rule(rule), m_isLog(rule == YRule::Log) {
+Plot::Plot(PlotGroup& group, YRule rule, const QString& accessibleName)
+    : m_group(group), m_rule(rule), m_isLog(rule == YRule::Log) {
     installPlotAccessibility();
     m_dragFrom = m_dragTo = m_panFrom = std::numeric_limits<double>::quiet_NaN();
     setAccessibleName(accessibleName);
@@ -62,7 +65,9 @@ Plot::Plot(PlotGroup& group, YRule rule, const QString& accessibleName) : m_grou
     connect(&m_timer, &QTimer::timeout, this, &Plot::refreshNow);
     connect(&group, &PlotGroup::rangeChanged, this, &Plot::refresh);
     connect(&group, &PlotGroup::unitChanged, this, &Plot::refresh);
-    connect(&group, &PlotGroup::crosshairChanged, this, [this] { if (isVisible()) m_plot->layer("overlay")->replot(); });
+    connect(&group, &PlotGroup::crosshairChanged, this, [this] {
+        if (isVisible()) m_plot->layer("overlay")->replot();
+    });
     connect(&Theme::instance(), &Theme::changed, this, [this] {
         applyTheme();
         refresh();
@@ -81,9 +86,12 @@ void Plot::resizeEvent(QResizeEvent*) { refresh(); }
 
 void Plot::refresh() {
     if (m_timer.isActive()) return;
-    // Sixty times a second at most, counted from drawing to drawing: a pan is fluent and a burst of data costs one drawing.
+    // Sixty times a second at most, counted from drawing to drawing: a pan is fluent and a burst of
+    // data costs one drawing.
     constexpr qint64 kFrameMs = 16;
-    m_timer.start(m_sinceDraw.isValid() ? static_cast<int>(std::clamp<qint64>(kFrameMs - m_sinceDraw.elapsed(), 0, kFrameMs)) : 0);
+    m_timer.start(m_sinceDraw.isValid() ? static_cast<int>(std::clamp<qint64>(
+                                              kFrameMs - m_sinceDraw.elapsed(), 0, kFrameMs))
+                                        : 0);
 }
 
 void Plot::refreshNow() {
@@ -106,7 +114,10 @@ int Plot::nearest(const PlotCurve& curve, double x) {
     const auto& xs = *curve.x;
     const std::size_t n = std::min(xs.size(), curve.y ? curve.y->size() : 0);
     if (n == 0) return -1;
-    auto i = static_cast<std::size_t>(std::lower_bound(xs.begin(), xs.begin() + static_cast<std::ptrdiff_t>(n), static_cast<float>(x)) - xs.begin());
+    auto i = static_cast<std::size_t>(std::lower_bound(xs.begin(),
+                                                       xs.begin() + static_cast<std::ptrdiff_t>(n),
+                                                       static_cast<float>(x)) -
+                                      xs.begin());
     if (i >= n) i = n - 1;
     if (i > 0 && std::fabs(xs[i - 1] - x) < std::fabs(xs[i] - x)) --i;
     return static_cast<int>(i);

@@ -16,7 +16,8 @@ class PlotTable;
 
 class PlotCell final : public QAccessibleInterface, public QAccessibleTableCellInterface {
 public:
-    PlotCell(PlotTable& table, int row, int column) : m_table(table), m_row(row), m_column(column) {}
+    PlotCell(PlotTable& table, int row, int column)
+        : m_table(table), m_row(row), m_column(column) {}
 
     bool isValid() const override;
     QObject* object() const override { return nullptr; }
@@ -31,7 +32,9 @@ public:
     QAccessible::Role role() const override { return QAccessible::Cell; }
     QAccessible::State state() const override { return {}; }
     void* interface_cast(QAccessible::InterfaceType type) override {
-        return type == QAccessible::TableCellInterface ? static_cast<QAccessibleTableCellInterface*>(this) : nullptr;
+        return type == QAccessible::TableCellInterface
+                   ? static_cast<QAccessibleTableCellInterface*>(this)
+                   : nullptr;
     }
 
     bool isSelected() const override { return false; }
@@ -51,7 +54,8 @@ private:
 /// The chart itself is the table, so that a reader needs one step to the numbers.
 class PlotTable final : public QAccessibleWidget, public QAccessibleTableInterface {
 public:
-    explicit PlotTable(Plot* plot) : QAccessibleWidget(plot, QAccessible::Chart, plot->accessibleName()) {}
+    explicit PlotTable(Plot* plot)
+        : QAccessibleWidget(plot, QAccessible::Chart, plot->accessibleName()) {}
     ~PlotTable() override {
         for (const auto& [place, id] : m_cells) QAccessible::deleteAccessibleInterface(id);
     }
@@ -60,10 +64,12 @@ public:
     PlotNumbers numbers() const { return plot() ? plot()->numbers() : PlotNumbers{}; }
 
     QString text(QAccessible::Text kind) const override {
-        return kind == QAccessible::Description && plot() ? plot()->summary() : QAccessibleWidget::text(kind);
+        return kind == QAccessible::Description && plot() ? plot()->summary()
+                                                          : QAccessibleWidget::text(kind);
     }
     void* interface_cast(QAccessible::InterfaceType type) override {
-        return type == QAccessible::TableInterface ? static_cast<QAccessibleTableInterface*>(this) : QAccessibleWidget::interface_cast(type);
+        return type == QAccessible::TableInterface ? static_cast<QAccessibleTableInterface*>(this)
+                                                   : QAccessibleWidget::interface_cast(type);
     }
     int childCount() const override { return rowCount() * columnCount(); }
     QAccessibleInterface* child(int index) const override {
@@ -86,7 +92,10 @@ public:
     int rowCount() const override { return static_cast<int>(numbers().rows.size()); }
     int columnCount() const override { return static_cast<int>(numbers().columns.size()); }
     QString columnDescription(int column) const override { return numbers().columns.value(column); }
-    QString rowDescription(int row) const override { return row >= 0 && row < rowCount() ? numbers().rows[static_cast<std::size_t>(row)].value(0) : QString(); }
+    QString rowDescription(int row) const override {
+        return row >= 0 && row < rowCount() ? numbers().rows[static_cast<std::size_t>(row)].value(0)
+                                            : QString();
+    }
     QAccessibleInterface* caption() const override { return nullptr; }
     QAccessibleInterface* summary() const override { return nullptr; }
     int selectedCellCount() const override { return 0; }
@@ -107,7 +116,9 @@ private:
     mutable std::map<std::pair<int, int>, QAccessible::Id> m_cells;
 };
 
-bool PlotCell::isValid() const { return m_table.isValid() && m_row < m_table.rowCount() && m_column < m_table.columnCount(); }
+bool PlotCell::isValid() const {
+    return m_table.isValid() && m_row < m_table.rowCount() && m_column < m_table.columnCount();
+}
 QAccessibleInterface* PlotCell::parent() const { return &m_table; }
 QRect PlotCell::rect() const { return m_table.rect(); }
 

@@ -15,9 +15,12 @@ namespace {
 
 class XTicker final : public QCPAxisTicker {
 public:
-    XTicker(PlotGroup& group, std::function<bool(double, const QString&)> isHidden) : m_group(group), m_isHidden(std::move(isHidden)) {}
+    XTicker(PlotGroup& group, std::function<bool(double, const QString&)> isHidden)
+        : m_group(group), m_isHidden(std::move(isHidden)) {}
 
-    void generate(const QCPRange& range, const QLocale& locale, QChar format, int precision, QVector<double>& ticks, QVector<double>* subTicks, QVector<QString>* labels) override {
+    void generate(const QCPRange& range, const QLocale& locale, QChar format, int precision,
+                  QVector<double>& ticks, QVector<double>* subTicks,
+                  QVector<QString>* labels) override {
         QCPAxisTicker::generate(range, locale, format, precision, ticks, subTicks, labels);
         if (!labels) return;
         for (qsizetype i = 0; i < std::min(ticks.size(), labels->size()); ++i)
@@ -28,14 +31,18 @@ protected:
     double getTickStep(const QCPRange& range) override {
         if (m_group.unit() != XUnit::Time) return std::max(1.0, QCPAxisTicker::getTickStep(range));
         const double exact = range.size() / (tickCount() + 1e-10);
-        for (double step : {1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400}) if (step >= exact) return step;
+        for (double step :
+             {1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400})
+            if (step >= exact) return step;
         return QCPAxisTicker::getTickStep(range);
     }
-    QString getTickLabel(double tick, const QLocale&, QChar, int) override { return m_group.xNumber(tick); }
+    QString getTickLabel(double tick, const QLocale&, QChar, int) override {
+        return m_group.xNumber(tick);
+    }
 
 private:
     PlotGroup& m_group;
-    std::function<bool(double, const QString&)> m_isHidden;   ///< labels under the axis' name
+    std::function<bool(double, const QString&)> m_isHidden;  ///< labels under the axis' name
 };
 
 template <class Base>
@@ -46,26 +53,33 @@ public:
 protected:
     double getTickStep(const QCPRange& range) override {
         if (m_plot.yUnit == 1) return Base::getTickStep(range);
-        return Base::getTickStep(QCPRange(range.lower / m_plot.yUnit, range.upper / m_plot.yUnit)) * m_plot.yUnit;
+        return Base::getTickStep(QCPRange(range.lower / m_plot.yUnit, range.upper / m_plot.yUnit)) *
+               m_plot.yUnit;
     }
     QString getTickLabel(double tick, const QLocale& locale, QChar format, int precision) override {
         if (m_plot.yText) return m_plot.yText(tick);
-        Q_UNUSED(locale) Q_UNUSED(format) Q_UNUSED(precision)
-        return std::fabs(tick) < 1e-12 ? QStringLiteral("0") : std::fabs(tick) < 0.01 ? format::rate(tick) : format::real(std::round(tick * 1e6) / 1e6);
+        Q_UNUSED(locale)
+        Q_UNUSED(format)
+        Q_UNUSED(precision)
+        return std::fabs(tick) < 1e-12  ? QStringLiteral("0")
+               : std::fabs(tick) < 0.01 ? format::rate(tick)
+                                        : format::real(std::round(tick * 1e6) / 1e6);
     }
 
 private:
     const Plot& m_plot;
 };
 
-/// A raw curve's range between two places but for its lowest and highest hundredth: single outliers do not squeeze the smoothed curve.
+/// A raw curve's range between two places but for its lowest and highest hundredth: single outliers
+/// do not squeeze the smoothed curve.
 MinMax withoutOutliers(const std::vector<float>& y, std::size_t begin, std::size_t end) {
     constexpr std::size_t kSample = 800;
     MinMax range;
     if (end <= begin) return range;
     std::vector<float> sample;
     const std::size_t step = std::max<std::size_t>(1, (end - begin) / kSample);
-    for (std::size_t i = begin; i < std::min(end, y.size()); i += step) if (std::isfinite(y[i])) sample.push_back(y[i]);
+    for (std::size_t i = begin; i < std::min(end, y.size()); i += step)
+        if (std::isfinite(y[i])) sample.push_back(y[i]);
     if (sample.size() < 4) return range;
     std::sort(sample.begin(), sample.end());
     range.add(sample[sample.size() / 100]);
@@ -76,7 +90,8 @@ MinMax withoutOutliers(const std::vector<float>& y, std::size_t begin, std::size
 }  // namespace
 
 void Plot::makeAxes() {
-    m_plot->xAxis->setTicker(QSharedPointer<QCPAxisTicker>(new XTicker(m_group, [this](double tick, const QString& text) { return isUnderXLabel(tick, text); })));
+    m_plot->xAxis->setTicker(QSharedPointer<QCPAxisTicker>(new XTicker(
+        m_group, [this](double tick, const QString& text) { return isUnderXLabel(tick, text); })));
     setLog(m_isLog);
 }
 
@@ -84,7 +99,8 @@ void Plot::setLog(bool log) {
     m_isLog = log;
     m_plot->yAxis->setScaleType(log ? QCPAxis::stLogarithmic : QCPAxis::stLinear);
     if (log) {
-        m_plot->yAxis->setTicker(QSharedPointer<QCPAxisTicker>(new YTicker<QCPAxisTickerLog>(*this)));
+        m_plot->yAxis->setTicker(
+            QSharedPointer<QCPAxisTicker>(new YTicker<QCPAxisTickerLog>(*this)));
     } else {
         QSharedPointer<QCPAxisTicker> ticker(new YTicker<QCPAxisTicker>(*this));
         ticker->setTickCount(m_isCompact ? 3 : 5);
@@ -107,7 +123,7 @@ void Plot::applyTheme() {
         axis->setTickLabelFont(font);
         axis->setTickLabelColor(t.t3);
         axis->setSubTicks(false);
-        axis->setNumberFormat("g");   // else QCustomPlot turns 2e-4 into a power of ten
+        axis->setNumberFormat("g");  // else QCustomPlot turns 2e-4 into a power of ten
         axis->setBasePen(axis == m_plot->xAxis ? QPen(t.line2, 1) : QPen(Qt::NoPen));
         axis->setTickPen(axis == m_plot->xAxis ? QPen(t.line2, 1) : QPen(Qt::NoPen));
         axis->setTickLengthIn(0);
@@ -126,8 +142,11 @@ void Plot::applyMargins() {
     if (showEndLabels) {
         const QFontMetrics metrics(themeFont(Type::CaptionStrong));
         for (const auto& curve : curves)
-            if (curve->isVisible && !curve->isRaw) m_endLabelWidth = std::max(m_endLabelWidth, metrics.horizontalAdvance(curve->label) + 2);
-        m_endLabelWidth = std::clamp(m_endLabelWidth, px(56), std::max(px(56), std::min(px(150), width() / 5)));
+            if (curve->isVisible && !curve->isRaw)
+                m_endLabelWidth =
+                    std::max(m_endLabelWidth, metrics.horizontalAdvance(curve->label) + 2);
+        m_endLabelWidth =
+            std::clamp(m_endLabelWidth, px(56), std::max(px(56), std::min(px(150), width() / 5)));
         right = m_endLabelWidth + 16;
     }
     m_plot->axisRect()->setMargins(QMargins(px(48), px(10), right, px(24)));
@@ -137,21 +156,29 @@ void Plot::applyMargins() {
 MinMax Plot::shownRange(double low, double high) const {
     MinMax shown;
     bool hasSmooth = false;
-    for (const auto& curve : curves) hasSmooth = hasSmooth || (!curve->isRaw && curve->isVisible && curve->y && !curve->y->empty());
+    for (const auto& curve : curves)
+        hasSmooth =
+            hasSmooth || (!curve->isRaw && curve->isVisible && curve->y && !curve->y->empty());
     for (const auto& curve : curves) {
         if (!curve->isVisible || !curve->x || curve->x->empty()) continue;
         const auto& x = *curve->x;
-        const auto a = static_cast<std::size_t>(std::lower_bound(x.begin(), x.end(), static_cast<float>(low)) - x.begin());
-        const auto b = static_cast<std::size_t>(std::upper_bound(x.begin(), x.end(), static_cast<float>(high)) - x.begin());
-        const MinMax range = curve->isRaw && hasSmooth ? withoutOutliers(*curve->y, a, b) : curve->pyramid.query(*curve->y, a, b);
+        const auto a = static_cast<std::size_t>(
+            std::lower_bound(x.begin(), x.end(), static_cast<float>(low)) - x.begin());
+        const auto b = static_cast<std::size_t>(
+            std::upper_bound(x.begin(), x.end(), static_cast<float>(high)) - x.begin());
+        const MinMax range = curve->isRaw && hasSmooth ? withoutOutliers(*curve->y, a, b)
+                                                       : curve->pyramid.query(*curve->y, a, b);
         if (!range.isEmpty()) shown.add(range);
     }
-    for (const PlotPoint& point : points) if (point.x >= low && point.x <= high && std::isfinite(point.y)) shown.add(static_cast<float>(point.y));
+    for (const PlotPoint& point : points)
+        if (point.x >= low && point.x <= high && std::isfinite(point.y))
+            shown.add(static_cast<float>(point.y));
     if (m_rule == YRule::FromZero) {
         for (const PlotLine& line : lines) shown.add(static_cast<float>(line.y));
         shown.add(0.0f);
     } else if (m_rule == YRule::Log) {
-        for (const PlotLine& line : lines) if (line.y > 0) shown.add(static_cast<float>(line.y));
+        for (const PlotLine& line : lines)
+            if (line.y > 0) shown.add(static_cast<float>(line.y));
     }
     return shown;
 }
@@ -188,7 +215,8 @@ void Plot::applyRanges() {
 bool Plot::isUnderXLabel(double tick, const QString& text) const {
     if (xLabel.isEmpty()) return false;
     const QFontMetrics metrics(themeFont(Type::Caption));
-    return pixelX(tick) + metrics.horizontalAdvance(text) / 2.0 + 8 > plotRect().right() - metrics.horizontalAdvance(xLabel);
+    return pixelX(tick) + metrics.horizontalAdvance(text) / 2.0 + 8 >
+           plotRect().right() - metrics.horizontalAdvance(xLabel);
 }
 
 }  // namespace luthier::ui

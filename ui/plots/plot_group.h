@@ -21,14 +21,14 @@ public:
     void setUnit(XUnit unit);
     /// The whole extent of the data; while nobody zoomed, it is what is shown.
     void setExtent(double low, double high);
-    void setRange(double low, double high);      ///< a zoom by the user
+    void setRange(double low, double high);  ///< a zoom by the user
     void pan(double delta);
     void resetZoom();
-    QString xNumber(double x) const;             ///< x in its unit, as on the axis
+    QString xNumber(double x) const;  ///< x in its unit, as on the axis
     double low() const { return m_isZoomed ? m_low : m_extentLow; }
     double high() const { return m_isZoomed ? m_high : m_extentHigh; }
     bool isZoomed() const { return m_isZoomed; }
-    void setCrosshair(double x, Plot* source);   ///< NaN hides it
+    void setCrosshair(double x, Plot* source);  ///< NaN hides it
     double crosshair() const { return m_crosshair; }
     Plot* crosshairSource() const { return m_source; }
 
@@ -41,7 +41,8 @@ signals:
 
 private:
     XUnit m_unit = XUnit::Step;
-    double m_low = 0, m_high = 1, m_extentLow = 0, m_extentHigh = 1, m_crosshair = std::numeric_limits<double>::quiet_NaN();
+    double m_low = 0, m_high = 1, m_extentLow = 0, m_extentHigh = 1,
+           m_crosshair = std::numeric_limits<double>::quiet_NaN();
     bool m_isZoomed = false;
     Plot* m_source = nullptr;
 };

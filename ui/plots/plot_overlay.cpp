@@ -27,7 +27,8 @@ void Plot::paintOverlay(QPainter& p) {
         if (curve->isRaw || !curve->isVisible || ++dots > 40) continue;
         const int i = nearest(*curve, at);
         if (i < 0) continue;
-        const QPointF c(pixelX((*curve->x)[static_cast<std::size_t>(i)]), pixelY((*curve->y)[static_cast<std::size_t>(i)]));
+        const QPointF c(pixelX((*curve->x)[static_cast<std::size_t>(i)]),
+                        pixelY((*curve->y)[static_cast<std::size_t>(i)]));
         if (!area.contains(c) || std::fabs(c.x() - x) > 8) continue;
         p.setPen(QPen(t.bg1, 1.5));
         p.setBrush(curve->color == t.t2 ? t.acc : curve->color);
@@ -57,12 +58,15 @@ void Plot::paintTip(QPainter& p, double atX) {
     for (const TipRow& row : rows) {
         nameWidth = std::max(nameWidth, strong.horizontalAdvance(row.name));
         valueWidth = std::max(valueWidth, strong.horizontalAdvance(row.value));
-        differenceWidth = std::max(differenceWidth, row.difference.isEmpty() ? 0 : metrics.horizontalAdvance(row.difference) + 12);
+        differenceWidth =
+            std::max(differenceWidth,
+                     row.difference.isEmpty() ? 0 : metrics.horizontalAdvance(row.difference) + 12);
     }
     nameWidth = std::min(nameWidth, px(180));
     const double lineHeight = px(16), w = 28 + nameWidth + 14 + valueWidth + differenceWidth + 10;
     const QRectF area = plotRect();
-    const auto shown = std::min<std::size_t>(rows.size(), static_cast<std::size_t>(std::max(1.0, (area.height() - 20) / lineHeight)));
+    const auto shown = std::min<std::size_t>(
+        rows.size(), static_cast<std::size_t>(std::max(1.0, (area.height() - 20) / lineHeight)));
     const double h = static_cast<double>(shown) * lineHeight + 14;
     double left = pixelX(atX) + 12;
     if (left + w > area.right()) left = pixelX(atX) - 12 - w;
@@ -72,14 +76,17 @@ void Plot::paintTip(QPainter& p, double atX) {
     p.drawRoundedRect(box.adjusted(0.5, 0.5, -0.5, -0.5), 8, 8);
     for (std::size_t i = 0; i < shown; ++i) {
         const TipRow& row = rows[i];
-        const QRectF line(box.left() + 10, box.top() + 7 + static_cast<double>(i) * lineHeight, w - 20, lineHeight);
-        if (row.isStrong && rows.size() > 4) p.fillRect(QRectF(box.left() + 1, line.top(), w - 2, lineHeight), t.soft);
+        const QRectF line(box.left() + 10, box.top() + 7 + static_cast<double>(i) * lineHeight,
+                          w - 20, lineHeight);
+        if (row.isStrong && rows.size() > 4)
+            p.fillRect(QRectF(box.left() + 1, line.top(), w - 2, lineHeight), t.soft);
         const double cy = line.center().y();
         if (row.shape == TipRow::Diamond) {
             p.setPen(QPen(t.t1, 1.4));
             p.setBrush(Qt::NoBrush);
             const QPointF c(line.left() + 4, cy);
-            p.drawPolygon(QPolygonF(QList<QPointF>{c + QPointF(0, -4), c + QPointF(4, 0), c + QPointF(0, 4), c + QPointF(-4, 0)}));
+            p.drawPolygon(QPolygonF(QList<QPointF>{c + QPointF(0, -4), c + QPointF(4, 0),
+                                                   c + QPointF(0, 4), c + QPointF(-4, 0)}));
         } else if (row.shape == TipRow::Line) {
             QPen pen(row.color, 2);
             pen.setCapStyle(Qt::FlatCap);
@@ -89,10 +96,12 @@ void Plot::paintTip(QPainter& p, double atX) {
         }
         p.setFont(row.isStrong ? themeFont(Type::CaptionStrong) : font);
         p.setPen(row.isStrong ? t.t1 : t.t2);
-        p.drawText(line.adjusted(18, 0, 0, 0), Qt::AlignVCenter, p.fontMetrics().elidedText(row.name, Qt::ElideMiddle, nameWidth));
+        p.drawText(line.adjusted(18, 0, 0, 0), Qt::AlignVCenter,
+                   p.fontMetrics().elidedText(row.name, Qt::ElideMiddle, nameWidth));
         p.setFont(themeFont(Type::CaptionStrong));
         p.setPen(t.t1);
-        p.drawText(line.adjusted(0, 0, -differenceWidth, 0), Qt::AlignVCenter | Qt::AlignRight, row.value);
+        p.drawText(line.adjusted(0, 0, -differenceWidth, 0), Qt::AlignVCenter | Qt::AlignRight,
+                   row.value);
         p.setFont(font);
         p.setPen(t.t3);
         p.drawText(line, Qt::AlignVCenter | Qt::AlignRight, row.difference);

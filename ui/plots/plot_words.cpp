@@ -22,13 +22,16 @@ QString Plot::summary() const {
     for (const auto& curve : curves) {
         if (curve->isRaw || !curve->isVisible || !curve->y || curve->y->empty()) continue;
         if (++shown > kNamed) continue;
-        const QString values = tr("%1 at the start, %2 at the end, %3 points").arg(text(curve->y->front()), text(curve->y->back()), format::count(static_cast<std::int64_t>(curve->y->size())));
+        const QString values = tr("%1 at the start, %2 at the end, %3 points")
+                                   .arg(text(curve->y->front()), text(curve->y->back()),
+                                        format::count(static_cast<std::int64_t>(curve->y->size())));
         const QString name = curve->meaning.isEmpty() ? curve->label : curve->meaning;
         parts << (name.isEmpty() ? values : tr("%1 %2").arg(name, values));
     }
     if (shown > kNamed) parts << tr("and %1 more curves").arg(shown - kNamed);
     if (!pointLabel.isEmpty()) parts << pointLabel;
-    return parts.isEmpty() ? tr("%1: no points yet.").arg(accessibleName()) : accessibleName() + ": " + parts.join("; ") + ".";
+    return parts.isEmpty() ? tr("%1: no points yet.").arg(accessibleName())
+                           : accessibleName() + ": " + parts.join("; ") + ".";
 }
 
 PlotNumbers Plot::numbers() const {
@@ -42,18 +45,28 @@ PlotNumbers Plot::numbers() const {
         if (!longest || curve->x->size() > longest->x->size()) longest = curve.get();
     }
     if (!longest) return numbers;
-    numbers.columns << (m_group.unit() == XUnit::Step ? tr("step") : m_group.unit() == XUnit::Tokens ? tr("tokens") : tr("time"));
-    for (const PlotCurve* curve : shown) numbers.columns << (!curve->meaning.isEmpty() ? curve->meaning : !curve->label.isEmpty() ? curve->label : curve->isRaw ? tr("raw") : accessibleName());
+    numbers.columns << (m_group.unit() == XUnit::Step     ? tr("step")
+                        : m_group.unit() == XUnit::Tokens ? tr("tokens")
+                                                          : tr("time"));
+    for (const PlotCurve* curve : shown)
+        numbers.columns << (!curve->meaning.isEmpty() ? curve->meaning
+                            : !curve->label.isEmpty() ? curve->label
+                            : curve->isRaw            ? tr("raw")
+                                                      : accessibleName());
     const auto& x = *longest->x;
-    const auto first = std::lower_bound(x.begin(), x.end(), static_cast<float>(m_group.low())) - x.begin();
-    const auto last = std::upper_bound(x.begin(), x.end(), static_cast<float>(m_group.high())) - x.begin();
+    const auto first =
+        std::lower_bound(x.begin(), x.end(), static_cast<float>(m_group.low())) - x.begin();
+    const auto last =
+        std::upper_bound(x.begin(), x.end(), static_cast<float>(m_group.high())) - x.begin();
     const auto count = std::min<std::ptrdiff_t>(kRows, last - first);
     for (std::ptrdiff_t i = 0; i < count; ++i) {
-        const float at = x[static_cast<std::size_t>(count < 2 ? first : first + i * (last - 1 - first) / (count - 1))];
+        const float at = x[static_cast<std::size_t>(
+            count < 2 ? first : first + i * (last - 1 - first) / (count - 1))];
         QStringList row{m_group.xNumber(at)};
         for (const PlotCurve* curve : shown) {
             const int k = at > curve->x->back() ? -1 : nearest(*curve, at);
-            const float value = k < 0 ? std::numeric_limits<float>::quiet_NaN() : (*curve->y)[static_cast<std::size_t>(k)];
+            const float value = k < 0 ? std::numeric_limits<float>::quiet_NaN()
+                                      : (*curve->y)[static_cast<std::size_t>(k)];
             row << (yText && std::isfinite(value) ? yText(value) : format::loss(value));
         }
         numbers.rows.push_back(row);

@@ -26,7 +26,8 @@ void Smoother::extend(const std::vector<float>& input, std::vector<float>& outpu
             m_norm *= m_weight;
             output.push_back(static_cast<float>(m_state / (1 - m_norm)));
         } else {
-            output.push_back(output.empty() ? std::numeric_limits<float>::quiet_NaN() : output.back());
+            output.push_back(output.empty() ? std::numeric_limits<float>::quiet_NaN()
+                                            : output.back());
         }
     }
 }

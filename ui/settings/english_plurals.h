@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// The source texts are English with "%n row(s)"; without a translation Qt would show them so. This gives "1 row", "2 rows".
+// The source texts are English with "%n row(s)"; without a translation Qt would show them so. This
+// gives "1 row", "2 rows".
 
 #include <QTranslator>
 
@@ -13,7 +14,8 @@ public:
     QString translate(const char*, const char* source, const char*, int n) const override {
         if (n < 0) return {};
         QString text = QString::fromUtf8(source);
-        return text.contains("(s)") ? text.replace("(s)", n == 1 ? QString() : QStringLiteral("s")) : QString();
+        return text.contains("(s)") ? text.replace("(s)", n == 1 ? QString() : QStringLiteral("s"))
+                                    : QString();
     }
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// One step of the window's undo stack made of two functions. The change has been made already when it is recorded.
+// One step of the window's undo stack made of two functions. The change has been made already when
+// it is recorded.
 
 #include <QUndoCommand>
 #include <QUndoStack>
@@ -25,7 +26,8 @@ private:
 };
 
 /// `text` as in "Undone: text". `redo` and `undo` must stay valid as long as the stack does.
-inline void recordStep(QUndoStack& stack, const QString& text, std::function<void()> redo, std::function<void()> undo) {
+inline void recordStep(QUndoStack& stack, const QString& text, std::function<void()> redo,
+                       std::function<void()> undo) {
     stack.push(new FunctionStep(text, std::move(redo), std::move(undo)));
 }
 

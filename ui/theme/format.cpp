@@ -30,7 +30,11 @@ QString count(std::int64_t value) { return locale().toString(static_cast<qlonglo
 QString shortCount(double value) {
     const double size = std::fabs(value);
     if (size < 1000) return locale().toString(value, 'f', 0);
-    const auto scaled = [](double v) { return v >= 99.95 ? locale().toString(v, 'f', 0) : v >= 9.995 ? locale().toString(v, 'f', v >= 20 ? 0 : 1) : locale().toString(v, 'f', v < 2 ? 2 : 1); };
+    const auto scaled = [](double v) {
+        return v >= 99.95   ? locale().toString(v, 'f', 0)
+               : v >= 9.995 ? locale().toString(v, 'f', v >= 20 ? 0 : 1)
+                            : locale().toString(v, 'f', v < 2 ? 2 : 1);
+    };
     if (size < 999.5e3) return scaled(value / 1e3) + " K";
     if (size < 999.5e6) return scaled(value / 1e6) + " M";
     return scaled(value / 1e9) + " B";
@@ -66,22 +70,36 @@ QString duration(double seconds) {
     if (!std::isfinite(seconds) || seconds < 0) return QStringLiteral("–");
     const auto total = static_cast<qint64>(seconds + 0.5);
     const qint64 h = total / 3600, m = total / 60 % 60, s = total % 60;
-    if (h > 0) return QStringLiteral("%1:%2:%3").arg(h).arg(m, 2, 10, QChar('0')).arg(s, 2, 10, QChar('0'));
+    if (h > 0)
+        return QStringLiteral("%1:%2:%3")
+            .arg(h)
+            .arg(m, 2, 10, QChar('0'))
+            .arg(s, 2, 10, QChar('0'));
     return QStringLiteral("%1:%2").arg(m).arg(s, 2, 10, QChar('0'));
 }
 
 QString roughDuration(double seconds) {
     if (!std::isfinite(seconds) || seconds < 0) return QStringLiteral("–");
-    if (seconds < 90) return QCoreApplication::translate("format", "%1 s").arg(std::lround(seconds));
-    if (seconds < 600) return QCoreApplication::translate("format", "%1 min %2 s").arg(static_cast<int>(seconds / 60)).arg(static_cast<int>(seconds) % 60 / 10 * 10);
-    if (seconds < 5400) return QCoreApplication::translate("format", "%1 min").arg(std::lround(seconds / 60));
-    return QCoreApplication::translate("format", "%1 h %2 min").arg(static_cast<int>(seconds / 3600)).arg(static_cast<int>(seconds) % 3600 / 60);
+    if (seconds < 90)
+        return QCoreApplication::translate("format", "%1 s").arg(std::lround(seconds));
+    if (seconds < 600)
+        return QCoreApplication::translate("format", "%1 min %2 s")
+            .arg(static_cast<int>(seconds / 60))
+            .arg(static_cast<int>(seconds) % 60 / 10 * 10);
+    if (seconds < 5400)
+        return QCoreApplication::translate("format", "%1 min").arg(std::lround(seconds / 60));
+    return QCoreApplication::translate("format", "%1 h %2 min")
+        .arg(static_cast<int>(seconds / 3600))
+        .arg(static_cast<int>(seconds) % 3600 / 60);
 }
 
 QString loss(double value) {
     if (std::isnan(value)) return QStringLiteral("–");
     if (std::isinf(value)) return value > 0 ? QStringLiteral("∞") : QStringLiteral("−∞");
-    return locale().toString(value, 'f', std::fabs(value) >= 100 ? 1 : std::fabs(value) >= 10 ? 2 : 3);
+    return locale().toString(value, 'f',
+                             std::fabs(value) >= 100  ? 1
+                             : std::fabs(value) >= 10 ? 2
+                                                      : 3);
 }
 
 QString rate(double value) {
@@ -117,7 +135,8 @@ QString moment(const QDateTime& when) {
     const qint64 days = when.date().daysTo(QDate::currentDate());
     if (days == 0) return locale().toString(when, "HH:mm");
     if (days > 0 && days < 7) return locale().toString(when, "dddd");
-    return locale().toString(when, when.date().year() == QDate::currentDate().year() ? "d MMM" : "d MMM yyyy");
+    return locale().toString(
+        when, when.date().year() == QDate::currentDate().year() ? "d MMM" : "d MMM yyyy");
 }
 
 QString middleCut(const QString& text, int length) {

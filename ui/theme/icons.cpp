@@ -28,7 +28,8 @@ QByteArray iconSource(const QString& name) {
 
 class TintEngine final : public QIconEngine {
 public:
-    TintEngine(QString name, std::function<QColor(QIcon::Mode)> color) : m_name(std::move(name)), m_color(std::move(color)) {}
+    TintEngine(QString name, std::function<QColor(QIcon::Mode)> color)
+        : m_name(std::move(name)), m_color(std::move(color)) {}
     void paint(QPainter* painter, const QRect& rect, QIcon::Mode mode, QIcon::State) override {
         drawIcon(*painter, m_name, rect, m_color(mode));
     }
@@ -63,16 +64,21 @@ QPixmap iconPixmap(const QString& name, const QColor& color, int size, qreal rat
 void drawIcon(QPainter& painter, const QString& name, const QRectF& rect, const QColor& color) {
     const int size = static_cast<int>(qMin(rect.width(), rect.height()));
     const QPixmap pixmap = iconPixmap(name, color, size, painter.device()->devicePixelRatioF());
-    const QPointF corner(std::round(rect.x() + (rect.width() - size) / 2), std::round(rect.y() + (rect.height() - size) / 2));
+    const QPointF corner(std::round(rect.x() + (rect.width() - size) / 2),
+                         std::round(rect.y() + (rect.height() - size) / 2));
     painter.drawPixmap(corner, pixmap);
 }
 
 QIcon themedIcon(const QString& name) {
-    return QIcon(new TintEngine(name, [](QIcon::Mode mode) { return mode == QIcon::Disabled ? Theme::tokens().dis : Theme::tokens().t1; }));
+    return QIcon(new TintEngine(name, [](QIcon::Mode mode) {
+        return mode == QIcon::Disabled ? Theme::tokens().dis : Theme::tokens().t1;
+    }));
 }
 
 QIcon tintedIcon(const QString& name, const QColor& color) {
-    return QIcon(new TintEngine(name, [color](QIcon::Mode mode) { return mode == QIcon::Disabled ? Theme::tokens().dis : color; }));
+    return QIcon(new TintEngine(name, [color](QIcon::Mode mode) {
+        return mode == QIcon::Disabled ? Theme::tokens().dis : color;
+    }));
 }
 
 }  // namespace luthier::ui

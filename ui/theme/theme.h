@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// The current theme: tokens, fonts, text scale and density. Painters ask it while painting; widgets that cache colours listen
-// to changed(). Sizes in code are design pixels and go through px(), so text size 80..150 % scales them.
+// The current theme: tokens, fonts, text scale and density. Painters ask it while painting; widgets
+// that cache colours listen to changed(). Sizes in code are design pixels and go through px(), so
+// text size 80..150 % scales them.
 
 #include "theme/tokens.h"
 
@@ -12,7 +13,20 @@ class QApplication;
 
 namespace luthier::ui {
 
-enum class Type { Hero, Message, Title, Body, Name, Strong, Table, TableStrong, Caption, CaptionStrong, Mono, MonoSmall };
+enum class Type {
+    Hero,
+    Message,
+    Title,
+    Body,
+    Name,
+    Strong,
+    Table,
+    TableStrong,
+    Caption,
+    CaptionStrong,
+    Mono,
+    MonoSmall
+};
 enum class ThemeChoice { Dark, Light, HighContrast, System };
 enum class Density { Compact = 28, Normal = 32, Relaxed = 40 };
 
@@ -25,7 +39,7 @@ public:
     /// Loads the fonts and sets the style; once, before the first widget.
     void install(QApplication& app);
     void setChoice(ThemeChoice choice);
-    void setTextScale(double scale);   ///< 0.8 .. 1.5
+    void setTextScale(double scale);  ///< 0.8 .. 1.5
     void setDensity(Density density);
 
     ThemeChoice choice() const { return m_choice; }
@@ -37,7 +51,7 @@ public:
     QFont font(Type type) const;
     /// Colour and dash of the run with this creation order; the palette repeats with the next dash.
     QColor runColor(int index) const;
-    QList<qreal> runDash(int index) const;   ///< empty = solid
+    QList<qreal> runDash(int index) const;  ///< empty = solid
 
 signals:
     void changed();

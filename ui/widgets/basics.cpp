@@ -23,7 +23,9 @@ public:
     }
 
 protected:
-    void paintEvent(QPaintEvent*) override { QPainter(this).fillRect(rect(), QColor(0, 0, 0, 140)); }
+    void paintEvent(QPaintEvent*) override {
+        QPainter(this).fillRect(rect(), QColor(0, 0, 0, 140));
+    }
 };
 
 }  // namespace
@@ -70,7 +72,10 @@ QPushButton* makeButton(const QString& text, const char* kind, int size, const Q
     button->setSizePolicy(QSizePolicy::Preferred, QSizePolicy::Fixed);
     if (!icon.isEmpty()) {
         const bool onFill = QLatin1String(kind) == QLatin1String("primary");
-        button->setIcon(onFill ? tintedIcon(icon, Qt::white) : QLatin1String(kind) == QLatin1String("danger") ? tintedIcon(icon, Theme::tokens().err) : themedIcon(icon));
+        button->setIcon(onFill ? tintedIcon(icon, Qt::white)
+                        : QLatin1String(kind) == QLatin1String("danger")
+                            ? tintedIcon(icon, Theme::tokens().err)
+                            : themedIcon(icon));
         button->setIconSize({16, 16});
         button->setText(text.isEmpty() ? text : QStringLiteral(" ") + text);
         button->setAccessibleName(text);
@@ -78,7 +83,8 @@ QPushButton* makeButton(const QString& text, const char* kind, int size, const Q
     return button;
 }
 
-QPushButton* makeIconButton(const QString& icon, const QString& accessibleName, int size, const char* kind) {
+QPushButton* makeIconButton(const QString& icon, const QString& accessibleName, int size,
+                            const char* kind) {
     auto* button = makeButton({}, kind, size, icon);
     button->setAccessibleName(accessibleName);
     button->setToolTip(accessibleName);
@@ -167,10 +173,13 @@ PaneHeader::PaneHeader(const QString& title, int height) {
 
 void PaneHeader::setTitle(const QString& title) { m_title->setText(title); }
 void PaneHeader::setNote(const QString& note) { m_note->setWhole(note); }
-void PaneHeader::addLeft(QWidget* widget) { static_cast<QHBoxLayout*>(layout())->insertWidget(1, widget); }
+void PaneHeader::addLeft(QWidget* widget) {
+    static_cast<QHBoxLayout*>(layout())->insertWidget(1, widget);
+}
 void PaneHeader::addRight(QWidget* widget) { m_right->addWidget(widget); }
 
-EmptyState::EmptyState(const QString& icon, const QString& title, const QString& text, const QString& action) {
+EmptyState::EmptyState(const QString& icon, const QString& title, const QString& text,
+                       const QString& action) {
     auto* column = makeColumn(8, 24);
     m_icon = new QLabel;
     m_title = makeLabel({}, "title");
@@ -197,7 +206,8 @@ EmptyState::EmptyState(const QString& icon, const QString& title, const QString&
     set(icon, title, text, action);
 }
 
-void EmptyState::set(const QString& icon, const QString& title, const QString& text, const QString& action, bool isProblem) {
+void EmptyState::set(const QString& icon, const QString& title, const QString& text,
+                     const QString& action, bool isProblem) {
     m_iconName = icon;
     m_isProblem = isProblem;
     showIcon();
@@ -209,7 +219,10 @@ void EmptyState::set(const QString& icon, const QString& title, const QString& t
     m_button->setVisible(!action.isEmpty());
 }
 
-void EmptyState::showIcon() { m_icon->setPixmap(iconPixmap(m_iconName, m_isProblem ? Theme::tokens().err : Theme::tokens().t3, 32)); }
+void EmptyState::showIcon() {
+    m_icon->setPixmap(
+        iconPixmap(m_iconName, m_isProblem ? Theme::tokens().err : Theme::tokens().t3, 32));
+}
 
 Banner::Banner(QWidget* parent) : QFrame(parent) {
     auto* row = makeRow(8);
@@ -239,8 +252,15 @@ void Banner::show(const char* kind, const QString& text, const QString& action) 
 
 void Banner::showIcon() {
     const Tokens& t = Theme::tokens();
-    const QColor color = m_kind == "warn" ? t.warn : m_kind == "err" ? t.err : m_kind == "ok" ? t.ok : t.t3;
-    m_icon->setPixmap(iconPixmap(m_kind == "warn" ? "warning" : m_kind == "err" ? "error" : m_kind == "ok" ? "ok" : "info", color));
+    const QColor color = m_kind == "warn"  ? t.warn
+                         : m_kind == "err" ? t.err
+                         : m_kind == "ok"  ? t.ok
+                                           : t.t3;
+    m_icon->setPixmap(iconPixmap(m_kind == "warn"  ? "warning"
+                                 : m_kind == "err" ? "error"
+                                 : m_kind == "ok"  ? "ok"
+                                                   : "info",
+                                 color));
 }
 
 }  // namespace luthier::ui

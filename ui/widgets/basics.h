@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// Small builders that every page uses: labels by type and tone, buttons by kind, rules, pane headers, layouts without margins.
-// Looks come from the style sheet through dynamic properties, so a theme change needs no code here.
+// Small builders that every page uses: labels by type and tone, buttons by kind, rules, pane
+// headers, layouts without margins. Looks come from the style sheet through dynamic properties, so
+// a theme change needs no code here.
 
 #include <QBoxLayout>
 #include <QDialog>
@@ -14,15 +15,19 @@ class QScrollArea;
 
 namespace luthier::ui {
 
-/// type: hero message title body strong name table tablename caption group mono monosmall; tone: t1 t2 t3 acc ok warn err dis
-QLabel* makeLabel(const QString& text, const char* type = "body", const char* tone = "t1", QWidget* parent = nullptr);
+/// type: hero message title body strong name table tablename caption group mono monosmall; tone: t1
+/// t2 t3 acc ok warn err dis
+QLabel* makeLabel(const QString& text, const char* type = "body", const char* tone = "t1",
+                  QWidget* parent = nullptr);
 void setTone(QLabel* label, const char* tone);
 /// Sets a dynamic property and lets the style sheet look again.
 void setLook(QWidget* widget, const char* property, const QVariant& value);
 
 /// kind: plain primary ghost danger link icon iconframe check; size 24, 28, 32, 36
-QPushButton* makeButton(const QString& text, const char* kind = "plain", int size = 28, const QString& icon = {});
-QPushButton* makeIconButton(const QString& icon, const QString& accessibleName, int size = 28, const char* kind = "icon");
+QPushButton* makeButton(const QString& text, const char* kind = "plain", int size = 28,
+                        const QString& icon = {});
+QPushButton* makeIconButton(const QString& icon, const QString& accessibleName, int size = 28,
+                            const char* kind = "icon");
 
 QFrame* makeRule(Qt::Orientation orientation = Qt::Horizontal);
 QHBoxLayout* makeRow(int spacing = 8, int margin = 0);
@@ -34,7 +39,8 @@ QScrollArea* makeScroll(QWidget* content);
 class ElidedLabel final : public QLabel {
     Q_OBJECT
 public:
-    explicit ElidedLabel(const QString& text = {}, const char* type = "body", const char* tone = "t1");
+    explicit ElidedLabel(const QString& text = {}, const char* type = "body",
+                         const char* tone = "t1");
     void setWhole(const QString& text);
     QSize minimumSizeHint() const override { return {24, QLabel::minimumSizeHint().height()}; }
     QSize sizeHint() const override;
@@ -54,7 +60,7 @@ class PaneHeader final : public QWidget {
 public:
     explicit PaneHeader(const QString& title, int height = 40);
     void setTitle(const QString& title);
-    void setNote(const QString& note);          ///< t3 beside the title
+    void setNote(const QString& note);  ///< t3 beside the title
     void addLeft(QWidget* widget);
     void addRight(QWidget* widget);
 
@@ -83,8 +89,10 @@ private:
 class EmptyState final : public QWidget {
     Q_OBJECT
 public:
-    EmptyState(const QString& icon, const QString& title, const QString& text, const QString& action = {});
-    void set(const QString& icon, const QString& title, const QString& text, const QString& action, bool isProblem = false);
+    EmptyState(const QString& icon, const QString& title, const QString& text,
+               const QString& action = {});
+    void set(const QString& icon, const QString& title, const QString& text, const QString& action,
+             bool isProblem = false);
 
 signals:
     void triggered();
@@ -104,7 +112,8 @@ class Banner final : public QFrame {
     Q_OBJECT
 public:
     explicit Banner(QWidget* parent = nullptr);
-    void show(const char* kind, const QString& text, const QString& action = {});   ///< kind: warn err ok note
+    void show(const char* kind, const QString& text,
+              const QString& action = {});  ///< kind: warn err ok note
 
 signals:
     void triggered();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// The small square that stands for a run's colour beside its name; several colours share it in stripes, none is the base (t2).
+// The small square that stands for a run's colour beside its name; several colours share it in
+// stripes, none is the base (t2).
 
 #include "theme/theme.h"
 
@@ -15,7 +16,9 @@ public:
         setFixedSize(px(10), px(10));
         setColor(color);
     }
-    void setColor(const QColor& color) { setColors(color.isValid() ? QList<QColor>{color} : QList<QColor>{}); }
+    void setColor(const QColor& color) {
+        setColors(color.isValid() ? QList<QColor>{color} : QList<QColor>{});
+    }
     void setColors(const QList<QColor>& colors) {
         m_colors = colors;
         update();
@@ -33,7 +36,10 @@ protected:
             return;
         }
         const double each = box.width() / static_cast<double>(m_colors.size());
-        for (qsizetype i = 0; i < m_colors.size(); ++i) p.fillRect(QRectF(box.left() + each * static_cast<double>(i), box.top(), each, box.height()), m_colors[i]);
+        for (qsizetype i = 0; i < m_colors.size(); ++i)
+            p.fillRect(
+                QRectF(box.left() + each * static_cast<double>(i), box.top(), each, box.height()),
+                m_colors[i]);
     }
 
 private:

@@ -15,7 +15,8 @@
 
 namespace luthier::ui {
 
-SegmentedControl::SegmentedControl(const QStringList& items, int height) : m_items(items), m_height(height) {
+SegmentedControl::SegmentedControl(const QStringList& items, int height)
+    : m_items(items), m_height(height) {
     setFocusPolicy(Qt::TabFocus);
     setMouseTracking(true);
     setSizePolicy(QSizePolicy::Fixed, QSizePolicy::Fixed);
@@ -125,7 +126,9 @@ void Toggle::paintEvent(QPaintEvent*) {
     p.drawRoundedRect(track, 8, 8);
     p.setPen(Qt::NoPen);
     p.setBrush(Qt::white);
-    p.drawEllipse(QPointF(isChecked() ? track.right() - 7.5 : track.left() + 7.5, track.center().y()), 5.5, 5.5);
+    p.drawEllipse(
+        QPointF(isChecked() ? track.right() - 7.5 : track.left() + 7.5, track.center().y()), 5.5,
+        5.5);
 }
 
 StatTile::StatTile(const QString& caption) {
@@ -150,7 +153,8 @@ void StatTile::set(const QString& value, const QString& unit) {
 
 void StatTile::setCaption(const QString& caption) { m_caption->setText(caption); }
 
-Chip::Chip(const QString& text, const char* kind, const QString& icon) : m_text(text), m_kind(QLatin1String(kind)), m_icon(icon) {
+Chip::Chip(const QString& text, const char* kind, const QString& icon)
+    : m_text(text), m_kind(QLatin1String(kind)), m_icon(icon) {
     setSizePolicy(QSizePolicy::Fixed, QSizePolicy::Fixed);
 }
 
@@ -171,11 +175,20 @@ QSize Chip::sizeHint() const {
 void Chip::paintEvent(QPaintEvent*) {
     const Tokens& t = Theme::tokens();
     QColor ground = t.bg3, ink = t.t1;
-    if (m_kind == "soft") { ground = t.soft; ink = t.acc; }
-    else if (m_kind == "ok") { ground = t.oksoft; ink = t.ok; }
-    else if (m_kind == "warn") { ground = t.warnsoft; ink = t.warn; }
-    else if (m_kind == "err") { ground = t.errsoft; ink = t.err; }
-    else if (m_kind == "quiet") ink = t.t2;
+    if (m_kind == "soft") {
+        ground = t.soft;
+        ink = t.acc;
+    } else if (m_kind == "ok") {
+        ground = t.oksoft;
+        ink = t.ok;
+    } else if (m_kind == "warn") {
+        ground = t.warnsoft;
+        ink = t.warn;
+    } else if (m_kind == "err") {
+        ground = t.errsoft;
+        ink = t.err;
+    } else if (m_kind == "quiet")
+        ink = t.t2;
     QPainter p(this);
     p.setRenderHint(QPainter::Antialiasing);
     p.setPen(m_kind == "outline" ? QPen(t.line2, 1) : Qt::NoPen);
@@ -192,7 +205,8 @@ void Chip::paintEvent(QPaintEvent*) {
 }
 
 StatusLook statusLook(const QString& status) {
-    if (status == "queued" || status == "waiting") return {QObject::tr("Waiting"), "quiet", "clock"};
+    if (status == "queued" || status == "waiting")
+        return {QObject::tr("Waiting"), "quiet", "clock"};
     if (status == "running") return {QObject::tr("Training"), "soft", "dot"};
     if (status == "starting") return {QObject::tr("Starting"), "soft", "clock"};
     if (status == "paused") return {QObject::tr("Paused"), "outline", "pause"};
@@ -206,7 +220,8 @@ UnitField::UnitField(const QString& unit) { setUnit(unit); }
 
 void UnitField::setUnit(const QString& unit) {
     m_unit = unit;
-    const int room = unit.isEmpty() ? 0 : QFontMetrics(themeFont(Type::Table)).horizontalAdvance(unit) + 8;
+    const int room =
+        unit.isEmpty() ? 0 : QFontMetrics(themeFont(Type::Table)).horizontalAdvance(unit) + 8;
     setTextMargins(0, 0, room, 0);
     update();
 }
@@ -220,7 +235,9 @@ void UnitField::paintEvent(QPaintEvent* event) {
     p.drawText(QRectF(rect()).adjusted(0, 0, -9, 0), Qt::AlignVCenter | Qt::AlignRight, m_unit);
 }
 
-QSize KeyCap::sizeHint() const { return {QFontMetrics(themeFont(Type::Caption)).horizontalAdvance(m_text) + 10, px(18)}; }
+QSize KeyCap::sizeHint() const {
+    return {QFontMetrics(themeFont(Type::Caption)).horizontalAdvance(m_text) + 10, px(18)};
+}
 
 void KeyCap::paintEvent(QPaintEvent*) {
     QPainter p(this);
@@ -248,13 +265,18 @@ void FocusRing::follow(QWidget* old, QWidget* now) {
     m_target = now;
     now->installEventFilter(this);
     connect(now, &QObject::destroyed, this, [this, now] {
-        if (m_target == now) { m_target = nullptr; hide(); }
+        if (m_target == now) {
+            m_target = nullptr;
+            hide();
+        }
     });
     place();
 }
 
 bool FocusRing::eventFilter(QObject* object, QEvent* event) {
-    if (object == m_target && (event->type() == QEvent::Move || event->type() == QEvent::Resize || event->type() == QEvent::Show)) place();
+    if (object == m_target && (event->type() == QEvent::Move || event->type() == QEvent::Resize ||
+                               event->type() == QEvent::Show))
+        place();
     if (object == m_target && event->type() == QEvent::Hide) hide();
     if (object == m_target && event->type() == QEvent::Paint) place();
     return false;
@@ -265,7 +287,8 @@ void FocusRing::place() {
     const QPoint corner = m_target->mapTo(window(), QPoint());
     QRect box(corner, m_target->size());
     QRect clip = m_target->visibleRegion().boundingRect().translated(corner);
-    if (clip.size() != m_target->size()) return hide();   // partly scrolled away: no ring over foreign ground
+    if (clip.size() != m_target->size())
+        return hide();  // partly scrolled away: no ring over foreign ground
     box.adjust(-3, -3, 3, 3);
     if (geometry() != box) setGeometry(box);
     if (!isVisible()) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// Painted controls of DESIGN.md section 4 that a style sheet cannot do: segmented control, toggle, stat tile, chips, unit field,
-// focus ring.
+// Painted controls of DESIGN.md section 4 that a style sheet cannot do: segmented control, toggle,
+// stat tile, chips, unit field, focus ring.
 
 #include <QAbstractButton>
 #include <QLineEdit>
@@ -20,7 +20,10 @@ public:
     void setItems(const QStringList& items);
     void setCurrent(int index);
     int current() const { return m_current; }
-    void setStretched(bool on) { m_isStretched = on; updateGeometry(); }
+    void setStretched(bool on) {
+        m_isStretched = on;
+        updateGeometry();
+    }
     QSize sizeHint() const override;
     QSize minimumSizeHint() const override { return sizeHint(); }
 
@@ -112,7 +115,9 @@ private:
 class KeyCap final : public QWidget {
     Q_OBJECT
 public:
-    explicit KeyCap(const QString& text) : m_text(text) { setSizePolicy(QSizePolicy::Fixed, QSizePolicy::Fixed); }
+    explicit KeyCap(const QString& text) : m_text(text) {
+        setSizePolicy(QSizePolicy::Fixed, QSizePolicy::Fixed);
+    }
     QSize sizeHint() const override;
 
 protected:

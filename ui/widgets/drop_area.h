@@ -12,7 +12,7 @@ class DropArea final : public QWidget {
     Q_OBJECT
 public:
     DropArea(const QString& title, const QString& text, const QString& button);
-    void setActive(bool isActive);      ///< something that can be dropped is over the page
+    void setActive(bool isActive);  ///< something that can be dropped is over the page
     QPushButton* button() { return m_button; }
 
 protected:

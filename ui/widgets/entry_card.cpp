@@ -8,7 +8,9 @@
 
 namespace luthier::ui {
 
-EntryCard::EntryCard(const QString& icon, const QString& title, const QString& keys, Drawing drawing) : m_icon(icon), m_keys(keys), m_drawing(std::move(drawing)) {
+EntryCard::EntryCard(const QString& icon, const QString& title, const QString& keys,
+                     Drawing drawing)
+    : m_icon(icon), m_keys(keys), m_drawing(std::move(drawing)) {
     setText(title);
     setAccessibleName(title);
     setFocusPolicy(Qt::TabFocus);
@@ -43,7 +45,8 @@ void EntryCard::paintEvent(QPaintEvent*) {
     p.save();
     p.setClipRect(picture);
     const double wide = std::min(picture.width() - 32, px(280) * 1.0);
-    m_drawing(p, QRectF(picture.center().x() - wide / 2, picture.top() + 14, wide, picture.height() - 28));
+    m_drawing(p, QRectF(picture.center().x() - wide / 2, picture.top() + 14, wide,
+                        picture.height() - 28));
     p.restore();
     const double y = picture.bottom() + px(14);
     drawIcon(p, m_icon, QRectF(17, y + px(3), 18, 18), m_isLeading ? t.acc : t.t2);
@@ -57,10 +60,13 @@ void EntryCard::paintEvent(QPaintEvent*) {
     p.drawText(cap, Qt::AlignCenter, m_keys);
     p.setFont(themeFont(Type::Title));
     p.setPen(t.t1);
-    p.drawText(QRectF(44, y, width() - 44 - keyWidth - 24, px(24)), Qt::AlignVCenter, p.fontMetrics().elidedText(text(), Qt::ElideRight, static_cast<int>(width() - 44 - keyWidth - 24)));
+    p.drawText(QRectF(44, y, width() - 44 - keyWidth - 24, px(24)), Qt::AlignVCenter,
+               p.fontMetrics().elidedText(text(), Qt::ElideRight,
+                                          static_cast<int>(width() - 44 - keyWidth - 24)));
     p.setFont(themeFont(Type::Body));
     p.setPen(t.t2);
-    p.drawText(QRectF(16, y + px(30), width() - 32, height() - y - px(36)), Qt::TextWordWrap | Qt::AlignTop | Qt::AlignLeft, m_words);
+    p.drawText(QRectF(16, y + px(30), width() - 32, height() - y - px(36)),
+               Qt::TextWordWrap | Qt::AlignTop | Qt::AlignLeft, m_words);
 }
 
 }  // namespace luthier::ui

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// One of the three ways in on the Start page: a drawing, an icon with a title, the keys, two lines of text. The whole card is the button.
+// One of the three ways in on the Start page: a drawing, an icon with a title, the keys, two lines
+// of text. The whole card is the button.
 
 #include <QAbstractButton>
 
@@ -17,7 +18,7 @@ public:
 
     EntryCard(const QString& icon, const QString& title, const QString& keys, Drawing drawing);
     void setWords(const QString& words);
-    void setLeading(bool isLeading);       ///< the one that a newcomer should take
+    void setLeading(bool isLeading);  ///< the one that a newcomer should take
     QSize sizeHint() const override;
     QSize minimumSizeHint() const override;
 

@@ -38,10 +38,14 @@ QString rangeProblem(const QJsonObject& field, const QJsonValue& value) {
     const double v = value.toDouble();
     const bool hasLow = field.contains("minimum"), hasHigh = field.contains("maximum");
     const double low = field["minimum"].toDouble(), high = field["maximum"].toDouble();
-    const bool isLow = hasLow && (field["minimum_exclusive"].toBool() ? v <= low : v < low), isHigh = hasHigh && v > high;
+    const bool isLow = hasLow && (field["minimum_exclusive"].toBool() ? v <= low : v < low),
+               isHigh = hasHigh && v > high;
     if (!isLow && !isHigh) return {};
-    if (hasLow && hasHigh && high < 1e8) return QObject::tr("From %1 to %2").arg(format::real(low), format::real(high));
-    return isLow ? (field["minimum_exclusive"].toBool() ? QObject::tr("More than %1").arg(format::real(low)) : QObject::tr("At least %1").arg(format::real(low)))
+    if (hasLow && hasHigh && high < 1e8)
+        return QObject::tr("From %1 to %2").arg(format::real(low), format::real(high));
+    return isLow ? (field["minimum_exclusive"].toBool()
+                        ? QObject::tr("More than %1").arg(format::real(low))
+                        : QObject::tr("At least %1").arg(format::real(low)))
                  : QObject::tr("At most %1").arg(format::real(high));
 }
 
@@ -51,7 +55,8 @@ constexpr int kRanks[] = {8, 16, 32, 64};
 
 class TextEditor final : public FieldEditor {
 public:
-    explicit TextEditor(const QJsonObject& field) : m_type(field["type"].toString()), m_isNullable(field["nullable"].toBool()) {
+    explicit TextEditor(const QJsonObject& field)
+        : m_type(field["type"].toString()), m_isNullable(field["nullable"].toBool()) {
         m_edit = new UnitField(field["unit"].toString());
         m_edit->setAccessibleName(field["label"].toString());
         if (m_isNullable) m_edit->setPlaceholderText(tr("none"));
@@ -63,39 +68,45 @@ public:
             m_edit->setMaximumWidth(px(58));
             m_presets = new SegmentedControl({"8", "16", "32", "64"}, 26);
             m_presets->setAccessibleName(tr("Usual ranks"));
-            connect(m_presets, &SegmentedControl::changed, this, [this](int index) {
-                emit edited(kRanks[index]);
-            });
+            connect(m_presets, &SegmentedControl::changed, this,
+                    [this](int index) { emit edited(kRanks[index]); });
             row->addWidget(m_presets);
         }
         if (m_type == "path") {
             auto* browse = makeIconButton("folder", tr("Choose…"));
             connect(browse, &QPushButton::clicked, this, [this] {
-                const QPointer<TextEditor> still(this);   // the form may be built anew while the dialog is open
-                const QString path = QFileDialog::getExistingDirectory(window(), tr("Choose a folder"), m_edit->text());
+                const QPointer<TextEditor> still(
+                    this);  // the form may be built anew while the dialog is open
+                const QString path = QFileDialog::getExistingDirectory(
+                    window(), tr("Choose a folder"), m_edit->text());
                 if (still && !path.isEmpty()) emit edited(path);
             });
             row->addWidget(browse);
         }
         row->addStretch(0);
         setLayout(row);
-        setMinimumWidth(px(96));   // the presets give way before the form grows wider than its pane
+        setMinimumWidth(px(96));  // the presets give way before the form grows wider than its pane
         m_edit->installEventFilter(this);
         connect(m_edit, &QLineEdit::textEdited, this, &TextEditor::parse);
     }
     void setValue(const QJsonValue& value) override {
         const QString text = valueText(value);
         if (!m_edit->hasFocus() || m_edit->text() != text) {
-            // While typing, "2e-4" stays what was typed although its value prints as 0.0002 or the other way round.
-            bool same = m_edit->hasFocus() && !text.isEmpty() && m_edit->text().toDouble() == text.toDouble() && (m_type == "real" || m_type == "integer");
-            if (!same && !(m_edit->hasFocus() && (m_type == "names" || m_type == "integers" || m_type == "number_map"))) {
+            // While typing, "2e-4" stays what was typed although its value prints as 0.0002 or the
+            // other way round.
+            bool same = m_edit->hasFocus() && !text.isEmpty() &&
+                        m_edit->text().toDouble() == text.toDouble() &&
+                        (m_type == "real" || m_type == "integer");
+            if (!same && !(m_edit->hasFocus() &&
+                           (m_type == "names" || m_type == "integers" || m_type == "number_map"))) {
                 m_edit->setText(text);
                 if (!m_edit->hasFocus()) m_edit->setCursorPosition(0);
             }
         }
         if (m_presets) {
             int index = -1;
-            for (int i = 0; i < 4; ++i) if (value.toInt() == kRanks[i]) index = i;
+            for (int i = 0; i < 4; ++i)
+                if (value.toInt() == kRanks[i]) index = i;
             m_presets->setCurrent(index);
         }
     }
@@ -103,7 +114,9 @@ public:
 
 protected:
     void resizeEvent(QResizeEvent*) override {
-        if (m_presets) m_presets->setVisible(width() >= m_edit->maximumWidth() + 6 + m_presets->sizeHint().width());
+        if (m_presets)
+            m_presets->setVisible(width() >=
+                                  m_edit->maximumWidth() + 6 + m_presets->sizeHint().width());
     }
 
 private:
@@ -113,7 +126,8 @@ private:
     }
     void parse(const QString& typed) {
         const QString text = typed.trimmed();
-        if (text.isEmpty() && (m_isNullable || m_type == "names" || m_type == "integers")) return emit edited(QJsonValue::Null);
+        if (text.isEmpty() && (m_isNullable || m_type == "names" || m_type == "integers"))
+            return emit edited(QJsonValue::Null);
         bool ok = true;
         if (m_type == "integer") {
             const qint64 value = QString(text).remove(',').toLongLong(&ok);
@@ -121,22 +135,28 @@ private:
         }
         if (m_type == "real") {
             const double value = text.toDouble(&ok);
-            return ok && std::isfinite(value) ? emit edited(value) : emit invalid(tr("A number, such as 2e-4"));
+            return ok && std::isfinite(value) ? emit edited(value)
+                                              : emit invalid(tr("A number, such as 2e-4"));
         }
         if (m_type == "names" || m_type == "integers") {
             QJsonArray items;
             for (const QString& part : text.split(',', Qt::SkipEmptyParts)) {
-                if (m_type == "names") items << part.trimmed();
-                else if (const int value = part.trimmed().toInt(&ok); ok) items << value;
-                else return emit invalid(tr("Whole numbers with commas between"));
+                if (m_type == "names")
+                    items << part.trimmed();
+                else if (const int value = part.trimmed().toInt(&ok); ok)
+                    items << value;
+                else
+                    return emit invalid(tr("Whole numbers with commas between"));
             }
-            const bool isExpression = m_type == "names" && items.size() == 1 && text.contains(QRegularExpression("[*^$|()\\\\]"));
+            const bool isExpression = m_type == "names" && items.size() == 1 &&
+                                      text.contains(QRegularExpression("[*^$|()\\\\]"));
             return emit edited(isExpression ? QJsonValue(text) : QJsonValue(items));
         }
         if (m_type == "number_map") {
             QJsonParseError error;
             const QJsonDocument document = QJsonDocument::fromJson(text.toUtf8(), &error);
-            return document.isObject() ? emit edited(document.object()) : emit invalid(tr("An object, such as {\"q_proj\": 16}"));
+            return document.isObject() ? emit edited(document.object())
+                                       : emit invalid(tr("An object, such as {\"q_proj\": 16}"));
         }
         emit edited(typed);
     }
@@ -147,7 +167,8 @@ private:
     SegmentedControl* m_presets = nullptr;
 };
 
-class WheelShield final : public QObject {   // a wheel over a closed combo scrolls the page, it never changes a value
+class WheelShield final
+    : public QObject {  // a wheel over a closed combo scrolls the page, it never changes a value
 public:
     using QObject::QObject;
     bool eventFilter(QObject*, QEvent* event) override {
@@ -167,18 +188,22 @@ public:
             m_combo->addItem(tr("no"), false);
         }
         if (field["nullable"].toBool()) m_combo->addItem(tr("none"), QVariant());
-        for (const QJsonValue& choice : field["choices"].toArray()) m_combo->addItem(QString(choice.toString()).replace('_', ' '), choice.toString());
+        for (const QJsonValue& choice : field["choices"].toArray())
+            m_combo->addItem(QString(choice.toString()).replace('_', ' '), choice.toString());
         m_combo->installEventFilter(new WheelShield(this));
         m_combo->installEventFilter(this);
         m_combo->setMinimumWidth(px(100));
         auto* row = makeRow(0);
         row->addWidget(m_combo, 1);
         setLayout(row);
-        connect(m_combo, &QComboBox::activated, this, [this](int index) { emit edited(QJsonValue::fromVariant(m_combo->itemData(index))); });
+        connect(m_combo, &QComboBox::activated, this, [this](int index) {
+            emit edited(QJsonValue::fromVariant(m_combo->itemData(index)));
+        });
     }
     void setValue(const QJsonValue& value) override {
         for (int i = 0; i < m_combo->count(); ++i)
-            if (QJsonValue::fromVariant(m_combo->itemData(i)) == value) return m_combo->setCurrentIndex(i);
+            if (QJsonValue::fromVariant(m_combo->itemData(i)) == value)
+                return m_combo->setCurrentIndex(i);
     }
 
 private:

@@ -16,7 +16,7 @@ public:
 
 signals:
     void edited(const QJsonValue& value);
-    void invalid(const QString& message);   ///< what was typed is not a value of this type
+    void invalid(const QString& message);  ///< what was typed is not a value of this type
     void focused();
 };
 

@@ -21,26 +21,36 @@ namespace {
 
 constexpr int kLineHeight = 26;
 constexpr int kMargin = 16;
-constexpr int kLongestLine = 760;   ///< beyond this the eye loses the next line
+constexpr int kLongestLine = 760;  ///< beyond this the eye loses the next line
 
 QString visible(const QString& token) {
     QString text = token;
-    text.replace(QStringLiteral("▁"), QStringLiteral("·")).replace(QStringLiteral("Ġ"), QStringLiteral("·")).replace(QStringLiteral("Ċ"), QStringLiteral("↵"));
+    text.replace(QStringLiteral("▁"), QStringLiteral("·"))
+        .replace(QStringLiteral("Ġ"), QStringLiteral("·"))
+        .replace(QStringLiteral("Ċ"), QStringLiteral("↵"));
     text.replace(' ', QStringLiteral("·")).replace('\n', QStringLiteral("↵"));
     return text.isEmpty() ? QStringLiteral("∅") : text;
 }
 
-QString probabilityText(double p) { return p < 0 ? QStringLiteral("–") : p < 0.005 ? QStringLiteral("<0.01") : QString::number(p, 'f', 2); }
+QString probabilityText(double p) {
+    return p < 0       ? QStringLiteral("–")
+           : p < 0.005 ? QStringLiteral("<0.01")
+                       : QString::number(p, 'f', 2);
+}
 
-/// The token under the pointer: what it was, what else could have come, and what the base thought of it.
+/// The token under the pointer: what it was, what else could have come, and what the base thought
+/// of it.
 class TokenPopover final : public QWidget {
 public:
-    TokenPopover(QWidget* window) : QWidget(window) { setAttribute(Qt::WA_TransparentForMouseEvents); }
+    TokenPopover(QWidget* window) : QWidget(window) {
+        setAttribute(Qt::WA_TransparentForMouseEvents);
+    }
     void set(const HeatToken& token, const QColor& color) {
         m_token = token;
         m_color = color;
         bool hasChosen = false;
-        for (const HeatAlternative& other : m_token.alternatives) hasChosen = hasChosen || isChosen(other);
+        for (const HeatAlternative& other : m_token.alternatives)
+            hasChosen = hasChosen || isChosen(other);
         if (!hasChosen) m_token.alternatives.push_back({token.text, token.probability});
         resize(px(232), px(36) + px(20) * static_cast<int>(m_token.alternatives.size()) + 6);
         update();
@@ -57,21 +67,29 @@ protected:
         const QRectF head(12, 6, width() - 24, px(24));
         p.setFont(themeFont(Type::Mono));
         p.setPen(t.t1);
-        p.drawText(head, Qt::AlignVCenter, p.fontMetrics().elidedText("\"" + visible(m_token.text) + "\"", Qt::ElideRight, width() - 100));
+        p.drawText(head, Qt::AlignVCenter,
+                   p.fontMetrics().elidedText("\"" + visible(m_token.text) + "\"", Qt::ElideRight,
+                                              width() - 100));
         p.setFont(themeFont(Type::Table));
         p.setPen(t.t2);
-        if (m_token.baseProbability >= 0) p.drawText(head, Qt::AlignVCenter | Qt::AlignRight, tr("base %1").arg(probabilityText(m_token.baseProbability)));
+        if (m_token.baseProbability >= 0)
+            p.drawText(head, Qt::AlignVCenter | Qt::AlignRight,
+                       tr("base %1").arg(probabilityText(m_token.baseProbability)));
         double y = px(32);
         for (const HeatAlternative& other : m_token.alternatives) {
             const bool chosen = isChosen(other);
             const QRectF line(12, y, width() - 24, px(20));
             p.setFont(themeFont(Type::MonoSmall));
             p.setPen(chosen ? t.t1 : t.t2);
-            p.drawText(line.adjusted(0, 0, -(width() - 24 - px(72)), 0), Qt::AlignVCenter, p.fontMetrics().elidedText(visible(other.text), Qt::ElideRight, px(70)));
+            p.drawText(line.adjusted(0, 0, -(width() - 24 - px(72)), 0), Qt::AlignVCenter,
+                       p.fontMetrics().elidedText(visible(other.text), Qt::ElideRight, px(70)));
             const double room = width() - 24 - px(80) - px(40);
             p.setPen(Qt::NoPen);
             p.setBrush(chosen ? m_color : t.t3);
-            if (other.probability > 0) p.drawRoundedRect(QRectF(12 + px(80), line.center().y() - 2, std::max(4.0, room * other.probability), 4), 2, 2);
+            if (other.probability > 0)
+                p.drawRoundedRect(QRectF(12 + px(80), line.center().y() - 2,
+                                         std::max(4.0, room * other.probability), 4),
+                                  2, 2);
             p.setFont(themeFont(chosen ? Type::TableStrong : Type::Table));
             p.setPen(chosen ? t.t1 : t.t2);
             p.drawText(line, Qt::AlignVCenter | Qt::AlignRight, probabilityText(other.probability));
@@ -81,7 +99,8 @@ protected:
 
 private:
     bool isChosen(const HeatAlternative& other) const {
-        return visible(other.text) == visible(m_token.text) && std::fabs(other.probability - m_token.probability) < 1e-6;
+        return visible(other.text) == visible(m_token.text) &&
+               std::fabs(other.probability - m_token.probability) < 1e-6;
     }
     HeatToken m_token;
     QColor m_color;
@@ -127,7 +146,8 @@ void HeatText::setTokens(std::vector<HeatToken> tokens) {
 }
 
 void HeatText::setBaseProbabilities(const std::vector<double>& values) {
-    for (std::size_t i = 0; i < std::min(values.size(), m_tokens.size()); ++i) m_tokens[i].baseProbability = values[i];
+    for (std::size_t i = 0; i < std::min(values.size(), m_tokens.size()); ++i)
+        m_tokens[i].baseProbability = values[i];
     viewport()->update();
 }
 
@@ -160,8 +180,11 @@ void HeatText::layOut() {
     m_starts.clear();
     for (const HeatToken& token : m_tokens) {
         m_starts.push_back(static_cast<int>(m_text.size()));
-        // A space or line break before the first word would only push the text away from its corner.
-        m_text += m_text.isEmpty() && (token.text.startsWith(' ') || token.text.startsWith('\n')) ? token.text.mid(1) : token.text;
+        // A space or line break before the first word would only push the text away from its
+        // corner.
+        m_text += m_text.isEmpty() && (token.text.startsWith(' ') || token.text.startsWith('\n'))
+                      ? token.text.mid(1)
+                      : token.text;
     }
     m_starts.push_back(static_cast<int>(m_text.size()));
     setAccessibleDescription(m_text);
@@ -186,8 +209,10 @@ void HeatText::layOut() {
     m_height = y + 2 * kMargin;
     const bool wasAtEnd = verticalScrollBar()->value() >= verticalScrollBar()->maximum() - 4;
     verticalScrollBar()->setPageStep(viewport()->height());
-    verticalScrollBar()->setRange(0, std::max(0, static_cast<int>(m_height) - viewport()->height()));
-    if (wasAtEnd && !m_tokens.empty() && m_current < 0) verticalScrollBar()->setValue(verticalScrollBar()->maximum());
+    verticalScrollBar()->setRange(0,
+                                  std::max(0, static_cast<int>(m_height) - viewport()->height()));
+    if (wasAtEnd && !m_tokens.empty() && m_current < 0)
+        verticalScrollBar()->setValue(verticalScrollBar()->maximum());
     viewport()->update();
 }
 
@@ -205,7 +230,9 @@ std::vector<QRectF> HeatText::boxesOf(std::size_t token) const {
         while (to > from && m_text[to - 1] == '\n') --to;
         if (from >= to) continue;
         const double left = line.cursorToX(from), right = line.cursorToX(to);
-        if (right > left) boxes.push_back({kMargin + left, kMargin + i * px(kLineHeight) * 1.0, right - left, px(kLineHeight) * 1.0});
+        if (right > left)
+            boxes.push_back({kMargin + left, kMargin + i * px(kLineHeight) * 1.0, right - left,
+                             px(kLineHeight) * 1.0});
     }
     return boxes;
 }
@@ -216,11 +243,13 @@ void HeatText::paintEvent(QPaintEvent*) {
     if (m_tokens.empty()) {
         p.setFont(themeFont(Type::Body));
         p.setPen(t.t3);
-        p.drawText(viewport()->rect().adjusted(kMargin, kMargin, -kMargin, -kMargin), Qt::AlignTop | Qt::AlignLeft | Qt::TextWordWrap, m_placeholder);
+        p.drawText(viewport()->rect().adjusted(kMargin, kMargin, -kMargin, -kMargin),
+                   Qt::AlignTop | Qt::AlignLeft | Qt::TextWordWrap, m_placeholder);
         return;
     }
     p.translate(0, -verticalScrollBar()->value());
-    const double top = verticalScrollBar()->value() - px(kLineHeight), bottom = verticalScrollBar()->value() + viewport()->height();
+    const double top = verticalScrollBar()->value() - px(kLineHeight),
+                 bottom = verticalScrollBar()->value() + viewport()->height();
     if (m_current >= 0)
         for (const QRectF& box : boxesOf(static_cast<std::size_t>(m_current))) {
             p.setRenderHint(QPainter::Antialiasing);
@@ -233,12 +262,19 @@ void HeatText::paintEvent(QPaintEvent*) {
     m_layout.draw(&p, {kMargin * 1.0, kMargin * 1.0});
     if (m_mode == Mode::Plain) return;
     // Only what is in sight: a long text has tens of thousands of tokens.
-    const int lastLine = std::min(m_layout.lineCount() - 1, static_cast<int>((bottom - kMargin) / px(kLineHeight)));
-    const int firstLine = std::clamp(static_cast<int>((top - kMargin) / px(kLineHeight)), 0, std::max(0, lastLine));
+    const int lastLine =
+        std::min(m_layout.lineCount() - 1, static_cast<int>((bottom - kMargin) / px(kLineHeight)));
+    const int firstLine =
+        std::clamp(static_cast<int>((top - kMargin) / px(kLineHeight)), 0, std::max(0, lastLine));
     if (lastLine < 0) return;
-    const int firstCharacter = m_layout.lineAt(firstLine).textStart(), endCharacter = m_layout.lineAt(lastLine).textStart() + m_layout.lineAt(lastLine).textLength();
-    const auto firstToken = std::max<std::ptrdiff_t>(0, std::upper_bound(m_starts.begin(), m_starts.end(), firstCharacter) - m_starts.begin() - 1);
-    for (auto i = static_cast<std::size_t>(firstToken); i < m_tokens.size() && i + 1 < m_starts.size() && m_starts[i] < endCharacter; ++i) {
+    const int firstCharacter = m_layout.lineAt(firstLine).textStart(),
+              endCharacter =
+                  m_layout.lineAt(lastLine).textStart() + m_layout.lineAt(lastLine).textLength();
+    const auto firstToken = std::max<std::ptrdiff_t>(
+        0,
+        std::upper_bound(m_starts.begin(), m_starts.end(), firstCharacter) - m_starts.begin() - 1);
+    for (auto i = static_cast<std::size_t>(firstToken);
+         i < m_tokens.size() && i + 1 < m_starts.size() && m_starts[i] < endCharacter; ++i) {
         const HeatToken& token = m_tokens[i];
         HeatLevel level{0, 1};
         QColor color = t.warn;
@@ -247,7 +283,8 @@ void HeatText::paintEvent(QPaintEvent*) {
             level = heatLevel(token.probability);
             color = mix(t.bg1, t.warn, level.strength);
         } else if (token.baseProbability >= 0 && token.probability >= 0) {
-            const double ratio = std::log2(std::max(1e-6, token.probability) / std::max(1e-6, token.baseProbability));
+            const double ratio = std::log2(std::max(1e-6, token.probability) /
+                                           std::max(1e-6, token.baseProbability));
             const double size = std::fabs(ratio);
             level.pixels = size < 1 ? 0 : size < 3 ? 2 : size < 6 ? 3 : 4;
             isDashed = ratio < 0;
@@ -258,11 +295,15 @@ void HeatText::paintEvent(QPaintEvent*) {
             if (box.bottom() < top || box.top() > bottom) continue;
             const double y = box.bottom() - 6;
             // A leading space belongs to its token, but the line starts under the letters.
-            const double lead = i > 0 && token.text.startsWith(' ') && box.width() > 6 && box.left() > kMargin ? 3 : 0;
+            const double lead =
+                i > 0 && token.text.startsWith(' ') && box.width() > 6 && box.left() > kMargin ? 3
+                                                                                               : 0;
             if (!isDashed) {
-                p.fillRect(QRectF(box.left() + lead, y, box.width() - lead - 0.5, level.pixels), color);
+                p.fillRect(QRectF(box.left() + lead, y, box.width() - lead - 0.5, level.pixels),
+                           color);
             } else {
-                for (double x = box.left() + lead; x < box.right() - 1; x += 5) p.fillRect(QRectF(x, y, std::min(3.0, box.right() - x), level.pixels), color);
+                for (double x = box.left() + lead; x < box.right() - 1; x += 5)
+                    p.fillRect(QRectF(x, y, std::min(3.0, box.right() - x), level.pixels), color);
             }
         }
     }
@@ -310,16 +351,20 @@ void HeatText::showPopover() {
     if (boxes.empty()) return m_popover->hide();
     const QPoint origin = viewport()->mapTo(window(), QPoint(0, -verticalScrollBar()->value()));
     QPoint at = origin + QPointF(boxes.front().left() - 8, boxes.front().bottom() + 4).toPoint();
-    if (at.y() + popover->height() > window()->height() - 30) at.setY(origin.y() + static_cast<int>(boxes.front().top()) - popover->height() - 2);
+    if (at.y() + popover->height() > window()->height() - 30)
+        at.setY(origin.y() + static_cast<int>(boxes.front().top()) - popover->height() - 2);
     at.setX(std::clamp(at.x(), 4, std::max(4, window()->width() - popover->width() - 4)));
     popover->move(at);
     popover->show();
     popover->raise();
     const HeatToken& token = m_tokens[static_cast<std::size_t>(m_current)];
-    setAccessibleDescription(tr("%1, probability %2").arg(token.text, probabilityText(token.probability)));
+    setAccessibleDescription(
+        tr("%1, probability %2").arg(token.text, probabilityText(token.probability)));
 }
 
-void HeatText::mouseMoveEvent(QMouseEvent* event) { setCurrent(tokenAt(event->position() + QPointF(0, verticalScrollBar()->value()))); }
+void HeatText::mouseMoveEvent(QMouseEvent* event) {
+    setCurrent(tokenAt(event->position() + QPointF(0, verticalScrollBar()->value())));
+}
 
 bool HeatText::viewportEvent(QEvent* event) {
     if (event->type() == QEvent::Leave || event->type() == QEvent::Hide) setCurrent(-1);
@@ -330,14 +375,17 @@ void HeatText::keyPressEvent(QKeyEvent* event) {
     const int last = static_cast<int>(m_tokens.size()) - 1;
     if (event->matches(QKeySequence::Copy)) return QApplication::clipboard()->setText(text());
     if (last >= 0 && (event->key() == Qt::Key_Left || event->key() == Qt::Key_Right))
-        return setCurrent(std::clamp(m_current + (event->key() == Qt::Key_Right ? 1 : -1), 0, last));
+        return setCurrent(
+            std::clamp(m_current + (event->key() == Qt::Key_Right ? 1 : -1), 0, last));
     if (event->key() == Qt::Key_Escape && m_current >= 0) return setCurrent(-1);
     QAbstractScrollArea::keyPressEvent(event);
 }
 
 void HeatText::focusInEvent(QFocusEvent* event) {
     QAbstractScrollArea::focusInEvent(event);
-    if ((event->reason() == Qt::TabFocusReason || event->reason() == Qt::BacktabFocusReason) && !m_tokens.empty()) setCurrent(0);
+    if ((event->reason() == Qt::TabFocusReason || event->reason() == Qt::BacktabFocusReason) &&
+        !m_tokens.empty())
+        setCurrent(0);
 }
 
 void HeatText::focusOutEvent(QFocusEvent* event) {

@@ -14,7 +14,10 @@ namespace luthier::ui {
 
 class IconLabel final : public QWidget {
 public:
-    explicit IconLabel(const QString& icon, int size = 16, std::function<QColor()> color = [] { return Theme::tokens().t2; }) : m_icon(icon), m_color(std::move(color)) {
+    explicit IconLabel(
+        const QString& icon, int size = 16,
+        std::function<QColor()> color = [] { return Theme::tokens().t2; })
+        : m_icon(icon), m_color(std::move(color)) {
         setFixedSize(size, size);
     }
 

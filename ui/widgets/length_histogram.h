@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// How many rows have how many tokens, with the maximum length as a line that can be dragged or moved with the arrow keys: what lies
-// behind it turns red and is counted at once, exactly, because every length is known.
+// How many rows have how many tokens, with the maximum length as a line that can be dragged or
+// moved with the arrow keys: what lies behind it turns red and is counted at once, exactly, because
+// every length is known.
 
 #include <QWidget>
 
@@ -13,7 +14,8 @@ class LengthHistogram final : public QWidget {
     Q_OBJECT
 public:
     LengthHistogram();
-    /// Rows by their length in tokens, before any cut. `nothing`: what stands there when there are none, else "No rows".
+    /// Rows by their length in tokens, before any cut. `nothing`: what stands there when there are
+    /// none, else "No rows".
     void setLengths(std::map<int, std::int64_t> rowsByLength, const QString& nothing = {});
     void setLimit(int tokens);
     int limit() const { return m_limit; }
@@ -26,8 +28,8 @@ public:
     QSize sizeHint() const override;
 
 signals:
-    void moved(int tokens);        ///< while the line is dragged
-    void chosen(int tokens);       ///< when it is let go
+    void moved(int tokens);   ///< while the line is dragged
+    void chosen(int tokens);  ///< when it is let go
 
 protected:
     void paintEvent(QPaintEvent*) override;

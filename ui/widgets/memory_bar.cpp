@@ -12,16 +12,23 @@ namespace luthier::ui {
 QColor memoryColor(MemoryPart part) {
     const Tokens& t = Theme::tokens();
     switch (part) {
-        case MemoryPart::Frozen: return t.frozen;
-        case MemoryPart::Trained: return t.acc;
-        case MemoryPart::Activations: return t.act;
-        case MemoryPart::Logits: return t.logit;
-        case MemoryPart::Other: return t.t3;
+        case MemoryPart::Frozen:
+            return t.frozen;
+        case MemoryPart::Trained:
+            return t.acc;
+        case MemoryPart::Activations:
+            return t.act;
+        case MemoryPart::Logits:
+            return t.logit;
+        case MemoryPart::Other:
+            return t.t3;
     }
     return t.t3;
 }
 
-MemoryBar::MemoryBar(int barHeight) : m_barHeight(barHeight) { setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed); }
+MemoryBar::MemoryBar(int barHeight) : m_barHeight(barHeight) {
+    setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed);
+}
 
 void MemoryBar::set(std::vector<MemoryShare> shares, double capacity, double scale) {
     m_shares = std::move(shares);
@@ -58,7 +65,8 @@ void MemoryBar::paintEvent(QPaintEvent*) {
         p.setBrush(Qt::NoBrush);
         p.drawRect(QRectF(capacityX + 0.5, top + 0.5, x - capacityX - 1, m_barHeight - 1));
     }
-    if (m_capacity > 0) p.fillRect(QRectF(std::min(capacityX, width() - 1.0), 0, 1.5, height()), t.t1);
+    if (m_capacity > 0)
+        p.fillRect(QRectF(std::min(capacityX, width() - 1.0), 0, 1.5, height()), t.t1);
 }
 
 ParameterBar::ParameterBar() { setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed); }
@@ -83,7 +91,9 @@ void ParameterBar::paintEvent(QPaintEvent*) {
     if (m_share < 1) p.fillRect(QRectF(w, 0, 1, height()), Theme::tokens().bg1);
 }
 
-CountBars::CountBars(bool monoNames) : m_monoNames(monoNames) { setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed); }
+CountBars::CountBars(bool monoNames) : m_monoNames(monoNames) {
+    setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed);
+}
 
 void CountBars::set(std::vector<NamedCount> rows, double scale) {
     const bool sameCount = rows.size() == m_rows.size();
@@ -102,14 +112,16 @@ void CountBars::paintEvent(QPaintEvent*) {
     const Tokens& t = Theme::tokens();
     QPainter p(this);
     p.setRenderHint(QPainter::Antialiasing);
-    const QFont nameFont = themeFont(m_monoNames ? Type::Mono : Type::Table), wordFont = themeFont(Type::Table);
+    const QFont nameFont = themeFont(m_monoNames ? Type::Mono : Type::Table),
+                wordFont = themeFont(Type::Table);
     const QFontMetrics names(nameFont), words(wordFont);
     int nameWidth = 0, wordWidth = 0, noteWidth = 0;
     double scale = m_scale;
     for (const NamedCount& row : m_rows) {
         nameWidth = std::max(nameWidth, names.horizontalAdvance(row.name));
         wordWidth = std::max(wordWidth, words.horizontalAdvance(row.words));
-        noteWidth = std::max(noteWidth, row.note.isEmpty() ? 0 : words.horizontalAdvance(row.note) + 8);
+        noteWidth =
+            std::max(noteWidth, row.note.isEmpty() ? 0 : words.horizontalAdvance(row.note) + 8);
         if (m_scale <= 0) scale = std::max(scale, row.value);
     }
     nameWidth = std::min(nameWidth + 2, width() / 2);
@@ -119,14 +131,18 @@ void CountBars::paintEvent(QPaintEvent*) {
         const QRectF line(0, static_cast<double>(i) * px(20), width(), px(20));
         p.setFont(nameFont);
         p.setPen(t.t2);
-        p.drawText(line.adjusted(0, 0, nameWidth - width(), 0), Qt::AlignVCenter, names.elidedText(row.name, Qt::ElideMiddle, nameWidth));
+        p.drawText(line.adjusted(0, 0, nameWidth - width(), 0), Qt::AlignVCenter,
+                   names.elidedText(row.name, Qt::ElideMiddle, nameWidth));
         p.setPen(Qt::NoPen);
         p.setBrush(row.color);
         if (scale > 0 && right > left && row.value > 0)
-            p.drawRoundedRect(QRectF(left, line.center().y() - 2.5, std::max(4.0, (right - left) * row.value / scale), 5), 2.5, 2.5);
+            p.drawRoundedRect(QRectF(left, line.center().y() - 2.5,
+                                     std::max(4.0, (right - left) * row.value / scale), 5),
+                              2.5, 2.5);
         p.setFont(wordFont);
         p.setPen(t.t1);
-        p.drawText(line.adjusted(0, 0, -noteWidth, 0), Qt::AlignVCenter | Qt::AlignRight, row.words);
+        p.drawText(line.adjusted(0, 0, -noteWidth, 0), Qt::AlignVCenter | Qt::AlignRight,
+                   row.words);
         if (!row.note.isEmpty()) {
             p.setPen(t.t3);
             p.drawText(line, Qt::AlignVCenter | Qt::AlignRight, row.note);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// Bytes by part against a capacity: frozen, trained, activations, logits, hatch; capacity as a line in t1, what is over it dashed.
+// Bytes by part against a capacity: frozen, trained, activations, logits, hatch; capacity as a line
+// in t1, what is over it dashed.
 
 #include <QWidget>
 
@@ -34,7 +35,8 @@ private:
     double m_capacity = 0, m_scale = 0;
 };
 
-/// One share of a whole: trained in acc, the rest frozen grey; and rows of names with bars and counts.
+/// One share of a whole: trained in acc, the rest frozen grey; and rows of names with bars and
+/// counts.
 class ParameterBar final : public QWidget {
     Q_OBJECT
 public:
@@ -54,7 +56,7 @@ struct NamedCount {
     double value;
     QString words;
     QColor color;
-    QString note;      ///< t3 after the words
+    QString note;  ///< t3 after the words
 };
 
 class CountBars final : public QWidget {

@@ -59,7 +59,8 @@ void drawMethodGlyph(QPainter& painter, const QString& method, QPointF corner, b
         g.layers(2, 16);
         for (int i = 0; i < 3; ++i) g.square(21, 2 + 6 * i, 4);
     } else if (method == "ln_tuning") {
-        for (int i = 0; i < 3; ++i) g.bar(2, 2 + 6 * i, 26, 2, i == 1), g.bar(2, 5 + 6 * i, 26, 1.4, true);
+        for (int i = 0; i < 3; ++i)
+            g.bar(2, 2 + 6 * i, 26, 2, i == 1), g.bar(2, 5 + 6 * i, 26, 1.4, true);
     } else if (method == "adalora") {
         g.layers();
         g.bowTie(18, 1, 10, 7);
@@ -68,7 +69,11 @@ void drawMethodGlyph(QPainter& painter, const QString& method, QPointF corner, b
     } else if (method == "vera") {
         g.layers();
         QPainterPath path;
-        path.moveTo(18, 3); path.lineTo(28, 17); path.lineTo(28, 3); path.lineTo(18, 17); path.closeSubpath();
+        path.moveTo(18, 3);
+        path.lineTo(28, 17);
+        path.lineTo(28, 3);
+        path.lineTo(18, 17);
+        path.closeSubpath();
         g.stroke(path, 1.2);
         g.square(22, 0, 2.4);
         g.square(22, 17, 2.4);
@@ -87,7 +92,9 @@ void drawMethodGlyph(QPainter& painter, const QString& method, QPointF corner, b
         QPainterPath path;
         path.arcMoveTo(QRectF(15, 3, 14, 14), 60);
         path.arcTo(QRectF(15, 3, 14, 14), 60, 300);
-        path.moveTo(29, 6); path.lineTo(29, 10); path.lineTo(25, 10);
+        path.moveTo(29, 6);
+        path.lineTo(29, 10);
+        path.lineTo(25, 10);
         g.stroke(path);
     } else if (method == "ia3") {
         g.layers(2, 26);
@@ -97,9 +104,12 @@ void drawMethodGlyph(QPainter& painter, const QString& method, QPointF corner, b
         g.bar(2, 0.5, 26, 3.6, false);
         g.bar(2, 16, 26, 3.6, false);
         QPainterPath path;
-        path.moveTo(corner.x() + 5, corner.y() + 5.5); path.lineTo(corner.x() + 25, corner.y() + 5.5);
-        path.lineTo(corner.x() + 18, corner.y() + 10); path.lineTo(corner.x() + 25, corner.y() + 14.5);
-        path.lineTo(corner.x() + 5, corner.y() + 14.5); path.lineTo(corner.x() + 12, corner.y() + 10);
+        path.moveTo(corner.x() + 5, corner.y() + 5.5);
+        path.lineTo(corner.x() + 25, corner.y() + 5.5);
+        path.lineTo(corner.x() + 18, corner.y() + 10);
+        path.lineTo(corner.x() + 25, corner.y() + 14.5);
+        path.lineTo(corner.x() + 5, corner.y() + 14.5);
+        path.lineTo(corner.x() + 12, corner.y() + 10);
         path.closeSubpath();
         painter.fillPath(path, t.acc);
     } else if (method == "prompt_tuning" || method == "p_tuning") {
@@ -109,7 +119,9 @@ void drawMethodGlyph(QPainter& painter, const QString& method, QPointF corner, b
         g.square(6, 14, 4);
         if (method == "p_tuning") {
             QPainterPath path;
-            path.moveTo(0, 10); path.cubicTo(2, 4, 4, 14, 6, 8); path.lineTo(9, 8);
+            path.moveTo(0, 10);
+            path.cubicTo(2, 4, 4, 14, 6, 8);
+            path.lineTo(9, 8);
             g.stroke(path, 1.2);
         }
     } else if (method == "prefix_tuning" || method == "p_tuning_v2") {
@@ -119,7 +131,7 @@ void drawMethodGlyph(QPainter& painter, const QString& method, QPointF corner, b
             g.square(6, 2 + 6 * i, 4);
             if (method == "p_tuning_v2") g.square(24, 2 + 6 * i, 4);
         }
-    } else {   // lora and whatever comes
+    } else {  // lora and whatever comes
         g.layers();
         g.bowTie(18, 1, 10, 8);
         g.bowTie(18, 11, 10, 8);

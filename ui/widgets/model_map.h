@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// Where a method trains, drawn: one block of the chosen model with its projections, the residual line, embedding and head, and a
-// strip of layers. Laid out from `map` of `inspect` (roles, sizes), so families with fused projections or no gate look as they
-// are. A click on a projection is the same as typing its name into target_modules.
+// Where a method trains, drawn: one block of the chosen model with its projections, the residual
+// line, embedding and head, and a strip of layers. Laid out from `map` of `inspect` (roles, sizes),
+// so families with fused projections or no gate look as they are. A click on a projection is the
+// same as typing its name into target_modules.
 
 #include <QJsonObject>
 #include <QSet>
@@ -16,16 +17,19 @@ class ModelMap final : public QWidget {
     Q_OBJECT
 public:
     struct Part {
-        QString name, label, role;       ///< name "self_attn.q_proj", label "q_proj"
+        QString name, label, role;  ///< name "self_attn.q_proj", label "q_proj"
         qint64 in = 0, out = 0, parameters = 0;
         QRectF box;
     };
 
     ModelMap();
     void setModel(const QJsonObject& inspect);
-    /// What trains: labels of modules, the layers (empty = all), extra shapes by method; `added` counts per part over all layers.
-    void setTrained(const QString& method, const QSet<QString>& labels, const QSet<int>& layers, const QHash<QString, qint64>& added);
-    void showAs(const ModelMap& other);          ///< the same model with the same parts trained, only to look at
+    /// What trains: labels of modules, the layers (empty = all), extra shapes by method; `added`
+    /// counts per part over all layers.
+    void setTrained(const QString& method, const QSet<QString>& labels, const QSet<int>& layers,
+                    const QHash<QString, qint64>& added);
+    void showAs(
+        const ModelMap& other);  ///< the same model with the same parts trained, only to look at
     void setEditable(bool modules, bool layers);
     int layerCount() const { return m_layers; }
     /// Labels of all projections inside a block, for presets.
@@ -35,12 +39,14 @@ public:
 
     // The parts as a screen reader and the keyboard see them.
     int partCount() const { return static_cast<int>(m_parts.size()); }
-    QString partWords(int index) const;          ///< "q_proj, trained, 65,536 per layer"
+    QString partWords(int index) const;  ///< "q_proj, trained, 65,536 per layer"
     QRect partBox(int index) const { return m_parts[static_cast<std::size_t>(index)].box.toRect(); }
-    bool isPartTrained(int index) const { return isTrained(m_parts[static_cast<std::size_t>(index)]); }
+    bool isPartTrained(int index) const {
+        return isTrained(m_parts[static_cast<std::size_t>(index)]);
+    }
     bool canToggle(int index) const;
     void toggle(int index);
-    QString summary() const;                     ///< one sentence: how many parts of how many layers train
+    QString summary() const;  ///< one sentence: how many parts of how many layers train
 
 signals:
     void partToggled(const QString& label, bool trained);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// What a screen reader meets at the ModelMap: one check box a part, "q_proj, trained, 65,536 per layer".
+// What a screen reader meets at the ModelMap: one check box a part, "q_proj, trained, 65,536 per
+// layer".
 #include "widgets/model_map.h"
 
 #include <QAccessible>
@@ -13,7 +14,8 @@ namespace {
 
 class MapPart final : public QAccessibleInterface, public QAccessibleActionInterface {
 public:
-    MapPart(QAccessibleInterface& parent, ModelMap& map, int index) : m_parent(parent), m_map(map), m_index(index) {}
+    MapPart(QAccessibleInterface& parent, ModelMap& map, int index)
+        : m_parent(parent), m_map(map), m_index(index) {}
 
     bool isValid() const override { return m_parent.isValid() && m_index < m_map.partCount(); }
     QObject* object() const override { return nullptr; }
@@ -22,7 +24,9 @@ public:
     int childCount() const override { return 0; }
     int indexOfChild(const QAccessibleInterface*) const override { return -1; }
     QAccessibleInterface* childAt(int, int) const override { return nullptr; }
-    QString text(QAccessible::Text kind) const override { return kind == QAccessible::Name && isValid() ? m_map.partWords(m_index) : QString(); }
+    QString text(QAccessible::Text kind) const override {
+        return kind == QAccessible::Name && isValid() ? m_map.partWords(m_index) : QString();
+    }
     void setText(QAccessible::Text, const QString&) override {}
     QRect rect() const override {
         if (!isValid()) return {};
@@ -38,9 +42,12 @@ public:
         return state;
     }
     void* interface_cast(QAccessible::InterfaceType type) override {
-        return type == QAccessible::ActionInterface ? static_cast<QAccessibleActionInterface*>(this) : nullptr;
+        return type == QAccessible::ActionInterface ? static_cast<QAccessibleActionInterface*>(this)
+                                                    : nullptr;
     }
-    QStringList actionNames() const override { return isValid() && m_map.canToggle(m_index) ? QStringList{toggleAction()} : QStringList(); }
+    QStringList actionNames() const override {
+        return isValid() && m_map.canToggle(m_index) ? QStringList{toggleAction()} : QStringList();
+    }
     void doAction(const QString& name) override {
         if (name == toggleAction() && isValid()) m_map.toggle(m_index);
     }
@@ -55,7 +62,8 @@ private:
 
 class MapParts final : public QAccessibleWidget {
 public:
-    explicit MapParts(ModelMap* map) : QAccessibleWidget(map, QAccessible::Grouping, map->accessibleName()) {}
+    explicit MapParts(ModelMap* map)
+        : QAccessibleWidget(map, QAccessible::Grouping, map->accessibleName()) {}
     ~MapParts() override {
         for (const auto& [index, id] : m_parts) QAccessible::deleteAccessibleInterface(id);
     }
@@ -63,7 +71,8 @@ public:
     int childCount() const override { return map() ? map()->partCount() : 0; }
     QAccessibleInterface* child(int index) const override {
         if (index < 0 || index >= childCount()) return nullptr;
-        if (const auto found = m_parts.find(index); found != m_parts.end()) return QAccessible::accessibleInterface(found->second);
+        if (const auto found = m_parts.find(index); found != m_parts.end())
+            return QAccessible::accessibleInterface(found->second);
         auto* part = new MapPart(const_cast<MapParts&>(*this), *map(), index);
         m_parts[index] = QAccessible::registerAccessibleInterface(part);
         return part;
@@ -72,7 +81,10 @@ public:
         const auto* part = dynamic_cast<const MapPart*>(child);
         return part ? part->index() : -1;
     }
-    QString text(QAccessible::Text kind) const override { return kind == QAccessible::Description && map() ? map()->summary() : QAccessibleWidget::text(kind); }
+    QString text(QAccessible::Text kind) const override {
+        return kind == QAccessible::Description && map() ? map()->summary()
+                                                         : QAccessibleWidget::text(kind);
+    }
 
 private:
     mutable std::map<int, QAccessible::Id> m_parts;

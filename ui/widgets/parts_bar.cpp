@@ -26,14 +26,17 @@ PartsBar::PartsBar() { setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed)
 void PartsBar::set(std::vector<PartShare> parts) {
     m_parts = std::move(parts);
     QStringList words;
-    for (const PartShare& part : m_parts) words << part.name + " " + format::count(std::llround(part.count));
+    for (const PartShare& part : m_parts)
+        words << part.name + " " + format::count(std::llround(part.count));
     setAccessibleName(tr("Where the parameters are"));
     setAccessibleDescription(words.join("; "));
     updateGeometry();
     update();
 }
 
-QSize PartsBar::sizeHint() const { return {280, px(20) + static_cast<int>(m_parts.size()) * px(20)}; }
+QSize PartsBar::sizeHint() const {
+    return {280, px(20) + static_cast<int>(m_parts.size()) * px(20)};
+}
 
 void PartsBar::paintEvent(QPaintEvent*) {
     const Tokens& t = Theme::tokens();
@@ -54,9 +57,11 @@ void PartsBar::paintEvent(QPaintEvent*) {
         p.fillRect(QRectF(1, line.center().y() - 4, 8, 8), shadeOf(i));
         p.setPen(t.t1);
         p.drawText(line.adjusted(px(18), 0, 0, 0), Qt::AlignVCenter, m_parts[i].name);
-        p.drawText(line.adjusted(0, 0, -shareWidth, 0), Qt::AlignVCenter | Qt::AlignRight, format::count(std::llround(m_parts[i].count)));
+        p.drawText(line.adjusted(0, 0, -shareWidth, 0), Qt::AlignVCenter | Qt::AlignRight,
+                   format::count(std::llround(m_parts[i].count)));
         p.setPen(t.t2);
-        p.drawText(line, Qt::AlignVCenter | Qt::AlignRight, format::percent(m_parts[i].count / sum));
+        p.drawText(line, Qt::AlignVCenter | Qt::AlignRight,
+                   format::percent(m_parts[i].count / sum));
     }
 }
 
@@ -66,7 +71,8 @@ void FitBars::set(std::vector<FitRow> rows, double capacity) {
     m_rows = std::move(rows);
     m_capacity = capacity;
     QStringList words;
-    for (const FitRow& row : m_rows) words << row.name + " " + (row.problem.isEmpty() ? format::bytes(row.bytes) : row.problem);
+    for (const FitRow& row : m_rows)
+        words << row.name + " " + (row.problem.isEmpty() ? format::bytes(row.bytes) : row.problem);
     setAccessibleDescription(words.join("; "));
     setToolTip(words.join("\n"));
     updateGeometry();
@@ -81,7 +87,8 @@ void FitBars::paintEvent(QPaintEvent*) {
     p.setRenderHint(QPainter::Antialiasing);
     p.setFont(themeFont(Type::Table));
     double nameWidth = 0;
-    for (const FitRow& row : m_rows) nameWidth = std::max<double>(nameWidth, p.fontMetrics().horizontalAdvance(row.name));
+    for (const FitRow& row : m_rows)
+        nameWidth = std::max<double>(nameWidth, p.fontMetrics().horizontalAdvance(row.name));
     nameWidth = std::min(nameWidth + 12, width() * 0.5);
     const double valueWidth = px(76), room = std::max(20.0, width() - nameWidth - valueWidth);
     for (std::size_t i = 0; i < m_rows.size(); ++i) {
@@ -95,10 +102,16 @@ void FitBars::paintEvent(QPaintEvent*) {
         p.setBrush(t.bg3);
         p.drawRoundedRect(QRectF(nameWidth, line.center().y() - 2.5, room, 5), 2.5, 2.5);
         p.setBrush(share > 1 ? t.err : share > 0.75 ? t.warn : t.ok);
-        if (share > 0) p.drawRoundedRect(QRectF(nameWidth, line.center().y() - 2.5, std::max(5.0, room * std::min(1.0, share)), 5), 2.5, 2.5);
+        if (share > 0)
+            p.drawRoundedRect(QRectF(nameWidth, line.center().y() - 2.5,
+                                     std::max(5.0, room * std::min(1.0, share)), 5),
+                              2.5, 2.5);
         p.setFont(themeFont(Type::TableStrong));
         p.setPen(!row.problem.isEmpty() || share > 1 ? t.err : t.t1);
-        p.drawText(line, Qt::AlignVCenter | Qt::AlignRight, !row.problem.isEmpty() ? tr("not possible") : row.bytes < 0 ? QStringLiteral("…") : format::bytes(row.bytes));
+        p.drawText(line, Qt::AlignVCenter | Qt::AlignRight,
+                   !row.problem.isEmpty() ? tr("not possible")
+                   : row.bytes < 0        ? QStringLiteral("…")
+                                          : format::bytes(row.bytes));
     }
 }
 

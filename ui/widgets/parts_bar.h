@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// Where the parameters of a model are: one bar in shades of the frozen grey, and a line a part with its count and share.
+// Where the parameters of a model are: one bar in shades of the frozen grey, and a line a part with
+// its count and share.
 
 #include <QColor>
 #include <QWidget>
@@ -29,10 +30,11 @@ private:
     std::vector<PartShare> m_parts;
 };
 
-/// A row of bars against one capacity: green while it fits well, yellow when tight, red when it does not.
+/// A row of bars against one capacity: green while it fits well, yellow when tight, red when it
+/// does not.
 struct FitRow {
     QString name;
-    double bytes = -1;        ///< below 0: still asked
+    double bytes = -1;  ///< below 0: still asked
     QString problem;
 };
 

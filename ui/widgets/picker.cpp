@@ -10,7 +10,8 @@
 
 namespace luthier::ui {
 
-PickerButton::PickerButton(const QString& icon, const QString& caption) : m_icon(icon), m_caption(caption) {
+PickerButton::PickerButton(const QString& icon, const QString& caption)
+    : m_icon(icon), m_caption(caption) {
     setAccessibleName(caption);
     setFocusPolicy(Qt::TabFocus);
     setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed);
@@ -46,21 +47,26 @@ void PickerButton::paintEvent(QPaintEvent*) {
     p.setFont(themeFont(Type::Name));
     p.setPen(m_value.isEmpty() ? t.t3 : t.t1);
     const QString value = m_value.isEmpty() ? tr("Choose…") : m_value;
-    const QString shown = p.fontMetrics().elidedText(value, Qt::ElideMiddle, static_cast<int>(text.width()));
+    const QString shown =
+        p.fontMetrics().elidedText(value, Qt::ElideMiddle, static_cast<int>(text.width()));
     p.drawText(text, Qt::AlignBottom | Qt::AlignLeft, shown);
     const double used = p.fontMetrics().horizontalAdvance(shown) + 5;
     p.setFont(themeFont(Type::Body));
     p.setPen(t.t2);
-    if (used + p.fontMetrics().horizontalAdvance(m_note) < text.width()) p.drawText(text.adjusted(used, 0, 0, 0), Qt::AlignBottom | Qt::AlignLeft, m_note);
+    if (used + p.fontMetrics().horizontalAdvance(m_note) < text.width())
+        p.drawText(text.adjusted(used, 0, 0, 0), Qt::AlignBottom | Qt::AlignLeft, m_note);
 }
 
-PickerField::PickerField(const QString& icon, const QString& caption) : m_icon(icon), m_caption(caption) {
+PickerField::PickerField(const QString& icon, const QString& caption)
+    : m_icon(icon), m_caption(caption) {
     setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed);
     setFixedHeight(px(40));
     m_edit = new QLineEdit;
     m_edit->setAccessibleName(caption);
     m_edit->setFrame(false);
-    m_edit->setStyleSheet("QLineEdit { border: none; background: transparent; padding: 0; min-height: 0; font-weight: 500; }");
+    m_edit->setStyleSheet(
+        "QLineEdit { border: none; background: transparent; padding: 0; min-height: 0; "
+        "font-weight: 500; }");
     auto* column = makeColumn(0);
     column->setContentsMargins(38, px(17), 10, 3);
     column->addWidget(m_edit);

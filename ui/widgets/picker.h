@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// The tall fields of the New run strip: icon, caption, value. PickerButton opens a menu, PickerField takes text.
+// The tall fields of the New run strip: icon, caption, value. PickerButton opens a menu,
+// PickerField takes text.
 
 #include <QAbstractButton>
 #include <QFrame>

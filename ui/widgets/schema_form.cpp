@@ -18,7 +18,8 @@ namespace luthier::ui {
 
 QJsonValue findDotted(const QJsonObject& object, const QString& dottedKey) {
     const qsizetype dot = dottedKey.indexOf('.');
-    if (dot < 0) return object.contains(dottedKey) ? object[dottedKey] : QJsonValue(QJsonValue::Undefined);
+    if (dot < 0)
+        return object.contains(dottedKey) ? object[dottedKey] : QJsonValue(QJsonValue::Undefined);
     return findDotted(object[dottedKey.left(dot)].toObject(), dottedKey.mid(dot + 1));
 }
 
@@ -36,7 +37,8 @@ void setDotted(QJsonObject& object, const QString& dottedKey, const QJsonValue& 
 /// Dot, label, editor, problem line.
 class FieldRow final : public QWidget {
 public:
-    FieldRow(const QString& sectionKey, const QJsonObject& fieldSpec) : section(sectionKey), field(fieldSpec), key(fieldSpec["key"].toString()) {
+    FieldRow(const QString& sectionKey, const QJsonObject& fieldSpec)
+        : section(sectionKey), field(fieldSpec), key(fieldSpec["key"].toString()) {
         auto* column = makeColumn(2);
         auto* row = makeRow(8);
         label = new ElidedLabel(fieldSpec["label"].toString(key), "body", "t1");
@@ -67,7 +69,7 @@ public:
     ElidedLabel* label;
     FieldEditor* editor;
     QLabel* problemLine;
-    bool isChanged = false, isInvalid = false;   // invalid: what was typed is no value at all
+    bool isChanged = false, isInvalid = false;  // invalid: what was typed is no value at all
     std::function<void()> onReset;
 
 protected:
@@ -79,9 +81,13 @@ protected:
         p.setBrush(Theme::tokens().acc);
         p.drawEllipse(QPointF(px(6), px(14)), 3, 3);
     }
-    void keyPressEvent(QKeyEvent* event) override {   // the dot's way for the keyboard: no editor uses Ctrl+R
-        if (isChanged && onReset && event->key() == Qt::Key_R && event->modifiers() == Qt::ControlModifier) onReset();
-        else QWidget::keyPressEvent(event);
+    void keyPressEvent(
+        QKeyEvent* event) override {  // the dot's way for the keyboard: no editor uses Ctrl+R
+        if (isChanged && onReset && event->key() == Qt::Key_R &&
+            event->modifiers() == Qt::ControlModifier)
+            onReset();
+        else
+            QWidget::keyPressEvent(event);
     }
     void mousePressEvent(QMouseEvent* event) override {
         if (isChanged && event->position().x() < px(14) && onReset) onReset();
@@ -91,7 +97,8 @@ protected:
 SchemaForm::SchemaForm() {
     auto* row = makeRow(px(16));
     row->setContentsMargins(4, 10, 16, 16);
-    const int shares[] = {31, 25};   // the first column holds presets and lists, the second short numbers
+    const int shares[] = {
+        31, 25};  // the first column holds presets and lists, the second short numbers
     for (int i = 0; i < 2; ++i) {
         m_columns[i] = makeColumn(4);
         row->addLayout(m_columns[i], shares[i]);
@@ -128,7 +135,9 @@ QJsonValue SchemaForm::defaultOf(const QString& section, const QString& key) con
     return QJsonValue::Undefined;
 }
 
-bool SchemaForm::hasField(const QString& section, const QString& key) const { return !defaultOf(section, key).isUndefined(); }
+bool SchemaForm::hasField(const QString& section, const QString& key) const {
+    return !defaultOf(section, key).isUndefined();
+}
 
 QJsonValue SchemaForm::value(const QString& section, const QString& key) const {
     const auto it = m_values.find(section);
@@ -151,7 +160,9 @@ QJsonObject SchemaForm::values(const QString& section) const {
         if (s.key != section) continue;
         for (const QJsonValue& field : s.fields) {
             const QString key = field["key"].toString();
-            if (it->second.contains(key) && it->second[key] != field["default"] && applies(s, field.toObject())) setDotted(nested, key, it->second[key]);
+            if (it->second.contains(key) && it->second[key] != field["default"] &&
+                applies(s, field.toObject()))
+                setDotted(nested, key, it->second[key]);
         }
     }
     return nested;
@@ -159,7 +170,8 @@ QJsonObject SchemaForm::values(const QString& section) const {
 
 bool SchemaForm::applies(const FormSection& section, const QJsonObject& field) const {
     const QJsonObject when = field["applies_when"].toObject();
-    return when.isEmpty() || when["values"].toArray().contains(value(section.key, when["key"].toString()));
+    return when.isEmpty() ||
+           when["values"].toArray().contains(value(section.key, when["key"].toString()));
 }
 
 void SchemaForm::setShowAll(bool all) {
@@ -179,7 +191,8 @@ int SchemaForm::changedCount() const {
         if (it == m_values.end()) continue;
         for (const QJsonValue& field : s.fields) {
             const QString key = field["key"].toString();
-            count += !s.hidden.contains(key) && it->second.contains(key) && it->second[key] != field["default"];
+            count += !s.hidden.contains(key) && it->second.contains(key) &&
+                     it->second[key] != field["default"];
         }
     }
     return count;
@@ -187,7 +200,8 @@ int SchemaForm::changedCount() const {
 
 int SchemaForm::fieldCount() const {
     int count = 0;
-    for (const FormSection& s : m_sections) count += static_cast<int>(s.fields.size() - s.hidden.size());
+    for (const FormSection& s : m_sections)
+        count += static_cast<int>(s.fields.size() - s.hidden.size());
     return count;
 }
 
@@ -220,9 +234,12 @@ void SchemaForm::rebuild() {
             const QJsonObject field = value.toObject();
             const QString key = field["key"].toString();
             if (section.hidden.contains(key) || !applies(section, field)) continue;
-            const bool isChanged = m_values[section.key].contains(key) && m_values[section.key][key] != field["default"];
+            const bool isChanged = m_values[section.key].contains(key) &&
+                                   m_values[section.key][key] != field["default"];
             if (!m_filter.isEmpty()) {
-                if (!(field["label"].toString() + " " + key + " " + field["help"].toString()).contains(m_filter, Qt::CaseInsensitive)) continue;
+                if (!(field["label"].toString() + " " + key + " " + field["help"].toString())
+                         .contains(m_filter, Qt::CaseInsensitive))
+                    continue;
             } else if (!m_showAll && !field["usual"].toBool(true) && !isChanged) {
                 continue;
             }
@@ -245,7 +262,9 @@ void SchemaForm::addRow(QVBoxLayout* column, const FormSection& section, const Q
     const QString key = row->key, sectionKey = section.key;
     QString tip = field["help"].toString();
     row->label->setToolTip(tip);
-    row->onReset = [this, sectionKey, key] { userEdited(sectionKey, key, defaultOf(sectionKey, key)); };
+    row->onReset = [this, sectionKey, key] {
+        userEdited(sectionKey, key, defaultOf(sectionKey, key));
+    };
     connect(row->editor, &FieldEditor::edited, this, [this, row](const QJsonValue& value) {
         row->isInvalid = false;
         row->setProblem(rangeProblem(row->field, value));
@@ -257,30 +276,43 @@ void SchemaForm::addRow(QVBoxLayout* column, const FormSection& section, const Q
         emit changed();
     });
     connect(row->editor, &FieldEditor::focused, this, [this, row] {
-        emit helpWanted(row->field["label"].toString(row->key), row->key, row->field["help"].toString());
+        emit helpWanted(row->field["label"].toString(row->key), row->key,
+                        row->field["help"].toString());
     });
     column->addWidget(row);
     m_rows.push_back(row);
 }
 
-void SchemaForm::userEdited(const QString& section, const QString& key, const QJsonValue& newValue) {
-    const auto decides = [&](const FieldRow* row) { return row->field["applies_when"]["key"].toString() == key && row->section == section; };
+void SchemaForm::userEdited(const QString& section, const QString& key,
+                            const QJsonValue& newValue) {
+    const auto decides = [&](const FieldRow* row) {
+        return row->field["applies_when"]["key"].toString() == key && row->section == section;
+    };
     m_values[section][key] = newValue;
     bool others = std::any_of(m_rows.begin(), m_rows.end(), decides);
     for (const FormSection& s : m_sections)
         if (s.key == section)
-            for (const QJsonValue& field : s.fields) others = others || field["applies_when"]["key"].toString() == key;
-    if (others) rebuild();
-    else refreshRows();
+            for (const QJsonValue& field : s.fields)
+                others = others || field["applies_when"]["key"].toString() == key;
+    if (others)
+        rebuild();
+    else
+        refreshRows();
     emit changed();
 }
 
 void SchemaForm::refreshRows() {
     for (FieldRow* row : m_rows) {
         const QJsonValue now = value(row->section, row->key);
-        if (row->problem.isEmpty() || !rangeProblem(row->field, now).isEmpty()) row->editor->setValue(now);
+        if (row->problem.isEmpty() || !rangeProblem(row->field, now).isEmpty())
+            row->editor->setValue(now);
         row->isChanged = now != row->field["default"];
-        row->setToolTip(row->isChanged ? tr("Default: %1. Click the dot or press Ctrl+R to restore it.").arg(valueText(row->field["default"]).isEmpty() ? tr("none") : valueText(row->field["default"])) : QString());
+        row->setToolTip(row->isChanged
+                            ? tr("Default: %1. Click the dot or press Ctrl+R to restore it.")
+                                  .arg(valueText(row->field["default"]).isEmpty()
+                                           ? tr("none")
+                                           : valueText(row->field["default"]))
+                            : QString());
         row->update();
     }
 }
@@ -292,12 +324,15 @@ void SchemaForm::setProblem(const QString& dottedField, const QString& message) 
 
 void SchemaForm::clearProblems() {
     for (FieldRow* row : m_rows)
-        if (!row->problem.isEmpty() && !row->isInvalid && rangeProblem(row->field, value(row->section, row->key)).isEmpty()) row->setProblem({});
+        if (!row->problem.isEmpty() && !row->isInvalid &&
+            rangeProblem(row->field, value(row->section, row->key)).isEmpty())
+            row->setProblem({});
 }
 
 QString SchemaForm::firstProblem() const {
     for (const FieldRow* row : m_rows)
-        if (!row->problem.isEmpty()) return row->field["label"].toString(row->key) + ": " + row->problem;
+        if (!row->problem.isEmpty())
+            return row->field["label"].toString(row->key) + ": " + row->problem;
     return {};
 }
 

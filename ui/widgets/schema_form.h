@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// A form made from settings schemas (`luthier-cli methods --json`): one row per field, two columns, a dot on what differs from its
-// default, a problem under the field it names. The values live here as flat dotted keys per section; what the engine gets is
-// nested and holds only what was changed.
+// A form made from settings schemas (`luthier-cli methods --json`): one row per field, two columns,
+// a dot on what differs from its default, a problem under the field it names. The values live here
+// as flat dotted keys per section; what the engine gets is nested and holds only what was changed.
 
 #include <QJsonArray>
 #include <QJsonObject>
@@ -19,11 +19,11 @@ namespace luthier::ui {
 class FieldRow;
 
 struct FormSection {
-    QString key;        ///< "method", "train"; the first part of problem fields
+    QString key;  ///< "method", "train"; the first part of problem fields
     QString title;
     QJsonArray fields;
     int column = 0;
-    QStringList hidden; ///< keys that another part of the page edits
+    QStringList hidden;  ///< keys that another part of the page edits
 };
 
 class SchemaForm final : public QWidget {
@@ -35,7 +35,7 @@ public:
     void setSections(const std::vector<FormSection>& sections);
     /// Replaces the values of a section by a nested object; missing keys take their defaults.
     void setValues(const QString& section, const QJsonObject& nested);
-    QJsonObject values(const QString& section) const;             ///< nested, changed ones only
+    QJsonObject values(const QString& section) const;  ///< nested, changed ones only
     QJsonValue value(const QString& section, const QString& key) const;
     void setValue(const QString& section, const QString& key, const QJsonValue& value);
     bool hasField(const QString& section, const QString& key) const;
@@ -63,7 +63,7 @@ private:
     void refreshRows();
 
     std::vector<FormSection> m_sections;
-    std::map<QString, QJsonObject> m_values;     ///< by section, flat dotted keys
+    std::map<QString, QJsonObject> m_values;  ///< by section, flat dotted keys
     std::vector<FieldRow*> m_rows;
     QString m_filter;
     bool m_showAll = false;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// A read-only table over rows of cells: words, alignment, tone, icon, a line sample or a sparkline. One model and one delegate
-// for all tables of the window, so that they sort, select and read aloud alike.
+// A read-only table over rows of cells: words, alignment, tone, icon, a line sample or a sparkline.
+// One model and one delegate for all tables of the window, so that they sort, select and read aloud
+// alike.
 
 #include <QAbstractTableModel>
 #include <QColor>
@@ -14,16 +15,16 @@ namespace luthier::ui {
 
 struct TableCell {
     QString text;
-    QString note;                 ///< t3, after the text or at the right
-    QVariant sortKey;             ///< text when invalid
+    QString note;      ///< t3, after the text or at the right
+    QVariant sortKey;  ///< text when invalid
     QString icon;
-    QColor color;                 ///< of text and icon; invalid = by column
+    QColor color;  ///< of text and icon; invalid = by column
     bool isRight = false, isStrong = false;
-    QColor sample;                ///< line sample before the text
+    QColor sample;  ///< line sample before the text
     QList<qreal> dash;
     std::vector<float> sparkline;
-    double share = -1;            ///< accent bar after the text, 0..1
-    QString avatar = {};          ///< a letter on a small square before the text
+    double share = -1;    ///< accent bar after the text, 0..1
+    QString avatar = {};  ///< a letter on a small square before the text
 };
 
 struct TableRow {
@@ -41,13 +42,15 @@ public:
     const TableRow& row(int index) const { return m_rows[static_cast<std::size_t>(index)]; }
     int find(const QString& id) const;
     int rowCount(const QModelIndex& = {}) const override { return static_cast<int>(m_rows.size()); }
-    int columnCount(const QModelIndex& = {}) const override { return static_cast<int>(m_headers.size()); }
+    int columnCount(const QModelIndex& = {}) const override {
+        return static_cast<int>(m_headers.size());
+    }
     QVariant data(const QModelIndex& index, int role) const override;
     QVariant headerData(int section, Qt::Orientation orientation, int role) const override;
     void sort(int column, Qt::SortOrder order) override;
     int sortColumn() const { return m_sortColumn; }
     Qt::SortOrder sortOrder() const { return m_order; }
-    QString pinned;               ///< id that stays on top
+    QString pinned;  ///< id that stays on top
 
 private:
     QStringList m_headers;
@@ -61,7 +64,7 @@ class SimpleTable final : public QTableView {
 public:
     SimpleTable(const QStringList& headers, const QList<int>& widths, int stretchColumn);
     TableModel* rows() { return m_model; }
-    void setRows(std::vector<TableRow> rows);    ///< keeps the selection
+    void setRows(std::vector<TableRow> rows);  ///< keeps the selection
     QString currentId() const;
     void select(const QString& id);
     QSize contentSize() const;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// Small figures side by side, each a caption over a value, in columns of equal width: the foot of a playground column.
+// Small figures side by side, each a caption over a value, in columns of equal width: the foot of a
+// playground column.
 
 #include <QString>
 #include <QWidget>
@@ -10,7 +11,7 @@
 namespace luthier::ui {
 
 struct StatEntry {
-    QString caption, value, note;   ///< note: t3 after the value
+    QString caption, value, note;  ///< note: t3 after the value
 };
 
 class StatStrip final : public QWidget {

@@ -28,8 +28,10 @@ void drawWindow(QPainter& p, const QRectF& area, const Tokens& t) {
     for (int run = 0; run < 2; ++run) {
         QPainterPath path;
         for (int i = 0; i <= 24; ++i) {
-            const double share = i / 24.0, fall = run == 0 ? std::exp(-5 * share) : 0.25 + 0.75 * std::exp(-3 * share);
-            const QPointF at(plot.left() + plot.width() * share, plot.bottom() - plot.height() * fall * 0.92);
+            const double share = i / 24.0, fall = run == 0 ? std::exp(-5 * share)
+                                                           : 0.25 + 0.75 * std::exp(-3 * share);
+            const QPointF at(plot.left() + plot.width() * share,
+                             plot.bottom() - plot.height() * fall * 0.92);
             i == 0 ? path.moveTo(at) : path.lineTo(at);
         }
         p.setBrush(Qt::NoBrush);
@@ -38,7 +40,9 @@ void drawWindow(QPainter& p, const QRectF& area, const Tokens& t) {
     }
 }
 
-double toLinear(double value) { return value <= 0.04045 ? value / 12.92 : std::pow((value + 0.055) / 1.055, 2.4); }
+double toLinear(double value) {
+    return value <= 0.04045 ? value / 12.92 : std::pow((value + 0.055) / 1.055, 2.4);
+}
 double fromLinear(double value) {
     value = std::clamp(value, 0.0, 1.0);
     return value <= 0.0031308 ? value * 12.92 : 1.055 * std::pow(value, 1 / 2.4) - 0.055;
@@ -48,15 +52,20 @@ double fromLinear(double value) {
 
 QColor simulated(const QColor& color, ColorVision vision) {
     if (vision == ColorVision::Full) return color;
-    static constexpr double kMatrices[3][9] = {
-        {0.367322, 0.860646, -0.227968, 0.280085, 0.672501, 0.047413, -0.011820, 0.042940, 0.968881},
-        {0.152286, 1.052583, -0.204868, 0.114503, 0.786281, 0.099216, -0.003882, -0.048116, 1.051998},
-        {1.255528, -0.076749, -0.178779, -0.078411, 0.930809, 0.147602, 0.004733, 0.691367, 0.303900}};
+    static constexpr double kMatrices[3][9] = {{0.367322, 0.860646, -0.227968, 0.280085, 0.672501,
+                                                0.047413, -0.011820, 0.042940, 0.968881},
+                                               {0.152286, 1.052583, -0.204868, 0.114503, 0.786281,
+                                                0.099216, -0.003882, -0.048116, 1.051998},
+                                               {1.255528, -0.076749, -0.178779, -0.078411, 0.930809,
+                                                0.147602, 0.004733, 0.691367, 0.303900}};
     const double* m = kMatrices[static_cast<int>(vision) - 1];
-    const double rgb[3] = {toLinear(color.redF()), toLinear(color.greenF()), toLinear(color.blueF())};
+    const double rgb[3] = {toLinear(color.redF()), toLinear(color.greenF()),
+                           toLinear(color.blueF())};
     double out[3];
-    for (int i = 0; i < 3; ++i) out[i] = fromLinear(m[3 * i] * rgb[0] + m[3 * i + 1] * rgb[1] + m[3 * i + 2] * rgb[2]);
-    return QColor::fromRgbF(static_cast<float>(out[0]), static_cast<float>(out[1]), static_cast<float>(out[2]));
+    for (int i = 0; i < 3; ++i)
+        out[i] = fromLinear(m[3 * i] * rgb[0] + m[3 * i + 1] * rgb[1] + m[3 * i + 2] * rgb[2]);
+    return QColor::fromRgbF(static_cast<float>(out[0]), static_cast<float>(out[1]),
+                            static_cast<float>(out[2]));
 }
 
 ThemeCard::ThemeCard(ThemeChoice choice, const QString& name) : m_choice(choice) {
@@ -78,13 +87,19 @@ void ThemeCard::paintEvent(QPaintEvent*) {
     p.save();
     p.setClipPath(clip);
     if (m_choice == ThemeChoice::System) {
-        const QRectF left(frame.left(), frame.top(), frame.width() / 2, frame.height()), right = left.translated(frame.width() / 2, 0);
+        const QRectF left(frame.left(), frame.top(), frame.width() / 2, frame.height()),
+            right = left.translated(frame.width() / 2, 0);
         p.fillRect(left, darkTokens().bg1);
         p.fillRect(right, lightTokens().bg1);
-        drawIcon(p, "eye", QRectF(left.center().x() - 9, left.center().y() - 9, 18, 18), darkTokens().t1);
-        drawIcon(p, "eye", QRectF(right.center().x() - 9, right.center().y() - 9, 18, 18), lightTokens().t1);
+        drawIcon(p, "eye", QRectF(left.center().x() - 9, left.center().y() - 9, 18, 18),
+                 darkTokens().t1);
+        drawIcon(p, "eye", QRectF(right.center().x() - 9, right.center().y() - 9, 18, 18),
+                 lightTokens().t1);
     } else {
-        drawWindow(p, frame, m_choice == ThemeChoice::Light ? lightTokens() : m_choice == ThemeChoice::HighContrast ? highContrastTokens() : darkTokens());
+        drawWindow(p, frame,
+                   m_choice == ThemeChoice::Light          ? lightTokens()
+                   : m_choice == ThemeChoice::HighContrast ? highContrastTokens()
+                                                           : darkTokens());
     }
     p.restore();
     p.setBrush(Qt::NoBrush);
@@ -96,12 +111,14 @@ void ThemeCard::paintEvent(QPaintEvent*) {
     p.drawEllipse(QPointF(9, y), isChecked() ? 5 : 7, isChecked() ? 5 : 7);
     p.setFont(themeFont(isChecked() ? Type::Name : Type::Body));
     p.setPen(t.t1);
-    p.drawText(QRectF(24, y - 12, width() - 24, 24), Qt::AlignVCenter, p.fontMetrics().elidedText(text(), Qt::ElideRight, width() - 24));
+    p.drawText(QRectF(24, y - 12, width() - 24, 24), Qt::AlignVCenter,
+               p.fontMetrics().elidedText(text(), Qt::ElideRight, width() - 24));
 }
 
 PaletteRows::PaletteRows() {
     setAccessibleName(tr("Run colours"));
-    setAccessibleDescription(tr("Ten colours as drawn, and as they look with deuteranopia, protanopia and tritanopia."));
+    setAccessibleDescription(
+        tr("Ten colours as drawn, and as they look with deuteranopia, protanopia and tritanopia."));
     setSizePolicy(QSizePolicy::Preferred, QSizePolicy::Fixed);
 }
 
@@ -109,7 +126,8 @@ void PaletteRows::paintEvent(QPaintEvent*) {
     const Tokens& t = Theme::tokens();
     QPainter p(this);
     p.setRenderHint(QPainter::Antialiasing);
-    const QString names[] = {tr("As drawn"), tr("Deuteranopia"), tr("Protanopia"), tr("Tritanopia")};
+    const QString names[] = {tr("As drawn"), tr("Deuteranopia"), tr("Protanopia"),
+                             tr("Tritanopia")};
     const double left = px(92), each = std::min(px(31) * 1.0, (width() - left) / 10);
     for (int row = 0; row < 4; ++row) {
         const double y = row * px(24) + (row == 0 ? 0 : px(4)), height = row == 0 ? px(20) : px(14);
@@ -117,7 +135,8 @@ void PaletteRows::paintEvent(QPaintEvent*) {
         p.setPen(t.t2);
         p.drawText(QRectF(0, y, left, height), Qt::AlignVCenter, names[row]);
         for (int i = 0; i < 10; ++i) {
-            const QColor color = simulated(Theme::instance().runColor(i), static_cast<ColorVision>(row));
+            const QColor color =
+                simulated(Theme::instance().runColor(i), static_cast<ColorVision>(row));
             const QRectF box(left + i * each, y, each - 4, height);
             p.setPen(Qt::NoPen);
             p.setBrush(color);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// One theme to choose, shown as a small window drawn in its own colours over its name; and the run palette under three simulations of
-// colour vision.
+// One theme to choose, shown as a small window drawn in its own colours over its name; and the run
+// palette under three simulations of colour vision.
 
 #include "theme/theme.h"
 
@@ -27,7 +27,8 @@ private:
 
 enum class ColorVision { Full, Deuteranopia, Protanopia, Tritanopia };
 
-/// What `color` looks like without one kind of cone: Machado, Oliveira, Fernandes 2009, severity 1, in linear RGB.
+/// What `color` looks like without one kind of cone: Machado, Oliveira, Fernandes 2009, severity 1,
+/// in linear RGB.
 QColor simulated(const QColor& color, ColorVision vision);
 
 class PaletteRows final : public QWidget {

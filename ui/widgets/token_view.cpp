@@ -28,7 +28,8 @@ constexpr int kMargin = 16;
 
 class FactPopover final : public QFrame {
 public:
-    explicit FactPopover(QWidget* window) : QFrame(window), m_facts(new FactRows(FactRows::Values::Beside)) {
+    explicit FactPopover(QWidget* window)
+        : QFrame(window), m_facts(new FactRows(FactRows::Values::Beside)) {
         setProperty("popover", "true");
         setAttribute(Qt::WA_TransparentForMouseEvents);
         auto* column = new QVBoxLayout;
@@ -49,9 +50,12 @@ private:
 
 QString readableToken(const QString& piece, bool* hasSpace) {
     QString text = piece;
-    *hasSpace = text.startsWith(QStringLiteral("▁")) || text.startsWith(QStringLiteral("Ġ")) || text.startsWith(' ');
+    *hasSpace = text.startsWith(QStringLiteral("▁")) || text.startsWith(QStringLiteral("Ġ")) ||
+                text.startsWith(' ');
     if (*hasSpace) text.remove(0, 1);
-    text.replace(QStringLiteral("▁"), QStringLiteral(" ")).replace(QStringLiteral("Ġ"), QStringLiteral(" ")).replace(QStringLiteral("Ċ"), QStringLiteral("↵"));
+    text.replace(QStringLiteral("▁"), QStringLiteral(" "))
+        .replace(QStringLiteral("Ġ"), QStringLiteral(" "))
+        .replace(QStringLiteral("Ċ"), QStringLiteral("↵"));
     return text.replace('\n', QStringLiteral("↵")).replace('\t', QStringLiteral("⇥"));
 }
 
@@ -85,7 +89,9 @@ void TokenView::setProbabilities(std::size_t row, const QJsonArray& values) {
     if (row >= m_rows.size()) return;
     std::vector<TokenChip>& tokens = m_rows[row].tokens;
     for (std::size_t i = 0; i < tokens.size() && static_cast<qsizetype>(i) < values.size(); ++i)
-        tokens[i].probability = values[static_cast<qsizetype>(i)].isDouble() ? values[static_cast<qsizetype>(i)].toDouble() : 0;
+        tokens[i].probability = values[static_cast<qsizetype>(i)].isDouble()
+                                    ? values[static_cast<qsizetype>(i)].toDouble()
+                                    : 0;
     if (m_row == static_cast<int>(row)) showPopover();
 }
 
@@ -109,10 +115,13 @@ void TokenView::layOut() {
         double x = left, line = y + px(kHead);
         for (const TokenChip& chip : m_rows[r].tokens) {
             Placed placed;
-            placed.shown = m_mode == Mode::Ids ? QString::number(chip.id) : readableToken(chip.text, &placed.hasDot);
+            placed.shown = m_mode == Mode::Ids ? QString::number(chip.id)
+                                               : readableToken(chip.text, &placed.hasDot);
             if (m_mode == Mode::Ids) placed.hasDot = false;
             const double dot = placed.hasDot ? (isText ? metrics.horizontalAdvance(' ') : 7) : 0;
-            const double width = std::max(isText ? 0.0 : 8.0, metrics.horizontalAdvance(placed.shown) + dot + (isText ? 0 : 8));
+            const double width =
+                std::max(isText ? 0.0 : 8.0,
+                         metrics.horizontalAdvance(placed.shown) + dot + (isText ? 0 : 8));
             if (x + width > right && x > left) {
                 x = left;
                 line += lineHeight;
@@ -127,7 +136,8 @@ void TokenView::layOut() {
         }
         tallest = std::max(tallest, line + lineHeight + px(12) - y);
         if (column + 1 < m_columns && r + 1 < m_rows.size()) continue;
-        for (std::size_t i = r - static_cast<std::size_t>(column); i <= r; ++i) m_places[i].height = tallest;
+        for (std::size_t i = r - static_cast<std::size_t>(column); i <= r; ++i)
+            m_places[i].height = tallest;
         y += tallest;
         tallest = 0;
     }
@@ -148,8 +158,10 @@ void TokenView::paintHead(QPainter& p, const TokenRow& row, const PlacedRow& pla
     const auto words = [&](const QString& text, const QColor& color, Type type, double gap) {
         p.setFont(themeFont(type));
         p.setPen(color);
-        if (x + p.fontMetrics().horizontalAdvance(text) > place.copy.left() - 4) x = place.copy.left();   // no room: neither this nor what follows
-        else p.drawText(line.adjusted(x, 0, 0, 0), Qt::AlignVCenter, text);
+        if (x + p.fontMetrics().horizontalAdvance(text) > place.copy.left() - 4)
+            x = place.copy.left();  // no room: neither this nor what follows
+        else
+            p.drawText(line.adjusted(x, 0, 0, 0), Qt::AlignVCenter, text);
         x += p.fontMetrics().horizontalAdvance(text) + gap;
     };
     const auto square = [&](const QColor& fill, const QColor& border) {
@@ -160,7 +172,8 @@ void TokenView::paintHead(QPainter& p, const TokenRow& row, const PlacedRow& pla
         x += 15;
     };
     words(tr("Row %1").arg(format::count(row.number)), t.t1, Type::Strong, 12);
-    words(tr("%n token(s)", nullptr, static_cast<int>(prompt + loss + row.cutTokens)), t.t2, Type::Table, 14);
+    words(tr("%n token(s)", nullptr, static_cast<int>(prompt + loss + row.cutTokens)), t.t2,
+          Type::Table, 14);
     if (row.isEvaluation) words(tr("evaluation"), t.t2, Type::Table, 14);
     if (!row.label.isEmpty()) words(tr("class %1").arg(row.label), t.acc, Type::Table, 14);
     square(t.frozensoft, t.ctl);
@@ -170,20 +183,29 @@ void TokenView::paintHead(QPainter& p, const TokenRow& row, const PlacedRow& pla
     if (row.cutTokens > 0) {
         drawIcon(p, "warning", QRectF(x, line.center().y() - 8, 16, 16), t.err);
         x += 21;
-        words(tr("%1 cut at %2").arg(format::count(row.cutTokens), format::count(m_maxLength)), t.err, Type::Table, 0);
+        words(tr("%1 cut at %2").arg(format::count(row.cutTokens), format::count(m_maxLength)),
+              t.err, Type::Table, 0);
     }
 }
 
 void TokenView::paintChip(QPainter& p, const TokenChip& chip, const Placed& place) const {
     const Tokens& t = Theme::tokens();
     QColor ground = t.frozensoft, ink = t.t2;
-    if (chip.state == TokenState::Loss) { ground = t.soft; ink = t.acc; }
-    if (chip.state == TokenState::Cut) { ground = t.errsoft; ink = t.err; }
+    if (chip.state == TokenState::Loss) {
+        ground = t.soft;
+        ink = t.acc;
+    }
+    if (chip.state == TokenState::Cut) {
+        ground = t.errsoft;
+        ink = t.err;
+    }
     const bool isText = m_mode == Mode::Text;
     p.setBrush(ground);
     p.setPen(chip.state == TokenState::Special ? QPen(t.ctl, 1) : Qt::NoPen);
-    if (isText) p.fillRect(place.box, ground);
-    else p.drawRoundedRect(place.box.adjusted(0.5, 0.5, -0.5, -0.5), 3, 3);
+    if (isText)
+        p.fillRect(place.box, ground);
+    else
+        p.drawRoundedRect(place.box.adjusted(0.5, 0.5, -0.5, -0.5), 3, 3);
     double x = place.box.left() + (isText ? 0 : 4);
     p.setFont(isText ? themeFont(Type::Body) : themeFont(Type::Mono));
     if (place.hasDot) {
@@ -197,8 +219,11 @@ void TokenView::paintChip(QPainter& p, const TokenChip& chip, const Placed& plac
         }
     }
     p.setPen(ink);
-    p.drawText(QRectF(x, place.box.top(), place.box.right() - x + 2, place.box.height()), Qt::AlignVCenter, place.shown);
-    if (chip.state == TokenState::Cut) p.fillRect(QRectF(place.box.left() + 2, place.box.center().y(), place.box.width() - 4, 1), t.err);
+    p.drawText(QRectF(x, place.box.top(), place.box.right() - x + 2, place.box.height()),
+               Qt::AlignVCenter, place.shown);
+    if (chip.state == TokenState::Cut)
+        p.fillRect(QRectF(place.box.left() + 2, place.box.center().y(), place.box.width() - 4, 1),
+                   t.err);
 }
 
 void TokenView::paintEvent(QPaintEvent*) {
@@ -210,10 +235,13 @@ void TokenView::paintEvent(QPaintEvent*) {
     for (std::size_t r = 0; r < m_rows.size() && r < m_places.size(); ++r) {
         const PlacedRow& place = m_places[r];
         if (place.top + place.height < top || place.top > bottom) continue;
-        if (r >= static_cast<std::size_t>(m_columns)) p.fillRect(QRectF(place.left, place.top, viewport()->width() - place.left, 1), t.line);
-        if (place.left > 0) p.fillRect(QRectF(std::round(place.left), place.top, 1, place.height), t.line);
+        if (r >= static_cast<std::size_t>(m_columns))
+            p.fillRect(QRectF(place.left, place.top, viewport()->width() - place.left, 1), t.line);
+        if (place.left > 0)
+            p.fillRect(QRectF(std::round(place.left), place.top, 1, place.height), t.line);
         paintHead(p, m_rows[r], place);
-        drawIcon(p, "copy", place.copy.adjusted(5, 5, -5, -5), m_hoverCopy == static_cast<int>(r) ? t.t1 : t.t3);
+        drawIcon(p, "copy", place.copy.adjusted(5, 5, -5, -5),
+                 m_hoverCopy == static_cast<int>(r) ? t.t1 : t.t3);
         for (std::size_t i = 0; i < place.chips.size(); ++i) {
             const Placed& chip = place.chips[i];
             if (chip.box.bottom() < top || chip.box.top() > bottom) continue;
@@ -223,7 +251,10 @@ void TokenView::paintEvent(QPaintEvent*) {
     if (m_row < 0) return;
     p.setBrush(Qt::NoBrush);
     p.setPen(QPen(t.acc, 2));
-    p.drawRoundedRect(m_places[static_cast<std::size_t>(m_row)].chips[static_cast<std::size_t>(m_token)].box.adjusted(-1, -1, 1, 1), 4, 4);
+    p.drawRoundedRect(m_places[static_cast<std::size_t>(m_row)]
+                          .chips[static_cast<std::size_t>(m_token)]
+                          .box.adjusted(-1, -1, 1, 1),
+                      4, 4);
 }
 
 std::pair<int, int> TokenView::tokenAt(QPointF content) const {
@@ -231,7 +262,8 @@ std::pair<int, int> TokenView::tokenAt(QPointF content) const {
         const PlacedRow& place = m_places[r];
         if (content.y() < place.top || content.y() > place.top + place.height) continue;
         for (std::size_t i = 0; i < place.chips.size(); ++i)
-            if (place.chips[i].box.contains(content)) return {static_cast<int>(r), static_cast<int>(i)};
+            if (place.chips[i].box.contains(content))
+                return {static_cast<int>(r), static_cast<int>(i)};
     }
     return {-1, -1};
 }
@@ -245,7 +277,9 @@ void TokenView::setCurrent(int row, int token) {
     showPopover();
     if (row >= 0 && isOtherRow) {
         const std::vector<TokenChip>& tokens = m_rows[static_cast<std::size_t>(row)].tokens;
-        if (std::all_of(tokens.begin(), tokens.end(), [](const TokenChip& chip) { return chip.probability < 0; })) emit probabilitiesWanted(row);
+        if (std::all_of(tokens.begin(), tokens.end(),
+                        [](const TokenChip& chip) { return chip.probability < 0; }))
+            emit probabilitiesWanted(row);
     }
 }
 
@@ -263,18 +297,43 @@ void TokenView::showPopover() {
     const Tokens& t = Theme::tokens();
     bool hasSpace = false;
     const QString shown = readableToken(chip.text, &hasSpace);
-    std::vector<Fact> facts{{tr("Token"), QStringLiteral("\"%1%2\"").arg(hasSpace ? QStringLiteral("·") : QString(), shown), tr("id %1").arg(chip.id), {}, false, {}}};
-    const auto length = std::count_if(row.tokens.begin(), row.tokens.end(), [](const TokenChip& each) { return each.state != TokenState::Cut; });
-    facts.push_back({tr("Position"), tr("%1 of %2").arg(m_token + 1).arg(length), {}, {}, false, {}});
-    const QString label = chip.state == TokenState::Loss ? tr("%1, carries loss").arg(chip.id) : chip.state == TokenState::Cut ? tr("cut, never seen") : tr("none, only read");
-    facts.push_back({tr("Label"), label, {}, chip.state == TokenState::Loss ? t.acc : chip.state == TokenState::Cut ? t.err : QColor(), false, {}});
+    std::vector<Fact> facts{
+        {tr("Token"),
+         QStringLiteral("\"%1%2\"").arg(hasSpace ? QStringLiteral("·") : QString(), shown),
+         tr("id %1").arg(chip.id),
+         {},
+         false,
+         {}}};
+    const auto length =
+        std::count_if(row.tokens.begin(), row.tokens.end(),
+                      [](const TokenChip& each) { return each.state != TokenState::Cut; });
+    facts.push_back(
+        {tr("Position"), tr("%1 of %2").arg(m_token + 1).arg(length), {}, {}, false, {}});
+    const QString label = chip.state == TokenState::Loss  ? tr("%1, carries loss").arg(chip.id)
+                          : chip.state == TokenState::Cut ? tr("cut, never seen")
+                                                          : tr("none, only read");
+    facts.push_back({tr("Label"),
+                     label,
+                     {},
+                     chip.state == TokenState::Loss  ? t.acc
+                     : chip.state == TokenState::Cut ? t.err
+                                                     : QColor(),
+                     false,
+                     {}});
     if (chip.probability > 0 && chip.state != TokenState::Cut)
-        facts.push_back({tr("Base loss"), QString::number(-std::log(chip.probability), 'f', 2), tr("p %1").arg(QString::number(chip.probability, 'g', 2)), {}, false, {}});
+        facts.push_back({tr("Base loss"),
+                         QString::number(-std::log(chip.probability), 'f', 2),
+                         tr("p %1").arg(QString::number(chip.probability, 'g', 2)),
+                         {},
+                         false,
+                         {}});
     static_cast<FactPopover*>(m_popover.data())->set(facts);
-    const QRectF box = m_places[static_cast<std::size_t>(m_row)].chips[static_cast<std::size_t>(m_token)].box;
+    const QRectF box =
+        m_places[static_cast<std::size_t>(m_row)].chips[static_cast<std::size_t>(m_token)].box;
     const QPoint origin = viewport()->mapTo(window(), QPoint(0, -verticalScrollBar()->value()));
     QPoint at = origin + QPointF(box.left(), box.bottom() + 5).toPoint();
-    if (at.y() + m_popover->height() > window()->height() - 30) at.setY(origin.y() + static_cast<int>(box.top()) - m_popover->height() - 5);
+    if (at.y() + m_popover->height() > window()->height() - 30)
+        at.setY(origin.y() + static_cast<int>(box.top()) - m_popover->height() - 5);
     at.setX(std::clamp(at.x(), 4, std::max(4, window()->width() - m_popover->width() - 4)));
     m_popover->move(at);
     m_popover->show();
@@ -319,21 +378,28 @@ void TokenView::keyPressEvent(QKeyEvent* event) {
     if (step == 0 || m_rows.empty()) return QAbstractScrollArea::keyPressEvent(event);
     if (m_row < 0) return setCurrent(0, 0);
     int row = m_row, token = m_token + step;
-    if (token < 0 && row > 0) token = static_cast<int>(m_rows[static_cast<std::size_t>(--row)].tokens.size()) - 1;
-    if (token >= static_cast<int>(m_rows[static_cast<std::size_t>(row)].tokens.size()) && row + 1 < static_cast<int>(m_rows.size())) {
+    if (token < 0 && row > 0)
+        token = static_cast<int>(m_rows[static_cast<std::size_t>(--row)].tokens.size()) - 1;
+    if (token >= static_cast<int>(m_rows[static_cast<std::size_t>(row)].tokens.size()) &&
+        row + 1 < static_cast<int>(m_rows.size())) {
         ++row;
         token = 0;
     }
-    token = std::clamp(token, 0, static_cast<int>(m_rows[static_cast<std::size_t>(row)].tokens.size()) - 1);
-    const QRectF box = m_places[static_cast<std::size_t>(row)].chips[static_cast<std::size_t>(token)].box;
-    if (box.top() < verticalScrollBar()->value() || box.bottom() > verticalScrollBar()->value() + viewport()->height())
+    token = std::clamp(token, 0,
+                       static_cast<int>(m_rows[static_cast<std::size_t>(row)].tokens.size()) - 1);
+    const QRectF box =
+        m_places[static_cast<std::size_t>(row)].chips[static_cast<std::size_t>(token)].box;
+    if (box.top() < verticalScrollBar()->value() ||
+        box.bottom() > verticalScrollBar()->value() + viewport()->height())
         verticalScrollBar()->setValue(static_cast<int>(box.top()) - viewport()->height() / 3);
     setCurrent(row, token);
 }
 
 void TokenView::focusInEvent(QFocusEvent* event) {
     QAbstractScrollArea::focusInEvent(event);
-    if ((event->reason() == Qt::TabFocusReason || event->reason() == Qt::BacktabFocusReason) && !m_rows.empty() && !m_rows.front().tokens.empty()) setCurrent(0, 0);
+    if ((event->reason() == Qt::TabFocusReason || event->reason() == Qt::BacktabFocusReason) &&
+        !m_rows.empty() && !m_rows.front().tokens.empty())
+        setCurrent(0, 0);
 }
 
 void TokenView::focusOutEvent(QFocusEvent* event) {

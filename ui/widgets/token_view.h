@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// Rows of data as the trainer sees them, one chip a token: what is only read is grey, what carries loss blue, what lies behind the
-// maximum length struck out, control tokens outlined. A chip under the pointer, or reached with the arrow keys, says its id,
-// position, label and what the base model thought of it.
+// Rows of data as the trainer sees them, one chip a token: what is only read is grey, what carries
+// loss blue, what lies behind the maximum length struck out, control tokens outlined. A chip under
+// the pointer, or reached with the arrow keys, says its id, position, label and what the base model
+// thought of it.
 
 #include <QAbstractScrollArea>
 #include <QJsonArray>
@@ -16,16 +17,16 @@ enum class TokenState { Prompt, Loss, Cut, Special };
 
 struct TokenChip {
     int id = 0;
-    QString text;                 ///< as the vocabulary spells it
+    QString text;  ///< as the vocabulary spells it
     TokenState state = TokenState::Prompt;
-    double probability = -1;      ///< of the base model; below 0: not asked yet
+    double probability = -1;  ///< of the base model; below 0: not asked yet
 };
 
 struct TokenRow {
-    std::int64_t number = 0;      ///< row in its file, from 1
+    std::int64_t number = 0;  ///< row in its file, from 1
     bool isEvaluation = false;
     std::int64_t cutTokens = 0;
-    QString label;                ///< class, when rows have one
+    QString label;  ///< class, when rows have one
     std::vector<TokenChip> tokens;
 };
 
@@ -42,7 +43,7 @@ public:
     void setProbabilities(std::size_t row, const QJsonArray& values);
 
 signals:
-    void probabilitiesWanted(int row);     ///< the pointer rests on a row whose tokens have none yet
+    void probabilitiesWanted(int row);  ///< the pointer rests on a row whose tokens have none yet
     void rowCopied(const QString& text);
 
 protected:
@@ -56,8 +57,16 @@ protected:
     void focusOutEvent(QFocusEvent* event) override;
 
 private:
-    struct Placed { QRectF box; QString shown; bool hasDot; };
-    struct PlacedRow { double top = 0, left = 0, height = 0; QRectF copy; std::vector<Placed> chips; };
+    struct Placed {
+        QRectF box;
+        QString shown;
+        bool hasDot;
+    };
+    struct PlacedRow {
+        double top = 0, left = 0, height = 0;
+        QRectF copy;
+        std::vector<Placed> chips;
+    };
     void layOut();
     void setCurrent(int row, int token);
     void showPopover();
@@ -70,10 +79,11 @@ private:
     std::int64_t m_maxLength = 0;
     Mode m_mode = Mode::Tokens;
     int m_columns = 1, m_row = -1, m_token = -1, m_hoverCopy = -1;
-    QPointer<QWidget> m_popover;   ///< a child of the window, which may go first
+    QPointer<QWidget> m_popover;  ///< a child of the window, which may go first
 };
 
-/// The vocabulary's spelling as people read it: the space of "▁the" and "Ġthe" taken off into `hasSpace`, line breaks as ↵.
+/// The vocabulary's spelling as people read it: the space of "▁the" and "Ġthe" taken off into
+/// `hasSpace`, line breaks as ↵.
 QString readableToken(const QString& piece, bool* hasSpace);
 
 }  // namespace luthier::ui

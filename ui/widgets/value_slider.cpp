@@ -11,7 +11,9 @@
 
 namespace luthier::ui {
 
-ValueSlider::ValueSlider(const QString& name, double low, double high, double step, Arrangement arrangement) : m_low(low), m_step(step) {
+ValueSlider::ValueSlider(const QString& name, double low, double high, double step,
+                         Arrangement arrangement)
+    : m_low(low), m_step(step) {
     const int decimals = step >= 1 ? 0 : 2;
     m_format = [decimals](double value) { return QString::number(value, 'f', decimals); };
     m_slider = new QSlider(Qt::Horizontal);
@@ -48,8 +50,10 @@ ValueSlider::ValueSlider(const QString& name, double low, double high, double st
     connect(m_slider, &QSlider::valueChanged, this, [this] {
         showValue();
         emit moved(value());
-        if (!m_rest.isActive() && !m_slider->isSliderDown()) m_rest.start();
-        else if (m_rest.isActive()) m_rest.start();
+        if (!m_rest.isActive() && !m_slider->isSliderDown())
+            m_rest.start();
+        else if (m_rest.isActive())
+            m_rest.start();
     });
     connect(m_slider, &QSlider::sliderReleased, &m_rest, qOverload<>(&QTimer::start));
     connect(&m_rest, &QTimer::timeout, this, [this] {
@@ -63,7 +67,7 @@ ValueSlider::ValueSlider(const QString& name, double low, double high, double st
 double ValueSlider::value() const { return m_low + m_slider->value() * m_step; }
 
 void ValueSlider::setValue(double value) {
-    if (m_slider->isSliderDown() || m_rest.isActive()) return;   // a hand is on it
+    if (m_slider->isSliderDown() || m_rest.isActive()) return;  // a hand is on it
     const QSignalBlocker block(m_slider);
     m_slider->setValue(static_cast<int>(std::lround((value - m_low) / m_step)));
     m_before = this->value();

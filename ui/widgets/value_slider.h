@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// A named slider with its value at the right: arrows step, the value follows at once, and edited() comes when the hand rests.
+// A named slider with its value at the right: arrows step, the value follows at once, and edited()
+// comes when the hand rests.
 
 #include <QTimer>
 #include <QWidget>
@@ -17,17 +18,21 @@ class ElidedLabel;
 class ValueSlider final : public QWidget {
     Q_OBJECT
 public:
-    enum class Arrangement { Stacked, OneLine };   ///< name and value over the slider, or all three in one line
+    enum class Arrangement {
+        Stacked,
+        OneLine
+    };  ///< name and value over the slider, or all three in one line
 
-    ValueSlider(const QString& name, double low, double high, double step, Arrangement arrangement = Arrangement::Stacked);
+    ValueSlider(const QString& name, double low, double high, double step,
+                Arrangement arrangement = Arrangement::Stacked);
     double value() const;
-    void setValue(double value);                   ///< emits nothing; ignored while a hand moves it
+    void setValue(double value);  ///< emits nothing; ignored while a hand moves it
     void setFormat(std::function<QString(double)> format);
-    void setDot(const QColor& color);              ///< a square before the name, for one-line sliders
+    void setDot(const QColor& color);  ///< a square before the name, for one-line sliders
 
 signals:
-    void moved(double value);                      ///< with every step
-    void edited(double before, double after);      ///< once a gesture
+    void moved(double value);                  ///< with every step
+    void edited(double before, double after);  ///< once a gesture
 
 private:
     void showValue();

@@ -11,16 +11,34 @@ namespace {
 
 /// Why settings without a counterpart have none, by the beginning of their names.
 constexpr std::pair<const char*, const char*> kReasons[] = {
-    {"load_in_4bit", "frozen weights are not quantised yet"}, {"load_in_8bit", "frozen weights are not quantised yet"}, {"bnb_", "frozen weights are not quantised yet"},
-    {"quantization", "frozen weights are not quantised yet"}, {"deepspeed", "one device trains"}, {"fsdp", "one device trains"}, {"ddp_", "one device trains"},
-    {"wandb", "the run folder keeps every event; nothing is reported elsewhere"}, {"report_to", "the run folder keeps every event; nothing is reported elsewhere"},
-    {"mlflow", "the run folder keeps every event; nothing is reported elsewhere"}, {"logging", "every step is logged"}, {"output_dir", "results lie in the workspace (--workspace)"},
-    {"overwrite", "results lie in the workspace (--workspace)"}, {"push_to_hub", "nothing is uploaded"}, {"hub_", "nothing is uploaded"},
-    {"flash_attn", "attention is chosen by the engine"}, {"flash_attention", "attention is chosen by the engine"}, {"sdp_attention", "attention is chosen by the engine"},
-    {"xformers", "attention is chosen by the engine"}, {"attn_implementation", "attention is chosen by the engine"}, {"trust_remote_code", "code of models is never run"},
-    {"dataloader", "reading needs no workers"}, {"preprocessing_num_workers", "tokenising takes the cores there are"}, {"dataset_num_proc", "tokenising takes the cores there are"},
-    {"dataset_prepared_path", "tokenised data is cached by itself"}, {"overwrite_cache", "tokenised data is cached by itself"},
-    {"tf32", "precision is model.dtype"}, {"pad_to", "rows are padded to the longest of their batch"},
+    {"load_in_4bit", "frozen weights are not quantised yet"},
+    {"load_in_8bit", "frozen weights are not quantised yet"},
+    {"bnb_", "frozen weights are not quantised yet"},
+    {"quantization", "frozen weights are not quantised yet"},
+    {"deepspeed", "one device trains"},
+    {"fsdp", "one device trains"},
+    {"ddp_", "one device trains"},
+    {"wandb", "the run folder keeps every event; nothing is reported elsewhere"},
+    {"report_to", "the run folder keeps every event; nothing is reported elsewhere"},
+    {"mlflow", "the run folder keeps every event; nothing is reported elsewhere"},
+    {"logging", "every step is logged"},
+    {"output_dir", "results lie in the workspace (--workspace)"},
+    {"overwrite", "results lie in the workspace (--workspace)"},
+    {"push_to_hub", "nothing is uploaded"},
+    {"hub_", "nothing is uploaded"},
+    {"flash_attn", "attention is chosen by the engine"},
+    {"flash_attention", "attention is chosen by the engine"},
+    {"sdp_attention", "attention is chosen by the engine"},
+    {"xformers", "attention is chosen by the engine"},
+    {"attn_implementation", "attention is chosen by the engine"},
+    {"trust_remote_code", "code of models is never run"},
+    {"dataloader", "reading needs no workers"},
+    {"preprocessing_num_workers", "tokenising takes the cores there are"},
+    {"dataset_num_proc", "tokenising takes the cores there are"},
+    {"dataset_prepared_path", "tokenised data is cached by itself"},
+    {"overwrite_cache", "tokenised data is cached by itself"},
+    {"tf32", "precision is model.dtype"},
+    {"pad_to", "rows are padded to the longest of their batch"},
 };
 
 std::string reasonFor(const std::string& key) {
@@ -31,14 +49,16 @@ std::string reasonFor(const std::string& key) {
 
 /// Set to nothing: leaving it out loses nothing.
 bool isOff(const Json& value) {
-    return value.is_null() || value == false || (value.is_structured() && value.empty()) || value == "" || value == "none";
+    return value.is_null() || value == false || (value.is_structured() && value.empty()) ||
+           value == "" || value == "none";
 }
 
 bool eraseDotted(Json& object, const std::string& dotted) {
     const std::size_t dot = dotted.find('.');
     if (dot == std::string::npos) return object.erase(dotted) > 0;
     const auto inner = object.find(dotted.substr(0, dot));
-    return inner != object.end() && inner->is_object() && eraseDotted(*inner, dotted.substr(dot + 1));
+    return inner != object.end() && inner->is_object() &&
+           eraseDotted(*inner, dotted.substr(dot + 1));
 }
 
 }  // namespace
@@ -53,7 +73,8 @@ bool Draft::takeFlag(const std::string& key, bool fallback) {
     const Json* value = take(key);
     if (value == nullptr) return fallback;
     if (value->is_boolean()) return value->get<bool>();
-    return *value == "true" || *value == "True" || *value == "yes" || *value == "on" || *value == "auto" || *value == "full";
+    return *value == "true" || *value == "True" || *value == "yes" || *value == "on" ||
+           *value == "auto" || *value == "full";
 }
 
 std::string Draft::takeText(const std::string& key) {
@@ -82,7 +103,9 @@ Json Draft::converted(const std::string& dotted, Json value) const {
         const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number);
         if (code == std::errc() && end == text.data() + text.size()) value = number;
     }
-    if (isInteger && value.is_number_float() && value.get<double>() == std::floor(value.get<double>()) && std::abs(value.get<double>()) < 9e15)
+    if (isInteger && value.is_number_float() &&
+        value.get<double>() == std::floor(value.get<double>()) &&
+        std::abs(value.get<double>()) < 9e15)
         value = static_cast<std::int64_t>(value.get<double>());
     return value;
 }
@@ -124,8 +147,12 @@ void Draft::model(const std::string& key) {
         return;
     }
     put("model.path", path, key);
-    const bool isHubName = path[0] != '.' && path[0] != '/' && std::count(path.begin(), path.end(), '/') <= 1;
-    if (isHubName) miss("model.path", "\"" + path + "\" looks like a name on the Hugging Face hub; give the folder it was downloaded to");
+    const bool isHubName =
+        path[0] != '.' && path[0] != '/' && std::count(path.begin(), path.end(), '/') <= 1;
+    if (isHubName)
+        miss("model.path", "\"" + path +
+                               "\" looks like a name on the Hugging Face hub; give the folder it "
+                               "was downloaded to");
 }
 
 ImportedSettings Draft::finish() {
@@ -135,12 +162,18 @@ ImportedSettings Draft::finish() {
     }
     const Json* type = value("method.type");
     const Schema* method = type == nullptr ? nullptr : m_methods.find(type->get<std::string>());
-    for (const auto& [section, schema] : {std::pair{"model", &modelSchema()}, {"method", method}, {"data", &dataSchema()}, {"train", &trainSchema()}}) {
+    for (const auto& [section, schema] : {std::pair{"model", &modelSchema()},
+                                          {"method", method},
+                                          {"data", &dataSchema()},
+                                          {"train", &trainSchema()}}) {
         if (schema == nullptr || !m_run.contains(section)) continue;
         for (const Problem& problem : check(m_run[section], *schema, section, {"type"})) {
             const Json* refused = value(problem.field);
-            const std::string origin = m_origin.contains(problem.field) ? m_origin[problem.field] : problem.field;
-            m_ignored.push_back({origin, refused == nullptr ? Json() : *refused, problem.code == "unknown_key" ? reasonFor(origin) : problem.message});
+            const std::string origin =
+                m_origin.contains(problem.field) ? m_origin[problem.field] : problem.field;
+            m_ignored.push_back(
+                {origin, refused == nullptr ? Json() : *refused,
+                 problem.code == "unknown_key" ? reasonFor(origin) : problem.message});
             eraseDotted(m_run, problem.field);
         }
     }
@@ -151,7 +184,9 @@ ImportedSettings Draft::finish() {
         if (m_run.contains(section)) run[section] = m_run[section];
     std::vector<TakenSetting> taken;
     for (const auto& [dotted, key] : m_origin)
-        if (const Json* kept = value(dotted); kept != nullptr && m_source.contains(key.substr(0, key.find_first_of(".[")))) taken.push_back({key, dotted, *kept});
+        if (const Json* kept = value(dotted);
+            kept != nullptr && m_source.contains(key.substr(0, key.find_first_of(".["))))
+            taken.push_back({key, dotted, *kept});
     return {std::move(run), std::move(taken), std::move(m_ignored), std::move(m_missing)};
 }
 

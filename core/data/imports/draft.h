@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A RUN.json in the making, and the document it comes from: every key that is taken from there is ticked off, so that what is left over can be named.
+// A RUN.json in the making, and the document it comes from: every key that is taken from there is
+// ticked off, so that what is left over can be named.
 
 #include "data/imports.h"
 
@@ -13,14 +14,16 @@ namespace luthier::imports {
 
 class Draft final {
 public:
-    Draft(const Json& source, const MethodSchemas& methods) : m_source(source), m_methods(methods) {}
+    Draft(const Json& source, const MethodSchemas& methods)
+        : m_source(source), m_methods(methods) {}
 
     /// The value of `key`, ticked off; nullptr when it is absent or null.
     const Json* take(const std::string& key);
     bool takeFlag(const std::string& key, bool fallback);
     std::string takeText(const std::string& key);
 
-    /// Sets a dotted key of RUN.json that `key` of the source stands for. Numbers written as text become numbers.
+    /// Sets a dotted key of RUN.json that `key` of the source stands for. Numbers written as text
+    /// become numbers.
     void put(const std::string& dotted, Json value, const std::string& key);
     /// put(dotted, take(key)), if it is there.
     void same(const std::string& key, const std::string& dotted);
@@ -30,10 +33,15 @@ public:
     const Json* value(const std::string& dotted) const { return findDotted(m_run, dotted); }
 
     void ignore(const std::string& key, const std::string& why);
-    void ignorePart(const std::string& name, const Json& value, const std::string& why) { m_ignored.push_back({name, value, why}); }
-    /// method.NAME from the source's key of that name, when the method has it; what it has not stays to be named.
+    void ignorePart(const std::string& name, const Json& value, const std::string& why) {
+        m_ignored.push_back({name, value, why});
+    }
+    /// method.NAME from the source's key of that name, when the method has it; what it has not
+    /// stays to be named.
     void methodField(const std::string& name);
-    void miss(const std::string& dotted, const std::string& why) { m_missing.push_back({dotted, why}); }
+    void miss(const std::string& dotted, const std::string& why) {
+        m_missing.push_back({dotted, why});
+    }
     const Json& source() const { return m_source; }
     /// Keys that are in the source and were not taken.
     std::vector<std::string> leftOver() const;

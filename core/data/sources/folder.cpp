@@ -13,15 +13,21 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const std::set<std::string> kKinds{".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".feather", ".txt"};
+const std::set<std::string> kKinds{".jsonl",   ".ndjson", ".json",    ".csv", ".tsv",
+                                   ".parquet", ".arrow",  ".feather", ".txt"};
 /// Endings under which rows come that have to be unpacked or converted first.
-const std::set<std::string> kOther{".gz", ".zst", ".zip", ".tar", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".lz4", ".xlsx", ".xls", ".ods", ".pkl", ".pickle", ".npy", ".npz", ".h5", ".hdf5", ".db", ".sqlite", ".sqlite3",
-                                   ".avro", ".orc", ".lance", ".msgpack", ".mdb", ".tfrecord", ".bin", ".idx"};
-const std::set<std::string> kAbout{"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "config.json", "README.txt",
-                                   "LICENSE.txt", "requirements.txt"};
+const std::set<std::string> kOther{".gz",    ".zst",     ".zip",    ".tar",      ".tgz",  ".bz2",
+                                   ".xz",    ".7z",      ".rar",    ".lz4",      ".xlsx", ".xls",
+                                   ".ods",   ".pkl",     ".pickle", ".npy",      ".npz",  ".h5",
+                                   ".hdf5",  ".db",      ".sqlite", ".sqlite3",  ".avro", ".orc",
+                                   ".lance", ".msgpack", ".mdb",    ".tfrecord", ".bin",  ".idx"};
+const std::set<std::string> kAbout{"dataset_info.json", "dataset_infos.json", "dataset_dict.json",
+                                   "state.json",        "config.json",        "README.txt",
+                                   "LICENSE.txt",       "requirements.txt"};
 
 std::string lower(std::string text) {
-    std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::transform(text.begin(), text.end(), text.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     return text;
 }
 
@@ -31,33 +37,43 @@ fs::path resolved(const fs::path& folder) {
     if (!fs::is_directory(folder / "snapshots", code)) return folder;
     std::string hash;
     std::ifstream(folder / "refs/main") >> hash;
-    if (!hash.empty() && fs::is_directory(folder / "snapshots" / hash, code)) return folder / "snapshots" / hash;
-    for (const auto& entry : fs::directory_iterator(folder / "snapshots", code)) return entry.path();
+    if (!hash.empty() && fs::is_directory(folder / "snapshots" / hash, code))
+        return folder / "snapshots" / hash;
+    for (const auto& entry : fs::directory_iterator(folder / "snapshots", code))
+        return entry.path();
     return folder;
 }
 
 /// ".jsonl" of rows.jsonl and of rows.jsonl.gz
 std::string kindOf(const fs::path& path) {
     const std::string ending = lower(path.extension().string());
-    const std::string inner = ending == ".gz" || ending == ".zst" ? lower(path.stem().extension().string()) : "";
-    return kKinds.contains(inner) && inner != ".parquet" && inner != ".arrow" && inner != ".feather" ? inner : ending;
+    const std::string inner =
+        ending == ".gz" || ending == ".zst" ? lower(path.stem().extension().string()) : "";
+    return kKinds.contains(inner) && inner != ".parquet" && inner != ".arrow" && inner != ".feather"
+               ? inner
+               : ending;
 }
 
 enum class Split { None, Train, Validation, Test };
 
-/// By a word in a file's name or a folder below `root`: train, test, validation, valid, val, dev, eval.
+/// By a word in a file's name or a folder below `root`: train, test, validation, valid, val, dev,
+/// eval.
 Split splitOf(const fs::path& file, const fs::path& root) {
     std::string word;
     Split split = Split::None;
     const auto take = [&] {
         if (word == "train" || word == "training") split = Split::Train;
         if (word == "test") split = Split::Test;
-        if (word == "validation" || word == "valid" || word == "val" || word == "dev" || word == "eval") split = Split::Validation;
+        if (word == "validation" || word == "valid" || word == "val" || word == "dev" ||
+            word == "eval")
+            split = Split::Validation;
         word.clear();
     };
     for (const char c : lower(fs::relative(file, root).string())) {
-        if (std::isalpha(static_cast<unsigned char>(c))) word += c;
-        else take();
+        if (std::isalpha(static_cast<unsigned char>(c)))
+            word += c;
+        else
+            take();
     }
     take();
     return split;
@@ -65,15 +81,19 @@ Split splitOf(const fs::path& file, const fs::path& root) {
 
 /// Not rows, though its kind is one of rows.
 bool isAside(const std::string& name) {
-    const bool isDerived = name.ends_with(".arrow") && (name.rfind("cache-", 0) == 0 || name.rfind("indices", 0) == 0);
+    const bool isDerived =
+        name.ends_with(".arrow") && (name.rfind("cache-", 0) == 0 || name.rfind("indices", 0) == 0);
     return name[0] == '.' || kAbout.contains(name) || isDerived;
 }
 
-/// Two folders with a file of the same name, which in a cache of `datasets` are two configurations or versions of a data set.
+/// Two folders with a file of the same name, which in a cache of `datasets` are two configurations
+/// or versions of a data set.
 std::pair<fs::path, fs::path> twins(const std::vector<fs::path>& files) {
     std::map<fs::path, fs::path> folders;
     for (const fs::path& file : files)
-        if (const auto [known, isNew] = folders.try_emplace(file.filename(), file.parent_path()); !isNew) return {known->second, file.parent_path()};
+        if (const auto [known, isNew] = folders.try_emplace(file.filename(), file.parent_path());
+            !isNew)
+            return {known->second, file.parent_path()};
     return {};
 }
 
@@ -85,13 +105,20 @@ Result<DataFiles> filesOfFolder(const fs::path& folder) {
     std::map<std::string, std::uintmax_t> bytes;
     DataFiles files;
     std::error_code code;
-    for (auto entry = fs::recursive_directory_iterator(root, fs::directory_options::follow_directory_symlink | fs::directory_options::skip_permission_denied, code);
+    for (auto entry =
+             fs::recursive_directory_iterator(root,
+                                              fs::directory_options::follow_directory_symlink |
+                                                  fs::directory_options::skip_permission_denied,
+                                              code);
          entry != fs::recursive_directory_iterator(); entry.increment(code)) {
         const fs::path& path = entry->path();
-        if (entry.depth() > 5 || path.filename().string().rfind('.', 0) == 0) entry.disable_recursion_pending();
+        if (entry.depth() > 5 || path.filename().string().rfind('.', 0) == 0)
+            entry.disable_recursion_pending();
         const std::string kind = kindOf(path);
         const bool isRows = kKinds.contains(kind);
-        if ((!isRows && !kOther.contains(kind)) || entry->is_directory(code) || isAside(path.filename().string())) continue;
+        if ((!isRows && !kOther.contains(kind)) || entry->is_directory(code) ||
+            isAside(path.filename().string()))
+            continue;
         if (!isRows || !entry->is_regular_file(code)) {
             files.left.push_back(path);
             continue;
@@ -100,8 +127,19 @@ Result<DataFiles> filesOfFolder(const fs::path& folder) {
         bytes[kind] += fs::file_size(path, code);
     }
     if (byKind.empty())
-        return Problem{"data_kind", folder.string() + " holds no file of rows" + (files.left.empty() ? std::string() : ", but " + files.left.front().filename().string()) + ".", "Unpack archives, and put .jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather or .txt files there.", folder.string()};
-    const std::string kind = std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; })->first;
+        return Problem{
+            "data_kind",
+            folder.string() + " holds no file of rows" +
+                (files.left.empty() ? std::string()
+                                    : ", but " + files.left.front().filename().string()) +
+                ".",
+            "Unpack archives, and put .jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather or "
+            ".txt files there.",
+            folder.string()};
+    const std::string kind =
+        std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) {
+            return a.second < b.second;
+        })->first;
     for (const auto& [other, paths] : byKind)
         if (other != kind) files.left.insert(files.left.end(), paths.begin(), paths.end());
     std::map<Split, std::vector<fs::path>> splits;
@@ -109,7 +147,11 @@ Result<DataFiles> filesOfFolder(const fs::path& folder) {
     if (kind == ".arrow")
         for (const auto& [split, paths] : splits)
             if (const auto [one, other] = twins(paths); !one.empty())
-                return Problem{"data_several", folder.string() + " holds several data sets, or one in several configurations or versions: in " + one.string() + " and in " + other.string() + ".",
+                return Problem{"data_several",
+                               folder.string() +
+                                   " holds several data sets, or one in several configurations or "
+                                   "versions: in " +
+                                   one.string() + " and in " + other.string() + ".",
                                "Choose one of these folders.", folder.string()};
     for (auto& [split, paths] : splits) std::sort(paths.begin(), paths.end());
     // A folder without a training split is one split itself, or has the others only.
@@ -121,7 +163,8 @@ Result<DataFiles> filesOfFolder(const fs::path& folder) {
     take(files.eval, Split::Validation);
     take(files.eval, Split::Test);
     if (files.train.empty()) std::swap(files.train, files.eval);
-    for (const auto& [split, paths] : splits) files.left.insert(files.left.end(), paths.begin(), paths.end());
+    for (const auto& [split, paths] : splits)
+        files.left.insert(files.left.end(), paths.begin(), paths.end());
     std::sort(files.left.begin(), files.left.end());
     return files;
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows in JSON: an object a line (or spread over several), or a list of objects, alone or in an object under "data", "rows", "train" or "examples".
-// The content decides which, whatever the file is called. No file is read as a whole: a list is followed element by element by its braces and
-// strings. A row that cannot be read costs itself; every call of next() goes on behind a byte that it read, or ends.
+// Rows in JSON: an object a line (or spread over several), or a list of objects, alone or in an
+// object under "data", "rows", "train" or "examples". The content decides which, whatever the file
+// is called. No file is read as a whole: a list is followed element by element by its braces and
+// strings. A row that cannot be read costs itself; every call of next() goes on behind a byte that
+// it read, or ends.
 #include "data/sources/lines.h"
 #include "data/sources/readers.h"
 
@@ -25,9 +27,12 @@ struct Balance {
 
     void add(char c) {
         if (isString) {
-            if (isEscaped) isEscaped = false;
-            else if (c == '\\') isEscaped = true;
-            else if (c == '"') isString = false;
+            if (isEscaped)
+                isEscaped = false;
+            else if (c == '\\')
+                isEscaped = true;
+            else if (c == '"')
+                isString = false;
         } else if (c == '"') {
             isString = true;
         } else if (c == '{' || c == '[') {
@@ -77,16 +82,20 @@ public:
     std::int64_t bytesRead() const override { return m_lines.end(); }
 
 private:
-    /// The object that the line begins and later lines end; the reader then stands behind it. A line that begins another object at its margin ends
-    /// the search, and a stretch is searched once, so that no file costs more than twice its length.
+    /// The object that the line begins and later lines end; the reader then stands behind it. A
+    /// line that begins another object at its margin ends the search, and a stretch is searched
+    /// once, so that no file costs more than twice its length.
     std::optional<std::string> spread() {
         const std::int64_t behind = m_lines.end();
         std::string text = m_line, line;
         Balance balance;
         balance.add(text);
-        while (balance.depth > 0 && !balance.isString && text.size() < kMaxRowBytes && m_lines.next(line)) {
+        while (balance.depth > 0 && !balance.isString && text.size() < kMaxRowBytes &&
+               m_lines.next(line)) {
             const std::size_t last = text.find_last_not_of(" \t\r\n");
-            if (line.starts_with('{') && std::string_view("[,:").find(text[last]) == std::string_view::npos) break;
+            if (line.starts_with('{') &&
+                std::string_view("[,:").find(text[last]) == std::string_view::npos)
+                break;
             text += '\n';
             text += line;
             balance.add(line);
@@ -155,7 +164,8 @@ public:
             skipSpace();
             if (m_bytes.get() != ':') return false;
             skipSpace();
-            if (m_bytes.peek() == '[' && (key == "\"data\"" || key == "\"rows\"" || key == "\"train\"" || key == "\"examples\"")) {
+            if (m_bytes.peek() == '[' && (key == "\"data\"" || key == "\"rows\"" ||
+                                          key == "\"train\"" || key == "\"examples\"")) {
                 m_bytes.get();
                 m_isInObject = true;
                 return true;
@@ -175,33 +185,45 @@ public:
             m_isOver = true;
             skipSpace();
             if (m_isInObject || m_bytes.peek() == EOF) return std::optional<SourceRow>{};
-            return rowProblem(m_file.path, ++m_row, m_bytes.at(), "stands behind the end of the list", "Put all rows into one list, or write one object a line.");
+            return rowProblem(m_file.path, ++m_row, m_bytes.at(),
+                              "stands behind the end of the list",
+                              "Put all rows into one list, or write one object a line.");
         }
         ++m_row;
         if (first == EOF) {
             m_isOver = true;
-            return rowProblem(m_file.path, m_row, begin, "is cut off: the file ends before its list does", "Fetch or write the file again.");
+            return rowProblem(m_file.path, m_row, begin,
+                              "is cut off: the file ends before its list does",
+                              "Fetch or write the file again.");
         }
         if (m_row == 1) m_margin = m_indent;
         const bool isAtMargin = m_isLineBegin && m_indent == m_margin;
         const std::string text = element();
         const bool isCut = m_bytes.peek() == EOF && m_hitEnd;
         const bool isLong = m_isTooLong;
-        Result<std::optional<SourceRow>> row = isLong ? Result<std::optional<SourceRow>>(tooLong(m_file.path, m_row, begin)) : parsedRow(m_file.path, text, m_row, begin);
+        Result<std::optional<SourceRow>> row =
+            isLong ? Result<std::optional<SourceRow>>(tooLong(m_file.path, m_row, begin))
+                   : parsedRow(m_file.path, text, m_row, begin);
         if (row) return row;
-        // A quote or brace that is not closed took what follows with it: where rows begin lines of their own, go on with the next of these.
-        if (const std::size_t next = isAtMargin ? text.find("\n" + m_margin + "{", 1) : std::string::npos; next != std::string::npos) {
+        // A quote or brace that is not closed took what follows with it: where rows begin lines of
+        // their own, go on with the next of these.
+        if (const std::size_t next =
+                isAtMargin ? text.find("\n" + m_margin + "{", 1) : std::string::npos;
+            next != std::string::npos) {
             m_bytes.seek(begin + static_cast<std::int64_t>(next) + 1);
             return row;
         }
         if (!isCut || isLong) return row;
         m_isOver = true;
-        return rowProblem(m_file.path, m_row, begin, "is cut off: the file ends before its list does", "Fetch or write the file again.");
+        return rowProblem(m_file.path, m_row, begin,
+                          "is cut off: the file ends before its list does",
+                          "Fetch or write the file again.");
     }
     std::int64_t bytesRead() const override { return m_bytes.at(); }
 
 private:
-    /// Afterwards m_isLineBegin says whether only blanks stand before this place in its line, and m_indent which.
+    /// Afterwards m_isLineBegin says whether only blanks stand before this place in its line, and
+    /// m_indent which.
     void skipSpace() {
         m_isLineBegin = m_bytes.at() == 0;
         m_indent.clear();
@@ -216,7 +238,8 @@ private:
         }
     }
 
-    /// The text of the value that begins here, up to its end, or to the sign behind it; at least one byte.
+    /// The text of the value that begins here, up to its end, or to the sign behind it; at least
+    /// one byte.
     std::string element() {
         std::string text;
         Balance balance;
@@ -225,12 +248,16 @@ private:
             const int c = m_bytes.peek();
             m_hitEnd = c == EOF;
             if (c == EOF) break;
-            if (!text.empty() && !balance.isString && balance.depth == 0 && (c == ',' || c == ']' || c == '}' || c == ':')) break;
+            if (!text.empty() && !balance.isString && balance.depth == 0 &&
+                (c == ',' || c == ']' || c == '}' || c == ':'))
+                break;
             m_bytes.get();
             m_isTooLong = m_isTooLong || text.size() >= kMaxRowBytes;
             if (!m_isTooLong) text += static_cast<char>(c);
             balance.add(static_cast<char>(c));
-            if (!balance.isString && balance.depth <= 0 && (c == '"' || c == '}' || c == ']' || c == ':')) break;
+            if (!balance.isString && balance.depth <= 0 &&
+                (c == '"' || c == '}' || c == ']' || c == ':'))
+                break;
         }
         return text;
     }
@@ -263,7 +290,8 @@ bool isLinesOf(const Beginning& beginning) {
     const Result<Json> first = parsePythonJson(beginning.first, "");
     if (!first) return false;
     const std::size_t begin = beginning.second.find_first_not_of(" \t");
-    const bool follows = begin != std::string::npos && (beginning.second[begin] == '{' || beginning.second[begin] == '[');
+    const bool follows = begin != std::string::npos &&
+                         (beginning.second[begin] == '{' || beginning.second[begin] == '[');
     return first->is_object() ? !beginning.second.empty() : follows;
 }
 
@@ -274,8 +302,11 @@ Result<OpenSource> openJson(const TextFile& file, bool isLines) {
     auto list = std::make_unique<JsonList>(file);
     if (!isLinesOf(beginning) && list->findList()) return OpenSource{std::move(list)};
     const std::size_t begin = beginning.first.find_first_not_of(" \t");
-    if (isLines || (begin != std::string::npos && beginning.first[begin] == '{')) return OpenSource{std::make_unique<JsonLines>(file)};
-    return Problem{"data_kind", file.path.string() + " holds no list of rows.", "Write a JSON list of objects, or one object a line in a .jsonl file.", file.path.string()};
+    if (isLines || (begin != std::string::npos && beginning.first[begin] == '{'))
+        return OpenSource{std::make_unique<JsonLines>(file)};
+    return Problem{"data_kind", file.path.string() + " holds no list of rows.",
+                   "Write a JSON list of objects, or one object a line in a .jsonl file.",
+                   file.path.string()};
 }
 
 }  // namespace luthier

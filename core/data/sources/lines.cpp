@@ -12,31 +12,52 @@ namespace {
 constexpr std::size_t kBufferBytes = 1u << 20;
 }
 
-Problem rowProblem(const std::filesystem::path& path, std::int64_t row, std::int64_t byte, const std::string& what, const std::string& hint, const std::string& code) {
-    return Problem{code, "In " + path.string() + ", row " + std::to_string(row) + " (byte " + std::to_string(byte) + ") " + what + ".", hint,
-                   path.string() + ":" + std::to_string(row)};
+Problem rowProblem(const std::filesystem::path& path, std::int64_t row, std::int64_t byte,
+                   const std::string& what, const std::string& hint, const std::string& code) {
+    return Problem{code,
+                   "In " + path.string() + ", row " + std::to_string(row) + " (byte " +
+                       std::to_string(byte) + ") " + what + ".",
+                   hint, path.string() + ":" + std::to_string(row)};
 }
 
-Problem tooLong(const std::filesystem::path& path, std::int64_t row, std::int64_t byte, const std::string& hint) {
+Problem tooLong(const std::filesystem::path& path, std::int64_t row, std::int64_t byte,
+                const std::string& hint) {
     return rowProblem(path, row, byte, "has more than 32 MiB", hint, "row_too_long");
 }
 
-std::optional<Problem> textFault(const std::filesystem::path& path, std::string_view text, std::int64_t row, std::int64_t byte) {
-    if (text.find('\0') != std::string_view::npos) return rowProblem(path, row, byte, "holds a NUL byte", "Remove it; text has none.", "row_nul");
+std::optional<Problem> textFault(const std::filesystem::path& path, std::string_view text,
+                                 std::int64_t row, std::int64_t byte) {
+    if (text.find('\0') != std::string_view::npos)
+        return rowProblem(path, row, byte, "holds a NUL byte", "Remove it; text has none.",
+                          "row_nul");
     if (isUtf8(text)) return std::nullopt;
-    return rowProblem(path, row, byte, "is not UTF-8 text", "Save the file as UTF-8.", "row_not_utf8");
+    return rowProblem(path, row, byte, "is not UTF-8 text", "Save the file as UTF-8.",
+                      "row_not_utf8");
 }
 
-bool isBlank(std::string_view text) { return text.find_first_not_of(" \t\r\n") == std::string_view::npos; }
+bool isBlank(std::string_view text) {
+    return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
+}
 
-Result<std::optional<SourceRow>> parsedRow(const std::filesystem::path& path, std::string_view text, std::int64_t row, std::int64_t byte) {
+Result<std::optional<SourceRow>> parsedRow(const std::filesystem::path& path, std::string_view text,
+                                           std::int64_t row, std::int64_t byte) {
     if (const auto fault = textFault(path, text, row, byte)) return *fault;
     Result<Json> value = parsePythonJson(text, "");
     if (!value) {
-        const std::string& words = value.problem().message;  // " is not valid JSON at column 3: why."
-        return rowProblem(path, row, byte, words.substr(1, words.size() - 2), "Each row must be one JSON object; correct or delete it.");
+        const std::string& words =
+            value.problem().message;  // " is not valid JSON at column 3: why."
+        return rowProblem(path, row, byte, words.substr(1, words.size() - 2),
+                          "Each row must be one JSON object; correct or delete it.");
     }
-    if (!value->is_object()) return rowProblem(path, row, byte, std::string("is ") + (value->is_array() ? "a list" : value->is_string() ? "a text" : value->is_number() ? "a number" : "a single value") + ", not a JSON object", "Write it as {\"text\": …}.", "row_wrong_type");
+    if (!value->is_object())
+        return rowProblem(path, row, byte,
+                          std::string("is ") +
+                              (value->is_array()    ? "a list"
+                               : value->is_string() ? "a text"
+                               : value->is_number() ? "a number"
+                                                    : "a single value") +
+                              ", not a JSON object",
+                          "Write it as {\"text\": …}.", "row_wrong_type");
     SourceRow read;
     read.value = std::move(*value);
     read.row = read.fileRow = row;
@@ -54,7 +75,8 @@ bool Lines::fill() {
     m_at = 0;
     if (!m_isNewlineKnown && !m_buffer.empty()) {
         m_isNewlineKnown = true;
-        if (m_buffer.find('\n') == std::string::npos && m_buffer.find('\r') != std::string::npos) m_newline = '\r';
+        if (m_buffer.find('\n') == std::string::npos && m_buffer.find('\r') != std::string::npos)
+            m_newline = '\r';
     }
     return !m_buffer.empty();
 }
@@ -66,8 +88,10 @@ bool Lines::next(std::string& line) {
     if (!fill()) return false;
     while (fill()) {
         const char* from = m_buffer.data() + m_at;
-        const auto* newline = static_cast<const char*>(std::memchr(from, m_newline, m_buffer.size() - m_at));
-        const std::size_t size = newline == nullptr ? m_buffer.size() - m_at : static_cast<std::size_t>(newline - from);
+        const auto* newline =
+            static_cast<const char*>(std::memchr(from, m_newline, m_buffer.size() - m_at));
+        const std::size_t size =
+            newline == nullptr ? m_buffer.size() - m_at : static_cast<std::size_t>(newline - from);
         m_isTooLong = m_isTooLong || line.size() + size > kMaxRowBytes;
         if (!m_isTooLong) line.append(from, size);
         m_at += size + (newline != nullptr ? 1 : 0);
@@ -81,7 +105,8 @@ bool Lines::next(std::string& line) {
 
 std::int64_t Lines::skip(std::int64_t count) {
     std::int64_t passed = 0;
-    for (std::string line; passed < count && next(line);) passed += isBlank(line) && !m_isTooLong ? 0 : 1;
+    for (std::string line; passed < count && next(line);)
+        passed += isBlank(line) && !m_isTooLong ? 0 : 1;
     return passed;
 }
 

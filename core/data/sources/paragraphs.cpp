@@ -9,7 +9,8 @@ namespace {
 
 class Paragraphs final : public RowSource {
 public:
-    explicit Paragraphs(TextFile file) : m_file(std::move(file)), m_path(m_file.path), m_lines(m_file) {}
+    explicit Paragraphs(TextFile file)
+        : m_file(std::move(file)), m_path(m_file.path), m_lines(m_file) {}
 
     Result<std::optional<SourceRow>> next() override {
         std::string text, line;
@@ -21,15 +22,19 @@ public:
                 if (!isOpen) continue;
                 break;
             }
-            if (!isOpen) row.byte = m_lines.begin();
-            else text += '\n';
+            if (!isOpen)
+                row.byte = m_lines.begin();
+            else
+                text += '\n';
             isOpen = true;
-            isTooLong = isTooLong || m_lines.isTooLong() || text.size() + line.size() > kMaxRowBytes;
+            isTooLong =
+                isTooLong || m_lines.isTooLong() || text.size() + line.size() > kMaxRowBytes;
             if (!isTooLong) text += line;
         }
         if (!isOpen) return std::optional<SourceRow>{};
         row.row = row.fileRow = ++m_row;
-        if (isTooLong) return tooLong(m_path, m_row, row.byte, "Put blank lines between paragraphs.");
+        if (isTooLong)
+            return tooLong(m_path, m_row, row.byte, "Put blank lines between paragraphs.");
         if (const auto fault = textFault(m_path, text, m_row, row.byte)) return *fault;
         row.value = Json{{"text", std::move(text)}};
         return std::optional<SourceRow>{std::move(row)};

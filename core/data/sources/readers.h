@@ -7,7 +7,8 @@
 
 namespace luthier {
 
-/// @param isLines the ending promises an object a line: whatever comes is read as lines where nothing tells otherwise
+/// @param isLines the ending promises an object a line: whatever comes is read as lines where
+/// nothing tells otherwise
 Result<OpenSource> openJson(const TextFile& file, bool isLines);
 Result<OpenSource> openTable(const TextFile& file, char separator);
 Result<OpenSource> openParagraphs(const TextFile& file);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What the readers of binary files share: rows some hundred at a time through the Rust crate (text/bridge).
+// What the readers of binary files share: rows some hundred at a time through the Rust crate
+// (text/bridge).
 
 #include "data/source.h"
 

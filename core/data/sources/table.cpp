@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// .csv, .tsv with a header line (RFC 4180: fields may be quoted, and then hold separators, doubled quotes and line breaks). A file
-// whose header has no separator of its ending's kind, but tabs, semicolons or commas, is read with these, as spreadsheets in half of the world write it.
+// .csv, .tsv with a header line (RFC 4180: fields may be quoted, and then hold separators, doubled
+// quotes and line breaks). A file whose header has no separator of its ending's kind, but tabs,
+// semicolons or commas, is read with these, as spreadsheets in half of the world write it.
 #include "data/sources/lines.h"
 #include "data/sources/readers.h"
 
@@ -15,18 +16,21 @@ namespace {
 
 class Table final : public RowSource {
 public:
-    Table(TextFile file, char separator) : m_file(std::move(file)), m_path(m_file.path), m_lines(m_file), m_separator(separator) {}
+    Table(TextFile file, char separator)
+        : m_file(std::move(file)), m_path(m_file.path), m_lines(m_file), m_separator(separator) {}
 
     Result<void> readHeader() {
         Result<std::vector<std::string>> header = record();
         if (!header) return header.problems();
         // "sep=;" is Excel's own line about it.
-        if (header->size() == 1 && header->front().size() == 5 && header->front().starts_with("sep=")) {
+        if (header->size() == 1 && header->front().size() == 5 &&
+            header->front().starts_with("sep=")) {
             m_separator = header->front().back();
             header = record();
             if (!header) return header.problems();
         }
-        // The name of a column holds none of these, so a header of one column with one of them was written with that.
+        // The name of a column holds none of these, so a header of one column with one of them was
+        // written with that.
         for (const char other : {'\t', ';', ','}) {
             if (header->size() != 1 || header->front().find(other) == std::string::npos) continue;
             m_separator = other;
@@ -39,8 +43,12 @@ public:
         std::set<std::string> names;
         for (const std::string& name : m_header)
             if (name.empty() || !names.insert(name).second)
-                return Problem{"data_header", "The header of " + m_path.string() + (name.empty() ? " has a column without a name." : " names the column \"" + name + "\" twice."),
-                               "Give every column a name of its own in the first line.", m_path.string()};
+                return Problem{"data_header",
+                               "The header of " + m_path.string() +
+                                   (name.empty() ? " has a column without a name."
+                                                 : " names the column \"" + name + "\" twice."),
+                               "Give every column a name of its own in the first line.",
+                               m_path.string()};
         return {};
     }
 
@@ -49,13 +57,16 @@ public:
         if (!fields) return fields.problems();
         if (fields->empty()) return std::optional<SourceRow>{};
         if (fields->size() != m_header.size())
-            return rowProblem(m_path, m_row, m_begin, "has " + std::to_string(fields->size()) + " fields, the header has " + std::to_string(m_header.size()),
+            return rowProblem(m_path, m_row, m_begin,
+                              "has " + std::to_string(fields->size()) + " fields, the header has " +
+                                  std::to_string(m_header.size()),
                               "Put fields that hold the separator in double quotes.");
         SourceRow row;
         row.row = row.fileRow = m_row;
         row.byte = m_begin;
         row.value = Json::object();
-        for (std::size_t i = 0; i < m_header.size(); ++i) row.value[m_header[i]] = std::move((*fields)[i]);
+        for (std::size_t i = 0; i < m_header.size(); ++i)
+            row.value[m_header[i]] = std::move((*fields)[i]);
         return std::optional<SourceRow>{std::move(row)};
     }
     std::int64_t bytesRead() const override { return m_lines.end(); }
@@ -79,16 +90,22 @@ private:
             if (const auto fault = textFault(m_path, line, m_row, m_begin)) return *fault;
             for (std::size_t i = 0; i < line.size(); ++i) {
                 const char c = line[i];
-                if (isQuoted && c == '"' && i + 1 < line.size() && line[i + 1] == '"') fields.back() += line[++i];
-                else if (c == '"' && (isQuoted || fields.back().empty())) isQuoted = !isQuoted;
-                else if (c == m_separator && !isQuoted) fields.emplace_back();
-                else fields.back() += c;
+                if (isQuoted && c == '"' && i + 1 < line.size() && line[i + 1] == '"')
+                    fields.back() += line[++i];
+                else if (c == '"' && (isQuoted || fields.back().empty()))
+                    isQuoted = !isQuoted;
+                else if (c == m_separator && !isQuoted)
+                    fields.emplace_back();
+                else
+                    fields.back() += c;
             }
             if (!isQuoted) return fields;
             fields.back() += '\n';
             if (size > kMaxRowBytes || !m_lines.next(line)) {
                 m_lines.seek(behind);  // only this record is lost
-                return rowProblem(m_path, m_row, m_begin, "opens a double quote that is never closed", "Close it, or double it.");
+                return rowProblem(m_path, m_row, m_begin,
+                                  "opens a double quote that is never closed",
+                                  "Close it, or double it.");
             }
         }
     }

@@ -20,10 +20,12 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::uint64_t kMostUnpacked = std::uint64_t{1} << 40;  // a file that unpacks to more was made to fill disks
+constexpr std::uint64_t kMostUnpacked =
+    std::uint64_t{1} << 40;  // a file that unpacks to more was made to fill disks
 
 std::string lower(std::string text) {
-    std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::transform(text.begin(), text.end(), text.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     return text;
 }
 
@@ -36,15 +38,25 @@ Result<TextFile> unpacked(const fs::path& path) {
     const fs::path folder = temporaryFolder();
     std::string name = folder / "luthier-unpacked-XXXXXX";
     const auto target = std::make_shared<Descriptor>(::mkostemp(name.data(), O_CLOEXEC));
-    if (!target->isOpen()) return Problem{"disk_full", path.string() + " could not be unpacked into " + folder.string() + ": " + std::strerror(errno) + ".", "Set TMPDIR to a folder with room.", path.string()};
+    if (!target->isOpen())
+        return Problem{"disk_full",
+                       path.string() + " could not be unpacked into " + folder.string() + ": " +
+                           std::strerror(errno) + ".",
+                       "Set TMPDIR to a folder with room.", path.string()};
     ::unlink(name.c_str());
     const std::string source = path.string();
-    const LuthierBuffer answer = luthier_unpack(reinterpret_cast<const std::uint8_t*>(source.data()), source.size(), target->get(), kMostUnpacked);
+    const LuthierBuffer answer =
+        luthier_unpack(reinterpret_cast<const std::uint8_t*>(source.data()), source.size(),
+                       target->get(), kMostUnpacked);
     const std::string words(reinterpret_cast<const char*>(answer.data), answer.size);
     luthier_buffer_free(answer);
     if (answer.status != LUTHIER_TEXT_OK)
-        return Problem{"data_unpack", source + " could not be unpacked: " + words + ".", "Fetch the file again; unpacking needs room in " + folder.string() + " (TMPDIR).", source};
-    return TextFile{path, "/proc/self/fd/" + std::to_string(target->get()), path, static_cast<std::int64_t>(std::strtoll(words.c_str(), nullptr, 10)), target};
+        return Problem{
+            "data_unpack", source + " could not be unpacked: " + words + ".",
+            "Fetch the file again; unpacking needs room in " + folder.string() + " (TMPDIR).",
+            source};
+    return TextFile{path, "/proc/self/fd/" + std::to_string(target->get()), path,
+                    static_cast<std::int64_t>(std::strtoll(words.c_str(), nullptr, 10)), target};
 }
 
 }  // namespace

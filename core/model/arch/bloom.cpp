@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// BLOOM (BigScience 2022; Hugging Face `BloomForCausalLM`): ALiBi, a norm on the embeddings, fused q-k-v by head.
+// BLOOM (BigScience 2022; Hugging Face `BloomForCausalLM`): ALiBi, a norm on the embeddings, fused
+// q-k-v by head.
 #include "model/arch/families.h"
 
 namespace luthier {
@@ -26,10 +27,17 @@ Result<ModelDescription> readBloom(const Json& config, const std::string& file) 
     d.initializerRange = read.number("initializer_range", 0.02);
     d.qkvLayout = QkvLayout::Grouped;
     d.learnsPadding = true;
-    d.names = {.embedding = "transformer.word_embeddings", .embeddingNorm = "transformer.word_embeddings_layernorm",
-               .finalNorm = "transformer.ln_f", .head = "lm_head", .layers = "transformer.h.", .attentionNorm = "input_layernorm",
-               .fusedQkv = "self_attention.query_key_value", .attentionOut = "self_attention.dense",
-               .feedForwardNorm = "post_attention_layernorm", .up = "mlp.dense_h_to_4h", .down = "mlp.dense_4h_to_h"};
+    d.names = {.embedding = "transformer.word_embeddings",
+               .embeddingNorm = "transformer.word_embeddings_layernorm",
+               .finalNorm = "transformer.ln_f",
+               .head = "lm_head",
+               .layers = "transformer.h.",
+               .attentionNorm = "input_layernorm",
+               .fusedQkv = "self_attention.query_key_value",
+               .attentionOut = "self_attention.dense",
+               .feedForwardNorm = "post_attention_layernorm",
+               .up = "mlp.dense_h_to_4h",
+               .down = "mlp.dense_4h_to_h"};
     d.prefixes = {"transformer."};
     return finished(read, std::move(d));
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Command R (Cohere 2024; Hugging Face `CohereForCausalLM`): parallel parts behind one LayerNorm without bias, neighbouring values
-// rotated.
+// Command R (Cohere 2024; Hugging Face `CohereForCausalLM`): parallel parts behind one LayerNorm
+// without bias, neighbouring values rotated.
 #include "model/arch/families.h"
 
 namespace luthier {

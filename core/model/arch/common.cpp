@@ -13,7 +13,8 @@ constexpr double kLargestNumber = 1e30;
 void ConfigReader::complain(const char* key, const std::string& wanted) {
     const auto found = m_config.find(key);
     const std::string value = found == m_config.end() ? "missing" : dumpLine(*found).substr(0, 60);
-    m_problems.push_back({"config_value", m_file + ": " + key + " is " + value + "; it must be " + wanted + ".",
+    m_problems.push_back({"config_value",
+                          m_file + ": " + key + " is " + value + "; it must be " + wanted + ".",
                           "Use the config.json that came with the model.", m_file});
 }
 
@@ -21,8 +22,12 @@ std::int64_t ConfigReader::integer(const char* key) {
     const auto found = m_config.find(key);
     // Sizes are multiplied with each other: beyond this they are no sizes.
     constexpr double kMost = 1LL << 40;
-    if (found != m_config.end() && found->is_number_integer() && std::abs(found->get<double>()) <= kMost) return found->get<std::int64_t>();
-    complain(key, found != m_config.end() && found->is_number_integer() ? "a size that a model can have" : "a whole number");
+    if (found != m_config.end() && found->is_number_integer() &&
+        std::abs(found->get<double>()) <= kMost)
+        return found->get<std::int64_t>();
+    complain(key, found != m_config.end() && found->is_number_integer()
+                      ? "a size that a model can have"
+                      : "a whole number");
     return 0;
 }
 
@@ -34,7 +39,8 @@ std::int64_t ConfigReader::integer(const char* key, std::int64_t fallback) {
 double ConfigReader::number(const char* key, double fallback) {
     const auto found = m_config.find(key);
     if (found == m_config.end() || found->is_null()) return fallback;
-    if (found->is_number() && std::abs(found->get<double>()) <= kLargestNumber) return found->get<double>();
+    if (found->is_number() && std::abs(found->get<double>()) <= kLargestNumber)
+        return found->get<double>();
     complain(key, "a number that float32 holds");
     return fallback;
 }
@@ -61,7 +67,8 @@ kernels::GateActivation ConfigReader::activation(const char* key, const std::str
 
 kernels::GateActivation ConfigReader::activationNamed(const char* key, const std::string& name) {
     if (name == "silu" || name == "swish") return kernels::GateActivation::Silu;
-    if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast") return kernels::GateActivation::GeluTanh;
+    if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast")
+        return kernels::GateActivation::GeluTanh;
     if (name == "gelu") return kernels::GateActivation::Gelu;
     if (name == "relu") return kernels::GateActivation::Relu;
     complain(key, "one of silu, gelu, gelu_new, gelu_pytorch_tanh, relu");
@@ -81,8 +88,9 @@ void ConfigReader::require(const char* key, bool isMet, const std::string& wante
     if (!isMet) complain(key, wanted);
 }
 
-ModelDescription llamaLike(ConfigReader& read, const Json& config, const std::string& file, double defaultTheta, double defaultPartial,
-                             std::int64_t defaultHeadSize) {
+ModelDescription llamaLike(ConfigReader& read, const Json& config, const std::string& file,
+                           double defaultTheta, double defaultPartial,
+                           std::int64_t defaultHeadSize) {
     ModelDescription d;
     d.vocabulary = read.integer("vocab_size");
     d.hidden = read.integer("hidden_size");
@@ -91,16 +99,26 @@ ModelDescription llamaLike(ConfigReader& read, const Json& config, const std::st
     d.keyValueHeads = read.integer("num_key_value_heads", d.heads);
     d.intermediate = read.integer("intermediate_size");
     d.maxPositions = read.integer("max_position_embeddings", 2048);
-    d.headSize = read.integer("head_dim", defaultHeadSize > 0 ? defaultHeadSize : d.heads > 0 ? d.hidden / d.heads : 0);
+    d.headSize = read.integer("head_dim", defaultHeadSize > 0 ? defaultHeadSize
+                                          : d.heads > 0       ? d.hidden / d.heads
+                                                              : 0);
     d.normEps = read.number("rms_norm_eps", 1e-6);
     d.activation = read.activation("hidden_act", "silu");
     d.isTied = read.flag("tie_word_embeddings", false);
     d.initializerRange = read.number("initializer_range", 0.02);
-    d.names = {.embedding = "model.embed_tokens", .finalNorm = "model.norm", .head = "lm_head", .layers = "model.layers.",
+    d.names = {.embedding = "model.embed_tokens",
+               .finalNorm = "model.norm",
+               .head = "lm_head",
+               .layers = "model.layers.",
                .attentionNorm = "input_layernorm",
-               .query = "self_attn.q_proj", .key = "self_attn.k_proj", .value = "self_attn.v_proj",
-               .attentionOut = "self_attn.o_proj", .feedForwardNorm = "post_attention_layernorm",
-               .gate = "mlp.gate_proj", .up = "mlp.up_proj", .down = "mlp.down_proj"};
+               .query = "self_attn.q_proj",
+               .key = "self_attn.k_proj",
+               .value = "self_attn.v_proj",
+               .attentionOut = "self_attn.o_proj",
+               .feedForwardNorm = "post_attention_layernorm",
+               .gate = "mlp.gate_proj",
+               .up = "mlp.up_proj",
+               .down = "mlp.down_proj"};
     d.prefixes = {"model."};
     d.ignoredSuffixes = {".rotary_emb.inv_freq"};
     if (!read.problems().empty()) return d;
@@ -124,7 +142,8 @@ ModelDescription bertLike() {
 }
 
 void spreadSwitches(ModelDescription& d) {
-    if (d.layerSwitches.empty() && d.layers > 0 && d.layers <= 1024) d.layerSwitches.resize(static_cast<std::size_t>(d.layers));
+    if (d.layerSwitches.empty() && d.layers > 0 && d.layers <= 1024)
+        d.layerSwitches.resize(static_cast<std::size_t>(d.layers));
 }
 
 void readWindows(ConfigReader& read, const Json& config, ModelDescription& d, std::int64_t window,
@@ -138,7 +157,8 @@ void readWindows(ConfigReader& read, const Json& config, ModelDescription& d, st
         return;
     }
     for (std::size_t layer = 0; layer < d.layerSwitches.size(); ++layer) {
-        const bool slides = hasTypes ? (*types)[layer] == "sliding_attention" : isSliding(static_cast<std::int64_t>(layer));
+        const bool slides = hasTypes ? (*types)[layer] == "sliding_attention"
+                                     : isSliding(static_cast<std::int64_t>(layer));
         if (slides) d.layerSwitches[layer].window = window;
     }
 }
@@ -151,9 +171,11 @@ void readSparseLayers(ConfigReader& read, const Json& config, ModelDescription& 
     const std::int64_t step = read.integer("decoder_sparse_step", 1);
     read.require("decoder_sparse_step", step >= 1, "at least 1");
     spreadSwitches(d);
-    for (std::size_t layer = 0; step >= 1 && d.mixture.experts > 0 && layer < d.layerSwitches.size(); ++layer) {
+    for (std::size_t layer = 0;
+         step >= 1 && d.mixture.experts > 0 && layer < d.layerSwitches.size(); ++layer) {
         const auto index = static_cast<std::int64_t>(layer);
-        d.layerSwitches[layer].isMixture = std::find(dense.begin(), dense.end(), index) == dense.end() && (index + 1) % step == 0;
+        d.layerSwitches[layer].isMixture =
+            std::find(dense.begin(), dense.end(), index) == dense.end() && (index + 1) % step == 0;
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// DeBERTa v2 and v3 (He et al. 2021; Hugging Face `DebertaV2ForSequenceClassification`): a post-LayerNorm encoder whose scores come from
-// contents and bucketed relative positions apart. The convolution of the largest v2 checkpoints is not built.
+// DeBERTa v2 and v3 (He et al. 2021; Hugging Face `DebertaV2ForSequenceClassification`): a
+// post-LayerNorm encoder whose scores come from contents and bucketed relative positions apart. The
+// convolution of the largest v2 checkpoints is not built.
 #include "model/arch/families.h"
 
 #include <algorithm>
@@ -30,7 +31,8 @@ void readPositions(ConfigReader& read, const Json& config, ModelDescription& d) 
     d.relative.hasContentToPosition = hasTerm(config, "c2p");
     d.relative.hasPositionToContent = hasTerm(config, "p2c");
     d.names.relative = "deberta.encoder.rel_embeddings";
-    if (read.text("norm_rel_ebd", "none").find("layer_norm") != std::string::npos) d.names.relativeNorm = "deberta.encoder.LayerNorm";
+    if (read.text("norm_rel_ebd", "none").find("layer_norm") != std::string::npos)
+        d.names.relativeNorm = "deberta.encoder.LayerNorm";
     if (read.flag("share_att_key", false)) return;
     if (d.relative.hasContentToPosition) d.names.relativeKey = "attention.self.pos_key_proj";
     if (d.relative.hasPositionToContent) d.names.relativeQuery = "attention.self.pos_query_proj";
@@ -38,8 +40,11 @@ void readPositions(ConfigReader& read, const Json& config, ModelDescription& d) 
 
 PoolActivation poolActivation(ConfigReader& read) {
     const std::string name = read.text("pooler_hidden_act", "gelu");
-    read.require("pooler_hidden_act", name == "gelu" || name == "tanh" || name == "relu", "gelu, tanh or relu");
-    return name == "tanh" ? PoolActivation::Tanh : name == "relu" ? PoolActivation::Relu : PoolActivation::Gelu;
+    read.require("pooler_hidden_act", name == "gelu" || name == "tanh" || name == "relu",
+                 "gelu, tanh or relu");
+    return name == "tanh"   ? PoolActivation::Tanh
+           : name == "relu" ? PoolActivation::Relu
+                            : PoolActivation::Gelu;
 }
 
 }  // namespace
@@ -58,18 +63,33 @@ Result<ModelDescription> readDebertaV2(const Json& config, const std::string& fi
     d.normEps = read.number("layer_norm_eps", 1e-7);
     d.activation = read.activation("hidden_act", "gelu");
     d.initializerRange = read.number("initializer_range", 0.02);
-    read.require("conv_kernel_size", read.integer("conv_kernel_size", 0) == 0, "0: the convolution is not built yet");
-    read.require("embedding_size", read.integer("embedding_size", d.hidden) == d.hidden, "hidden_size");
-    d.names = {.embedding = "deberta.embeddings.word_embeddings", .positions = "deberta.embeddings.position_embeddings",
-               .tokenTypes = "deberta.embeddings.token_type_embeddings", .embeddingNorm = "deberta.embeddings.LayerNorm", .head = "classifier",
-               .layers = "deberta.encoder.layer.", .attentionNorm = "attention.output.LayerNorm",
-               .query = "attention.self.query_proj", .key = "attention.self.key_proj", .value = "attention.self.value_proj",
-               .attentionOut = "attention.output.dense", .feedForwardNorm = "output.LayerNorm", .up = "intermediate.dense", .down = "output.dense"};
+    read.require("conv_kernel_size", read.integer("conv_kernel_size", 0) == 0,
+                 "0: the convolution is not built yet");
+    read.require("embedding_size", read.integer("embedding_size", d.hidden) == d.hidden,
+                 "hidden_size");
+    d.names = {.embedding = "deberta.embeddings.word_embeddings",
+               .positions = "deberta.embeddings.position_embeddings",
+               .tokenTypes = "deberta.embeddings.token_type_embeddings",
+               .embeddingNorm = "deberta.embeddings.LayerNorm",
+               .head = "classifier",
+               .layers = "deberta.encoder.layer.",
+               .attentionNorm = "attention.output.LayerNorm",
+               .query = "attention.self.query_proj",
+               .key = "attention.self.key_proj",
+               .value = "attention.self.value_proj",
+               .attentionOut = "attention.output.dense",
+               .feedForwardNorm = "output.LayerNorm",
+               .up = "intermediate.dense",
+               .down = "output.dense"};
     readPositions(read, config, d);
     d.prefixes = {"deberta."};
     d.ignoredSuffixes = {"embeddings.position_ids"};
     d.ignoredPrefixes = {"lm_head.", "mask_predictions."};
-    d.classifier = {.pooling = Pooling::FirstToken, .dense = "pooler.dense", .activation = poolActivation(read), .head = "classifier", .hasHeadBias = true};
+    d.classifier = {.pooling = Pooling::FirstToken,
+                    .dense = "pooler.dense",
+                    .activation = poolActivation(read),
+                    .head = "classifier",
+                    .hasHeadBias = true};
     return finished(read, std::move(d));
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// DistilBERT (Sanh et al. 2019; Hugging Face `DistilBertForSequenceClassification`): BERT without token types, under names of its own.
+// DistilBERT (Sanh et al. 2019; Hugging Face `DistilBertForSequenceClassification`): BERT without
+// token types, under names of its own.
 #include "model/arch/families.h"
 
 namespace luthier {
@@ -17,12 +18,25 @@ Result<ModelDescription> readDistilBert(const Json& config, const std::string& f
     d.normEps = 1e-12;
     d.activation = read.activation("activation", "gelu");
     d.initializerRange = read.number("initializer_range", 0.02);
-    d.names = {.embedding = "distilbert.embeddings.word_embeddings", .positions = "distilbert.embeddings.position_embeddings",
-               .embeddingNorm = "distilbert.embeddings.LayerNorm", .head = "classifier", .layers = "distilbert.transformer.layer.",
-               .attentionNorm = "sa_layer_norm", .query = "attention.q_lin", .key = "attention.k_lin", .value = "attention.v_lin",
-               .attentionOut = "attention.out_lin", .feedForwardNorm = "output_layer_norm", .up = "ffn.lin1", .down = "ffn.lin2"};
+    d.names = {.embedding = "distilbert.embeddings.word_embeddings",
+               .positions = "distilbert.embeddings.position_embeddings",
+               .embeddingNorm = "distilbert.embeddings.LayerNorm",
+               .head = "classifier",
+               .layers = "distilbert.transformer.layer.",
+               .attentionNorm = "sa_layer_norm",
+               .query = "attention.q_lin",
+               .key = "attention.k_lin",
+               .value = "attention.v_lin",
+               .attentionOut = "attention.out_lin",
+               .feedForwardNorm = "output_layer_norm",
+               .up = "ffn.lin1",
+               .down = "ffn.lin2"};
     d.prefixes = {"distilbert."};
-    d.classifier = {.pooling = Pooling::FirstToken, .dense = "pre_classifier", .activation = PoolActivation::Relu, .head = "classifier", .hasHeadBias = true};
+    d.classifier = {.pooling = Pooling::FirstToken,
+                    .dense = "pre_classifier",
+                    .activation = PoolActivation::Relu,
+                    .head = "classifier",
+                    .hasHeadBias = true};
     return finished(read, std::move(d));
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Falcon (Almazrouei et al. 2023; Hugging Face `FalconForCausalLM`): 7B (one key-value head, parallel parts), 40B and 180B (the new
-// decoder), and RW with ALiBi.
+// Falcon (Almazrouei et al. 2023; Hugging Face `FalconForCausalLM`): 7B (one key-value head,
+// parallel parts), 40B and 180B (the new decoder), and RW with ALiBi.
 #include "model/arch/families.h"
 
 namespace luthier {
@@ -40,11 +40,18 @@ Result<ModelDescription> readFalcon(const Json& config, const std::string& file)
     }
     const bool hasTwoNorms = isNew && read.integer("num_ln_in_parallel_attn", 2) == 2;
     d.learnsPadding = true;
-    d.names = {.embedding = "transformer.word_embeddings", .finalNorm = "transformer.ln_f", .head = "lm_head", .layers = "transformer.h.",
-               .attentionNorm = hasTwoNorms ? "ln_attn" : "input_layernorm", .fusedQkv = "self_attention.query_key_value",
+    d.names = {.embedding = "transformer.word_embeddings",
+               .finalNorm = "transformer.ln_f",
+               .head = "lm_head",
+               .layers = "transformer.h.",
+               .attentionNorm = hasTwoNorms ? "ln_attn" : "input_layernorm",
+               .fusedQkv = "self_attention.query_key_value",
                .attentionOut = "self_attention.dense",
-               .feedForwardNorm = hasTwoNorms ? "ln_mlp" : isParallel ? "" : "post_attention_layernorm",
-               .up = "mlp.dense_h_to_4h", .down = "mlp.dense_4h_to_h"};
+               .feedForwardNorm = hasTwoNorms  ? "ln_mlp"
+                                  : isParallel ? ""
+                                               : "post_attention_layernorm",
+               .up = "mlp.dense_h_to_4h",
+               .down = "mlp.dense_4h_to_h"};
     d.prefixes = {"transformer."};
     d.ignoredSuffixes = {".rotary_emb.inv_freq", ".maybe_rotary.inv_freq"};
     return finished(read, std::move(d));

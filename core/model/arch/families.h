@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The list of model families. A family is one file that reads config.json into a description, and one line in families.cpp.
+// The list of model families. A family is one file that reads config.json into a description, and
+// one line in families.cpp.
 
 #include "model/arch/common.h"
 
@@ -11,8 +12,9 @@ namespace luthier {
 
 struct Family {
     const char* modelType;     ///< config.json's "model_type"
-    const char* architecture;  ///< its language model class; nullptr: an encoder, which only classifies here
-    const char* classifier;    ///< its sequence classification class; nullptr: Hugging Face has none
+    const char* architecture;  ///< its language model class; nullptr: an encoder, which only
+                               ///< classifies here
+    const char* classifier;  ///< its sequence classification class; nullptr: Hugging Face has none
     Result<ModelDescription> (*read)(const Json& config, const std::string& file);
 };
 
@@ -20,13 +22,16 @@ const std::vector<Family>& families();
 
 /// What a model is opened for.
 struct ModelTask {
-    std::string name = "auto";   ///< auto (as config.json's architectures say) | causal_lm | seq2seq_lm | sequence_classification
-    std::int64_t classes = 0;    ///< 0: as config.json says
+    std::string name = "auto";  ///< auto (as config.json's architectures say) | causal_lm |
+                                ///< seq2seq_lm | sequence_classification
+    std::int64_t classes = 0;   ///< 0: as config.json says
 };
 
-/// The description of a config.json, or why there is none: unknown family (with the nearest one named), remote code, bad values, a
-/// task that the family has no model for (code task_unsupported).
-Result<ModelDescription> describeModel(const Json& config, const std::string& file, const ModelTask& task = {});
+/// The description of a config.json, or why there is none: unknown family (with the nearest one
+/// named), remote code, bad values, a task that the family has no model for (code
+/// task_unsupported).
+Result<ModelDescription> describeModel(const Json& config, const std::string& file,
+                                       const ModelTask& task = {});
 
 Result<ModelDescription> readLlama(const Json& config, const std::string& file);
 Result<ModelDescription> readGpt2(const Json& config, const std::string& file);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gemma 2 (Gemma Team 2024; Hugging Face `Gemma2ForCausalLM`): norms before and after each part, capped scores and logits, a window
-// in every other layer.
+// Gemma 2 (Gemma Team 2024; Hugging Face `Gemma2ForCausalLM`): norms before and after each part,
+// capped scores and logits, a window in every other layer.
 #include "model/arch/families.h"
 
 #include <cmath>
@@ -21,12 +21,16 @@ Result<ModelDescription> readGemma2(const Json& config, const std::string& file)
     const double scalar = read.number("query_pre_attn_scalar", 256);
     read.require("query_pre_attn_scalar", scalar > 0, "positive");
     d.attentionScale = 1.0 / std::sqrt(scalar);
-    read.require("use_bidirectional_attention", !read.flag("use_bidirectional_attention", false), "false");
+    read.require("use_bidirectional_attention", !read.flag("use_bidirectional_attention", false),
+                 "false");
     // null switches a cap off; a missing key means its default.
-    const auto cap = [&](const char* key, double fallback) { return read.number(key, config.contains(key) ? 0 : fallback); };
+    const auto cap = [&](const char* key, double fallback) {
+        return read.number(key, config.contains(key) ? 0 : fallback);
+    };
     d.attentionSoftCap = cap("attn_logit_softcapping", 50);
     d.logitSoftCap = cap("final_logit_softcapping", 30);
-    readWindows(read, config, d, read.integer("sliding_window", config.contains("sliding_window") ? 0 : 4096),
+    readWindows(read, config, d,
+                read.integer("sliding_window", config.contains("sliding_window") ? 0 : 4096),
                 [](std::int64_t layer) { return layer % 2 == 0; });
     return finished(read, std::move(d));
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gemma 3, text (Gemma Team 2025; Hugging Face `Gemma3ForCausalLM`): Gemma 2 with norms on queries and keys instead of caps, and a
-// faster rotation in the layers with a window.
+// Gemma 3, text (Gemma Team 2025; Hugging Face `Gemma3ForCausalLM`): Gemma 2 with norms on queries
+// and keys instead of caps, and a faster rotation in the layers with a window.
 #include "model/arch/families.h"
 
 #include <cmath>
@@ -9,10 +9,12 @@ namespace luthier {
 
 Result<ModelDescription> readGemma3Text(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
-    // Two rotations: nested in rope_parameters, or in older files rope_theta with rope_scaling and rope_local_base_freq.
+    // Two rotations: nested in rope_parameters, or in older files rope_theta with rope_scaling and
+    // rope_local_base_freq.
     Json global = config;
     Json local{{"rope_theta", config.value("rope_local_base_freq", Json(10000.0))}};
-    if (const auto both = config.find("rope_parameters"); both != config.end() && both->is_object()) {
+    if (const auto both = config.find("rope_parameters");
+        both != config.end() && both->is_object()) {
         global["rope_parameters"] = both->value("full_attention", Json::object());
         local = Json{{"rope_parameters", both->value("sliding_attention", Json::object())}};
     }
@@ -32,16 +34,20 @@ Result<ModelDescription> readGemma3Text(const Json& config, const std::string& f
     const double scalar = read.number("query_pre_attn_scalar", 256);
     read.require("query_pre_attn_scalar", scalar > 0, "positive");
     d.attentionScale = 1.0 / std::sqrt(scalar);
-    read.require("use_bidirectional_attention", !read.flag("use_bidirectional_attention", false), "false");
+    read.require("use_bidirectional_attention", !read.flag("use_bidirectional_attention", false),
+                 "false");
     d.queryKeyNorm = QueryKeyNorm::PerHead;
     d.names.queryNorm = "self_attn.q_norm";
     d.names.keyNorm = "self_attn.k_norm";
     d.attentionSoftCap = read.number("attn_logit_softcapping", 0);
     d.logitSoftCap = read.number("final_logit_softcapping", 0);
-    const std::int64_t pattern = read.integer(read.has("sliding_window_pattern") ? "sliding_window_pattern" : "_sliding_window_pattern", 6);
+    const std::int64_t pattern = read.integer(
+        read.has("sliding_window_pattern") ? "sliding_window_pattern" : "_sliding_window_pattern",
+        6);
     read.require("sliding_window_pattern", pattern >= 1, "at least 1");
-    readWindows(read, config, d, read.integer("sliding_window", 4096),
-                [pattern](std::int64_t layer) { return pattern > 0 && (layer + 1) % pattern != 0; });
+    readWindows(
+        read, config, d, read.integer("sliding_window", 4096),
+        [pattern](std::int64_t layer) { return pattern > 0 && (layer + 1) % pattern != 0; });
     for (LayerSwitches& layer : d.layerSwitches) layer.usesLocalRope = layer.window > 0;
     return finished(read, std::move(d));
 }

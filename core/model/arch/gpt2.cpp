@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// GPT-2 (Radford et al. 2019; Hugging Face `GPT2LMHeadModel`): pre-LayerNorm, learned positions, fused q-k-v in Conv1D layout.
+// GPT-2 (Radford et al. 2019; Hugging Face `GPT2LMHeadModel`): pre-LayerNorm, learned positions,
+// fused q-k-v in Conv1D layout.
 #include "model/arch/families.h"
 
 namespace luthier {
@@ -26,11 +27,21 @@ Result<ModelDescription> readGpt2(const Json& config, const std::string& file) {
     read.require("add_cross_attention", !read.flag("add_cross_attention", false), "false");
     if (!read.flag("scale_attn_weights", true)) d.attentionScale = 1;
     d.dividesScoresByLayer = read.flag("scale_attn_by_inverse_layer_idx", false);
-    (void)read.flag("reorder_and_upcast_attn", false);  // a way to compute the same scores that half precision does not overflow: they are float32 here
+    (void)read.flag("reorder_and_upcast_attn",
+                    false);  // a way to compute the same scores that half precision does not
+                             // overflow: they are float32 here
     d.learnsPadding = true;
-    d.names = {.embedding = "transformer.wte", .positions = "transformer.wpe", .finalNorm = "transformer.ln_f", .head = "lm_head",
-               .layers = "transformer.h.", .attentionNorm = "ln_1", .fusedQkv = "attn.c_attn",
-               .attentionOut = "attn.c_proj", .feedForwardNorm = "ln_2", .up = "mlp.c_fc", .down = "mlp.c_proj"};
+    d.names = {.embedding = "transformer.wte",
+               .positions = "transformer.wpe",
+               .finalNorm = "transformer.ln_f",
+               .head = "lm_head",
+               .layers = "transformer.h.",
+               .attentionNorm = "ln_1",
+               .fusedQkv = "attn.c_attn",
+               .attentionOut = "attn.c_proj",
+               .feedForwardNorm = "ln_2",
+               .up = "mlp.c_fc",
+               .down = "mlp.c_proj"};
     d.prefixes = {"transformer."};
     d.ignoredSuffixes = {".attn.bias", ".attn.masked_bias"};
     return finished(read, std::move(d));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// GPT-Neo (Black et al. 2021; Hugging Face `GPTNeoForCausalLM`): GPT-2 with plain layers, unscaled scores and a window in every
-// other layer.
+// GPT-Neo (Black et al. 2021; Hugging Face `GPTNeoForCausalLM`): GPT-2 with plain layers, unscaled
+// scores and a window in every other layer.
 #include "model/arch/families.h"
 
 namespace luthier {
@@ -26,26 +26,41 @@ Result<ModelDescription> readGptNeo(const Json& config, const std::string& file)
     d.initializerRange = read.number("initializer_range", 0.02);
     // attention_types: [[["global", "local"], repeats], …]
     std::vector<std::string> types;
-    if (const auto groups = config.find("attention_types"); groups != config.end() && groups->is_array()) {
+    if (const auto groups = config.find("attention_types");
+        groups != config.end() && groups->is_array()) {
         for (const Json& group : *groups) {
-            if (!group.is_array() || group.size() != 2 || !group[0].is_array() || !group[1].is_number_integer() || group[1] > 1024) continue;
+            if (!group.is_array() || group.size() != 2 || !group[0].is_array() ||
+                !group[1].is_number_integer() || group[1] > 1024)
+                continue;
             for (std::int64_t i = 0; i < group[1].get<std::int64_t>(); ++i)
-                for (const Json& type : group[0]) types.push_back(type.is_string() ? type.get<std::string>() : "");
+                for (const Json& type : group[0])
+                    types.push_back(type.is_string() ? type.get<std::string>() : "");
         }
     } else {
-        for (std::int64_t i = 0; i < d.layers && i < 1024; ++i) types.push_back(i % 2 == 0 ? "global" : "local");
+        for (std::int64_t i = 0; i < d.layers && i < 1024; ++i)
+            types.push_back(i % 2 == 0 ? "global" : "local");
     }
-    read.require("attention_types", static_cast<std::int64_t>(types.size()) == d.layers, "a pattern of as many entries as there are layers");
+    read.require("attention_types", static_cast<std::int64_t>(types.size()) == d.layers,
+                 "a pattern of as many entries as there are layers");
     if (!read.problems().empty()) return read.problems();
     spreadSwitches(d);
     const std::int64_t window = read.integer("window_size", 256);
     for (std::size_t layer = 0; layer < d.layerSwitches.size(); ++layer)
         if (types[layer] == "local") d.layerSwitches[layer].window = window;
     d.learnsPadding = true;
-    d.names = {.embedding = "transformer.wte", .positions = "transformer.wpe", .finalNorm = "transformer.ln_f", .head = "lm_head",
-               .layers = "transformer.h.", .attentionNorm = "ln_1",
-               .query = "attn.attention.q_proj", .key = "attn.attention.k_proj", .value = "attn.attention.v_proj",
-               .attentionOut = "attn.attention.out_proj", .feedForwardNorm = "ln_2", .up = "mlp.c_fc", .down = "mlp.c_proj"};
+    d.names = {.embedding = "transformer.wte",
+               .positions = "transformer.wpe",
+               .finalNorm = "transformer.ln_f",
+               .head = "lm_head",
+               .layers = "transformer.h.",
+               .attentionNorm = "ln_1",
+               .query = "attn.attention.q_proj",
+               .key = "attn.attention.k_proj",
+               .value = "attn.attention.v_proj",
+               .attentionOut = "attn.attention.out_proj",
+               .feedForwardNorm = "ln_2",
+               .up = "mlp.c_fc",
+               .down = "mlp.c_proj"};
     d.prefixes = {"transformer."};
     d.ignoredSuffixes = {".attn.attention.bias", ".attn.attention.masked_bias"};
     return finished(read, std::move(d));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// GPT-NeoX, Pythia, Dolly (Black et al. 2022; Hugging Face `GPTNeoXForCausalLM`): parallel parts with a LayerNorm each, fused q-k-v
-// by head.
+// GPT-NeoX, Pythia, Dolly (Black et al. 2022; Hugging Face `GPTNeoXForCausalLM`): parallel parts
+// with a LayerNorm each, fused q-k-v by head.
 #include "model/arch/families.h"
 
 namespace luthier {
@@ -8,8 +8,10 @@ namespace luthier {
 Result<ModelDescription> readGptNeoX(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     Json known = config;  // older files spell the rotation differently
-    if (config.contains("rotary_pct") && !config.contains("partial_rotary_factor")) known["partial_rotary_factor"] = config["rotary_pct"];
-    if (config.contains("rotary_emb_base") && !config.contains("rope_theta")) known["rope_theta"] = config["rotary_emb_base"];
+    if (config.contains("rotary_pct") && !config.contains("partial_rotary_factor"))
+        known["partial_rotary_factor"] = config["rotary_pct"];
+    if (config.contains("rotary_emb_base") && !config.contains("rope_theta"))
+        known["rope_theta"] = config["rotary_emb_base"];
     ModelDescription d = llamaLike(read, known, file, 10000, 0.25);
     d.norm = NormKind::LayerNorm;
     d.hasNormBias = true;
@@ -21,9 +23,16 @@ Result<ModelDescription> readGptNeoX(const Json& config, const std::string& file
     d.hasFeedForwardBias = true;
     d.qkvLayout = QkvLayout::Grouped;
     d.learnsPadding = true;
-    d.names = {.embedding = "gpt_neox.embed_in", .finalNorm = "gpt_neox.final_layer_norm", .head = "embed_out", .layers = "gpt_neox.layers.",
-               .attentionNorm = "input_layernorm", .fusedQkv = "attention.query_key_value", .attentionOut = "attention.dense",
-               .feedForwardNorm = "post_attention_layernorm", .up = "mlp.dense_h_to_4h", .down = "mlp.dense_4h_to_h"};
+    d.names = {.embedding = "gpt_neox.embed_in",
+               .finalNorm = "gpt_neox.final_layer_norm",
+               .head = "embed_out",
+               .layers = "gpt_neox.layers.",
+               .attentionNorm = "input_layernorm",
+               .fusedQkv = "attention.query_key_value",
+               .attentionOut = "attention.dense",
+               .feedForwardNorm = "post_attention_layernorm",
+               .up = "mlp.dense_h_to_4h",
+               .down = "mlp.dense_4h_to_h"};
     d.prefixes = {"gpt_neox."};
     d.ignoredSuffixes = {".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq"};
     return finished(read, std::move(d));

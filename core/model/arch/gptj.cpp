@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// GPT-J (Wang & Komatsuzaki 2021; Hugging Face `GPTJForCausalLM`): parallel parts behind one LayerNorm, neighbouring values rotated.
+// GPT-J (Wang & Komatsuzaki 2021; Hugging Face `GPTJForCausalLM`): parallel parts behind one
+// LayerNorm, neighbouring values rotated.
 #include "model/arch/families.h"
 
 namespace luthier {
@@ -20,17 +21,26 @@ Result<ModelDescription> readGptJ(const Json& config, const std::string& file) {
     d.flow = BlockFlow::Parallel;
     d.rope.rotary = read.integer("rotary_dim", d.headSize);
     d.rope.maxPositions = d.rope.originalPositions = d.maxPositions;
-    read.require("rotary_dim", d.rope.rotary >= 2 && d.rope.rotary % 2 == 0 && d.rope.rotary <= d.headSize, "even and at most the head size");
+    read.require("rotary_dim",
+                 d.rope.rotary >= 2 && d.rope.rotary % 2 == 0 && d.rope.rotary <= d.headSize,
+                 "even and at most the head size");
     d.ropePairs = kernels::RopePairs::Neighbours;
     d.activation = read.activation("activation_function", "gelu_new");
     d.hasFeedForwardBias = d.hasNormBias = d.hasHeadBias = true;
     d.isTied = read.flag("tie_word_embeddings", false);
     d.initializerRange = read.number("initializer_range", 0.02);
     d.learnsPadding = true;
-    d.names = {.embedding = "transformer.wte", .finalNorm = "transformer.ln_f", .head = "lm_head",
-               .layers = "transformer.h.", .attentionNorm = "ln_1",
-               .query = "attn.q_proj", .key = "attn.k_proj", .value = "attn.v_proj",
-               .attentionOut = "attn.out_proj", .up = "mlp.fc_in", .down = "mlp.fc_out"};
+    d.names = {.embedding = "transformer.wte",
+               .finalNorm = "transformer.ln_f",
+               .head = "lm_head",
+               .layers = "transformer.h.",
+               .attentionNorm = "ln_1",
+               .query = "attn.q_proj",
+               .key = "attn.k_proj",
+               .value = "attn.v_proj",
+               .attentionOut = "attn.out_proj",
+               .up = "mlp.fc_in",
+               .down = "mlp.fc_out"};
     d.prefixes = {"transformer."};
     d.ignoredSuffixes = {".attn.bias", ".attn.masked_bias", ".attn.embed_positions"};
     return finished(read, std::move(d));

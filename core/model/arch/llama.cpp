@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// LLaMA 1, 2, 3.x (Touvron et al. 2023; Hugging Face `LlamaForCausalLM`): pre-RMSNorm, rotary positions, grouped heads, SwiGLU.
+// LLaMA 1, 2, 3.x (Touvron et al. 2023; Hugging Face `LlamaForCausalLM`): pre-RMSNorm, rotary
+// positions, grouped heads, SwiGLU.
 #include "model/arch/families.h"
 
 namespace luthier {

@@ -7,7 +7,8 @@ namespace luthier {
 Result<ModelDescription> readMistral(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     ModelDescription d = llamaLike(read, config, file);
-    readWindows(read, config, d, read.integer("sliding_window", 0), [](std::int64_t) { return true; });
+    readWindows(read, config, d, read.integer("sliding_window", 0),
+                [](std::int64_t) { return true; });
     return finished(read, std::move(d));
 }
 

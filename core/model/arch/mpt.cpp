@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// MPT (MosaicML 2023; Hugging Face `MptForCausalLM`): ALiBi, LayerNorms without bias, no biases at all.
+// MPT (MosaicML 2023; Hugging Face `MptForCausalLM`): ALiBi, LayerNorms without bias, no biases at
+// all.
 #include "model/arch/families.h"
 
 namespace luthier {
@@ -17,7 +18,8 @@ Result<ModelDescription> readMpt(const Json& config, const std::string& file) {
     d.norm = NormKind::LayerNorm;
     d.normEps = read.number("layer_norm_epsilon", 1e-5);
     d.feedForward = FeedForwardKind::Plain;
-    d.position = PositionKind::Alibi;  // modeling_mpt.py does not look at learned_pos_emb, expansion_ratio and alibi_bias_max
+    d.position = PositionKind::Alibi;  // modeling_mpt.py does not look at learned_pos_emb,
+                                       // expansion_ratio and alibi_bias_max
     d.alibi = AlibiKind::Mpt;
     d.activation = kernels::GateActivation::Gelu;
     d.isTied = read.flag("tie_word_embeddings", true);
@@ -26,17 +28,28 @@ Result<ModelDescription> readMpt(const Json& config, const std::string& file) {
     read.require("logit_scale", !read.has("logit_scale"), "null");
     const auto section = config.find("attn_config");
     const Json none = Json::object();
-    ConfigReader attention(section != config.end() && section->is_object() ? *section : none, file + ", attn_config");
+    ConfigReader attention(section != config.end() && section->is_object() ? *section : none,
+                           file + ", attn_config");
     d.clipQkv = attention.number("clip_qkv", 0);
     d.attentionScale = attention.number("softmax_scale", 0);
     attention.require("alibi", attention.flag("alibi", true), "true");
-    for (const char* key : {"qk_ln", "prefix_lm", "attn_uses_sequence_id"}) attention.require(key, !attention.flag(key, false), "false");
-    attention.require("attn_type", attention.text("attn_type", "multihead_attention") == "multihead_attention", "\"multihead_attention\"");
+    for (const char* key : {"qk_ln", "prefix_lm", "attn_uses_sequence_id"})
+        attention.require(key, !attention.flag(key, false), "false");
+    attention.require("attn_type",
+                      attention.text("attn_type", "multihead_attention") == "multihead_attention",
+                      "\"multihead_attention\"");
     for (const Problem& problem : attention.problems()) read.problems().push_back(problem);
     d.learnsPadding = true;
-    d.names = {.embedding = "transformer.wte", .finalNorm = "transformer.norm_f", .head = "lm_head", .layers = "transformer.blocks.",
-               .attentionNorm = "norm_1", .fusedQkv = "attn.Wqkv", .attentionOut = "attn.out_proj", .feedForwardNorm = "norm_2",
-               .up = "ffn.up_proj", .down = "ffn.down_proj"};
+    d.names = {.embedding = "transformer.wte",
+               .finalNorm = "transformer.norm_f",
+               .head = "lm_head",
+               .layers = "transformer.blocks.",
+               .attentionNorm = "norm_1",
+               .fusedQkv = "attn.Wqkv",
+               .attentionOut = "attn.out_proj",
+               .feedForwardNorm = "norm_2",
+               .up = "ffn.up_proj",
+               .down = "ffn.down_proj"};
     d.prefixes = {"transformer."};
     return finished(read, std::move(d));
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// OLMo (Groeneveld et al. 2024; Hugging Face `OlmoForCausalLM`): LLaMA with LayerNorms that have no weights, and clamped projections.
+// OLMo (Groeneveld et al. 2024; Hugging Face `OlmoForCausalLM`): LLaMA with LayerNorms that have no
+// weights, and clamped projections.
 #include "model/arch/families.h"
 
 namespace luthier {

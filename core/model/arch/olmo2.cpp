@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// OLMo 2 (Team OLMo 2024; Hugging Face `Olmo2ForCausalLM`): norms after each part instead of before, and over all queries and keys.
+// OLMo 2 (Team OLMo 2024; Hugging Face `Olmo2ForCausalLM`): norms after each part instead of
+// before, and over all queries and keys.
 #include "model/arch/families.h"
 
 namespace luthier {

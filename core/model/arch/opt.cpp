@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// OPT (Zhang et al. 2022; Hugging Face `OPTForCausalLM`): learned positions from row 2, norms before (350M: after) each part, embeddings
-// that may be narrower than the blocks.
+// OPT (Zhang et al. 2022; Hugging Face `OPTForCausalLM`): learned positions from row 2, norms
+// before (350M: after) each part, embeddings that may be narrower than the blocks.
 #include "model/arch/families.h"
 
 namespace luthier {
@@ -28,11 +28,21 @@ Result<ModelDescription> readOpt(const Json& config, const std::string& file) {
     const bool isBefore = read.flag("do_layer_norm_before", true);
     d.flow = isBefore ? BlockFlow::Sequential : BlockFlow::PostNorm;
     d.embeddingWidth = read.integer("word_embed_proj_dim", d.hidden);
-    d.names = {.embedding = "model.decoder.embed_tokens", .positions = "model.decoder.embed_positions",
-               .finalNorm = isBefore && !read.flag("_remove_final_layer_norm", false) ? "model.decoder.final_layer_norm" : "",
-               .head = "lm_head", .layers = "model.decoder.layers.", .attentionNorm = "self_attn_layer_norm",
-               .query = "self_attn.q_proj", .key = "self_attn.k_proj", .value = "self_attn.v_proj",
-               .attentionOut = "self_attn.out_proj", .feedForwardNorm = "final_layer_norm", .up = "fc1", .down = "fc2"};
+    d.names = {.embedding = "model.decoder.embed_tokens",
+               .positions = "model.decoder.embed_positions",
+               .finalNorm = isBefore && !read.flag("_remove_final_layer_norm", false)
+                                ? "model.decoder.final_layer_norm"
+                                : "",
+               .head = "lm_head",
+               .layers = "model.decoder.layers.",
+               .attentionNorm = "self_attn_layer_norm",
+               .query = "self_attn.q_proj",
+               .key = "self_attn.k_proj",
+               .value = "self_attn.v_proj",
+               .attentionOut = "self_attn.out_proj",
+               .feedForwardNorm = "final_layer_norm",
+               .up = "fc1",
+               .down = "fc2"};
     if (d.embeddingWidth != d.hidden) {
         d.names.projectIn = "model.decoder.project_in";
         d.names.projectOut = "model.decoder.project_out";

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Phi 1, 1.5 and 2 (Gunasekar et al. 2023; Hugging Face `PhiForCausalLM`): parallel parts behind one LayerNorm, half of each head
-// rotated.
+// Phi 1, 1.5 and 2 (Gunasekar et al. 2023; Hugging Face `PhiForCausalLM`): parallel parts behind
+// one LayerNorm, half of each head rotated.
 #include "model/arch/families.h"
 
 namespace luthier {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Phi 3, 3.5 and 4 mini (Abdin et al. 2024; Hugging Face `Phi3ForCausalLM`): LLaMA with fused projections and long rope.
+// Phi 3, 3.5 and 4 mini (Abdin et al. 2024; Hugging Face `Phi3ForCausalLM`): LLaMA with fused
+// projections and long rope.
 #include "model/arch/families.h"
 
 namespace luthier {
@@ -11,14 +12,17 @@ Result<ModelDescription> readPhi3(const Json& config, const std::string& file) {
     for (const char* key : {"rope_scaling", "rope_parameters"})
         if (const auto rope = known.find(key); rope != known.end() && rope->is_object())
             for (const char* type : {"type", "rope_type"})
-                if (const auto name = rope->find(type); name != rope->end() && (*name == "su" || *name == "yarn")) *name = "longrope";
+                if (const auto name = rope->find(type);
+                    name != rope->end() && (*name == "su" || *name == "yarn"))
+                    *name = "longrope";
     ModelDescription d = llamaLike(read, known, file);
     d.normEps = read.number("rms_norm_eps", 1e-5);
     d.names.query = d.names.key = d.names.value = "";
     d.names.fusedQkv = "self_attn.qkv_proj";
     d.names.gate = d.names.up = "";
     d.names.gateUp = "mlp.gate_up_proj";
-    readWindows(read, config, d, read.integer("sliding_window", 0), [](std::int64_t) { return true; });
+    readWindows(read, config, d, read.integer("sliding_window", 0),
+                [](std::int64_t) { return true; });
     return finished(read, std::move(d));
 }
 

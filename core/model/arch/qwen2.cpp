@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Qwen 2 and 2.5 (Yang et al. 2024; Hugging Face `Qwen2ForCausalLM`): LLaMA with q, k, v biases and a window in the upper layers.
+// Qwen 2 and 2.5 (Yang et al. 2024; Hugging Face `Qwen2ForCausalLM`): LLaMA with q, k, v biases and
+// a window in the upper layers.
 #include "model/arch/families.h"
 
 namespace luthier {
@@ -9,7 +10,8 @@ Result<ModelDescription> readQwen2(const Json& config, const std::string& file) 
     ModelDescription d = llamaLike(read, config, file);
     d.hasQkvBias = true;
     const std::int64_t first = read.integer("max_window_layers", 28);
-    readWindows(read, config, d, read.flag("use_sliding_window", false) ? read.integer("sliding_window", 0) : 0,
+    readWindows(read, config, d,
+                read.flag("use_sliding_window", false) ? read.integer("sliding_window", 0) : 0,
                 [first](std::int64_t layer) { return layer >= first; });
     return finished(read, std::move(d));
 }

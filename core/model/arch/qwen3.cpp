@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Qwen 3 (Yang et al. 2025; Hugging Face `Qwen3ForCausalLM`): LLaMA with RMSNorm on each head's query and key.
+// Qwen 3 (Yang et al. 2025; Hugging Face `Qwen3ForCausalLM`): LLaMA with RMSNorm on each head's
+// query and key.
 #include "model/arch/families.h"
 
 namespace luthier {
@@ -12,7 +13,8 @@ Result<ModelDescription> readQwen3(const Json& config, const std::string& file) 
     d.names.queryNorm = "self_attn.q_norm";
     d.names.keyNorm = "self_attn.k_norm";
     const std::int64_t first = read.integer("max_window_layers", 28);
-    readWindows(read, config, d, read.flag("use_sliding_window", false) ? read.integer("sliding_window", 0) : 0,
+    readWindows(read, config, d,
+                read.flag("use_sliding_window", false) ? read.integer("sliding_window", 0) : 0,
                 [first](std::int64_t layer) { return layer >= first; });
     return finished(read, std::move(d));
 }

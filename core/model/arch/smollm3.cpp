@@ -15,12 +15,18 @@ Result<ModelDescription> readSmolLm3(const Json& config, const std::string& file
     spreadSwitches(d);
     const auto list = config.find("no_rope_layers");
     const bool hasList = list != config.end() && list->is_array();
-    if (hasList) read.require("no_rope_layers", list->size() >= d.layerSwitches.size(), "a list of one entry a layer");
+    if (hasList)
+        read.require("no_rope_layers", list->size() >= d.layerSwitches.size(),
+                     "a list of one entry a layer");
     if (!read.problems().empty()) return read.problems();
     for (std::size_t layer = 0; layer < d.layerSwitches.size(); ++layer)
-        d.layerSwitches[layer].isRotated = hasList ? (*list)[layer] != 0 : (static_cast<std::int64_t>(layer) + 1) % interval != 0;
-    readWindows(read, config, d, read.flag("use_sliding_window", false) ? read.integer("sliding_window", 0) : 0,
-                [&](std::int64_t layer) { return !d.layerSwitches[static_cast<std::size_t>(layer)].isRotated; });
+        d.layerSwitches[layer].isRotated =
+            hasList ? (*list)[layer] != 0 : (static_cast<std::int64_t>(layer) + 1) % interval != 0;
+    readWindows(read, config, d,
+                read.flag("use_sliding_window", false) ? read.integer("sliding_window", 0) : 0,
+                [&](std::int64_t layer) {
+                    return !d.layerSwitches[static_cast<std::size_t>(layer)].isRotated;
+                });
     return finished(read, std::move(d));
 }
 

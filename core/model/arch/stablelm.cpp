@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// StableLM (Stability AI 2024; Hugging Face `StableLmForCausalLM`): LayerNorm, a quarter of each head rotated, optionally parallel
-// parts.
+// StableLM (Stability AI 2024; Hugging Face `StableLmForCausalLM`): LayerNorm, a quarter of each
+// head rotated, optionally parallel parts.
 #include "model/arch/families.h"
 
 namespace luthier {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// StarCoder 2 (Lozhkov et al. 2024; Hugging Face `Starcoder2ForCausalLM`): LayerNorm, a plain feed-forward part, biases, a window.
+// StarCoder 2 (Lozhkov et al. 2024; Hugging Face `Starcoder2ForCausalLM`): LayerNorm, a plain
+// feed-forward part, biases, a window.
 #include "model/arch/families.h"
 
 namespace luthier {
@@ -17,7 +18,8 @@ Result<ModelDescription> readStarcoder2(const Json& config, const std::string& f
     d.names.gate = "";
     d.names.up = "mlp.c_fc";
     d.names.down = "mlp.c_proj";
-    readWindows(read, config, d, read.integer("sliding_window", 0), [](std::int64_t) { return true; });
+    readWindows(read, config, d, read.integer("sliding_window", 0),
+                [](std::int64_t) { return true; });
     return finished(read, std::move(d));
 }
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What full fine-tuning and freezing share: an "adapter" whose parameters are base weights. It installs nothing. Two ways of ULMFiT
-// (Howard and Ruder 2018, arXiv 1801.06146) go with it, both by a parameter's depth: 0 the embeddings, then the encoder's blocks and the
-// decoder's, and above all blocks the final norm and the head.
-//   Discriminative rates: rate * decay^(top - depth), so that the top learns at the run's rate and the embeddings slowest.
-//   Gradual unfreezing: at first only the last trained block and what lies above it learn; after every `unfreezeEvery` steps the next
-//   depth below joins. What is frozen yet takes no gradient, so the optimiser leaves it and its moments alone.
+// What full fine-tuning and freezing share: an "adapter" whose parameters are base weights. It
+// installs nothing. Two ways of ULMFiT (Howard and Ruder 2018, arXiv 1801.06146) go with it, both
+// by a parameter's depth: 0 the embeddings, then the encoder's blocks and the decoder's, and above
+// all blocks the final norm and the head.
+//   Discriminative rates: rate * decay^(top - depth), so that the top learns at the run's rate and
+//   the embeddings slowest. Gradual unfreezing: at first only the last trained block and what lies
+//   above it learn; after every `unfreezeEvery` steps the next depth below joins. What is frozen
+//   yet takes no gradient, so the optimiser leaves it and its moments alone.
 
 #include "contract/schema.h"
 #include "peft/adapter.h"
@@ -18,8 +20,10 @@ namespace luthier {
 
 class BaseWeightsAdapter final : public Adapter, public TrainingHooks {
 public:
-    /// Makes the named weights of `model` trainable; `model` must outlive this. `settings`: with those of depthSettings().
-    BaseWeightsAdapter(std::string method, Model& model, std::vector<std::string> names, const Json& settings);
+    /// Makes the named weights of `model` trainable; `model` must outlive this. `settings`: with
+    /// those of depthSettings().
+    BaseWeightsAdapter(std::string method, Model& model, std::vector<std::string> names,
+                       const Json& settings);
 
     std::string method() const override { return m_method; }
     std::vector<TrainedParameter> parameters() const override;
@@ -35,11 +39,11 @@ private:
     std::string m_method;
     Model& m_model;
     std::vector<std::string> m_names;
-    std::vector<std::int64_t> m_depths;   // of m_names
-    std::int64_t m_top = 0;               // depth of the head
+    std::vector<std::int64_t> m_depths;  // of m_names
+    std::int64_t m_top = 0;              // depth of the head
     double m_decay = 1;
-    std::int64_t m_unfreezeEvery = 0;     // 0: all learns from the start
-    std::int64_t m_lowest = -1;           // depth down to which parameters learn now; -1: no step yet
+    std::int64_t m_unfreezeEvery = 0;  // 0: all learns from the start
+    std::int64_t m_lowest = -1;        // depth down to which parameters learn now; -1: no step yet
 };
 
 /// layer_lr_decay and unfreeze_every.

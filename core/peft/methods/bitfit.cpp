@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// BitFit (Ben Zaken et al. 2021, arXiv 2106.10199): only the biases are trained. PEFT has no such method; what it loads with equal
-// results is a LoRA of rank 1 and bias "all" whose one low-rank layer is zero (methods.md 11.2). That layer's own bias stands in the
-// file as `base_layer.bias`, every other one under its own name.
+// BitFit (Ben Zaken et al. 2021, arXiv 2106.10199): only the biases are trained. PEFT has no such
+// method; what it loads with equal results is a LoRA of rank 1 and bias "all" whose one low-rank
+// layer is zero (methods.md 11.2). That layer's own bias stands in the file as `base_layer.bias`,
+// every other one under its own name.
 #include "peft/method.h"
 #include "peft/methods/own_copies.h"
 #include "peft/saved_modules.h"
@@ -18,31 +19,51 @@ Result<std::shared_ptr<Adapter>> createBitfit(const MethodContext& context) {
     const ModelSites& sites = context.model.sites();
     const LinearSite& carrier = sites.linears.front();
     std::vector<std::unique_ptr<OwnCopy>> copies;
-    std::set<std::string> headBiases;  // a classifier's head is trained whole beside every method (saved_modules.h)
+    std::set<std::string>
+        headBiases;  // a classifier's head is trained whole beside every method (saved_modules.h)
     if (sites.classes > 0)
-        for (const std::size_t index : savedHeadOf(sites).linears) headBiases.insert(sites.linears[index].path + ".bias");
+        for (const std::size_t index : savedHeadOf(sites).linears)
+            headBiases.insert(sites.linears[index].path + ".bias");
     for (const std::string& name : context.model.weights().names()) {
         if (!name.ends_with(".bias") || headBiases.contains(name)) continue;
         const bool isCarriers = name == carrier.path + ".bias";
-        copies.push_back(std::make_unique<OwnCopy>(context.model.weights().at(name), name,
-                                                   "base_model.model." + (isCarriers ? carrier.path + ".base_layer.bias" : name)));
+        copies.push_back(std::make_unique<OwnCopy>(
+            context.model.weights().at(name), name,
+            "base_model.model." + (isCarriers ? carrier.path + ".base_layer.bias" : name)));
     }
     if (copies.empty())
-        return Problem{"no_target_matches", "This " + sites.family + " model has no biases, so BitFit has nothing to train.",
-                       "Choose another method, for example ln_tuning.", "method.type", ExitCode::BadUsage};
+        return Problem{
+            "no_target_matches",
+            "This " + sites.family + " model has no biases, so BitFit has nothing to train.",
+            "Choose another method, for example ln_tuning.", "method.type", ExitCode::BadUsage};
     const auto options = at::TensorOptions(at::kFloat).device(context.model.device());
     const std::string path = "base_model.model." + carrier.path;
-    std::vector<NamedTensor> constants{{path + ".lora_A.weight", at::zeros({1, carrier.in}, options)}, {path + ".lora_B.weight", at::zeros({carrier.out, 1}, options)}};
-    Json config{{"peft_type", "LORA"}, {"r", 1}, {"lora_alpha", 1}, {"target_modules", {carrier.path}}, {"bias", "all"}};
+    std::vector<NamedTensor> constants{
+        {path + ".lora_A.weight", at::zeros({1, carrier.in}, options)},
+        {path + ".lora_B.weight", at::zeros({carrier.out, 1}, options)}};
+    Json config{{"peft_type", "LORA"},
+                {"r", 1},
+                {"lora_alpha", 1},
+                {"target_modules", {carrier.path}},
+                {"bias", "all"}};
     if (carrier.isConv1D) config["fan_in_fan_out"] = true;
-    return std::shared_ptr<Adapter>(std::make_shared<OwnCopiesAdapter>("bitfit", std::move(config), std::move(copies), std::move(constants)));
+    return std::shared_ptr<Adapter>(std::make_shared<OwnCopiesAdapter>(
+        "bitfit", std::move(config), std::move(copies), std::move(constants)));
 }
 
 }  // namespace
 
 Method bitfitMethod() {
-    Method method{"bitfit", "BitFit", "Adjust existing weights", "Trains the biases and nothing else.", "", true, {}, &createBitfit};
-    Setting initFrom{"init_from", SettingType::Path, nullptr, "Continue from", "An adapter folder that a BitFit run wrote."};
+    Method method{"bitfit",
+                  "BitFit",
+                  "Adjust existing weights",
+                  "Trains the biases and nothing else.",
+                  "",
+                  true,
+                  {},
+                  &createBitfit};
+    Setting initFrom{"init_from", SettingType::Path, nullptr, "Continue from",
+                     "An adapter folder that a BitFit run wrote."};
     initFrom.isUsual = false;
     initFrom.isNullable = true;
     method.schema = {"bitfit", {initFrom}};

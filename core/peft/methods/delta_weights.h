@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What LoHa, LoKr and VeRA share: y = W x + b + delta x beside chosen projections, where delta [out, in] is made from small tensors.
-// Each says how delta is made; placing, files, weighting and merging are the same.
+// What LoHa, LoKr and VeRA share: y = W x + b + delta x beside chosen projections, where delta
+// [out, in] is made from small tensors. Each says how delta is made; placing, files, weighting and
+// merging are the same.
 
 #include "peft/adapter.h"
 #include "peft/method.h"
@@ -23,7 +24,8 @@ struct DeltaDropout {
 class DeltaLayer : public LinearHook {
 public:
     /// `tensors`: what is trained, under PEFT's suffix ("hada_w1_a").
-    DeltaLayer(LinearSite site, std::vector<NamedTensor> tensors) : m_site(std::move(site)), m_tensors(std::move(tensors)) {}
+    DeltaLayer(LinearSite site, std::vector<NamedTensor> tensors)
+        : m_site(std::move(site)), m_tensors(std::move(tensors)) {}
 
     at::Tensor forward(const at::Tensor& x, const Projection& base) final;
 
@@ -54,7 +56,9 @@ class DeltaAdapter final : public Adapter {
 public:
     /// `shared`: frozen tensors that the file holds once, under their names there.
     DeltaAdapter(std::string method, Json fileConfig, std::vector<NamedTensor> shared = {})
-        : m_method(std::move(method)), m_fileConfig(std::move(fileConfig)), m_shared(std::move(shared)) {}
+        : m_method(std::move(method)),
+          m_fileConfig(std::move(fileConfig)),
+          m_shared(std::move(shared)) {}
 
     void add(std::size_t siteIndex, std::unique_ptr<DeltaLayer> layer) {
         m_sites.push_back(siteIndex);
@@ -78,12 +82,16 @@ private:
     std::vector<std::unique_ptr<DeltaLayer>> m_layers;
 };
 
-/// The layers that target_modules, exclude_modules and layers_to_transform of these settings name; `peftType` as for matchLinears.
-Result<std::vector<std::size_t>> targetsOf(const MethodContext& context, const std::string& peftType);
+/// The layers that target_modules, exclude_modules and layers_to_transform of these settings name;
+/// `peftType` as for matchLinears.
+Result<std::vector<std::size_t>> targetsOf(const MethodContext& context,
+                                           const std::string& peftType);
 /// Refuses Conv1D layers (GPT-2), which PEFT's `method` does not take.
-Result<void> refuseConv1D(const ModelSites& sites, const std::vector<std::size_t>& matched, const std::string& method);
+Result<void> refuseConv1D(const ModelSites& sites, const std::vector<std::size_t>& matched,
+                          const std::string& method);
 
-/// Rank and alpha / rank of one layer, by r, alpha and their patterns. Problem codes: bad_pattern, out_of_range.
+/// Rank and alpha / rank of one layer, by r, alpha and their patterns. Problem codes: bad_pattern,
+/// out_of_range.
 struct DeltaStrength {
     std::int64_t rank;
     double scale;
@@ -92,7 +100,8 @@ Result<DeltaStrength> strengthAt(const Json& settings, const std::string& path);
 /// The patterns that are not empty, which a file says.
 Json patternsOf(const Json& settings);
 
-/// target_modules, exclude_modules, layers_to_transform, layers_pattern and init_from, as every method of this kind has them.
+/// target_modules, exclude_modules, layers_to_transform, layers_pattern and init_from, as every
+/// method of this kind has them.
 std::vector<Setting> targetSettings();
 Setting rankSetting(std::int64_t value);
 Setting alphaSetting();

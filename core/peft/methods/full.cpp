@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Full fine-tuning: every weight of the model is trained, as a float32 master. The result is a model folder.
+// Full fine-tuning: every weight of the model is trained, as a float32 master. The result is a
+// model folder.
 #include "peft/method.h"
 #include "peft/methods/base_weights.h"
 
@@ -8,13 +9,16 @@ namespace luthier {
 namespace {
 
 Result<std::shared_ptr<Adapter>> createFull(const MethodContext& context) {
-    return std::shared_ptr<Adapter>(std::make_shared<BaseWeightsAdapter>("full", context.model, context.model.weights().names(), context.settings));
+    return std::shared_ptr<Adapter>(std::make_shared<BaseWeightsAdapter>(
+        "full", context.model, context.model.weights().names(), context.settings));
 }
 
 }  // namespace
 
 Method fullMethod() {
-    return {"full", "Full", "Adjust existing weights", "Trains every weight. Needs the most memory.", "", true, {"full", depthSettings()}, &createFull};
+    return {
+        "full", "Full", "Adjust existing weights", "Trains every weight. Needs the most memory.",
+        "",     true,   {"full", depthSettings()}, &createFull};
 }
 
 }  // namespace luthier

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// IA3 (Liu et al. 2022, "Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning"):
-// y = l (.) (W x + b) with l [out]; at feed-forward modules y = W (l (.) x) + b with l [in]. l starts at 1.
-// File format: PEFT's `ia3_l`, [out, 1] or [1, in] (methods.md 11.3).
+// IA3 (Liu et al. 2022, "Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than
+// In-Context Learning"): y = l (.) (W x + b) with l [out]; at feed-forward modules y = W (l (.) x)
+// + b with l [in]. l starts at 1. File format: PEFT's `ia3_l`, [out, 1] or [1, in]
+// (methods.md 11.3).
 #include "peft/method.h"
 #include "peft/targets.h"
 
@@ -19,7 +20,8 @@ enum class Ia3Side { Output, Input };
 
 class Ia3Layer final : public LinearHook {
 public:
-    Ia3Layer(LinearSite site, Ia3Side side, at::Tensor l) : m_site(std::move(site)), m_side(side), m_l(std::move(l)) {}
+    Ia3Layer(LinearSite site, Ia3Side side, at::Tensor l)
+        : m_site(std::move(site)), m_side(side), m_l(std::move(l)) {}
 
     at::Tensor forward(const at::Tensor& x, const Projection& base) override {
         // In a weighted sum, l = 1 + w (l - 1): weight 0 is the base, 1 the adapter.
@@ -39,9 +41,11 @@ public:
         const std::string name = m_site.path + ".weight";
         const at::Tensor weight = model.weights().at(name).to(at::kFloat);
         const at::Tensor l = 1 + (m_l.flatten() - 1) * m_weight;
-        // Rows of W [out, in] for an output scale, columns for an input scale; Conv1D stores the transpose.
+        // Rows of W [out, in] for an output scale, columns for an input scale; Conv1D stores the
+        // transpose.
         const bool scalesRows = (m_side == Ia3Side::Output) != m_site.isConv1D;
-        model.weights().assign(name, scalesRows ? weight * l.unsqueeze(1) : weight * l.unsqueeze(0));
+        model.weights().assign(name,
+                               scalesRows ? weight * l.unsqueeze(1) : weight * l.unsqueeze(0));
         if (m_side == Ia3Side::Output && m_site.hasBias) {
             const std::string bias = m_site.path + ".bias";
             model.weights().assign(bias, model.weights().at(bias).to(at::kFloat) * l);
@@ -70,12 +74,14 @@ public:
     std::vector<TrainedParameter> parameters() const override {
         std::vector<TrainedParameter> all;
         for (const auto& layer : m_layers)
-            all.push_back({layer->site().path + ".ia3_l", layer->l(), lastName(layer->site().path)});
+            all.push_back(
+                {layer->site().path + ".ia3_l", layer->l(), lastName(layer->site().path)});
         return all;
     }
 
     void install(SiteHooks& hooks) override {
-        for (std::size_t i = 0; i < m_layers.size(); ++i) hooks.addLinear(m_sites[i], m_layers[i].get());
+        for (std::size_t i = 0; i < m_layers.size(); ++i)
+            hooks.addLinear(m_sites[i], m_layers[i].get());
     }
 
     Result<void> setWeight(double weight) override {
@@ -85,12 +91,15 @@ public:
 
     std::vector<NamedTensor> fileTensors() const override {
         std::vector<NamedTensor> tensors;
-        for (const TrainedParameter& parameter : parameters()) tensors.push_back({"base_model.model." + parameter.name, parameter.tensor});
+        for (const TrainedParameter& parameter : parameters())
+            tensors.push_back({"base_model.model." + parameter.name, parameter.tensor});
         return tensors;
     }
 
     Json fileConfig() const override {
-        Json config{{"peft_type", "IA3"}, {"target_modules", m_targets}, {"feedforward_modules", m_feedForward}};
+        Json config{{"peft_type", "IA3"},
+                    {"target_modules", m_targets},
+                    {"feedforward_modules", m_feedForward}};
         if (!m_layers.empty() && m_layers.front()->site().isConv1D) config["fan_in_fan_out"] = true;
         return config;
     }
@@ -117,18 +126,23 @@ Result<std::shared_ptr<Adapter>> createIa3(const MethodContext& context) {
     const ModelSites& sites = context.model.sites();
     Result<std::vector<std::size_t>> matched = matchLinears(sites, settings, "IA3");
     if (!matched) return matched.problems();
-    const bool isDefault = settings.at("feedforward_modules").is_null() && settings.at("target_modules").is_null();
-    const std::vector<std::string> feedForward = isDefault ? defaultFeedForward(sites.family) : namesOf(settings.at("feedforward_modules"));
+    const bool isDefault =
+        settings.at("feedforward_modules").is_null() && settings.at("target_modules").is_null();
+    const std::vector<std::string> feedForward =
+        isDefault ? defaultFeedForward(sites.family) : namesOf(settings.at("feedforward_modules"));
     // PEFT compares ends as plain text, without a segment boundary.
     const auto isFeedForwardSite = [&](const LinearSite& site) {
-        return std::any_of(feedForward.begin(), feedForward.end(), [&](const std::string& name) { return site.path.ends_with(name); });
+        return std::any_of(feedForward.begin(), feedForward.end(),
+                           [&](const std::string& name) { return site.path.ends_with(name); });
     };
-    // In the file each feed-forward module stands under the very name that it has among the targets: PEFT wants a subset.
+    // In the file each feed-forward module stands under the very name that it has among the
+    // targets: PEFT wants a subset.
     const std::vector<std::string> targets = targetNames(sites, *matched);
     std::vector<std::string> written;
     for (const std::string& name : targets)
         if (std::any_of(matched->begin(), matched->end(), [&](std::size_t index) {
-                return isFeedForwardSite(sites.linears[index]) && endsWithModule(sites.linears[index].path, name);
+                return isFeedForwardSite(sites.linears[index]) &&
+                       endsWithModule(sites.linears[index].path, name);
             }))
             written.push_back(name);
     auto adapter = std::make_shared<Ia3Adapter>(targets, written);
@@ -136,8 +150,10 @@ Result<std::shared_ptr<Adapter>> createIa3(const MethodContext& context) {
         const LinearSite& site = sites.linears[index];
         const bool isFeedForward = isFeedForwardSite(site);
         const auto options = at::TensorOptions(at::kFloat).device(context.model.device());
-        const at::Tensor l = isFeedForward ? at::ones({1, site.in}, options) : at::ones({site.out, 1}, options);
-        adapter->add(index, std::make_unique<Ia3Layer>(site, isFeedForward ? Ia3Side::Input : Ia3Side::Output, leaf(l)));
+        const at::Tensor l =
+            isFeedForward ? at::ones({1, site.in}, options) : at::ones({site.out, 1}, options);
+        adapter->add(index, std::make_unique<Ia3Layer>(
+                                site, isFeedForward ? Ia3Side::Input : Ia3Side::Output, leaf(l)));
     }
     return std::shared_ptr<Adapter>(adapter);
 }
@@ -145,16 +161,27 @@ Result<std::shared_ptr<Adapter>> createIa3(const MethodContext& context) {
 }  // namespace
 
 Method ia3Method() {
-    Method method{"ia3", "IA³", "Scale activations", "Three learned scales per block: keys, values, feed-forward.", "IA3", true, {}, &createIa3};
-    Setting targets{"target_modules", SettingType::Names, nullptr, "Target modules", "Layers that get a scale; empty: PEFT's default for the family."};
+    Method method{"ia3",
+                  "IA³",
+                  "Scale activations",
+                  "Three learned scales per block: keys, values, feed-forward.",
+                  "IA3",
+                  true,
+                  {},
+                  &createIa3};
+    Setting targets{"target_modules", SettingType::Names, nullptr, "Target modules",
+                    "Layers that get a scale; empty: PEFT's default for the family."};
     targets.isNullable = true;
-    Setting feedForward{"feedforward_modules", SettingType::Names, nullptr, "Feed-forward modules", "Targets whose input is scaled instead of their output."};
+    Setting feedForward{"feedforward_modules", SettingType::Names, nullptr, "Feed-forward modules",
+                        "Targets whose input is scaled instead of their output."};
     feedForward.isNullable = true;
     feedForward.isUsual = false;
-    Setting excluded{"exclude_modules", SettingType::Names, nullptr, "Excluded modules", "Layers left out though they match."};
+    Setting excluded{"exclude_modules", SettingType::Names, nullptr, "Excluded modules",
+                     "Layers left out though they match."};
     excluded.isUsual = false;
     excluded.isNullable = true;
-    Setting initFrom{"init_from", SettingType::Path, nullptr, "Continue from", "An adapter folder in PEFT format."};
+    Setting initFrom{"init_from", SettingType::Path, nullptr, "Continue from",
+                     "An adapter folder in PEFT format."};
     initFrom.isUsual = false;
     initFrom.isNullable = true;
     method.schema = {"ia3", {targets, feedForward, excluded, initFrom}};

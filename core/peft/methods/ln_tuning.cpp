@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// LN tuning (Zhao et al. 2023, "Tuning LayerNorm in Attention", arXiv 2312.11420): a copy of each chosen norm is trained and used in
-// its place. File: PEFT's `ln_tuning_layers.weight` and `.bias` (methods.md 11.1).
+// LN tuning (Zhao et al. 2023, "Tuning LayerNorm in Attention", arXiv 2312.11420): a copy of each
+// chosen norm is trained and used in its place. File: PEFT's `ln_tuning_layers.weight` and `.bias`
+// (methods.md 11.1).
 #include "peft/method.h"
 #include "peft/methods/own_copies.h"
 #include "peft/targets.h"
@@ -20,12 +21,23 @@ using Names = std::vector<std::string>;
 /// PEFT's defaults (methods.md 13); every norm of the model where PEFT has none.
 Json defaultNorms(const ModelSites& sites) {
     static const Names usual{"input_layernorm", "post_attention_layernorm", "norm"};
-    static const Names four{"input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm", "norm"};
+    static const Names four{"input_layernorm", "post_attention_layernorm",
+                            "pre_feedforward_layernorm", "post_feedforward_layernorm", "norm"};
     static const Names ln_f{"input_layernorm", "post_attention_layernorm", "ln_f"};
     static const std::map<std::string, Names> table{
-        {"gpt2", {"ln_1", "ln_2", "ln_f"}}, {"gptj", {"ln_1", "ln_f"}}, {"bloom", ln_f}, {"falcon", ln_f}, {"llama", usual}, {"mistral", usual},
-        {"gemma", usual}, {"gemma2", four}, {"gemma3_text", four}, {"phi", {"input_layernorm", "final_layernorm"}},
-        {"bart", {"self_attn_layer_norm", "encoder_attn_layer_norm", "final_layer_norm"}}, {"qwen2", {"post_attention_layernorm"}}, {"qwen3", {"post_attention_layernorm"}}};
+        {"gpt2", {"ln_1", "ln_2", "ln_f"}},
+        {"gptj", {"ln_1", "ln_f"}},
+        {"bloom", ln_f},
+        {"falcon", ln_f},
+        {"llama", usual},
+        {"mistral", usual},
+        {"gemma", usual},
+        {"gemma2", four},
+        {"gemma3_text", four},
+        {"phi", {"input_layernorm", "final_layernorm"}},
+        {"bart", {"self_attn_layer_norm", "encoder_attn_layer_norm", "final_layer_norm"}},
+        {"qwen2", {"post_attention_layernorm"}},
+        {"qwen3", {"post_attention_layernorm"}}};
     if (const auto found = table.find(sites.family); found != table.end()) return found->second;
     Names all;
     for (const NormSite& norm : sites.norms) all.push_back(norm.path);
@@ -33,7 +45,9 @@ Json defaultNorms(const ModelSites& sites) {
 }
 
 bool isListed(const std::string& path, const Json& rule) {
-    return std::any_of(rule.begin(), rule.end(), [&](const Json& entry) { return endsWithModule(path, entry.get<std::string>()); });
+    return std::any_of(rule.begin(), rule.end(), [&](const Json& entry) {
+        return endsWithModule(path, entry.get<std::string>());
+    });
 }
 
 /// A list of names, or a pattern for the whole path.
@@ -47,33 +61,46 @@ struct Rule {
         if (!pattern) return pattern.problems();
         return Rule{{}, *pattern};
     }
-    bool matches(const std::string& path) const { return pattern ? pattern->matchesWhole(path) : isListed(path, list); }
+    bool matches(const std::string& path) const {
+        return pattern ? pattern->matchesWhole(path) : isListed(path, list);
+    }
 };
 
 std::string existingNames(const ModelSites& sites) {
     std::set<std::string> seen;
     std::string text;
     for (const NormSite& norm : sites.norms)
-        if (seen.insert(lastName(norm.path)).second) text += (text.empty() ? "" : ", ") + lastName(norm.path);
+        if (seen.insert(lastName(norm.path)).second)
+            text += (text.empty() ? "" : ", ") + lastName(norm.path);
     return text.empty() ? "no norm with weights" : text;
 }
 
-/// The shortest list that PEFT resolves to these norms and nothing else. A number could name a block.
+/// The shortest list that PEFT resolves to these norms and nothing else. A number could name a
+/// block.
 Names shortNames(const ModelSites& sites, const Names& chosen) {
     std::set<std::string> names;
     for (const std::string& path : chosen) names.insert(lastName(path));
     const Json list = Names(names.begin(), names.end());
-    const bool hasNumber = std::any_of(names.begin(), names.end(), [](const std::string& name) { return std::isdigit(static_cast<unsigned char>(name[0])) != 0; });
-    const bool isExact = !hasNumber && std::all_of(sites.norms.begin(), sites.norms.end(), [&](const NormSite& norm) {
-        return isListed(norm.path, list) == (std::find(chosen.begin(), chosen.end(), norm.path) != chosen.end());
+    const bool hasNumber = std::any_of(names.begin(), names.end(), [](const std::string& name) {
+        return std::isdigit(static_cast<unsigned char>(name[0])) != 0;
     });
+    const bool isExact =
+        !hasNumber &&
+        std::all_of(sites.norms.begin(), sites.norms.end(), [&](const NormSite& norm) {
+            return isListed(norm.path, list) ==
+                   (std::find(chosen.begin(), chosen.end(), norm.path) != chosen.end());
+        });
     return isExact ? list.get<Names>() : chosen;
 }
 
 Result<std::shared_ptr<Adapter>> createLnTuning(const MethodContext& context) {
     const ModelSites& sites = context.model.sites();
-    const Json rule = context.settings.at("target_modules").is_null() ? defaultNorms(sites) : context.settings.at("target_modules");
-    const Json excluded = context.settings.at("exclude_modules").is_null() ? Json::array() : context.settings.at("exclude_modules");
+    const Json rule = context.settings.at("target_modules").is_null()
+                          ? defaultNorms(sites)
+                          : context.settings.at("target_modules");
+    const Json excluded = context.settings.at("exclude_modules").is_null()
+                              ? Json::array()
+                              : context.settings.at("exclude_modules");
     Result<Rule> wanted = Rule::of(rule, "method.target_modules");
     if (!wanted) return wanted.problems();
     Result<Rule> left = Rule::of(excluded, "method.exclude_modules");
@@ -81,31 +108,47 @@ Result<std::shared_ptr<Adapter>> createLnTuning(const MethodContext& context) {
     Names chosen;
     std::vector<std::unique_ptr<OwnCopy>> copies;
     for (const NormSite& norm : sites.norms) {
-        if (!wanted->matches(norm.path) || left->matches(norm.path) || liesInSavedModule(norm.path, context.settings.value("modules_to_save", Json()))) continue;
+        if (!wanted->matches(norm.path) || left->matches(norm.path) ||
+            liesInSavedModule(norm.path, context.settings.value("modules_to_save", Json())))
+            continue;
         chosen.push_back(norm.path);
         for (const char* part : {"weight", "bias"}) {
             const std::string name = norm.path + "." + part;
             if (const at::Tensor* base = context.model.weights().find(name))
-                copies.push_back(std::make_unique<OwnCopy>(*base, name, "base_model.model." + norm.path + ".ln_tuning_layers." + part));
+                copies.push_back(std::make_unique<OwnCopy>(
+                    *base, name, "base_model.model." + norm.path + ".ln_tuning_layers." + part));
         }
     }
     if (copies.empty())
-        return Problem{"no_target_matches", "target_modules " + dumpLine(rule) + " matches no norm of this model.", "It has: " + existingNames(sites) + ".",
-                       "method.target_modules", ExitCode::BadUsage};
+        return Problem{"no_target_matches",
+                       "target_modules " + dumpLine(rule) + " matches no norm of this model.",
+                       "It has: " + existingNames(sites) + ".", "method.target_modules",
+                       ExitCode::BadUsage};
     Json config{{"peft_type", "LN_TUNING"}, {"target_modules", shortNames(sites, chosen)}};
-    return std::shared_ptr<Adapter>(std::make_shared<OwnCopiesAdapter>("ln_tuning", std::move(config), std::move(copies)));
+    return std::shared_ptr<Adapter>(
+        std::make_shared<OwnCopiesAdapter>("ln_tuning", std::move(config), std::move(copies)));
 }
 
 }  // namespace
 
 Method lnTuningMethod() {
-    Method method{"ln_tuning", "LN tuning", "Adjust existing weights", "Trains the scales and shifts of the norms.", "LN_TUNING", true, {}, &createLnTuning};
-    Setting targets{"target_modules", SettingType::Names, nullptr, "Target modules", "Norms that are trained; empty: PEFT's default for the family, or all."};
+    Method method{"ln_tuning",
+                  "LN tuning",
+                  "Adjust existing weights",
+                  "Trains the scales and shifts of the norms.",
+                  "LN_TUNING",
+                  true,
+                  {},
+                  &createLnTuning};
+    Setting targets{"target_modules", SettingType::Names, nullptr, "Target modules",
+                    "Norms that are trained; empty: PEFT's default for the family, or all."};
     targets.isNullable = true;
-    Setting excluded{"exclude_modules", SettingType::Names, nullptr, "Excluded modules", "Norms left out though they match."};
+    Setting excluded{"exclude_modules", SettingType::Names, nullptr, "Excluded modules",
+                     "Norms left out though they match."};
     excluded.isUsual = false;
     excluded.isNullable = true;
-    Setting initFrom{"init_from", SettingType::Path, nullptr, "Continue from", "An adapter folder in PEFT format."};
+    Setting initFrom{"init_from", SettingType::Path, nullptr, "Continue from",
+                     "An adapter folder in PEFT format."};
     initFrom.isUsual = false;
     initFrom.isNullable = true;
     method.schema = {"ln_tuning", {targets, excluded, initFrom}};

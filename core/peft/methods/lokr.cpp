@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// LoKr (Yeh et al. 2023, LyCORIS, arXiv 2309.14859; Edalati et al. 2022, KronA): delta = alpha / R kron(W1, W2), W1 [a, c], W2 [b, d],
-// out = a b, in = c d. W1 is whole, or W1a W1b of rank R with decompose_both; W2 is W2a W2b of rank R where R is below half its
-// larger side. W1 (or W1a) starts at zero. File: PEFT's `lokr_w1`, `lokr_w2_a`, … (methods.md 8).
+// LoKr (Yeh et al. 2023, LyCORIS, arXiv 2309.14859; Edalati et al. 2022, KronA): delta = alpha / R
+// kron(W1, W2), W1 [a, c], W2 [b, d], out = a b, in = c d. W1 is whole, or W1a W1b of rank R with
+// decompose_both; W2 is W2a W2b of rank R where R is below half its larger side. W1 (or W1a) starts
+// at zero. File: PEFT's `lokr_w1`, `lokr_w2_a`, … (methods.md 8).
 #include "peft/methods/delta_weights.h"
 #include "peft/targets.h"
 
@@ -17,8 +18,9 @@ namespace luthier {
 
 namespace {
 
-/// The two factors of `size` that PEFT takes, the smaller first: (wanted, size / wanted) where that divides, else the pair of divisors
-/// with the smallest sum whose first is at most `wanted`; -1 is no limit.
+/// The two factors of `size` that PEFT takes, the smaller first: (wanted, size / wanted) where that
+/// divides, else the pair of divisors with the smallest sum whose first is at most `wanted`; -1 is
+/// no limit.
 std::pair<std::int64_t, std::int64_t> factorsOf(std::int64_t size, std::int64_t wanted) {
     if (wanted > 0 && size % wanted == 0) return {wanted, size / wanted};
     const std::int64_t limit = wanted == -1 ? size : wanted;
@@ -36,13 +38,18 @@ std::pair<std::int64_t, std::int64_t> factorsOf(std::int64_t size, std::int64_t 
 
 class LokrLayer final : public DeltaLayer {
 public:
-    LokrLayer(LinearSite site, std::vector<NamedTensor> tensors, bool isFirstWhole, bool isSecondWhole, double scale)
-        : DeltaLayer(std::move(site), std::move(tensors)), m_isFirstWhole(isFirstWhole), m_isSecondWhole(isSecondWhole), m_scale(scale) {}
+    LokrLayer(LinearSite site, std::vector<NamedTensor> tensors, bool isFirstWhole,
+              bool isSecondWhole, double scale)
+        : DeltaLayer(std::move(site), std::move(tensors)),
+          m_isFirstWhole(isFirstWhole),
+          m_isSecondWhole(isSecondWhole),
+          m_scale(scale) {}
 
     at::Tensor delta() const override {
         const std::size_t second = m_isFirstWhole ? 1 : 2;
         const at::Tensor w1 = m_isFirstWhole ? tensor(0) : at::mm(tensor(0), tensor(1));
-        const at::Tensor w2 = m_isSecondWhole ? tensor(second) : at::mm(tensor(second), tensor(second + 1));
+        const at::Tensor w2 =
+            m_isSecondWhole ? tensor(second) : at::mm(tensor(second), tensor(second + 1));
         return at::kron(w1, w2.contiguous()) * m_scale;
     }
 
@@ -61,13 +68,19 @@ Result<std::shared_ptr<Adapter>> createLokr(const MethodContext& context) {
     const auto factor = settings.at("decompose_factor").get<std::int64_t>();
     const bool decomposesBoth = settings.at("decompose_both");
     if (factor == 0)
-        return Problem{"out_of_range", "method.decompose_factor is 0; it must be -1 or at least 1.", "", "method.decompose_factor", ExitCode::BadUsage};
-    Json config{{"peft_type", "LOKR"}, {"r", settings.at("r")}, {"alpha", settings.at("alpha")}, {"target_modules", targetNames(sites, *matched)}};
+        return Problem{"out_of_range", "method.decompose_factor is 0; it must be -1 or at least 1.",
+                       "", "method.decompose_factor", ExitCode::BadUsage};
+    Json config{{"peft_type", "LOKR"},
+                {"r", settings.at("r")},
+                {"alpha", settings.at("alpha")},
+                {"target_modules", targetNames(sites, *matched)}};
     if (factor != -1) config["decompose_factor"] = factor;
     if (decomposesBoth) config["decompose_both"] = true;
     config.update(patternsOf(settings));
     config.update(deltaDropoutsOf(settings));
-    const DeltaDropout dropout{.rows = settings.at("rank_dropout"), .rescalesRows = settings.at("rank_dropout_scale"), .whole = settings.at("module_dropout")};
+    const DeltaDropout dropout{.rows = settings.at("rank_dropout"),
+                               .rescalesRows = settings.at("rank_dropout_scale"),
+                               .whole = settings.at("module_dropout")};
     if (dropout.rescalesRows) config["rank_dropout_scale"] = true;
     auto adapter = std::make_shared<DeltaAdapter>("lokr", std::move(config));
     const at::Device& device = context.model.device();
@@ -78,12 +91,19 @@ Result<std::shared_ptr<Adapter>> createLokr(const MethodContext& context) {
         const std::int64_t R = strength->rank;
         const auto [c, d] = factorsOf(site.in, factor);
         const auto [a, b] = factorsOf(site.out, factor);
-        const bool isFirstWhole = !(decomposesBoth && static_cast<double>(R) < static_cast<double>(std::max(a, c)) / 2);
-        const bool isSecondWhole = !(static_cast<double>(R) < static_cast<double>(std::max(b, d)) / 2);
+        const bool isFirstWhole =
+            !(decomposesBoth && static_cast<double>(R) < static_cast<double>(std::max(a, c)) / 2);
+        const bool isSecondWhole =
+            !(static_cast<double>(R) < static_cast<double>(std::max(b, d)) / 2);
         const auto drawn = [&](const char* name, at::IntArrayRef shape) {
-            return NamedTensor{name, leaf(kaimingTensor(shape, tensorSeed(context.seed, site.path + "." + name), device))};
+            return NamedTensor{
+                name, leaf(kaimingTensor(shape, tensorSeed(context.seed, site.path + "." + name),
+                                         device))};
         };
-        const auto zero = [&](const char* name, at::IntArrayRef shape) { return NamedTensor{name, leaf(at::zeros(shape, at::TensorOptions(at::kFloat).device(device)))}; };
+        const auto zero = [&](const char* name, at::IntArrayRef shape) {
+            return NamedTensor{
+                name, leaf(at::zeros(shape, at::TensorOptions(at::kFloat).device(device)))};
+        };
         std::vector<NamedTensor> tensors;
         if (isFirstWhole) {
             tensors.push_back(zero("lokr_w1", {a, c}));
@@ -97,7 +117,8 @@ Result<std::shared_ptr<Adapter>> createLokr(const MethodContext& context) {
             tensors.push_back(drawn("lokr_w2_a", {b, R}));
             tensors.push_back(drawn("lokr_w2_b", {R, d}));
         }
-        auto layer = std::make_unique<LokrLayer>(site, std::move(tensors), isFirstWhole, isSecondWhole, strength->scale);
+        auto layer = std::make_unique<LokrLayer>(site, std::move(tensors), isFirstWhole,
+                                                 isSecondWhole, strength->scale);
         layer->setDropout(dropout);
         adapter->add(index, std::move(layer));
     }
@@ -107,17 +128,29 @@ Result<std::shared_ptr<Adapter>> createLokr(const MethodContext& context) {
 }  // namespace
 
 Method lokrMethod() {
-    Method method{"lokr", "LoKr", "Add low-rank weights", "A Kronecker product of two small matrices.", "LOKR", true, {}, &createLokr};
-    Setting both{"decompose_both", SettingType::Boolean, false, "Decompose both", "Make the first matrix of low rank as well."};
+    Method method{"lokr",
+                  "LoKr",
+                  "Add low-rank weights",
+                  "A Kronecker product of two small matrices.",
+                  "LOKR",
+                  true,
+                  {},
+                  &createLokr};
+    Setting both{"decompose_both", SettingType::Boolean, false, "Decompose both",
+                 "Make the first matrix of low rank as well."};
     both.isUsual = false;
-    Setting factor{"decompose_factor", SettingType::Integer, -1, "Factor", "Size of the first matrix; -1: as near to square as the layer allows."};
+    Setting factor{"decompose_factor", SettingType::Integer, -1, "Factor",
+                   "Size of the first matrix; -1: as near to square as the layer allows."};
     factor.minimum = -1;
     factor.maximum = 65536;
     factor.isUsual = false;
     method.schema = {"lokr", {rankSetting(8), alphaSetting(), both, factor}};
     for (Setting& setting : patternSettings()) method.schema.settings.push_back(std::move(setting));
-    for (Setting& setting : deltaDropoutSettings()) method.schema.settings.push_back(std::move(setting));
-    Setting rescales{"rank_dropout_scale", SettingType::Boolean, false, "Make up for dropped outputs", "Divide the outputs that stay by their share of all."};
+    for (Setting& setting : deltaDropoutSettings())
+        method.schema.settings.push_back(std::move(setting));
+    Setting rescales{"rank_dropout_scale", SettingType::Boolean, false,
+                     "Make up for dropped outputs",
+                     "Divide the outputs that stay by their share of all."};
     rescales.isUsual = false;
     method.schema.settings.push_back(std::move(rescales));
     for (Setting& setting : targetSettings()) method.schema.settings.push_back(std::move(setting));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// LoRA at a table of token embeddings: y = E[x] + s (A^T)[x] B^T, A [R, V], B [width, R] (methods.md 5.7). No dropout, as in PEFT.
+// LoRA at a table of token embeddings: y = E[x] + s (A^T)[x] B^T, A [R, V], B [width, R]
+// (methods.md 5.7). No dropout, as in PEFT.
 
 #include "peft/adapter.h"
 
@@ -8,7 +9,8 @@ namespace luthier {
 
 class LoraEmbedding final : public EmbeddingHook {
 public:
-    LoraEmbedding(EmbeddingSite site, at::Tensor A, at::Tensor B, double scale) : m_site(std::move(site)), m_A(std::move(A)), m_B(std::move(B)), m_scale(scale) {}
+    LoraEmbedding(EmbeddingSite site, at::Tensor A, at::Tensor B, double scale)
+        : m_site(std::move(site)), m_A(std::move(A)), m_B(std::move(B)), m_scale(scale) {}
 
     at::Tensor forward(const at::Tensor& ids, const at::Tensor& below, bool isPlain) override;
     /// What merging adds to the table, [V, width] f32.

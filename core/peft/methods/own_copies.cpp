@@ -10,7 +10,11 @@
 namespace luthier {
 
 OwnCopy::OwnCopy(const at::Tensor& base, std::string name, std::string fileName)
-    : m_base(base), m_baseValue(base), m_copy(leaf(base)), m_name(std::move(name)), m_fileName(std::move(fileName)) {}
+    : m_base(base),
+      m_baseValue(base),
+      m_copy(leaf(base)),
+      m_name(std::move(name)),
+      m_fileName(std::move(fileName)) {}
 
 at::Tensor OwnCopy::forward(const at::Tensor& below) { return merged(below); }
 
@@ -21,7 +25,9 @@ at::Tensor OwnCopy::merged(const at::Tensor& below) const {
 
 std::vector<TrainedParameter> OwnCopiesAdapter::parameters() const {
     std::vector<TrainedParameter> all;
-    for (const auto& copy : m_copies) all.push_back({copy->name(), copy->copy(), lastName(copy->name().substr(0, copy->name().rfind('.')))});
+    for (const auto& copy : m_copies)
+        all.push_back({copy->name(), copy->copy(),
+                       lastName(copy->name().substr(0, copy->name().rfind('.')))});
     return all;
 }
 
@@ -47,14 +53,17 @@ Result<void> OwnCopiesAdapter::load(const TensorMap& tensors) {
     if (!loaded) return loaded;
     for (std::size_t i = 0; i < before.size(); ++i)
         if (!m_constants[i].tensor.equal(before[i]))
-            return Problem{"adapter_feature", "The adapter file trains " + m_constants[i].name + " besides the biases, which Luthier does not compute.",
+            return Problem{"adapter_feature",
+                           "The adapter file trains " + m_constants[i].name +
+                               " besides the biases, which Luthier does not compute.",
                            "Open it with PEFT.", m_constants[i].name};
     return {};
 }
 
 Result<void> OwnCopiesAdapter::merge(Model& model) {
     const at::NoGradGuard guard;
-    for (const auto& copy : m_copies) model.weights().assign(copy->name(), copy->merged(model.weights().at(copy->name())));
+    for (const auto& copy : m_copies)
+        model.weights().assign(copy->name(), copy->merged(model.weights().at(copy->name())));
     return {};
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What LN tuning and BitFit share: an adapter of float32 copies of base parameters, which stand in for them in every pass. The base
-// keeps its own. In a weighted sum a parameter is base + sum of w (copy - base).
+// What LN tuning and BitFit share: an adapter of float32 copies of base parameters, which stand in
+// for them in every pass. The base keeps its own. In a weighted sum a parameter is base + sum of w
+// (copy - base).
 
 #include "peft/adapter.h"
 
@@ -14,11 +15,13 @@ namespace luthier {
 /// One parameter of the base and the copy that is trained.
 class OwnCopy final : public ParameterHook {
 public:
-    /// `base`: the entry of the model's Weights; outlives this. `name`: in the model; `fileName`: in the adapter's file.
+    /// `base`: the entry of the model's Weights; outlives this. `name`: in the model; `fileName`:
+    /// in the adapter's file.
     OwnCopy(const at::Tensor& base, std::string name, std::string fileName);
 
     at::Tensor forward(const at::Tensor& below) override;
-    /// The model's own parameter with this adapter's share in it, when `below` is what the model has now.
+    /// The model's own parameter with this adapter's share in it, when `below` is what the model
+    /// has now.
     at::Tensor merged(const at::Tensor& below) const;
 
     const at::Tensor& base() const { return m_base; }
@@ -30,7 +33,7 @@ public:
 private:
     const at::Tensor& m_base;
     at::Tensor m_baseValue;  // what the entry held when this was made: merging changes the entry
-    at::Tensor m_copy;  // f32
+    at::Tensor m_copy;       // f32
     std::string m_name;
     std::string m_fileName;
     double m_weight = 1;
@@ -38,9 +41,15 @@ private:
 
 class OwnCopiesAdapter final : public Adapter {
 public:
-    /// `constants`: tensors that the file holds besides, never trained; a file must hold the same values.
-    OwnCopiesAdapter(std::string method, Json fileConfig, std::vector<std::unique_ptr<OwnCopy>> copies, std::vector<NamedTensor> constants = {})
-        : m_method(std::move(method)), m_fileConfig(std::move(fileConfig)), m_copies(std::move(copies)), m_constants(std::move(constants)) {}
+    /// `constants`: tensors that the file holds besides, never trained; a file must hold the same
+    /// values.
+    OwnCopiesAdapter(std::string method, Json fileConfig,
+                     std::vector<std::unique_ptr<OwnCopy>> copies,
+                     std::vector<NamedTensor> constants = {})
+        : m_method(std::move(method)),
+          m_fileConfig(std::move(fileConfig)),
+          m_copies(std::move(copies)),
+          m_constants(std::move(constants)) {}
 
     std::string method() const override { return m_method; }
     std::vector<TrainedParameter> parameters() const override;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Adafactor (Shazeer & Stern 2018) as transformers' Adafactor computes it, which is not torch.optim's:
+// Adafactor (Shazeer & Stern 2018) as transformers' Adafactor computes it, which is not
+// torch.optim's:
 //   b2t = 1 - t^decay_rate;  u = g^2 + eps1
-//   matrices:  R = b2t R + (1-b2t) mean_last(u);  C = b2t C + (1-b2t) mean_second_last(u);  d = g rsqrt(R / mean_last(R)) rsqrt(C)
-//   vectors:   V = b2t V + (1-b2t) u;  d = g rsqrt(V)
-//   d /= max(1, rms(d) / clip);  a = rho max(eps2, rms(p)) (scale_parameter) or rho;  rho = lr, or min(1e-2 | 1e-6 t, 1/sqrt(t))
-//   d *= a;  m = b1 m + (1-b1) d when there is a beta1;  p -= wd a p;  p -= d
+//   matrices:  R = b2t R + (1-b2t) mean_last(u);  C = b2t C + (1-b2t) mean_second_last(u);  d = g
+//   rsqrt(R / mean_last(R)) rsqrt(C) vectors:   V = b2t V + (1-b2t) u;  d = g rsqrt(V) d /= max(1,
+//   rms(d) / clip);  a = rho max(eps2, rms(p)) (scale_parameter) or rho;  rho = lr, or min(1e-2 |
+//   1e-6 t, 1/sqrt(t)) d *= a;  m = b1 m + (1-b1) d when there is a beta1;  p -= wd a p;  p -= d
 #include "train/optimizers/rules.h"
 
 #include <ATen/TensorOperators.h>
@@ -22,18 +23,23 @@ namespace luthier {
 namespace {
 
 /// Root of the mean square. @returns [] f32
-at::Tensor rms(const at::Tensor& values) { return values.norm().div(std::sqrt(static_cast<double>(values.numel()))); }
+at::Tensor rms(const at::Tensor& values) {
+    return values.norm().div(std::sqrt(static_cast<double>(values.numel())));
+}
 
 class Adafactor final : public Optimizer {
 public:
-    Adafactor(std::vector<TrainedParameter> parameters, const OptimizerSettings& settings) : Optimizer(std::move(parameters)), m_settings(settings) {
-        for (const TrainedParameter& parameter : m_parameters) m_slots.push_back(slotOf(parameter.tensor.detach()));
+    Adafactor(std::vector<TrainedParameter> parameters, const OptimizerSettings& settings)
+        : Optimizer(std::move(parameters)), m_settings(settings) {
+        for (const TrainedParameter& parameter : m_parameters)
+            m_slots.push_back(slotOf(parameter.tensor.detach()));
     }
 
     void step(double learningRate) override {
         const at::NoGradGuard guard;
         for (std::size_t i = 0; i < m_parameters.size(); ++i)
-            if (m_parameters[i].tensor.grad().defined()) update(m_parameters[i], m_slots[i], learningRate);
+            if (m_parameters[i].tensor.grad().defined())
+                update(m_parameters[i], m_slots[i], learningRate);
     }
 
     std::vector<NamedTensor> state() const override {
@@ -41,8 +47,10 @@ public:
         for (std::size_t i = 0; i < m_slots.size(); ++i) {
             const std::string prefix = "optimizer." + m_parameters[i].name + ".";
             const Slot& slot = m_slots[i];
-            for (const auto& [key, tensor] : {std::pair{"exp_avg_sq_row", &slot.rows}, std::pair{"exp_avg_sq_col", &slot.columns},
-                                              std::pair{"exp_avg_sq", &slot.second}, std::pair{"exp_avg", &slot.first}, std::pair{"step", &slot.steps}})
+            for (const auto& [key, tensor] :
+                 {std::pair{"exp_avg_sq_row", &slot.rows},
+                  std::pair{"exp_avg_sq_col", &slot.columns}, std::pair{"exp_avg_sq", &slot.second},
+                  std::pair{"exp_avg", &slot.first}, std::pair{"step", &slot.steps}})
                 if (tensor->defined()) state.push_back({prefix + key, *tensor});
         }
         return state;
@@ -81,14 +89,17 @@ private:
         return slot;
     }
 
-    double relativeRate(double steps) const { return std::min(m_settings.warmupInit ? 1e-6 * steps : 1e-2, 1.0 / std::sqrt(steps)); }
+    double relativeRate(double steps) const {
+        return std::min(m_settings.warmupInit ? 1e-6 * steps : 1e-2, 1.0 / std::sqrt(steps));
+    }
 
     void update(const TrainedParameter& parameter, Slot& slot, double learningRate) {
         at::Tensor value = parameter.tensor;
         const at::Tensor& gradient = value.grad();
         slot.steps.add_(1);
         const double steps = slot.steps.item<double>();
-        const double rate = (m_settings.relativeStep ? relativeRate(steps) : learningRate) * parameter.rateFactor;
+        const double rate =
+            (m_settings.relativeStep ? relativeRate(steps) : learningRate) * parameter.rateFactor;
         const double decay = 1.0 - std::pow(steps, m_settings.decayRate);
         const at::Tensor squares = gradient.square().add_(m_settings.adafactorEpsilon1);
         at::Tensor delta;
@@ -110,7 +121,8 @@ private:
             slot.first.mul_(m_settings.adafactorBeta1).add_(delta, 1.0 - m_settings.adafactorBeta1);
             delta = slot.first;
         }
-        if (const double weightDecay = decayOf(m_settings, parameter.name); weightDecay != 0) value.sub_(value.mul(size.mul(weightDecay)));
+        if (const double weightDecay = decayOf(m_settings, parameter.name); weightDecay != 0)
+            value.sub_(value.mul(size.mul(weightDecay)));
         value.sub_(delta);
     }
 
@@ -120,7 +132,8 @@ private:
 
 }  // namespace
 
-std::unique_ptr<Optimizer> makeAdafactor(std::vector<TrainedParameter> parameters, const OptimizerSettings& settings) {
+std::unique_ptr<Optimizer> makeAdafactor(std::vector<TrainedParameter> parameters,
+                                         const OptimizerSettings& settings) {
     return std::make_unique<Adafactor>(std::move(parameters), settings);
 }
 

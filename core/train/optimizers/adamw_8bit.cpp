@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// AdamW whose moments are 8-bit codes (Dettmers et al. 2022) as bitsandbytes stores them: one float32 maximum a block of 256
-// consecutive elements, codes into the signed (m) and unsigned (v) dynamic map. Each step decodes, updates in float32 and encodes
-// to the nearest code. Tensors of fewer than 4096 elements keep float32 moments. The decay comes before the update.
+// AdamW whose moments are 8-bit codes (Dettmers et al. 2022) as bitsandbytes stores them: one
+// float32 maximum a block of 256 consecutive elements, codes into the signed (m) and unsigned (v)
+// dynamic map. Each step decodes, updates in float32 and encodes to the nearest code. Tensors of
+// fewer than 4096 elements keep float32 moments. The decay comes before the update.
 #include "train/adamw.h"
 #include "train/optimizers/rules.h"
 
@@ -23,13 +24,15 @@ namespace {
 
 enum class Sign { Both, Positive };
 
-/// The dynamic map: for i = 0 … 6 the midpoints of linspace(0.1, 1) times 10^(i-6), with 0 and 1. @returns [256] f32, rising
+/// The dynamic map: for i = 0 … 6 the midpoints of linspace(0.1, 1) times 10^(i-6), with 0 and 1.
+/// @returns [256] f32, rising
 at::Tensor dynamicMap(Sign sign) {
     std::vector<float> codes{0.0f, 1.0f};
     for (int i = 0; i < 7; ++i) {
         const std::int64_t items = std::int64_t{1} << (sign == Sign::Both ? i : i + 1);
         const at::Tensor edges = at::linspace(0.1, 1.0, items + 1, at::kFloat);
-        const at::Tensor middles = edges.slice(0, 0, items).add(edges.slice(0, 1)).div_(2.0).mul_(std::pow(10.0, i - 6));
+        const at::Tensor middles =
+            edges.slice(0, 0, items).add(edges.slice(0, 1)).div_(2.0).mul_(std::pow(10.0, i - 6));
         for (std::int64_t k = 0; k < items; ++k) {
             const float middle = middles[k].item<float>();
             codes.push_back(middle);
@@ -53,7 +56,9 @@ public:
     }
     /// @returns [blocks, 256] f32
     at::Tensor decode(const Coded& coded) const {
-        return m_map.index_select(0, coded.codes.reshape({-1}).to(at::kInt)).reshape(coded.codes.sizes()).mul_(coded.largest.unsqueeze(-1));
+        return m_map.index_select(0, coded.codes.reshape({-1}).to(at::kInt))
+            .reshape(coded.codes.sizes())
+            .mul_(coded.largest.unsqueeze(-1));
     }
     /// @param values [blocks, 256] f32
     void encode(const at::Tensor& values, Coded& coded) const {
@@ -84,8 +89,9 @@ public:
             }
             const std::int64_t blocks = (parameter.tensor.numel() + k8bitBlock - 1) / k8bitBlock;
             const auto coded = [&] {
-                return Coded{at::zeros({blocks, k8bitBlock}, at::TensorOptions(at::kByte).device(device)),
-                             at::zeros({blocks}, at::TensorOptions(at::kFloat).device(device))};
+                return Coded{
+                    at::zeros({blocks, k8bitBlock}, at::TensorOptions(at::kByte).device(device)),
+                    at::zeros({blocks}, at::TensorOptions(at::kFloat).device(device))};
             };
             m_large.push_back({parameter, coded(), coded(), at::zeros({}, at::kDouble)});
         }
@@ -96,7 +102,8 @@ public:
         const at::NoGradGuard guard;
         m_small->step(learningRate);
         for (Slot& slot : m_large)
-            if (slot.parameter.tensor.grad().defined()) update(slot, learningRate * slot.parameter.rateFactor);
+            if (slot.parameter.tensor.grad().defined())
+                update(slot, learningRate * slot.parameter.rateFactor);
     }
 
     std::vector<NamedTensor> state() const override {
@@ -122,16 +129,23 @@ private:
     void update(Slot& slot, double rate) {
         at::Tensor value = slot.parameter.tensor;
         const std::int64_t count = value.numel();
-        at::Tensor gradient = at::zeros(slot.first.codes.sizes(), value.options());  // [blocks, 256]; zeros behind the end
+        at::Tensor gradient = at::zeros(slot.first.codes.sizes(),
+                                        value.options());  // [blocks, 256]; zeros behind the end
         gradient.view({-1}).slice(0, 0, count).copy_(value.grad().reshape({-1}));
         slot.steps.add_(1);
         const double steps = slot.steps.item<double>();
-        const at::Tensor m = m_signed->decode(slot.first).mul_(m_settings.beta1).add_(gradient, 1 - m_settings.beta1);
-        const at::Tensor v = m_unsigned->decode(slot.second).mul_(m_settings.beta2).addcmul_(gradient, gradient, 1 - m_settings.beta2);
-        if (const double decay = decayOf(m_settings, slot.parameter.name); decay != 0) value.mul_(1 - rate * decay);
+        const at::Tensor m = m_signed->decode(slot.first)
+                                 .mul_(m_settings.beta1)
+                                 .add_(gradient, 1 - m_settings.beta1);
+        const at::Tensor v = m_unsigned->decode(slot.second)
+                                 .mul_(m_settings.beta2)
+                                 .addcmul_(gradient, gradient, 1 - m_settings.beta2);
+        if (const double decay = decayOf(m_settings, slot.parameter.name); decay != 0)
+            value.mul_(1 - rate * decay);
         const double correction1 = 1 - std::pow(m_settings.beta1, steps);
         const double correction2 = std::sqrt(1 - std::pow(m_settings.beta2, steps));
-        const at::Tensor delta = m.div(v.sqrt().add_(m_settings.epsilon * correction2)).mul_(-rate * correction2 / correction1);
+        const at::Tensor delta = m.div(v.sqrt().add_(m_settings.epsilon * correction2))
+                                     .mul_(-rate * correction2 / correction1);
         value.add_(delta.view({-1}).slice(0, 0, count).view(value.sizes()));
         m_signed->encode(m, slot.first);
         m_unsigned->encode(v, slot.second);
@@ -145,7 +159,8 @@ private:
 
 }  // namespace
 
-std::unique_ptr<Optimizer> makeAdamW8bit(std::vector<TrainedParameter> parameters, const OptimizerSettings& settings) {
+std::unique_ptr<Optimizer> makeAdamW8bit(std::vector<TrainedParameter> parameters,
+                                         const OptimizerSettings& settings) {
     return std::make_unique<AdamW8bit>(std::move(parameters), settings);
 }
 

@@ -6,10 +6,14 @@
 
 namespace luthier {
 
-std::unique_ptr<Optimizer> makeAdafactor(std::vector<TrainedParameter> parameters, const OptimizerSettings& settings);
-std::unique_ptr<Optimizer> makeAdamW8bit(std::vector<TrainedParameter> parameters, const OptimizerSettings& settings);
-std::unique_ptr<Optimizer> makeLion(std::vector<TrainedParameter> parameters, const OptimizerSettings& settings);
-std::unique_ptr<Optimizer> makeSgd(std::vector<TrainedParameter> parameters, const OptimizerSettings& settings);
+std::unique_ptr<Optimizer> makeAdafactor(std::vector<TrainedParameter> parameters,
+                                         const OptimizerSettings& settings);
+std::unique_ptr<Optimizer> makeAdamW8bit(std::vector<TrainedParameter> parameters,
+                                         const OptimizerSettings& settings);
+std::unique_ptr<Optimizer> makeLion(std::vector<TrainedParameter> parameters,
+                                    const OptimizerSettings& settings);
+std::unique_ptr<Optimizer> makeSgd(std::vector<TrainedParameter> parameters,
+                                   const OptimizerSettings& settings);
 
 /// Parameters with fewer elements keep float32 moments, as in bitsandbytes.
 constexpr std::int64_t kMin8bitSize = 4096;

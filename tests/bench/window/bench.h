@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// What both window benchmarks share: a home of their own, samples with median, 99th percentile and worst, and a watch on the gaps of
-// the event loop.
+// What both window benchmarks share: a home of their own, samples with median, 99th percentile and
+// worst, and a watch on the gaps of the event loop.
 
 #include <QApplication>
 #include <QDir>
@@ -27,12 +27,14 @@ struct Samples {
     }
     double worst() const { return quantile(1); }
     void print(const char* what, const char* unit) const {
-        std::printf("%-52s median %8.2f  p99 %8.2f  worst %8.2f %s  (%zu)\n", what, quantile(0.5), quantile(0.99), worst(), unit, values.size());
+        std::printf("%-52s median %8.2f  p99 %8.2f  worst %8.2f %s  (%zu)\n", what, quantile(0.5),
+                    quantile(0.99), worst(), unit, values.size());
         std::fflush(stdout);
     }
 };
 
-/// Milliseconds between ticks of a timer that wants to tick every millisecond: what one turn of the event loop took beside it.
+/// Milliseconds between ticks of a timer that wants to tick every millisecond: what one turn of the
+/// event loop took beside it.
 class GapWatch final : public QObject {
 public:
     GapWatch() {

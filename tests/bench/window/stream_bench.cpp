@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A run streams 200 events a second into the Runs page: gaps of the window's event loop. The stream comes from tests/ui/fake_cli.
+// A run streams 200 events a second into the Runs page: gaps of the window's event loop. The stream
+// comes from tests/ui/fake_cli.
 #include "bench.h"
 
 #include "client/workbench.h"
@@ -26,16 +27,22 @@ int main(int argc, char** argv) {
     window.showPage(PageId::Runs);
     window.show();
     QString error;
-    const QString id = bench.queue.add({{"name", "stream"}, {"model", QJsonObject{{"path", "/m"}}}, {"method", QJsonObject{{"type", "lora"}}},
-                                        {"train", QJsonObject{{"max_steps", 1000000}, {"eval_every", 400}, {"save_every", 1000}}}}, true, &error);
+    const QString id = bench.queue.add(
+        {{"name", "stream"},
+         {"model", QJsonObject{{"path", "/m"}}},
+         {"method", QJsonObject{{"type", "lora"}}},
+         {"train", QJsonObject{{"max_steps", 1000000}, {"eval_every", 400}, {"save_every", 1000}}}},
+        true, &error);
     bench.openRun(id);
     if (!runUntil([&] { return bench.feed(id)->record().lastStep() > 100; }, 30000)) {
         std::printf("the stream never began: %s\n", qPrintable(error));
         return 1;
     }
-    for (const auto& [page, name] : {std::pair{PageId::Runs, "Runs"}, {PageId::Compare, "Compare"}, {PageId::NewRun, "New run"}}) {
+    for (const auto& [page, name] : {std::pair{PageId::Runs, "Runs"},
+                                     {PageId::Compare, "Compare"},
+                                     {PageId::NewRun, "New run"}}) {
         window.showPage(page);
-        runFor(1500);   // building a page is not streaming
+        runFor(1500);  // building a page is not streaming
         GapWatch watch;
         const auto before = bench.feed(id)->record().lastStep();
         watch.start();
@@ -43,7 +50,8 @@ int main(int argc, char** argv) {
         watch.stop();
         const auto after = bench.feed(id)->record().lastStep();
         std::printf("%-52s %8.0f events/s\n", name, static_cast<double>(after - before) / seconds);
-        watch.gaps.print((std::string(name) + ": gaps of the event loop (wanted: under 50)").c_str(), "ms");
+        watch.gaps.print(
+            (std::string(name) + ": gaps of the event loop (wanted: under 50)").c_str(), "ms");
     }
     bench.feed(id)->sendCommand({{"command", "stop"}});
     runUntil([&] { return bench.feed(id)->record().isOver(); }, 10000);

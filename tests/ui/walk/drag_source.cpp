@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Another program to drag from, as a file manager would: a small window in the upper right corner that hands out the file or folder
-// given as its argument over XDND. Ends 5 s after the drop.
+// Another program to drag from, as a file manager would: a small window in the upper right corner
+// that hands out the file or folder given as its argument over XDND. Ends 5 s after the drop.
 #include <QApplication>
 #include <QDrag>
 #include <QMimeData>
@@ -14,7 +14,9 @@ namespace {
 
 class Source final : public QWidget {
 public:
-    explicit Source(QString path) : QWidget(nullptr, Qt::BypassWindowManagerHint | Qt::WindowStaysOnTopHint), m_path(std::move(path)) {
+    explicit Source(QString path)
+        : QWidget(nullptr, Qt::BypassWindowManagerHint | Qt::WindowStaysOnTopHint),
+          m_path(std::move(path)) {
         setWindowTitle("drag source");
         setGeometry(screen()->geometry().width() - 24, 0, 24, 24);
     }
@@ -28,7 +30,8 @@ protected:
         auto* drag = new QDrag(this);
         drag->setMimeData(data);
         const bool isTaken = drag->exec(Qt::CopyAction) == Qt::CopyAction;
-        // The other window asks for the data after the drop; a file manager does not go away either.
+        // The other window asks for the data after the drop; a file manager does not go away
+        // either.
         QTimer::singleShot(5000, qApp, [isTaken] { QApplication::exit(isTaken ? 0 : 1); });
     }
 

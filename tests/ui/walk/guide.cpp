@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// A Qt plugin (`luthier -plugin walkguide`) for tests that drive the real window with a real mouse and keyboard: it tells where a
-// control is and what it says, by accessible name, over the socket in LUTHIER_WALK_SOCKET. It never presses anything itself.
+// A Qt plugin (`luthier -plugin walkguide`) for tests that drive the real window with a real mouse
+// and keyboard: it tells where a control is and what it says, by accessible name, over the socket
+// in LUTHIER_WALK_SOCKET. It never presses anything itself.
 //
-//   controls         -> [{"name","text","role","x","y","w","h","enabled","checked"}…] of the active window, screen pixels
-//   rows             -> [{"cells":[…],"x","y","w","h"}…] of every visible item view
+//   controls         -> [{"name","text","role","x","y","w","h","enabled","checked"}…] of the active
+//   window, screen pixels rows             -> [{"cells":[…],"x","y","w","h"}…] of every visible
+//   item view
 #include <QAbstractButton>
 #include <QAbstractItemView>
 #include <QAccessible>
@@ -29,8 +31,10 @@ QJsonObject boxOf(const QWidget* widget, const QRect& box) {
 /// The part of a widget that none of its ancestors cuts off.
 QRect seenOf(const QWidget* widget) {
     QRect seen = widget->rect();
-    for (const QWidget* at = widget; at->parentWidget() && !at->isWindow(); at = at->parentWidget()) {
-        seen &= widget->rect() & QRect(widget->mapFrom(at->parentWidget(), QPoint()), at->parentWidget()->size());
+    for (const QWidget* at = widget; at->parentWidget() && !at->isWindow();
+         at = at->parentWidget()) {
+        seen &= widget->rect() &
+                QRect(widget->mapFrom(at->parentWidget(), QPoint()), at->parentWidget()->size());
     }
     return seen;
 }
@@ -111,7 +115,9 @@ public:
             connect(socket, &QLocalSocket::readyRead, this, [socket] {
                 while (socket->canReadLine()) {
                     const QByteArray question = socket->readLine().trimmed();
-                    socket->write(QJsonDocument(question == "rows" ? rows() : controls()).toJson(QJsonDocument::Compact) + '\n');
+                    socket->write(QJsonDocument(question == "rows" ? rows() : controls())
+                                      .toJson(QJsonDocument::Compact) +
+                                  '\n');
                     socket->flush();
                 }
             });
@@ -128,7 +134,9 @@ class WalkGuidePlugin final : public QGenericPlugin {
     Q_OBJECT
     Q_PLUGIN_METADATA(IID QGenericPluginFactoryInterface_iid FILE "guide.json")
 public:
-    QObject* create(const QString& name, const QString&) override { return name.compare("walkguide", Qt::CaseInsensitive) == 0 ? new Guide : nullptr; }
+    QObject* create(const QString& name, const QString&) override {
+        return name.compare("walkguide", Qt::CaseInsensitive) == 0 ? new Guide : nullptr;
+    }
 };
 
 #include "guide.moc"
