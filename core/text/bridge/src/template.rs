@@ -88,7 +88,7 @@ impl Template {
         let mut out = Bounded(Vec::new());
         let template = self.environment.get_template("chat").map_err(error)?;
         let variables = self.variables(&context);
-        match template.render_to_write(variables.clone(), &mut out) {
+        match template.render_captured_to(variables.clone(), &mut out) {
             Ok(_) => Ok(out.0),
             Err(failure) => Err(match RAISED_WORDS.with(|words| words.take()) {
                 Some(words) => Fault(RAISED, words),
