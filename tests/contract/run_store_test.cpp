@@ -181,7 +181,7 @@ TEST_CASE("a removed run is gone") {
     RunStore store(temporary.workspace);
     makeRun(store, "a", 100, 2);
     makeRun(store, "b", 100, 2);
-    store.list();
+    REQUIRE(store.list().ok());
     REQUIRE(store.remove("a").ok());
     CHECK(store.list()->size() == 1);
 }

@@ -93,16 +93,17 @@ void RunFeed::sendCommand(const QJsonObject& command, QObject* context,
                              ? QJsonDocument::fromJson(file.readAll()).object()["socket"].toString()
                              : QString();
     if (name.isEmpty()) return done(tr("The worker of this run is not reachable."));
-    auto* socket = new QLocalSocket(this);
+    // Nobody's child: a command is on its way also when nobody looks at the run any more.
+    auto* socket = new QLocalSocket;
     const QString path =
         QDir::isAbsolutePath(name) || name.startsWith('@') ? name : m_folder + "/" + name;
-    connect(socket, &QLocalSocket::connected, this, [socket, command, done] {
+    connect(socket, &QLocalSocket::connected, socket, [socket, command, done] {
         socket->write(QJsonDocument(command).toJson(QJsonDocument::Compact) + '\n');
         socket->flush();
         socket->disconnectFromServer();
         done({});
     });
-    connect(socket, &QLocalSocket::errorOccurred, this,
+    connect(socket, &QLocalSocket::errorOccurred, socket,
             [socket, done](QLocalSocket::LocalSocketError error) {
                 if (error != QLocalSocket::PeerClosedError)
                     done(RunFeed::tr("The worker does not answer: %1").arg(socket->errorString()));
