@@ -106,7 +106,10 @@ def classifiers(base):
     for name in ("bert", "llama-classifier", "t5-classifier"):
         case = case_of(name)
         case.model.to(torch.bfloat16).save_pretrained(base / name)
-        model = shaken(get_peft_model(type(case.model).from_pretrained(base / name, dtype=torch.float32), LoraConfig(r=4, target_modules=dict(bert=["query"], t5=["q"]).get(name.split("-")[0], ["q_proj"]), task_type="SEQ_CLS")))
+        targets = dict(bert=["query"], t5=["q"]).get(name.split("-")[0], ["q_proj"])
+        # T5's head has a name of its own, which PEFT keeps only when told.
+        config = LoraConfig(r=4, target_modules=targets, task_type="SEQ_CLS", modules_to_save=["classification_head"] if name.startswith("t5") else None)
+        model = shaken(get_peft_model(type(case.model).from_pretrained(base / name, dtype=torch.float32), config))
         model.save_pretrained(base / f"{name}-adapter")
         trained = score(base / name, case.rows, base, base / f"{name}-adapter")
         engine("merge", base / name, "--adapter", base / f"{name}-adapter", "--out", base / f"{name}-merged")
