@@ -155,4 +155,10 @@ luthier_torch_pch(luthier_engine)
 set_source_files_properties(kernels/elementwise.cpp PROPERTIES COMPILE_OPTIONS "-O3;-fopenmp-simd;-fno-math-errno;-fno-trapping-math"
   SKIP_PRECOMPILE_HEADERS ON)
 
-luthier_room_together(luthier_engine export/gguf_exporter.cpp export/gguf_importer.cpp export/gguf_merged_exporter.cpp export/merged_exporter.cpp export/peft_exporter.cpp peft/combine_ia3.cpp)
+luthier_room_together(luthier_engine
+  export/gguf_exporter.cpp
+  export/gguf_importer.cpp
+  export/gguf_merged_exporter.cpp
+  export/merged_exporter.cpp
+  export/peft_exporter.cpp
+  peft/combine_ia3.cpp)

@@ -43,15 +43,14 @@ std::string namesIn(const Json& object) {
     return names;
 }
 
-/// @param hasPrompt virtual tokens stand before each text: rows are read as a run that trains such
-/// ones reads them
+/// @param hasPrompt virtual tokens stand before each text
 Dataset readRows(const EvalOptions& options, const ModelDescription& description, bool hasPrompt,
                  const TextEncoder& encoder, Progress& progress) {
     const char* task = description.isClassifier() ? "sequence_classification"
                        : description.encoder      ? "seq2seq_lm"
                                                   : "causal_lm";
     const Json document{{"model", {{"path", options.model}, {"task", task}}},
-                        {"method", {{"type", hasPrompt ? "prompt_tuning" : "full"}}},
+                        {"method", {{"type", "full"}}},
                         {"data",
                          {{"train", {{"path", options.data}, {"format", options.format}}},
                           {"eval", {{"split", 0}}},
@@ -60,7 +59,8 @@ Dataset readRows(const EvalOptions& options, const ModelDescription& description
         resolveRunConfig(document, std::filesystem::current_path(), methodSchemas()).orThrow();
     if (const std::optional<Problem> warning = lengthWarning(asked))
         progress.say("warning: " + warning->message);
-    const RunConfig config = withTask(asked).orThrow();
+    RunConfig config = withTask(asked).orThrow();
+    config.learnsFirstToken = hasPrompt;
     Dataset data = Dataset::build(config, encoder, progress.callback()).orThrow();
     if (options.limit > 0 && static_cast<std::size_t>(options.limit) < data.train.size())
         data.train.truncate(static_cast<std::size_t>(options.limit));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// luthier-cli: the engine without Qt (interface.md). Standard output is kept for results:
+// luthier-cli: the engine without Qt. Standard output is kept for results:
 // descriptor 1 is duplicated and then pointed at descriptor 2, so that a library that prints cannot
 // corrupt a document or an event stream. Every failure ends as one {"type":"failed"} object on
 // standard error; no exception text or trace of C++ reaches a user.

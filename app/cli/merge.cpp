@@ -22,7 +22,7 @@ struct MergeOptions {
     std::vector<std::string> adapters;
 };
 
-/// --out-type as interface.md spells it, and as --dtype of other commands does; none: the base's.
+/// Of --out-type: f32, or float32 as --dtype of other commands spells it; none: the base's.
 std::optional<at::ScalarType> typeNamed(const std::string& name) {
     if (name == "f32" || name == "float32") return at::kFloat;
     if (name == "bf16" || name == "bfloat16") return at::kBFloat16;

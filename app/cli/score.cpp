@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // score MODEL --data ROWS.jsonl --out OUT.safetensors: logits, log-probabilities or the loss of
-// each row (interface.md), or the loss over all rows with the gradient of every parameter: `loss`
+// each row, or the loss over all rows with the gradient of every parameter: `loss`
 // [] and one tensor a parameter, under its file's name. Rows that name an adapter (`"adapter":
 // NAME`, with --adapter NAME=DIR; null: the base) see that one alone, and pass together with rows
 // of others. Rows with "choices" (id lists) and "answer" may be trained on with T-Few's losses

@@ -15,9 +15,21 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
+#include <cstdio>
+#include <initializer_list>
+#include <string_view>
+#include <vector>
+
 using namespace luthier::ui;
 
 namespace {
+
+/// Whether there is a display to open, or a platform plugin was named that needs none.
+bool hasScreen() {
+    const auto names = [](const char* variable) { return !qEnvironmentVariableIsEmpty(variable); };
+    return names("DISPLAY") || names("WAYLAND_DISPLAY") || names("QT_QPA_PLATFORM");
+}
 
 /// Waits until the page says that it is settled (at most 20 s), then writes the window as it is and
 /// ends the program.
@@ -45,6 +57,23 @@ void scheduleScreenshot(QApplication& app, MainWindow& window, PageId page, cons
 int main(int argc, char** argv) {
     QElapsedTimer sinceStart;
     sinceStart.start();
+    const std::vector<std::string_view> words(argv + 1, argv + argc);
+    const auto says = [&](std::initializer_list<std::string_view> any) {
+        return std::find_first_of(words.begin(), words.end(), any.begin(), any.end()) !=
+               words.end();
+    };
+    if (!hasScreen() && !says({"-platform", "--platform"})) {
+        // Qt would abort. Help and version need no screen; anything else is said in a sentence.
+        if (!says({"-h", "--help", "--help-all", "-v", "--version"})) {
+            fputs(
+                "luthier: there is no screen here: neither DISPLAY nor WAYLAND_DISPLAY is set.\n"
+                "Start it on a desktop, forward one (ssh -X), or use luthier-cli, which does all "
+                "of it in a terminal.\n",
+                stderr);
+            return 2;
+        }
+        qputenv("QT_QPA_PLATFORM", "offscreen");
+    }
     QApplication::setHighDpiScaleFactorRoundingPolicy(
         Qt::HighDpiScaleFactorRoundingPolicy::PassThrough);
     QApplication app(argc, argv);

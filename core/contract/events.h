@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The event stream (interface.md, "Events"): what a worker writes to events.jsonl and to its
+// The event stream: what a worker writes to events.jsonl and to its
 // standard output, the same bytes. An event is a JSON object with `type`, `time` (seconds since the
 // epoch) and `run`. Builders here fix the spelling of every key once; readers fold events with
 // RunSnapshot (run_snapshot.h).

@@ -2,7 +2,7 @@
 #pragma once
 // The one JSON type of the project (insertion order kept, so files read as they were written) and
 // the few helpers that every reader of foreign JSON needs: depth and size limits, comments where
-// interface.md allows them, numbers that are not finite written as null with a sibling
+// a person writes them, numbers that are not finite written as null with a sibling
 // `<key>_state`.
 
 #include "contract/problem.h"
@@ -31,7 +31,7 @@ Result<Json> readJsonFile(const std::filesystem::path& path, std::size_t maxByte
                           JsonComments comments = JsonComments::Forbidden);
 
 /// Sets object[key] to value, or to null with key_state "nan" | "inf" | "-inf" when it is not
-/// finite (interface.md, Events).
+/// finite.
 void setNumber(Json& object, const std::string& key, double value);
 
 /// The inverse of setNumber: the number under `key`, NaN or infinity restored; `fallback` when

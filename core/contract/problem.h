@@ -3,7 +3,7 @@
 // Expected failures are values. A Problem is one sentence for a person plus a code for a program;
 // several are reported together when a whole document is checked. Only code that cannot go on
 // throws, and it throws a Failure (a Problem inside), which the program's outermost frame turns
-// into the one `{"type":"failed"}` object of interface.md.
+// into the one `{"type":"failed"}` object of a failed command.
 
 #include <exception>
 #include <string>
@@ -13,7 +13,7 @@
 
 namespace luthier {
 
-/// Exit codes of luthier-cli (interface.md, "Two programs over one library").
+/// Exit codes of luthier-cli.
 enum class ExitCode : int {
     Done = 0,
     RunFailed = 1,

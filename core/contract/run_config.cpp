@@ -134,9 +134,7 @@ Json resolvedMethod(const Json& method, const MethodSchemas& methods, Problems& 
         problems.push_back(std::move(problem));
     if (!problems.empty()) return method;
     Json resolved = withDefaults(method, *schema);
-    // Parts that are named stand in for the last blocks: "the encoder alone" is what it says.
-    if (type == "freeze" && !resolved.at("parts").empty() && !method.contains("trainable_layers"))
-        resolved["trainable_layers"] = 0;
+    if (schema->settle) schema->settle(method, resolved);
     return resolved;
 }
 
@@ -478,6 +476,8 @@ Result<RunConfig> resolveRunConfig(const Json& document, const std::filesystem::
     makeAbsolute(resolved["data"], "train.path", directory);
     makeAbsolute(resolved["data"], "eval.path", directory);
     makeAbsolute(resolved["method"], "init_from", directory);
+    config.learnsFirstToken =
+        methods.find(resolved["method"]["type"].get<std::string>())->putsTokensBeforeText;
     config.document = std::move(resolved);
     return config;
 }

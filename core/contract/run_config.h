@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// RUN.json as a value (interface.md, "RUN.json"). The document stays JSON, so that what a user
+// RUN.json as a value. The document stays JSON, so that what a user
 // wrote and what a run folder keeps are the same thing; RunConfig is a checked copy with every
 // default filled in and paths made absolute, plus typed accessors for what the engine reads.
 // Schemas of methods come from the caller: they are declared by the methods themselves.
@@ -31,6 +31,7 @@ struct MethodSchemas {
 struct RunConfig {
     Json document;                    ///< the whole resolved document
     std::filesystem::path directory;  ///< relative paths started here
+    bool learnsFirstToken = false;    ///< Schema::putsTokensBeforeText of the method
 
     std::string name() const { return document.at("name"); }
     std::string group() const { return document.at("group"); }

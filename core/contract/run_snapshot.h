@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// What a run looks like now: its events (interface.md, "Events") folded one after another. The live
+// What a run looks like now: its events folded one after another. The live
 // view, a reopened window, `runs show` and the index all use this fold, so they cannot disagree.
 // Types and keys it does not know are ignored; a `resumed {step}` drops what an interrupted process
 // wrote after that step, because those steps are taken again. EventFollower reads a log that

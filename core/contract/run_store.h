@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Where runs live: WORKSPACE/runs/RUN_ID/ (interface.md, "The run folder"). The folders are the
+// Where runs live: WORKSPACE/runs/RUN_ID/. The folders are the
 // truth. WORKSPACE/index.sqlite only makes listing thousands of them quick: every row carries the
 // size and time of the files it was derived from and is derived again when they differ; a missing
 // or damaged index is rebuilt. Notes and tags are the user's and live in the folder.

@@ -8,6 +8,7 @@
 #include "contract/json.h"
 #include "contract/problem.h"
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -55,6 +56,10 @@ struct Setting {
 struct Schema {
     std::string name;  ///< "lora", "train", …
     std::vector<Setting> settings;
+    /// Of a method: virtual tokens stand before a text, and the last of them predicts its first.
+    bool putsTokensBeforeText = false;
+    /// Defaults that depend on what was given beside them; empty for none.
+    std::function<void(const Json& given, Json& resolved)> settle = {};
 
     const Setting* find(const std::string& key) const;
 };

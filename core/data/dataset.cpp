@@ -687,7 +687,7 @@ Result<Dataset> tokenised(const RunConfig& config, const TextEncoder& encoder,
     const std::int64_t outputs =
         isClassification ? config.optional<std::int64_t>("model.num_labels").value_or(0) : 0;
     reader.columns = ColumnNames(config);
-    reader.learnsFirst = learnsFirstToken(config);
+    reader.learnsFirst = config.learnsFirstToken;
     reader.rowLimit = limit.value_or(reader.rowLimit);
     if (Result<void> read =
             reader.read(files.train, config.get<std::string>("data.train.format"), dataset.train);

@@ -338,14 +338,8 @@ std::string tokenCacheKey(const RunConfig& config, const DataFiles& files,
                    {"data", config.data()},
                    {"task", config.get<std::string>("model.task")},
                    {"seed", config.get<std::uint64_t>("train.seed")},
-                   {"first", learnsFirstToken(config)}};
+                   {"first", config.learnsFirstToken}};
     return sha256(dumpLine(key));
-}
-
-bool learnsFirstToken(const RunConfig& config) {
-    const auto method = config.document.find("method");
-    const std::string type = method != config.document.end() ? method->value("type", "") : "";
-    return type == "prompt_tuning" || type == "p_tuning";
 }
 
 std::string stateOf(const DataFiles& files) {

@@ -40,10 +40,6 @@ private:
     std::int64_t m_limitBytes;
 };
 
-/// Whether a text's first token is learned: virtual tokens of the run's method stand before it, and
-/// the last of them predicts it (task/causal_lm.cpp).
-bool learnsFirstToken(const RunConfig& config);
-
 /// The name of what `files` become; empty when it is not worth a file (below a mebibyte they are
 /// tokenised as soon as read), the encoder has no fingerprint or a file cannot be read. `progress`
 /// hears of "hashing".

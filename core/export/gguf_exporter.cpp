@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A LoRA adapter for llama.cpp (methods.md 16): pairs `<base tensor>.weight.lora_a` = A [R, in] and
+// A LoRA adapter for llama.cpp: pairs `<base tensor>.weight.lora_a` = A [R, in] and
 // `.lora_b` = B [out, R], the rows of B in the order in which llama.cpp holds the base's. One alpha
 // a file, divided by each pair's own rank: what rsLoRA, rank_pattern and alpha_pattern make of a
 // layer's scale beyond that is folded into its B.

@@ -615,6 +615,18 @@ Result<std::int64_t> writeModel(const Model& model, const fs::path& source, cons
         tensors.push_back(
             {name, type, tensor.sizes().vec(), [&tensor, type] { return tensor.to(type); }});
     }
+    // Buffers of zeros that the model does not compute with: a file that had them has them again.
+    const ModelDescription& d = model.description();
+    if (d.zeroTensors.empty() || d.isClassifier()) return writeShards(tensors, folder);
+    Result<std::shared_ptr<const WeightFolder>> files = WeightFolder::open(source);
+    if (!files) return files.problems();
+    for (const std::string& name : d.zeroTensors) {
+        const TensorView* view = (*files)->find(name);
+        if (view == nullptr) continue;
+        const at::ScalarType type = types.at(d.names.embedding + ".weight");
+        const std::vector<std::int64_t> shape = view->shape;
+        tensors.push_back({name, type, shape, [shape, type] { return at::zeros(shape, type); }});
+    }
     return writeShards(tensors, folder);
 }
 

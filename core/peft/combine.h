@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Several LoRA or IA3 adapters of one base made into one, as PEFT's add_weighted_adapter makes it
-// (methods.md 15.1). Only the files are read: no base model is needed. A combined LoRA has
-// lora_alpha = r, so its own scale is 1.
+// Several LoRA or IA3 adapters of one base made into one, as PEFT's add_weighted_adapter makes it.
+// Only the files are read: no base model is needed. A combined LoRA has lora_alpha = r, so its own
+// scale is 1.
 //   cat   A rows w_i s_i A_i, B columns B_i: exactly the weighted sum; the rank is the sum of the
 //   ranks svd   the weighted sum cut to its largest R singular values: B = U S, A = V^T linear,
 //   ties (Yadav et al. 2023), dare_linear, dare_ties (Yu et al. 2023), magnitude_prune   on A and B
@@ -55,7 +55,7 @@ struct CombineRequest {
                                 ///< not by its size ("total")
 };
 
-/// "cat", "svd", …: the names of interface.md, in the order of the enumeration.
+/// "cat", "svd", …: the names of `combine --method`, in the order of the enumeration.
 const std::vector<std::string>& combinationNames();
 
 /// Writes the combined adapter folder `out`, whole or not at all. Problem codes: those of

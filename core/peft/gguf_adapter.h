@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// A LoRA adapter as llama.cpp has it (methods.md 16): names of the base's GGUF, rows of B in the
+// A LoRA adapter as llama.cpp has it: names of the base's GGUF, rows of B in the
 // order in which llama.cpp holds the base's, one alpha a file over each pair's own rank.
 
 #include "contract/json.h"

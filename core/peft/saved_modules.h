@@ -2,7 +2,7 @@
 #pragma once
 // What an adapter trains beside its own tensors, by two keys that most of PEFT's methods share:
 // `modules_to_save`, modules of the base that are trained whole (embeddings, head, norms), and
-// `bias`, biases that are trained (methods.md 1.6 and 1.7). Each parameter gets a float32 copy that
+// `bias`, biases that are trained. Each parameter gets a float32 copy that
 // stands in for the base's; file names are the model's own behind PEFT's prefix. The base keeps
 // what it has, and a tied head that is trained, or whose embedding is, has weights of its own from
 // then on. A classifier's head is trained beside every adapter.

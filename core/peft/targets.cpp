@@ -25,7 +25,7 @@ struct FamilyTargets {
     Names ia3FeedForward;
 };
 
-/// methods.md section 13, the families this build knows.
+/// PEFT's defaults of the families this build knows.
 const std::map<std::string, FamilyTargets>& table() {
     static const std::map<std::string, FamilyTargets> entries{
         {"gpt2", {{"c_attn"}, {"c_attn", "mlp.c_proj"}, {"mlp.c_proj"}}},

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Which linear layers a method acts on, by PEFT's rules (methods.md 1.5): a list matches a module
+// Which linear layers a method acts on, by PEFT's rules: a list matches a module
 // path that equals an entry or ends with "." + entry; a string is a regular expression for the
 // whole path; "all-linear" is every projection but the head; null takes PEFT's defaults for the
-// family (methods.md 13).
+// family.
 
 #include "contract/json.h"
 #include "contract/problem.h"

@@ -3,7 +3,7 @@
 // What a model is trained to do: how rows become its input, what their loss is and what is
 // measured. A task is one file and one line in task.cpp. Losses are sums over rows divided by what
 // the whole optimiser step holds, so that every label weighs the same however the step is cut into
-// micro-batches (interface.md).
+// micro-batches.
 
 #include "contract/json.h"
 #include "model/model.h"

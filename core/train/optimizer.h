@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The rule that turns gradients into updates, one class a rule (optimizers/), each as torch,
-// transformers or bitsandbytes define it (methods.md 19.1). Its state is a list of named tensors
+// transformers or bitsandbytes define it. Its state is a list of named tensors
 // that are filled in place when a run resumes, so a resumed run goes on bit for bit. Learning rates
 // come from outside: the schedule knows nothing of the rule and the rule nothing of the schedule.
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // One run from its configuration to its result: opens the model, makes the rows, attaches the
-// method, trains, and leaves the run folder as interface.md describes it. Everything a reader may
+// method, trains, and leaves the run folder whole. Everything a reader may
 // want to know goes out as events.
 
 #include "contract/problem.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Learning-rate schedules as transformers' optimization.py defines them (methods.md 19.2). The
+// Learning-rate schedules as transformers' optimization.py defines them. The
 // factor of step k is applied to the (k + 1)-th update, so the first update of a warmed-up run has
 // rate 0.
 

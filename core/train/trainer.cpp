@@ -134,8 +134,8 @@ void Trainer::step() {
         !news.is_null())
         m_ports.emit(news);
 
-    // Every token weighs the same: the sum over all micro-batches is divided by their labels' count
-    // (interface.md).
+    // Every token weighs the same: the sum over all micro-batches is divided by their labels'
+    // count.
     double loss = 0;
     LossTerms terms;
     std::int64_t tokens = 0;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Holds the sources against the room rules of core/README.md and design.md section 2:
+"""Holds the sources against the room rules of core/README.md:
 
   - app includes ui and core, ui includes of core only contract, core includes neither;
   - a room of core includes itself and rooms above it in the table of core/README.md;

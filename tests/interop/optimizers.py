@@ -60,7 +60,7 @@ def dynamic_map(signed):
 
 
 class AdamW8bit(torch.optim.Optimizer):
-    """The block-wise rule of methods.md 19.1, written element by element."""
+    """The block-wise rule of bitsandbytes, written element by element."""
 
     def __init__(self, parameters, lr, betas, weight_decay, eps=1e-8):
         super().__init__(parameters, dict(lr=lr, betas=betas, weight_decay=weight_decay, eps=eps))

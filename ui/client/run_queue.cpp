@@ -136,7 +136,7 @@ void RunQueue::advance() {
                              !QFile::exists(folder + "/worker.json");
         if (isAlive) return;
         if (isYoung) {
-            // An early death shows in stderr: the failure object of interface.md ends it.
+            // An early death shows in stderr: a `failed` object ends it.
             QFile errors(errorFile(m_active));
             if (!errors.open(QIODevice::ReadOnly)) return;
             const QByteArray text = errors.readAll();

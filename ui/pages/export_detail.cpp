@@ -19,17 +19,6 @@
 
 namespace luthier::ui {
 
-namespace {
-
-QString difference(double value) {
-    if (std::isnan(value)) return QStringLiteral("–");
-    if (value == 0) return QStringLiteral("0");
-    return value < 1e-3 ? QString::number(value, 'e', 1).replace("e-0", "e-")
-                        : QString::number(value, 'g', 3);
-}
-
-}  // namespace
-
 ExportDetail::ExportDetail() {
     auto* outer = makeColumn(0);
     auto* content = new QWidget;
@@ -219,36 +208,38 @@ void ExportDetail::showRecord(const QString& title, const ExportRecord& record, 
     };
     std::vector<Fact> rows{
         {tr("Largest logit difference"),
-         difference(c["max_abs_difference"].toDouble()),
+         differenceText(c["max_abs_difference"].toDouble()),
          {},
          isWithin("max_abs_difference", "tolerance"),
          false,
          {}},
-        {tr("Allowed"), difference(c["tolerance"].toDouble()), {}, {}, false, {}}};
+        {tr("Allowed"), differenceText(c["tolerance"].toDouble()), {}, {}, false, {}}};
     if (c.contains("rounding"))
-        rows.push_back({tr("Of it by the format's rounding"),
-                        c["rounding"].toDouble() > 0 ? difference(c["rounding"].toDouble())
-                                                     : tr("none, it keeps every number"),
-                        {},
-                        {},
-                        false,
-                        {}});
+        rows.push_back(
+            {c["rounding"].toDouble() > 0 ? tr("Of it by the format's rounding") : tr("Rounding"),
+             c["rounding"].toDouble() > 0 ? differenceText(c["rounding"].toDouble())
+                                          : tr("none, it keeps every number"),
+             {},
+             {},
+             false,
+             {}});
     if (c.contains("merge_difference"))
-        rows.push_back({tr("Merging alone, allowed %1").arg(difference(c["noise"].toDouble())),
-                        difference(c["merge_difference"].toDouble()),
+        rows.push_back({tr("Merging alone, allowed %1").arg(differenceText(c["noise"].toDouble())),
+                        differenceText(c["merge_difference"].toDouble()),
                         {},
                         isWithin("merge_difference", "noise"),
                         false,
                         {}});
     if (c.contains("max_weight_difference"))
-        rows.push_back({tr("Weights, allowed %1").arg(difference(c["weight_tolerance"].toDouble())),
-                        difference(c["max_weight_difference"].toDouble()),
-                        {},
-                        isWithin("max_weight_difference", "weight_tolerance"),
-                        false,
-                        {}});
+        rows.push_back(
+            {tr("Weights, allowed %1").arg(differenceText(c["weight_tolerance"].toDouble())),
+             differenceText(c["max_weight_difference"].toDouble()),
+             {},
+             isWithin("max_weight_difference", "weight_tolerance"),
+             false,
+             {}});
     rows.push_back({tr("Mean KL divergence"),
-                    tr("%1 nats").arg(difference(c["mean_kl"].toDouble())),
+                    tr("%1 nats").arg(differenceText(c["mean_kl"].toDouble())),
                     {},
                     {},
                     false,

@@ -347,7 +347,7 @@ void ExportPage::showRun() {
         TableCell size{format::bytes(record.bytes)},
             check{record.passed() ? record.difference() == 0
                                         ? tr("bit for bit")
-                                        : tr("within %1").arg(format::real(record.allowed()))
+                                        : tr("within %1").arg(differenceText(record.allowed()))
                                   : tr("differs")};
         size.isRight = true;
         size.sortKey = record.bytes;

@@ -8,6 +8,7 @@
 #include <QJsonDocument>
 
 #include <algorithm>
+#include <cmath>
 
 namespace luthier::ui {
 
@@ -29,6 +30,13 @@ std::vector<ExportRecord> readExports(const QString& folder) {
     std::sort(records.begin(), records.end(),
               [](const ExportRecord& a, const ExportRecord& b) { return a.written > b.written; });
     return records;
+}
+
+QString differenceText(double value) {
+    if (std::isnan(value)) return QStringLiteral("–");
+    if (value == 0) return QStringLiteral("0");
+    return value < 1e-3 ? QString::number(value, 'e', 1).replace("e-0", "e-")
+                        : QString::number(value, 'g', 3);
 }
 
 }  // namespace luthier::ui

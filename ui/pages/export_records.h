@@ -27,6 +27,9 @@ private:
     static constexpr double kNoDifference = std::numeric_limits<double>::quiet_NaN();
 };
 
+/// A difference of logits or weights in three digits; a dash where none was measured.
+QString differenceText(double value);
+
 /// Newest first; any thread.
 std::vector<ExportRecord> readExports(const QString& folder);
 

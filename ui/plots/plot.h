@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// One plot of DESIGN.md section 4 over QCustomPlot: axes, grid and export are its own; curves are
+// One plot over QCustomPlot: axes, grid and export are its own; curves are
 // drawn here from min/max pyramids, one vertical stroke a pixel column, so a million points cost
 // what the screen shows. Its parts are in files of their own: plot_axes, plot_curves, plot_marks,
 // plot_overlay, plot_input, plot_words.

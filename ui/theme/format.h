@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// One formatter for every number on screen (DESIGN.md section 7): 4,505,600 · 0.408 % · 17.2 MiB ·
+// One formatter for every number on screen: 4,505,600 · 0.408 % · 17.2 MiB ·
 // 2:53 · 2e-4.
 
 #include <QString>

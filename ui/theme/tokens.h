@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// The colours of a theme (mockups/DESIGN.md, section 2). One table per theme fills QPalette, the
+// The colours of a theme. One table per theme fills QPalette, the
 // style sheet's %token% words and every painter, so a colour is written down once.
 
 #include <QColor>

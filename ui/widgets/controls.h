@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// Painted controls of DESIGN.md section 4 that a style sheet cannot do: segmented control, toggle,
+// Painted controls that a style sheet cannot do: segmented control, toggle,
 // stat tile, chips, unit field, focus ring.
 
 #include <QAbstractButton>

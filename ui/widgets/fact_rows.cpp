@@ -54,8 +54,12 @@ void FactRows::paintEvent(QPaintEvent*) {
             left = px(18);
         }
         const int nameRoom = static_cast<int>(
-            isBeside ? std::min(nameWidth, width() * 2 / 5)
-                     : std::max(40.0, width() - left - valueWidth - noteWidth - 12));
+            isBeside
+                ? std::min(nameWidth, width() * 2 / 5)
+                : std::max(40.0,
+                           width() - left - noteWidth - 12 -
+                               (fact.isMono ? valueWidth
+                                            : QFontMetrics(strong).horizontalAdvance(fact.value))));
         p.setFont(fact.isMono ? mono : plain);
         p.setPen(fact.isMono ? t.t1 : t.t2);
         p.drawText(line.adjusted(left, 0, 0, 0), Qt::AlignVCenter,

@@ -10,7 +10,7 @@
 //                          the lowest scores become 0 every deltaT steps; from T - tfinal on the
 //                          choice is fixed
 // File: PEFT's `lora_A`, `lora_B`, `lora_E` without the rows that were cut, and rank_pattern in the
-// config (methods.md 6).
+// config.
 #include "peft/methods/delta_weights.h"
 #include "peft/dropout.h"
 #include "peft/targets.h"

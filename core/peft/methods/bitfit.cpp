@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // BitFit (Ben Zaken et al. 2021, arXiv 2106.10199): only the biases are trained. PEFT has no such
 // method; what it loads with equal results is a LoRA of rank 1 and bias "all" whose one low-rank
-// layer is zero (methods.md 11.2). That layer's own bias stands in the file as `base_layer.bias`,
+// layer is zero. That layer's own bias stands in the file as `base_layer.bias`,
 // every other one under its own name.
 #include "peft/method.h"
 #include "peft/methods/own_copies.h"

@@ -4,8 +4,7 @@
 //   houlsby  (Houlsby et al. 2019): h + f(h)      after attention and after feed-forward
 //   pfeiffer (Pfeiffer et al. 2020): h + f(h + r)  after feed-forward
 //   parallel (He et al. 2022):       h + f(r)      beside feed-forward
-// on pre-norm models, as the `adapters` library computes it. Files in that library's format
-// (methods.md 4).
+// on pre-norm models, as the `adapters` library computes it. Files in that library's format.
 #include "peft/method.h"
 
 #include <ATen/TensorOperators.h>

@@ -108,6 +108,11 @@ Method freezeMethod() {
                   "transformer.h.11 without the final norm, encoder for the whole encoder."};
     parts.isUsual = false;
     method.schema = {"freeze", {layers, head, fresh, embeddings, parts}};
+    // Parts that are named stand in for the last blocks: "the encoder alone" is what it says.
+    method.schema.settle = [](const Json& given, Json& resolved) {
+        if (!resolved.at("parts").empty() && !given.contains("trainable_layers"))
+            resolved["trainable_layers"] = 0;
+    };
     for (Setting& setting : depthSettings()) method.schema.settings.push_back(std::move(setting));
     return method;
 }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // IA3 (Liu et al. 2022, "Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than
 // In-Context Learning"): y = l (.) (W x + b) with l [out]; at feed-forward modules y = W (l (.) x)
-// + b with l [in]. l starts at 1. File format: PEFT's `ia3_l`, [out, 1] or [1, in]
-// (methods.md 11.3).
+// + b with l [in]. l starts at 1. File format: PEFT's `ia3_l`, [out, 1] or [1, in].
 #include "peft/method.h"
 #include "peft/targets.h"
 

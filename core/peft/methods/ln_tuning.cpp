@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LN tuning (Zhao et al. 2023, "Tuning LayerNorm in Attention", arXiv 2312.11420): a copy of each
-// chosen norm is trained and used in its place. File: PEFT's `ln_tuning_layers.weight` and `.bias`
-// (methods.md 11.1).
+// chosen norm is trained and used in its place. File: PEFT's `ln_tuning_layers.weight` and `.bias`.
 #include "peft/method.h"
 #include "peft/methods/own_copies.h"
 #include "peft/targets.h"
@@ -18,7 +17,7 @@ namespace {
 
 using Names = std::vector<std::string>;
 
-/// PEFT's defaults (methods.md 13); every norm of the model where PEFT has none.
+/// PEFT's defaults; every norm of the model where PEFT has none.
 Json defaultNorms(const ModelSites& sites) {
     static const Names usual{"input_layernorm", "post_attention_layernorm", "norm"};
     static const Names four{"input_layernorm", "post_attention_layernorm",

@@ -2,7 +2,7 @@
 // LoHa (Hyeon-Woo et al. 2021, FedPara, arXiv 2108.06098; LyCORIS): delta = alpha / R (W1a W1b) (.)
 // (W2a W2b), a product element by element of two matrices of rank R, itself of rank up to R^2. W1a,
 // W2a [out, R], W1b, W2b [R, in]; W2b starts at zero. File: PEFT's `hada_w1_a`, `hada_w1_b`,
-// `hada_w2_a`, `hada_w2_b` (methods.md 8).
+// `hada_w2_a`, `hada_w2_b`.
 #include "peft/methods/delta_weights.h"
 #include "peft/targets.h"
 

@@ -2,7 +2,7 @@
 // LoKr (Yeh et al. 2023, LyCORIS, arXiv 2309.14859; Edalati et al. 2022, KronA): delta = alpha / R
 // kron(W1, W2), W1 [a, c], W2 [b, d], out = a b, in = c d. W1 is whole, or W1a W1b of rank R with
 // decompose_both; W2 is W2a W2b of rank R where R is below half its larger side. W1 (or W1a) starts
-// at zero. File: PEFT's `lokr_w1`, `lokr_w2_a`, … (methods.md 8).
+// at zero. File: PEFT's `lokr_w1`, `lokr_w2_a`, ….
 #include "peft/methods/delta_weights.h"
 #include "peft/targets.h"
 

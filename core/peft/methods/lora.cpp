@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // LoRA (Hu et al. 2021, arXiv 2106.09685): y = W x + b + s B A dropout(x), A [R, in], B [out, R], s
 // = alpha / R, or alpha / sqrt(R) with use_rslora (Kalajdzievski 2023). File format: PEFT's,
-// `lora_A.weight`, `lora_B.weight` (methods.md 5).
+// `lora_A.weight`, `lora_B.weight`.
 //   DoRA (Liu et al. 2024, arXiv 2402.09353): y = m / c (W x + s B A x) + b, c_i = |W_i + s (B
 //   A)_i|, a constant in the backward
 //     pass; m [out] starts at |W_i + s (B A)_i|. File: `lora_magnitude_vector`.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// LoRA at a table of token embeddings: y = E[x] + s (A^T)[x] B^T, A [R, V], B [width, R]
-// (methods.md 5.7). No dropout, as in PEFT.
+// LoRA at a table of token embeddings: y = E[x] + s (A^T)[x] B^T, A [R, V], B [width, R]. No
+// dropout, as in PEFT.
 
 #include "peft/adapter.h"
 

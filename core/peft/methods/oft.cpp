@@ -4,7 +4,7 @@
 // skew-symmetric Q, whose k (k - 1) / 2 values fill its strict upper triangle row by row:  R = (I -
 // Q) (I + Q)^-1, or with use_cayley_neumann its series cut at N terms, I + 2 Q + 2 Q^2 + … +
 // Q^(N-1), the last one once. Q starts at 0, so R at I. File: PEFT's `oft_R.weight` [blocks or 1, k
-// (k - 1) / 2] (methods.md 9).
+// (k - 1) / 2].
 #include "peft/methods/delta_weights.h"
 #include "peft/dropout.h"
 #include "peft/targets.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // P-tuning (Liu et al. 2021, "GPT Understands, Too", arXiv 2103.10385): n virtual tokens before the
 // text whose embeddings e [n, D] pass through an encoder that is dropped after training. With H =
-// encoder_hidden_size, as PEFT builds it (methods.md 12.2):
+// encoder_hidden_size, as PEFT builds it:
 //   MLP:   W3 relu(W2 relu(W1 e + b1) + b2) + b3, widths D, H, H, D
 //   LSTM:  a bidirectional LSTM of encoder_num_layers layers, H each way, then W2 relu(W1 h + b1) +
 //   b2, widths 2 H, 2 H, D
@@ -210,6 +210,7 @@ Method pTuningMethod() {
     initFrom.isUsual = false;
     initFrom.isNullable = true;
     method.schema = {"p_tuning", {count, type, hidden, layers, dropout, initFrom}};
+    method.schema.putsTokensBeforeText = true;
     return method;
 }
 

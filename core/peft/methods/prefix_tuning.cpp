@@ -4,9 +4,9 @@
 // embedding, P = W2 tanh(W1 e + b1) + b2, which is dropped after training. File: PEFT's
 // `prompt_embeddings` [n, 2 L t], t = key-value heads x head size (Falcon's new decoder: all heads
 // x head size, as transformers caches them); slice 2l is the key of layer l, slice 2l + 1 its
-// value, each split into heads (methods.md 12.3). Keys are not rotated. Of an encoder-decoder PEFT
+// value, each split into heads. Keys are not rotated. Of an encoder-decoder PEFT
 // uses the slices of the encoder's number of layers in an order of its own: decoder layer i takes
-// pair (2 i) mod L as its prefix (methods.md 12.3). P-tuning v2 (Liu et al. 2021, arXiv 2110.07602)
+// pair (2 i) mod L as its prefix. P-tuning v2 (Liu et al. 2021, arXiv 2110.07602)
 // is the same prefix trained without the MLP, in the same file.
 #include "peft/method.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Prompt tuning (Lester et al. 2021, arXiv 2104.08691): n learned embeddings before the text's.
 // File: PEFT's `prompt_embeddings` [n, hidden], of an encoder-decoder [2 n, hidden] whose second
-// half is never used (methods.md 12.1); the config says RANDOM, since TEXT would ask every loader
+// half is never used; the config says RANDOM, since TEXT would ask every loader
 // for a tokenizer.
 #include "peft/method.h"
 
@@ -127,6 +127,7 @@ Method promptTuningMethod() {
     initFrom.isUsual = false;
     initFrom.isNullable = true;
     method.schema = {"prompt_tuning", {count, init, text, initFrom}};
+    method.schema.putsTokensBeforeText = true;
     return method;
 }
 

@@ -4,7 +4,7 @@
 // part they need; only l_b [out] and l_d [R] are trained. l_b starts at 0. A and B follow from
 // projection_prng_key: torch's CPU generator, A first, each uniform in +-sqrt(6 / second
 // dimension). File: PEFT's `vera_lambda_b`, `vera_lambda_d`, and once `base_model.vera_A`,
-// `base_model.vera_B` (methods.md 7).
+// `base_model.vera_B`.
 #include "peft/methods/delta_weights.h"
 #include "peft/dropout.h"
 #include "peft/targets.h"
