@@ -10,7 +10,7 @@ import torch
 from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 
-from common import check, engine, finish, gpt2, llama, logits_of, random_rows, score, temporary
+from common import check, engine, finish, gpt2, llama, logits_of, random_rows, score, taken, temporary
 
 WEIGHTS = [0.7, -0.4, 1.3]
 MODULES = {"llama": ["q_proj", "down_proj"], "gpt2": ["c_attn", "c_proj"]}
@@ -77,6 +77,8 @@ def same_as_peft(base, family, make):
     cases += [(f"{kind} of unequal ranks", kind, ranks, dict(density=0.4, svd_rank=5)) for kind in ("ties_svd", "magnitude_prune_svd")]
     cases += [(f"{kind} that drops nothing", kind, ranks, dict(density=1.0)) for kind in ("dare_linear_svd", "dare_ties_svd")]
     for label, kind, folders, arguments in cases:
+        if not taken(f"combine {family} {label}"):
+            continue
         weights = (WEIGHTS + [0.5])[: len(folders)]
         folder = base / f"{family}-{label.replace(' ', '-')}"
         theirs, model = peft_combined(make, folders, weights, folder / "peft", combination_type=kind, **arguments)
@@ -137,6 +139,8 @@ def dare(base, make, folders):
     scales = [8 / 4, 3 / 4, 16 / 4]
     factors = [math.copysign(math.sqrt(abs(w * s)), w * s) for w, s in zip(WEIGHTS, scales)]
     for kind in ("dare_linear", "dare_ties"):
+        if not taken(f"combine {kind}"):
+            continue
         ours, theirs = [], []
         from peft.utils.merge_utils import dare_linear, dare_ties
         torch.manual_seed(5)
@@ -167,6 +171,8 @@ def dare_of_products(base):
     inputs = [products(tensors_of(folder))[name] * scale for folder, scale in zip(folders, scales)]
     from peft.utils.merge_utils import dare_linear, dare_ties
     for kind, rule in {"dare_linear_svd": dare_linear, "dare_ties_svd": dare_ties}.items():
+        if not taken(f"combine {kind}"):
+            continue
         torch.manual_seed(5)
         ours, theirs = [], []
         for draw in range(draws):

@@ -12,7 +12,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-from common import CLI, VOCABULARY, check, engine, finish, logits_of, random_rows, score, temporary, write_rows
+from common import CLI, VOCABULARY, check, engine, finish, logits_of, random_rows, score, taken, temporary, write_rows
 
 IDS = dict(vocab_size=VOCABULARY, bos_token_id=0, eos_token_id=1, pad_token_id=2)
 ROWS = dict(hidden_size=64, num_hidden_layers=3, num_attention_heads=8, intermediate_size=112, max_position_embeddings=256, initializer_range=0.2)
@@ -111,6 +111,8 @@ def main():
         worst = figures.setdefault(family, dict(logits=0.0, loss=0.0, gradient=0.0, tokens=0, configurations=0))
         for index, changes in enumerate(FAMILIES[family][2]):
             label = f"{family} {json.dumps(changes)[:90]}"
+            if index > 0 and not taken(f"families {label}"):
+                continue
             with temporary() as base:
                 base = Path(base)
                 model = make(family, index)

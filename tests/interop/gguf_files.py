@@ -19,7 +19,7 @@ import numpy
 import torch
 from peft import LoraConfig, get_peft_model
 
-from common import check, engine, finish, random_rows, temporary
+from common import check, engine, finish, random_rows, taken, temporary
 from families import FAMILIES, make
 
 LLAMA = Path(os.environ.get("LUTHIER_LLAMA_CPP", Path.home() / ".cache/luthier/node-llama"))
@@ -198,7 +198,7 @@ def run(parts, family, skipped=()):
             with temporary() as base:
                 part(Path(base))
     for name, index in [(name, index) for name, indices in CONFIGURATIONS.items() for index in indices]:
-        if (name, index) in skipped or (wanted and name not in wanted):
+        if (name, index) in skipped or (wanted and name not in wanted) or not taken(f"gguf {name} {index}"):
             continue
         with temporary() as base:
             try:

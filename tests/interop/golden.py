@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save
 
-from common import check, engine, finish, random_rows, temporary, train
+from common import check, engine, finish, random_rows, taken, temporary, train
 
 GOLDEN = Path(os.environ.get("LUTHIER_SHARED", Path(__file__).resolve().parents[3] / "shared")) / "peft-golden"
 TYPES = {"LoraConfig": "lora", "IA3Config": "ia3", "VeraConfig": "vera", "LoHaConfig": "loha", "LoKrConfig": "lokr", "OFTConfig": "oft", "LNTuningConfig": "ln_tuning",
@@ -71,6 +71,8 @@ def family(name, golden, known, base):
         if method is None or "error" in run or reason:
             skipped.append(f"{label} ({reason})" if reason else label)
             continue
+        if not taken(f"golden {name} {label}"):
+            continue
         document = dict(name="golden", model=dict(path=str(folder), dtype="float32", init="random", **task), method=method,
                         data=dict(train=dict(path="rows.jsonl", format="tokenized"), eval=dict(split=0), max_length=32), train=dict(max_steps=1, batch_size=2))
         here = base / f"{name}-{label}"
@@ -101,7 +103,7 @@ def family(name, golden, known, base):
                 differing.discard("modules_to_save")  # peft names score and classifier, whichever the model has
             check(f"config fields are peft's ({name} {label})", not differing, str({key: (written[key], wanted.get(key)) for key in differing}))
         done += 1
-    check(f"runs compared ({name})", done > 3, f"{done}; left out: {', '.join(skipped)}")
+    check(f"runs compared ({name})", done > 0, f"{done}; left out: {', '.join(skipped)}")
 
 
 def main():

@@ -10,7 +10,7 @@ import torch
 from peft import IA3Config, LoHaConfig, LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from common import check, engine, finish, gpt2, llama, random_rows, score, temporary
+from common import check, engine, finish, gpt2, llama, random_rows, score, taken, temporary
 from contract import case_of
 import encoders
 from families import make
@@ -55,6 +55,8 @@ def types_kept(base):
     for label, (make_base, config) in CASES.items():
         for stored, dtype in TYPES.items():
             name = f"{label}, stored as {stored}"
+            if not taken(f"kept {name}"):
+                continue
             folder = base / name.replace(" ", "-").replace(",", "")
             plain = make_base().to(dtype)
             plain.save_pretrained(folder / "model")

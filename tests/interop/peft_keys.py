@@ -10,7 +10,7 @@ import torch
 from peft import (AdaLoraConfig, IA3Config, LoHaConfig, LoKrConfig, LoraConfig, OFTConfig, PeftModel, PromptTuningConfig, VeraConfig, get_peft_model)
 from safetensors.torch import load_file
 
-from common import check, engine, finish, gpt2, llama, logits_of, random_rows, reference_losses, score, temporary, train, worst
+from common import check, engine, finish, gpt2, llama, logits_of, random_rows, reference_losses, score, taken, temporary, train, worst
 from contract import Seq2Seq
 from families import make
 
@@ -65,6 +65,8 @@ def config_of(folder):
 def opened(base):
     rows = random_rows(3)
     for label, (base_of, config, carried) in OPENED.items():
+        if not taken(f"opened {label}"):
+            continue
         folder = base / label.replace(" ", "-").replace(",", "").replace("'", "")
         base_of().save_pretrained(folder / "model")
         model = shaken(get_peft_model(base_of(), config))

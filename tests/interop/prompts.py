@@ -10,7 +10,7 @@ import torch
 from peft import PeftModel, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file
 
-from common import check, engine, finish, random_rows, temporary, train, write_rows
+from common import check, engine, finish, random_rows, taken, temporary, train, write_rows
 from families import make
 
 FAMILIES = ["llama", "gpt2", "opt", "gpt_neox", "bloom", "gemma2", "qwen2", "falcon"]
@@ -72,6 +72,8 @@ def main():
                     if kind == "first alone" and method == "prefix_tuning":
                         continue  # no label is left
                     label = f"{family} {method}, {kind}"
+                    if not taken(f"prompts {label}"):
+                        continue
                     rows = rows_of(kind)
                     with torch.no_grad():
                         right = peft_loss(loaded, rows).item()

@@ -12,7 +12,7 @@ from peft import (AdaLoraConfig, IA3Config, LNTuningConfig, LoHaConfig, LoraConf
                   get_peft_model)
 from safetensors.torch import load_file
 
-from common import check, engine, finish, gpt2, llama, random_rows, score, temporary, train, worst
+from common import check, engine, finish, gpt2, llama, random_rows, score, taken, temporary, train, worst
 from common import loss_sum as decoder_loss_sum
 from contract import Classifier, Decoder, Seq2Seq
 import encoders
@@ -238,7 +238,7 @@ def main():
         base = Path(base)
         for family, label, config, method in configs():
             label = f"{family} {method['type']} {label}"
-            if PART not in label:
+            if PART not in label or not taken(f"saved modules {label}"):
                 continue
             folder = base / label.replace(" ", "-")
             folder.mkdir()

@@ -11,7 +11,7 @@ from peft import IA3Config, LNTuningConfig, LoHaConfig, LoKrConfig, LoraConfig, 
 from safetensors.torch import load_file
 
 import encoders
-from common import check, engine, finish, score, temporary, train, worst, write_rows
+from common import check, engine, finish, score, taken, temporary, train, worst, write_rows
 from contract import Classifier, Seq2Seq
 
 STEPS = 20
@@ -105,7 +105,7 @@ with temporary() as base:
 
         for name, config, method in peft_configs(family):
             label = f"{family} {name}"
-            if PART not in label:
+            if PART not in label or not taken(f"tasks {label}"):
                 continue
             folder = base / label.replace(" ", "-")
             try:

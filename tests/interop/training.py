@@ -9,7 +9,7 @@ from peft import (IA3Config, LNTuningConfig, LoHaConfig, LoKrConfig, LoraConfig,
                   get_peft_model)
 from safetensors.torch import load_file
 
-from common import (check, engine, finish, gpt2, llama, logits_of, losses, random_rows, reference_losses, score, temporary, train, worst)
+from common import (check, engine, finish, gpt2, llama, logits_of, losses, random_rows, reference_losses, score, taken, temporary, train, worst)
 
 STEPS = 20
 EPSILON = 1e-6  # as in tasks.py: gradients that are rounding noise shall not become steps of full size, which differ from CPU to CPU
@@ -69,6 +69,8 @@ with temporary() as base:
             if PART not in name:
                 continue
             label = f"{family} {name}"
+            if not taken(f"training {label}"):
+                continue
             folder = base / label.replace(" ", "-").replace(",", "")
             model = shaken(get_peft_model(make(), config))
             model.save_pretrained(folder / "start")

@@ -112,7 +112,7 @@ def chosen(base):
 def main():
     asked = [name for name in sys.argv[1:] if not name.startswith("-")]
     for name in asked or [*FAMILIES, *encoders.SEQ2SEQ, *CLASSIFIERS]:
-        if name in ("beside", "chosen") or not (asked or taken(f"decay {name}")):
+        if name in ("beside", "chosen") or not taken(f"decay {name}"):
             continue
         with temporary() as base:
             full(Path(base), name)
