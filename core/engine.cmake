@@ -58,32 +58,17 @@ add_library(luthier_engine STATIC
   peft/adapter_file.cpp
   peft/combine.cpp
   peft/combine_ia3.cpp
+  peft/combine_lora.cpp
   peft/methods.cpp
-  peft/methods/adalora.cpp
   peft/methods/base_weights.cpp
-  peft/methods/bitfit.cpp
-  peft/methods/bottleneck.cpp
   peft/methods/delta_weights.cpp
   peft/dropout.cpp
-  peft/methods/freeze.cpp
-  peft/methods/full.cpp
-  peft/methods/ia3.cpp
-  peft/methods/ln_tuning.cpp
-  peft/methods/loha.cpp
-  peft/methods/lokr.cpp
-  peft/methods/lora.cpp
   peft/methods/lora_embedding.cpp
-  peft/methods/oft.cpp
   peft/methods/own_copies.cpp
-  peft/methods/p_tuning.cpp
-  peft/methods/prefix_tuning.cpp
-  peft/methods/prompt_tuning.cpp
-  peft/methods/vera.cpp
   peft/gguf_adapter.cpp
   peft/mixed_stack.cpp
   peft/saved_modules.cpp
   peft/targets.cpp
-  peft/usual_rates.cpp
   task/causal_lm.cpp
   task/choices.cpp
   task/classification.cpp
@@ -118,6 +103,8 @@ add_library(luthier_engine STATIC
   export/merged_exporter.cpp
   export/peft_exporter.cpp
 )
+include(LuthierRegistry)
+luthier_registry(luthier_engine peft/methods Method Method peft/method.h)
 # Help pages are part of the program, so that a copied luthier-cli has them.
 file(GLOB _help_pages CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/../resources/help/*.md)
 set(_help_entries "")

@@ -13,7 +13,6 @@
 #include "contract/shootout.h"
 #include "io/atomic.h"
 #include "peft/method.h"
-#include "peft/usual_rates.h"
 #include "train/estimate.h"
 
 #include <algorithm>
@@ -141,7 +140,7 @@ Setup setUp(const CompareMethodsOptions& options) {
                            ": data.eval names no rows to evaluate on, so nothing can be compared.",
                        "Set data.eval.path or data.eval.split.", "data.eval", ExitCode::BadUsage});
     const double scale =
-        base.get<double>("train.learning_rate") / usualRate(base.methodType()).rate;
+        base.get<double>("train.learning_rate") / findMethod(base.methodType())->usualRate.rate;
     const std::int64_t steps = options.steps > 0
                                    ? options.steps
                                    : base.optional<std::int64_t>("train.max_steps").value_or(200);
@@ -153,7 +152,8 @@ Setup setUp(const CompareMethodsOptions& options) {
         if (!estimate)
             setup.leftOut.emplace_back(type, estimate.problem().message);
         else
-            setup.contenders.push_back({config.at("method"), usualRate(type).rate * scale, steps});
+            setup.contenders.push_back(
+                {config.at("method"), findMethod(type)->usualRate.rate * scale, steps});
     }
     if (setup.contenders.empty())
         throw Failure({"nothing_to_compare",

@@ -50,7 +50,7 @@ Dataset readRows(const EvalOptions& options, const ModelDescription& description
                        : description.encoder      ? "seq2seq_lm"
                                                   : "causal_lm";
     const Json document{{"model", {{"path", options.model}, {"task", task}}},
-                        {"method", {{"type", "full"}}},
+                        {"method", {{"type", wholeMethod().type}}},
                         {"data",
                          {{"train", {{"path", options.data}, {"format", options.format}}},
                           {"eval", {{"split", 0}}},

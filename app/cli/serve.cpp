@@ -124,7 +124,7 @@ private:
         }
         if (command == "preview")
             return m_previews.page(
-                configOf(request), request.get("first", std::int64_t{0}),
+                configOf(request, wholeMethod().type), request.get("first", std::int64_t{0}),
                 request.get("count", std::int64_t{50}), request.get("filter", "all"), progress,
                 [&](const Json& document) { send(id, "beginning", Json{{"value", document}}); });
         if (command == "export")
@@ -152,9 +152,12 @@ private:
                        "command"});
     }
 
-    RunConfig configOf(const Fields& request) {
-        Result<RunConfig> config = resolveRunConfig(request.object("config"),
-                                                    request.get("directory", "."), methodSchemas());
+    /// @param method taken where the request names none and none matters
+    RunConfig configOf(const Fields& request, const std::string& method = "") {
+        Json document = request.object("config");
+        if (!method.empty() && !document.contains("method")) document["method"]["type"] = method;
+        Result<RunConfig> config =
+            resolveRunConfig(document, request.get("directory", "."), methodSchemas());
         if (!config) m_problems = config.problems();
         return std::move(config).orThrow();
     }

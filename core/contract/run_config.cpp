@@ -114,8 +114,8 @@ void makeAbsolute(Json& section, const std::string& dottedKey,
 Json resolvedMethod(const Json& method, const MethodSchemas& methods, Problems& problems) {
     if (!method.contains("type")) {
         problems.push_back({"missing_key", "method.type is missing.",
-                            "Name a method, for example \"lora\".", "method.type",
-                            ExitCode::BadUsage});
+                            "Name a method, for example \"" + methods.byDefault + "\".",
+                            "method.type", ExitCode::BadUsage});
         return method;
     }
     const std::string type = method["type"].is_string() ? method["type"].get<std::string>() : "";

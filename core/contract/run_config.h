@@ -26,6 +26,8 @@ const Schema& trainSchema();  ///< keys of "train" (max_steps, loss.unlikelihood
 struct MethodSchemas {
     std::function<const Schema*(const std::string& type)> find;
     std::vector<std::string> names;
+    std::string byDefault;  ///< what a run begins with where nothing was chosen
+    std::string whole;      ///< the one that trains every weight
 };
 
 struct RunConfig {

@@ -117,7 +117,7 @@ std::vector<std::string> sharedFacts(const std::vector<Trained>& runs) {
 /// Evaluation loss above that of full fine-tuning; empty without such a row.
 std::string distance(const RunReport& report, const ReportRow& row) {
     for (const ReportRow& other : report.rows)
-        if (other.method == "full" && !std::isnan(other.evalLoss) && !std::isnan(row.evalLoss))
+        if (other.percent >= 100 && !std::isnan(other.evalLoss) && !std::isnan(row.evalLoss))
             return printed("%+.4f", row.evalLoss - other.evalLoss);
     return "";
 }

@@ -42,7 +42,7 @@ Problem notExpressible(const AdapterFolder& folder, const std::string& what) {
 }
 
 Result<std::vector<LoraPair>> pairsOf(const AdapterFolder& folder) {
-    if (folder.method->type != "lora")
+    if (folder.method->ggufType.empty())
         return notExpressible(folder, "a " + folder.method->type + " adapter");
     if (folder.settings.at("use_dora") == true) return notExpressible(folder, "a DoRA adapter");
     Result<TensorMap> tensors = readTensors(folder.tensorFile);
@@ -139,14 +139,15 @@ Result<std::vector<GgufSource>> tensorsFor(const std::vector<LoraPair>& pairs,
     return tensors;
 }
 
-GgufKeys keysFor(const ExportRequest& request, const GgufLayout& layout, double alpha) {
+GgufKeys keysFor(const ExportRequest& request, const GgufLayout& layout, const std::string& type,
+                 double alpha) {
     return {{"general.architecture", layout.architecture},
             {"general.type", std::string("adapter")},
-            {"adapter.type", std::string("lora")},
+            {"adapter.type", type},
             {"general.name", folderName(request.adapter)},
             {"general.base_model.count", std::uint32_t{1}},
             {"general.base_model.0.name", folderName(request.model)},
-            {"general.tags", std::vector<std::string>{"lora", "text-generation"}},
+            {"general.tags", std::vector<std::string>{type, "text-generation"}},
             {"adapter.lora.alpha", static_cast<float>(alpha)},
             {"general.quantization_version", std::uint32_t{2}}};
 }
@@ -181,8 +182,8 @@ Result<ExportResult> write(const ExportRequest& request) {
     return publishGguf(
         request, "adapter.gguf", [&](const std::filesystem::path& path) -> Result<Json> {
             progress("writing", 1);
-            Result<std::uint64_t> bytes =
-                writeGguf(path, keysFor(request, *layout, alpha), *tensors);
+            Result<std::uint64_t> bytes = writeGguf(
+                path, keysFor(request, *layout, folder->method->ggufType, alpha), *tensors);
             if (!bytes) return bytes.problems();
             progress("comparing", 2);
             Result<std::shared_ptr<Adapter>> again = openAdapter(path, **model);

@@ -55,13 +55,13 @@ const char* autoClassOf(const Adapter& adapter) {
 }
 
 std::string modelCard(const ExportRequest& request, const Adapter& adapter, const ModelSites& sites,
-                      bool isBottleneck) {
+                      const std::string& library) {
     const std::string base = baseOf(request);
     const std::string autoClass = autoClassOf(adapter);
-    std::string card = "---\nlibrary_name: " + std::string(isBottleneck ? "adapters" : "peft") +
+    std::string card = "---\nlibrary_name: " + (library.empty() ? "peft" : library) +
                        "\ntags:\n- luthier\n---\n\n";
     card += "# " + adapter.method() + " adapter for " + base + "\n\nTrained with Luthier.\n";
-    if (!isBottleneck)
+    if (library.empty())
         card += "\n```python\nfrom transformers import " + autoClass +
                 "\nfrom peft import PeftModel\n\n"
                 "model = " +
@@ -87,10 +87,10 @@ Result<ExportResult> write(const ExportRequest& request) {
     Result<std::int64_t> bytes =
         writeAdapter(**trained, target->path(), baseOf(request), configOf(request));
     if (!bytes) return bytes.problems();
-    const bool isBottleneck = (*trained)->method() == "bottleneck";
+    const Method& method = *findMethod((*trained)->method());
     Result<void> done =
         writeFileAtomically(target->path() / "README.md",
-                            modelCard(request, **trained, (*model)->sites(), isBottleneck));
+                            modelCard(request, **trained, (*model)->sites(), method.library));
     if (!done) return done.problems();
     progress("comparing", 2);
     Result<std::shared_ptr<Adapter>> again = openAdapter(target->path(), **model);
@@ -107,7 +107,7 @@ Result<ExportResult> write(const ExportRequest& request) {
                                   .weightDifference = worstTensor(**trained, **again),
                                   .mostNoise = kMostNoise},
                                  probes);
-    result.certificate["format"] = isBottleneck ? "adapters" : "peft";
+    result.certificate["format"] = method.library.empty() ? "peft" : method.library;
     result.certificate.update(request.provenance);
     if (result.certificate["passed"] != true)
         return Problem{

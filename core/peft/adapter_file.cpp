@@ -22,8 +22,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kBottleneckConfigKey = "config";
-
 /// Keys of adapter_config.json that describe, but do not change the mathematics.
 const std::set<std::string>& harmlessKeys() {
     static const std::set<std::string> keys{"peft_type",
@@ -61,13 +59,9 @@ bool isNeutral(const Json& value) {
 }
 
 Result<Json> peftSettings(const Json& config, const Method& method, const std::string& file) {
-    // AdaLoRA's file says by its shapes what rank_pattern says, and does not use these of LoRA's
-    // keys.
-    static const std::set<std::string> unusedByAdalora{"r", "rank_pattern", "alpha_pattern",
-                                                       "init_lora_weights", "lora_dropout"};
     Json settings = Json::object();
     for (const auto& [key, value] : config.items()) {
-        if (method.type == "adalora" && unusedByAdalora.contains(key)) continue;
+        if (method.unusedKeys.contains(key)) continue;
         if (method.schema.find(key) != nullptr) {
             // A stored null stands for the default of a key that must have a value.
             if (!value.is_null() || method.schema.find(key)->isNullable) settings[key] = value;
@@ -101,15 +95,6 @@ Result<Json> peftSettings(const Json& config, const Method& method, const std::s
     return settings;
 }
 
-/// How a BitFit run is written for PEFT (methods/bitfit.cpp).
-bool isBitFit(const Json& config) {
-    const Json targets = config.value("target_modules", Json());
-    return config.value("peft_type", Json()) == "LORA" && config.value("bias", Json()) == "all" &&
-           config.value("r", Json()) == 1 && config.value("lora_alpha", Json()) == 1 &&
-           targets.is_array() && targets.size() == 1 && targets[0].is_string() &&
-           targets[0].get<std::string>().find('.') != std::string::npos;
-}
-
 std::string knownPeftTypes() {
     std::string text;
     for (const Method& method : methods())
@@ -118,44 +103,11 @@ std::string knownPeftTypes() {
     return text;
 }
 
-/// The `config` object of the adapters library as our settings.
-Result<Json> bottleneckSettings(const Json& config, const std::string& file) {
-    const auto flag = [&](const char* key) { return config.value(key, false); };
-    for (const char* key : {"ln_before", "ln_after", "use_gating", "phm_layer", "cross_adapter"})
-        if (flag(key))
-            return Problem{"adapter_feature",
-                           file + " sets " + key + ", which Luthier does not compute yet.", "",
-                           key};
-    if (!config.value("reduction_factor", Json(16)).is_number() ||
-        !config.value("scaling", Json(1.0)).is_number())
-        return Problem{"adapter_feature", file + ": reduction_factor and scaling must be numbers.",
-                       "", "reduction_factor"};
-    return Json{{"placement", flag("is_parallel")  ? "parallel"
-                              : flag("mh_adapter") ? "houlsby"
-                                                   : "pfeiffer"},
-                {"reduction_factor", config.value("reduction_factor", Json(16))},
-                {"non_linearity", config.value("non_linearity", "swish")},
-                {"scaling", config.value("scaling", Json(1.0))}};
-}
-
-/// The adapters library puts the adapter's name into every tensor name.
-TensorMap withOurName(const TensorMap& tensors, const std::string& name) {
-    TensorMap renamed;
-    for (const auto& [key, tensor] : tensors) {
-        const std::string from = ".adapters." + name + ".";
-        const std::size_t at = key.find(from);
-        renamed[at == std::string::npos ? key
-                                        : key.substr(0, at) + ".adapters.luthier." +
-                                              key.substr(at + from.size())] = tensor;
-    }
-    return renamed;
-}
-
 Result<TensorMap> tensorsOf(const AdapterFolder& folder) {
     Result<TensorMap> tensors = readTensors(folder.tensorFile);
     if (!tensors) return tensors;
-    if (folder.config.contains(kBottleneckConfigKey))
-        return withOurName(*tensors, folder.config.value("name", "luthier"));
+    if (folder.method->plainNames != nullptr)
+        return folder.method->plainNames(*tensors, folder.config);
     // Files saved with the adapter's name in their keys load in PEFT, so they load here.
     TensorMap plain;
     for (const auto& [name, tensor] : *tensors) {
@@ -204,38 +156,27 @@ Result<AdapterFolder> readAdapterFolder(const fs::path& folder) {
     AdapterFolder result;
     result.path = folder;
     result.config = *config;
-    Json settings;
-    const bool isBottleneck =
-        config->contains(kBottleneckConfigKey) && (*config)[kBottleneckConfigKey].is_object();
-    if (isBottleneck) {
-        result.method = findMethod("bottleneck");
-        Result<Json> read = bottleneckSettings((*config)[kBottleneckConfigKey], file.string());
-        if (!read) return read.problems();
-        settings = *read;
-    } else {
-        const std::string type = config->contains("peft_type") && (*config)["peft_type"].is_string()
-                                     ? (*config)["peft_type"].get<std::string>()
-                                     : "";
-        result.method = isBitFit(*config) ? findMethod("bitfit") : findPeftMethod(type);
-        if (result.method == nullptr)
-            return Problem{
-                "adapter_method",
-                file.string() + ": peft_type is " +
-                    (type.empty() ? "missing"
-                                  : "\"" + type + "\", which Luthier does not know yet") +
-                    ".",
-                "Known: " + knownPeftTypes() + ".", "peft_type"};
-        Result<Json> read = result.method->type == "bitfit"
-                                ? Result<Json>(Json::object())
-                                : peftSettings(*config, *result.method, file.string());
-        if (!read) return read.problems();
-        settings = *read;
+    result.method = methodOfConfig(*config);
+    if (result.method == nullptr) {
+        const Json type = config->value("peft_type", Json());
+        return Problem{
+            "adapter_method",
+            file.string() + ": peft_type is " +
+                (type.is_string() && type != ""
+                     ? "\"" + type.get<std::string>() + "\", which Luthier does not know yet"
+                     : "missing") +
+                ".",
+            "Known: " + knownPeftTypes() + ".", "peft_type"};
     }
+    Result<Json> read = result.method->readSettings != nullptr
+                            ? result.method->readSettings(*config, file.string())
+                            : peftSettings(*config, *result.method, file.string());
+    if (!read) return read.problems();
+    const Json settings = *read;
     if (Problems problems = check(settings, result.method->schema, ""); !problems.empty())
         return asOfFile(std::move(problems), file);
     result.settings = withDefaults(settings, result.method->schema);
-    result.tensorFile =
-        folder / (isBottleneck ? "adapter.safetensors" : "adapter_model.safetensors");
+    result.tensorFile = folder / result.method->tensorFile;
     if (!fs::exists(result.tensorFile, code)) {
         for (const char* pickle : {"adapter_model.bin", "pytorch_adapter.bin"})
             if (fs::exists(folder / pickle, code))
@@ -373,7 +314,7 @@ Result<std::shared_ptr<Adapter>> openGguf(const fs::path& path, Model& model) {
     Result<GgufAdapter> read = readGgufAdapter(path, model.description());
     if (!read) return read.problems();
     Result<std::shared_ptr<Adapter>> adapter =
-        createAdapter(*findMethod("lora"), {model, read->settings, 0, {}});
+        createAdapter(*read->method, {model, read->settings, 0, {}});
     if (!adapter) return adapter;
     Result<void> loaded = (*adapter)->load(read->tensors);
     if (!loaded) return doesNotFit(path, loaded.problems());
@@ -382,13 +323,13 @@ Result<std::shared_ptr<Adapter>> openGguf(const fs::path& path, Model& model) {
 
 /// A GGUF LoRA for a run: its scale is alpha over its rank, as the run's must be.
 Result<void> loadGgufInto(Adapter& adapter, const fs::path& path, const Model& model) {
-    if (adapter.method() != "lora")
-        return Problem{
-            "adapter_method",
-            path.string() + " holds a lora adapter, but the run trains " + adapter.method() + ".",
-            "Set method.type to \"lora\".", "method.init_from"};
     Result<GgufAdapter> read = readGgufAdapter(path, model.description());
     if (!read) return read.problems();
+    if (adapter.method() != read->method->type)
+        return Problem{"adapter_method",
+                       path.string() + " holds a " + read->method->type +
+                           " adapter, but the run trains " + adapter.method() + ".",
+                       "Set method.type to \"" + read->method->type + "\".", "method.init_from"};
     const Json config = adapter.fileConfig();
     if (std::abs(config.at("lora_alpha").get<double>() -
                  read->settings.at("lora_alpha").get<double>()) > 1e-6 ||
@@ -434,10 +375,10 @@ Result<void> loadInto(Adapter& adapter, const fs::path& path, const Model& model
     if (isGgufAdapter(path)) return loadGgufInto(adapter, path, model);
     Result<AdapterFolder> folder = readAdapterFolder(path);
     if (!folder) return folder.problems();
-    const auto kindOf = [](const std::string& type) {
-        return type == "p_tuning_v2" ? "prefix_tuning" : type;
-    };  // one file format
-    if (kindOf(folder->method->type) != kindOf(adapter.method()))
+    const auto kindOf = [](const Method* method) {
+        return method->fileType.empty() ? method->type : method->fileType;
+    };
+    if (kindOf(folder->method) != kindOf(findMethod(adapter.method())))
         return Problem{"adapter_method",
                        path.string() + " holds a " + folder->method->type +
                            " adapter, but the run trains " + adapter.method() + ".",
@@ -491,8 +432,8 @@ Result<std::int64_t> writeAdapter(const Adapter& adapter, const fs::path& folder
     for (const NamedTensor& tensor : adapter.fileTensors())
         views.push_back(viewOf(tensor.name, tensor.tensor, storage));
     Json config = adapter.fileConfig();
-    const bool isBottleneck = config.contains(kBottleneckConfigKey);
-    if (!isBottleneck) {
+    const Method& method = *findMethod(adapter.method());
+    if (method.library.empty()) {
         config["task_type"] = adapter.taskType();
         config["base_model_name_or_path"] = baseModelName.empty() ? Json() : Json(baseModelName);
         config["inference_mode"] = true;
@@ -500,9 +441,8 @@ Result<std::int64_t> writeAdapter(const Adapter& adapter, const fs::path& folder
     }
     Result<void> written = writeJsonAtomically(folder / "adapter_config.json", config);
     if (!written) return written.problems();
-    Result<std::uint64_t> bytes = writeSafetensors(
-        folder / (isBottleneck ? "adapter.safetensors" : "adapter_model.safetensors"), views,
-        {{"format", "pt"}});
+    Result<std::uint64_t> bytes =
+        writeSafetensors(folder / method.tensorFile, views, {{"format", "pt"}});
     if (!bytes) return bytes.problems();
     return static_cast<std::int64_t>(*bytes);
 }

@@ -5,6 +5,7 @@
 #include "io/safetensors.h"
 #include "model/tensors.h"
 #include "peft/adapter_file.h"
+#include "peft/method.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/abs.h>
@@ -34,7 +35,7 @@ Result<LoadedIa3> load(const fs::path& path) {
                         path.string() + " holds an adapter of the method " + folder->method->type +
                             ", the first folder one of IA3.",
                         "Combine adapters of one method.", path.string()};
-    if (folder->method->type != "ia3") return other;
+    if (folder->method->combine != &combineIa3) return other;
     Result<TensorMap> tensors = readTensors(folder->tensorFile);
     if (!tensors) return tensors.problems();
     for (auto& [name, tensor] : *tensors) {

@@ -18,7 +18,7 @@ Result<void> checkKeys(const GgufFile& file, const std::string& name, const Gguf
         const std::string* value = file.value<std::string>(key);
         return value != nullptr ? *value : std::string();
     };
-    if (text("general.type") != "adapter" || text("adapter.type") != "lora")
+    if (text("general.type") != "adapter" || methodOfGguf(text("adapter.type")) == nullptr)
         return Problem{"adapter_method",
                        name + " is no LoRA adapter: general.type is \"" + text("general.type") +
                            "\", adapter.type \"" + text("adapter.type") + "\".",
@@ -117,7 +117,8 @@ Result<GgufAdapter> readGgufAdapter(const std::filesystem::path& path,
         settings["target_modules"].push_back(module);
         if (own != rank) settings["rank_pattern"][module] = own;
     }
-    adapter.settings = withDefaults(settings, findMethod("lora")->schema);
+    adapter.method = methodOfGguf(*file.value<std::string>("adapter.type"));
+    adapter.settings = withDefaults(settings, adapter.method->schema);
     return adapter;
 }
 

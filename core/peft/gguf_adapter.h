@@ -13,9 +13,12 @@
 
 namespace luthier {
 
+struct Method;
+
 /// The adapter in PEFT's names and order.
 struct GgufAdapter {
-    Json settings;  ///< complete settings of `lora`
+    const Method* method = nullptr;
+    Json settings;  ///< complete settings of the method
     TensorMap tensors;
 };
 

@@ -3,13 +3,10 @@
 
 #include "peft/help.h"
 #include "peft/saved_modules.h"
-#include "peft/usual_rates.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
-
-#include <map>
 
 namespace luthier {
 
@@ -20,15 +17,11 @@ namespace {
 Method withCommonSettings(Method method) {
     if (method.peftType.empty()) return method;
     std::vector<Setting>& settings = method.schema.settings;
-    static const std::map<std::string, std::string> ownBiases{{"LORA", "lora_only"},
-                                                              {"ADALORA", "lora_only"},
-                                                              {"VERA", "vera_only"},
-                                                              {"OFT", "oft_only"}};
-    if (const auto own = ownBiases.find(method.peftType); own != ownBiases.end()) {
+    if (!method.ownBias.empty()) {
         Setting bias{
             "bias", SettingType::Choice, "none", "Biases",
             "Biases of the model that are trained too: none, all, or those of the adapted layers."};
-        bias.choices = {"none", "all", own->second};
+        bias.choices = {"none", "all", method.ownBias};
         bias.isUsual = false;
         settings.push_back(std::move(bias));
     }
@@ -45,11 +38,7 @@ Method withCommonSettings(Method method) {
 
 const std::vector<Method>& methods() {
     static const std::vector<Method> list = [] {
-        std::vector<Method> all{
-            fullMethod(),         freezeMethod(),    bitfitMethod(),  lnTuningMethod(),
-            oftMethod(),          loraMethod(),      adaloraMethod(), lohaMethod(),
-            lokrMethod(),         veraMethod(),      ia3Method(),     bottleneckMethod(),
-            prefixTuningMethod(), pTuningV2Method(), pTuningMethod(), promptTuningMethod()};
+        std::vector<Method> all = listOfMethods();
         for (Method& method : all) method = withCommonSettings(std::move(method));
         return all;
     }();
@@ -62,10 +51,31 @@ const Method* findMethod(const std::string& type) {
     return nullptr;
 }
 
-const Method* findPeftMethod(const std::string& peftType) {
+const Method* methodOfConfig(const Json& config) {
     for (const Method& method : methods())
-        if (!method.peftType.empty() && method.peftType == peftType) return &method;
+        if (method.owns != nullptr && method.owns(config)) return &method;
+    const Json type = config.value("peft_type", Json());
+    for (const Method& method : methods())
+        if (!method.peftType.empty() && type == method.peftType) return &method;
     return nullptr;
+}
+
+const Method* methodOfGguf(const std::string& ggufType) {
+    for (const Method& method : methods())
+        if (!method.ggufType.empty() && method.ggufType == ggufType) return &method;
+    return nullptr;
+}
+
+const Method& defaultMethod() {
+    for (const Method& method : methods())
+        if (method.isDefault) return method;
+    return methods().front();
+}
+
+const Method& wholeMethod() {
+    for (const Method& method : methods())
+        if (method.trainsAll) return method;
+    return methods().front();
 }
 
 Result<std::shared_ptr<Adapter>> createAdapter(const Method& method, const MethodContext& context) {
@@ -86,23 +96,37 @@ MethodSchemas methodSchemas() {
         return method == nullptr ? nullptr : &method->schema;
     };
     for (const Method& method : methods()) schemas.names.push_back(method.type);
+    schemas.byDefault = defaultMethod().type;
+    schemas.whole = wholeMethod().type;
     return schemas;
 }
 
 Json describeMethods() {
     Json list = Json::array();
-    for (const Method& method : methods())
+    for (const Method& method : methods()) {
+        Json words = Json::array();
+        for (const SettingWord& word : method.words) words.push_back({word.key, word.text});
         list.push_back({{"name", method.type},
                         {"title", method.title},
                         {"group", method.group},
                         {"summary", method.summary},
                         {"peft_type", method.peftType.empty() ? Json() : Json(method.peftType)},
                         {"mergeable", method.isMergeable},
-                        {"usual_learning_rate", usualRate(method.type).rate},
-                        {"rate_source", usualRate(method.type).source},
+                        {"usual_learning_rate", method.usualRate.rate},
+                        {"rate_source", method.usualRate.source},
+                        {"leaves_model", method.leavesModel},
+                        {"gguf", !method.ggufType.empty()},
+                        {"trained_blocks_key", method.trainedBlocksKey},
+                        {"library", method.library},
+                        {"tensor_file", method.tensorFile},
+                        {"glyph", method.glyph},
+                        {"marks", method.marks},
+                        {"words", std::move(words)},
                         {"help", methodHelp(method.type)},
                         {"schema", toJson(method.schema)}});
+    }
     return Json{{"methods", std::move(list)},
+                {"default", defaultMethod().type},
                 {"sections",
                  {{"model", toJson(modelSchema())},
                   {"data", toJson(dataSchema())},

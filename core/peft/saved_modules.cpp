@@ -302,10 +302,8 @@ Result<std::shared_ptr<Adapter>> withSavedModules(std::shared_ptr<Adapter> inner
         }
     // Prompts have no module around the model, so the files of their methods know one prefix less.
     const Method* method = findMethod(inner->method());
-    const bool isPrompt = method != nullptr &&
-                          (method->peftType == "PROMPT_TUNING" || method->peftType == "P_TUNING" ||
-                           method->peftType == "PREFIX_TUNING");
-    const std::string prefix = isPrompt ? "base_model." : "base_model.model.";
+    const std::string prefix =
+        method != nullptr && method->isPrompt ? "base_model." : "base_model.model.";
     SavedParts parts;
     parts.vectorRate = settings.value("loraplus_lr_ratio", 1.0);
     if (!entries.empty()) {

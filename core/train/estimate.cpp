@@ -41,15 +41,13 @@ std::int64_t fileBytes(const Adapter& adapter) {
 
 /// Values kept per token for the backward pass of one block (model/functions.cpp): what each node
 /// saves.
-std::int64_t keptPerToken(const ModelDescription& d, const std::string& method) {
+std::int64_t keptPerToken(const ModelDescription& d, bool keepsInputs) {
     const std::int64_t query = d.heads * d.headSize;
     const std::int64_t key = d.keyValueHeads * d.headSize;
     std::int64_t values =
         2 * d.hidden + 2 * query + 2 * key + d.heads;  // both norms; q, k, v, output, log-sums
     values += (d.feedForward == FeedForwardKind::Gated ? 2 : 1) *
               d.intermediate;  // gate and up, or the activation's input
-    static const std::set<std::string> withInputs{"lora", "loha", "lokr", "vera", "full", "freeze"};
-    const bool keepsInputs = withInputs.contains(method);
     if (keepsInputs) values += 2 * d.hidden + query + d.intermediate;  // inputs of the projections
     return values;
 }
@@ -69,9 +67,13 @@ Json memoryByPart(const RunConfig& config, const Model& model, const Adapter& ad
     const std::int64_t tokens =
         config.get<std::int64_t>("data.max_length") * config.get<std::int64_t>("train.batch_size");
     std::int64_t blocks = d.layers + (d.encoder ? d.encoder->layers : 0);
-    if (config.methodType() == "freeze" && config.method().at("parts").empty())
-        blocks = std::min(d.layers, config.method().at("trainable_layers").get<std::int64_t>());
-    const std::int64_t perBlock = keptPerToken(d, config.methodType());
+    const Method* method = findMethod(config.methodType());
+    if (const Json layers = method->trainedBlocksKey.empty()
+                                ? Json()
+                                : config.method().value(method->trainedBlocksKey, Json());
+        layers.is_number_integer() && config.method().value("parts", Json::array()).empty())
+        blocks = std::min(d.layers, layers.get<std::int64_t>());
+    const std::int64_t perBlock = keptPerToken(d, method->keepsInputs);
     // Recomputing keeps each block's two inputs, and the activations of the block whose turn it is.
     const std::int64_t perToken =
         activations == Activations::Keep ? blocks * perBlock : blocks * 2 * d.hidden + perBlock;
@@ -151,7 +153,7 @@ EvaluationShare evaluationShare(const RunConfig& config, std::int64_t steps,
                   (every > 0 && config.get<bool>("train.eval_at_start") ? 1 : 0);
     // Forward, gradients of what passes through, gradients of the weights where these are trained,
     // and forward again where blocks are recomputed.
-    const bool trainsBase = config.methodType() == "full";
+    const bool trainsBase = findMethod(config.methodType())->trainsAll;
     const double passes =
         2.0 + (trainsBase ? 1 : 0) + (activations == Activations::Recompute ? 1 : 0);
     const double measured = static_cast<double>(found.times) * evalTokens;

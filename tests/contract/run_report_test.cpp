@@ -35,7 +35,11 @@ void makeRun(RunStore& store, const std::string& id, const std::string& method, 
     facts.step = 1;
     facts.loss = loss;
     facts.stepSeconds = 2;
-    log << eventLine(event::step(facts), id, 100) << "\n"
+    const bool isWhole = method == "full";
+    log << eventLine(Json{{"type", "parameters"}, {"trainable", 10}, {"frozen", isWhole ? 0 : 90}},
+                     id, 99)
+        << "\n"
+        << eventLine(event::step(facts), id, 100) << "\n"
         << eventLine(event::eval(1, loss, {}, 4, 4), id, 101) << "\n";
     const Json last = end == std::string("failed")
                           ? event::failed(Problem{"out_of_memory", "No memory <left>.", "", ""})

@@ -22,7 +22,9 @@ const MethodSchemas& someMethods() {
         [](const std::string& type) {
             return type == "lora" ? &lora : type == "full" ? &full : nullptr;
         },
-        {"lora", "full"}};
+        {"lora", "full"},
+        "lora",
+        "full"};
     return methods;
 }
 

@@ -105,7 +105,7 @@ private slots:
         ModelMap map;
         map.resize(900, 300);
         map.setModel(f.bench->catalogue.knownInspect("/models/story-2m"));
-        map.setTrained("lora", {"q_proj"}, {}, {{"q_proj", 18432}});
+        map.setTrained({}, {"q_proj"}, {}, {{"q_proj", 18432}});
         map.setEditable(true, true);
         QAccessibleInterface* reader = QAccessible::queryAccessibleInterface(&map);
         QCOMPARE(reader->childCount(), 9);

@@ -24,32 +24,24 @@ void Catalogue::setFolders(const QStringList& folders) {
 }
 
 const MethodInfo* Catalogue::method(const QString& name) const {
-    for (const MethodInfo& info : m_methods)
+    for (const MethodInfo& info : methods())
         if (info.name == name) return &info;
     return nullptr;
 }
 
 void Catalogue::refreshMethods() {
-    m_engine.request(
-        "methods", {}, this,
-        {[this](const QJsonValue& value) {
-             m_methods.clear();
-             m_problem = {};
-             for (const QJsonValue& entry : value["methods"].toArray())
-                 m_methods.push_back({entry["name"].toString(), entry["title"].toString(),
-                                      entry["group"].toString(), entry["summary"].toString(),
-                                      entry["peft_type"].toString(), entry["mergeable"].toBool(),
-                                      entry["schema"]["fields"].toArray(), entry["help"].toString(),
-                                      entry["usual_learning_rate"].toDouble(),
-                                      entry["rate_source"].toString()});
-             m_sections = value["sections"].toObject();
-             emit methodsChanged();
-         },
-         [this](const ServeProblem& problem) {
-             m_problem = problem;
-             emit methodsChanged();
-         },
-         {}});
+    m_engine.request("methods", {}, this,
+                     {[this](const QJsonValue& value) {
+                          setMethodFacts(value.toObject());
+                          m_problem = {};
+                          m_sections = value["sections"].toObject();
+                          emit methodsChanged();
+                      },
+                      [this](const ServeProblem& problem) {
+                          m_problem = problem;
+                          emit methodsChanged();
+                      },
+                      {}});
 }
 
 void Catalogue::refreshModels() {

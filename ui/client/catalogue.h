@@ -4,6 +4,7 @@
 // serve session, kept here so that a page opens with the last answer and is told when a new one
 // comes.
 
+#include "client/method_facts.h"
 #include "client/serve_client.h"
 
 #include <QHash>
@@ -14,15 +15,6 @@
 #include <vector>
 
 namespace luthier::ui {
-
-struct MethodInfo {
-    QString name, title, group, summary, peftType;
-    bool mergeable = false;
-    QJsonArray fields;
-    QString help;          ///< Markdown
-    double usualRate = 0;  ///< learning rate this method is usually trained with
-    QString rateSource;    ///< who says so
-};
 
 /// What a file dialog offers as data: the kinds core/data/source.cpp opens.
 QString dataFileFilter();
@@ -38,14 +30,14 @@ public:
     void refreshMethods();
     void refreshModels();
 
-    const std::vector<MethodInfo>& methods() const { return m_methods; }
-    const MethodInfo* method(const QString& name) const;
+    const std::vector<MethodInfo>& methods() const { return knownMethods(); }
+    const MethodInfo* method(const QString& name) const;  ///< nullptr: not known, or not yet
     QJsonArray section(const QString& name) const {
         return m_sections[name].toObject()["fields"].toArray();
     }
     const std::vector<QJsonObject>& models() const { return m_models; }
     const std::vector<QJsonObject>& datasets() const { return m_datasets; }
-    bool methodsLoaded() const { return !m_methods.empty(); }
+    bool methodsLoaded() const { return !methods().empty(); }
     bool modelsLoaded() const { return m_modelsLoaded; }
     const ServeProblem* problem() const {
         return m_problem.message.isEmpty() ? nullptr : &m_problem;
@@ -65,7 +57,6 @@ private:
     void findDatasets();
     ServeClient& m_engine;
     QStringList m_folders;
-    std::vector<MethodInfo> m_methods;
     QJsonObject m_sections;
     std::vector<QJsonObject> m_models, m_datasets;
     QHash<QString, QJsonObject> m_inspected;

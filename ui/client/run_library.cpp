@@ -74,39 +74,6 @@ RunInfo describe(const luthier::RunInfo& stored, const RunInfo* known) {
 
 }  // namespace
 
-QString methodTitle(const QString& type) {
-    static const QHash<QString, QString> titles = {{"full", "Full"},
-                                                   {"freeze", "Freeze layers"},
-                                                   {"lora", "LoRA"},
-                                                   {"ia3", "IA³"},
-                                                   {"prefix_tuning", "Prefix tuning"},
-                                                   {"prompt_tuning", "Prompt tuning"},
-                                                   {"bottleneck", "Bottleneck"},
-                                                   {"adalora", "AdaLoRA"},
-                                                   {"vera", "VeRA"},
-                                                   {"loha", "LoHa"},
-                                                   {"lokr", "LoKr"},
-                                                   {"oft", "OFT"},
-                                                   {"p_tuning", "P-tuning"},
-                                                   {"p_tuning_v2", "P-tuning v2"},
-                                                   {"ln_tuning", "LN tuning"},
-                                                   {"bitfit", "BitFit"}};
-    return titles.value(type, type);
-}
-
-QString shortModules(const QJsonValue& targets) {
-    if (targets.isString()) return targets.toString();
-    QStringList names;
-    for (const QJsonValue& value : targets.toArray()) {
-        QString name = value.toString().section('.', -1);
-        if (name.endsWith("_proj")) name.chop(5);
-        names << name;
-    }
-    if (names.size() > 4)
-        return QCoreApplication::translate("RunLibrary", "%1 matrices").arg(names.size());
-    return names.join(' ');
-}
-
 QString RunInfo::modelName() const {
     return modelPath.section('/', -1, -1, QString::SectionSkipEmpty);
 }
@@ -114,31 +81,6 @@ QString RunInfo::modelName() const {
 QString RunInfo::dataName() const {
     const QString file = dataPath.section('/', -1, -1, QString::SectionSkipEmpty);
     return file.section('.', 0, 0);
-}
-
-QString methodSettings(const QString& method,
-                       const std::function<QJsonValue(const QString& key)>& valueOf) {
-    QStringList words;
-    const auto number = [&](const char* key, const QString& text) {
-        if (const QJsonValue value = valueOf(QLatin1String(key));
-            value.isDouble() && value.toDouble() > 0)
-            words << text.arg(format::real(value.toDouble()));
-    };
-    if (method == "adalora")
-        number("init_r", QStringLiteral("r %1"));  // its r is not used
-    else
-        number("r", QStringLiteral("r %1"));
-    if (method == "adalora") number("target_r", RunLibrary::tr("%1 in the end"));
-    number("oft_block_size", RunLibrary::tr("blocks of %1"));
-    number("num_virtual_tokens", RunLibrary::tr("%1 tokens"));
-    number("reduction_factor", RunLibrary::tr("width ÷ %1"));
-    if (method == "freeze") number("trainable_layers", RunLibrary::tr("last %1 blocks"));
-    for (const char* key : {"placement", "encoder_reparameterization_type"})
-        if (const QJsonValue value = valueOf(QLatin1String(key)); value.isString())
-            words << value.toString();
-    if (const QString modules = shortModules(valueOf("target_modules")); !modules.isEmpty())
-        words << modules;
-    return words.join(", ");
 }
 
 QString RunInfo::methodWords() const {

@@ -4,6 +4,7 @@
 // logs again), and on demand the curves. Both are read by a worker thread. A run keeps its colour:
 // its place in order of creation.
 
+#include "client/method_facts.h"
 #include "client/run_record.h"
 #include "contract/run_store.h"
 
@@ -78,12 +79,5 @@ private:
     QTimer m_timer;
     bool m_isLoaded = false, m_again = false;
 };
-
-/// Title of a method type: "lora" gives "LoRA".
-QString methodTitle(const QString& type);
-QString shortModules(const QJsonValue& targets);  ///< ["q_proj","v_proj"] gives "q v"
-/// "r 16, q k v o", "20 tokens": what sets a method's size, from whatever tells the value of a key.
-QString methodSettings(const QString& method,
-                       const std::function<QJsonValue(const QString& key)>& valueOf);
 
 }  // namespace luthier::ui

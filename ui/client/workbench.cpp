@@ -17,6 +17,7 @@ Workbench::Workbench(const QString& workspace, QObject* parent)
       heavy(cliPath(), 900000),
       queue(cliPath(), runs),
       catalogue(quick) {
+    connect(&catalogue, &Catalogue::methodsChanged, &runs, &RunLibrary::changed);  // titles
     setWorkspace(workspace);
 }
 

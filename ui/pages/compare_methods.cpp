@@ -33,7 +33,7 @@ public:
 protected:
     void paintEvent(QPaintEvent*) override {
         QPainter p(this);
-        drawMethodGlyph(p, m_method, QPointF(1, 1), true);
+        drawMethodGlyph(p, methodFacts(m_method).glyph, QPointF(1, 1), true);
     }
 
 private:

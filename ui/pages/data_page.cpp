@@ -492,9 +492,7 @@ QJsonObject DataPage::configOf(const QJsonObject& state) {
                               {"max_length", state["max_length"].toInt(512)},
                               {"loss_on", state["loss_on"].toString("completion")},
                               {"packing", state["packing"].toBool()}};
-    return {{"model", QJsonObject{{"path", state["model"]}}},
-            {"method", QJsonObject{{"type", "full"}}},
-            {"data", section}};
+    return {{"model", QJsonObject{{"path", state["model"]}}}, {"data", section}};
 }
 
 void DataPage::turn(int first) {
@@ -836,7 +834,7 @@ void DataPage::useInNewRun() {
     const QString before = run["data"].toObject()["train"].toObject()["path"].toString();
     if (run["data"].toObject() != section && before != m_state["path"].toString()) startAnew(run);
     run["data"] = section;
-    if (!run.contains("method")) run["method"] = QJsonObject{{"type", "lora"}};
+    if (!run.contains("method")) run["method"] = QJsonObject{{"type", defaultMethod()}};
     m_bench.editAsNewRun(run, tr("the Data page"));
 }
 

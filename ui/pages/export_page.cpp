@@ -35,8 +35,6 @@ namespace {
 
 const char* const kRunFolder = "run";  ///< the card of what the run wrote itself
 
-bool trainsBase(const QString& method) { return method == "full" || method == "freeze"; }
-
 QStringList filesOf(const QString& folder) {
     return QDir(folder).entryList(QDir::Files, QDir::Size);
 }
@@ -388,13 +386,13 @@ void ExportPage::showCards() {
                 fact(name, static_cast<double>(QFileInfo(own + "/" + name).size()));
             card->setState(ExportCard::State::ByTheRun);
             card->setNote(tr("not compared yet"));
-        } else if (trainsBase(run->method) && format != "gguf-merged") {
+        } else if (methodFacts(run->method).leavesModel && format != "gguf-merged") {
             card->setState(
                 ExportCard::State::NotAvailable,
                 tr("%1 trains the base weights, so its result is a whole model and no adapter. The "
                    "folder that the run left is in Hugging Face format already.")
                     .arg(methodTitle(run->method)));
-        } else if ((format == "gguf" || format == "ollama") && run->method != "lora") {
+        } else if ((format == "gguf" || format == "ollama") && !methodFacts(run->method).hasGguf) {
             card->setState(ExportCard::State::NotAvailable,
                            tr("llama.cpp adapters hold LoRA only, and this is %1. The GGUF model "
                               "has it folded in.")
@@ -405,7 +403,7 @@ void ExportPage::showCards() {
                 ExportCard::State::NotAvailable,
                 tr("llama.cpp adapters cannot hold DoRA. The GGUF model has it folded in."));
         } else if ((format == "merged" || format == "gguf-merged") && method &&
-                   !method->mergeable && !trainsBase(run->method)) {
+                   !method->mergeable && !methodFacts(run->method).leavesModel) {
             card->setState(ExportCard::State::NotAvailable,
                            tr("%1 adds to what the model reads, not to its weights; there is "
                               "nothing that could be folded into them.")
@@ -429,9 +427,7 @@ void ExportPage::showCards() {
                                             : ExportCard::State::Failed);
         } else {
             if (format == "peft") {
-                fact(run->method == "bottleneck" ? "adapter.safetensors"
-                                                 : "adapter_model.safetensors",
-                     run->adapterBytes);
+                fact(methodFacts(run->method).tensorFile, run->adapterBytes);
                 fact("adapter_config.json, README.md", 0);
             } else if (format == "merged") {
                 fact("model.safetensors", run->total > 0 && run->trainable >= 0

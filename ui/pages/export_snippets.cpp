@@ -198,7 +198,7 @@ Elsewhere elsewhere(const QString& format, const QString& folder, const QString&
     if (format == "gguf-merged") return ggufModel(folder);
     if (format == "gguf" || format == "ollama") return ggufAdapter(folder, base);
     if (QFileInfo::exists(folder + "/adapter_config.json"))
-        return adapterFolder(folder, base, format == "adapters" || format == "bottleneck");
+        return adapterFolder(folder, base, format == "adapters");
     if (QFileInfo::exists(folder + "/config.json")) return modelFolder(folder);
     return {};
 }

@@ -407,7 +407,6 @@ void LibraryDetail::addTokenCounts(const QString& path) {
     inner->addWidget(facts);
     const int generation = m_generation;
     const QJsonObject config{{"model", QJsonObject{{"path", model}}},
-                             {"method", QJsonObject{{"type", "full"}}},
                              {"data", QJsonObject{{"train", QJsonObject{{"path", path}}},
                                                   {"eval", QJsonObject{{"split", 0}}},
                                                   {"max_length", 512}}}};

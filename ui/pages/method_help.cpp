@@ -28,7 +28,7 @@ protected:
         QPainter p(this);
         p.setRenderHint(QPainter::Antialiasing);
         p.scale(width() / 34.0, width() / 34.0);
-        drawMethodGlyph(p, m_method, QPointF(1, 1), true);
+        drawMethodGlyph(p, methodFacts(m_method).glyph, QPointF(1, 1), true);
     }
 
 private:

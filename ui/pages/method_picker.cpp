@@ -51,7 +51,7 @@ void MethodCard::paintEvent(QPaintEvent*) {
         p.drawRoundedRect(QRectF(rect()).adjusted(0.5, 0.5, -0.5, -0.5), 8, 8);
     }
     const double top = m_isRow ? (px(32) - 20) / 2.0 : 8;
-    drawMethodGlyph(p, m_info.name, QPointF(12, top), isAvailable);
+    drawMethodGlyph(p, m_info.glyph, QPointF(12, top), isAvailable);
     const QRectF line(52, top, width() - 64, 20);
     p.setFont(themeFont(Type::Caption));
     const double countWidth = p.fontMetrics().horizontalAdvance(m_count) + 8;

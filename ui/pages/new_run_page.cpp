@@ -268,7 +268,7 @@ void NewRunPage::applySchemas() {
     if (!m_isLoaded) m_methods->setMethods(catalogue.methods());
     const bool isFirst = !m_isLoaded;
     m_isLoaded = true;
-    if (!catalogue.method(m_method)) m_method = catalogue.methods().front().name;
+    if (!catalogue.method(m_method)) m_method = defaultMethod();
     if (isFirst || !m_pending.isEmpty()) {
         const QJsonObject config =
             m_pending.isEmpty() ? QJsonObject() : std::exchange(m_pending, {});
@@ -482,18 +482,19 @@ void NewRunPage::updateMap() {
         }
         m_presets->setCurrent(preset);
     }
-    if (m_method == "full")
+    const MethodInfo& facts = methodFacts(m_method);
+    if (facts.hasMark("all"))
         for (const QString& name : m_map->projections()) labels << name;
     for (const QJsonValue& layer : m_form->value("method", "layers_to_transform").toArray())
         layers << layer.toInt();
-    if (m_method == "freeze") {
-        const int last = m_form->value("method", "trainable_layers").toInt();
+    if (!facts.trainedBlocksKey.isEmpty()) {
+        const int last = m_form->value("method", facts.trainedBlocksKey).toInt();
         for (int i = m_map->layerCount() - last; i < m_map->layerCount(); ++i)
             if (i >= 0) layers << i;
         if (last > 0)
             for (const QString& name : m_map->projections()) labels << name;
     }
-    m_map->setTrained(m_method, labels, layers, added);
+    m_map->setTrained(facts.marks, labels, layers, added);
 }
 
 void NewRunPage::ask() {

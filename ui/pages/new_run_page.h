@@ -72,7 +72,7 @@ private:
     void keepState();
     double secondsPerStep() const;
 
-    QString m_origin, m_model, m_data, m_method = "lora", m_device = "auto";
+    QString m_origin, m_model, m_data, m_method, m_device = "auto";
     QJsonObject m_modelInfo, m_dataInfo, m_estimate;
     QJsonObject m_pending;  ///< a configuration that waits for the schemas
     QHash<QString, QJsonObject> m_methodValues;

@@ -5,6 +5,9 @@
 
 #include <QPainter>
 #include <QPainterPath>
+#include <QStringList>
+
+#include <vector>
 
 namespace luthier::ui {
 
@@ -20,7 +23,7 @@ struct Pen {
         p.setBrush(isTrained ? accent : grey);
         p.drawRoundedRect(QRectF(o.x() + x, o.y() + y, w, h), 0.8, 0.8);
     }
-    void layers(double x = 0, double w = 15, int trained = 0) const {
+    void layers(double x, double w, int trained) const {
         for (int i = 0; i < 3; ++i) bar(x, 2 + 6 * i, w, 4, i < trained);
     }
     void bowTie(double x, double y, double w, double h) const {
@@ -35,8 +38,7 @@ struct Pen {
         path.closeSubpath();
         p.fillPath(path, accent);
     }
-    void square(double x, double y, double s) const { bar(x, y, s, s, true); }
-    void stroke(const QPainterPath& path, double w = 1.4) const {
+    void stroke(const QPainterPath& path, double w) const {
         p.setBrush(Qt::NoBrush);
         p.setPen(QPen(accent, w, Qt::SolidLine, Qt::RoundCap, Qt::RoundJoin));
         p.drawPath(path.translated(o));
@@ -45,96 +47,51 @@ struct Pen {
 
 }  // namespace
 
-void drawMethodGlyph(QPainter& painter, const QString& method, QPointF corner, bool isAvailable) {
+void drawMethodGlyph(QPainter& painter, const QString& glyph, QPointF corner, bool isAvailable) {
     const Tokens& t = Theme::tokens();
     painter.save();
     painter.setRenderHint(QPainter::Antialiasing);
     if (!isAvailable) painter.setOpacity(0.55);
     const Pen g{painter, t.frozen, t.acc, corner};
-    if (method == "full") {
-        g.layers(2, 26, 3);
-    } else if (method == "freeze") {
-        g.layers(2, 26, 1);
-    } else if (method == "bitfit") {
-        g.layers(2, 16);
-        for (int i = 0; i < 3; ++i) g.square(21, 2 + 6 * i, 4);
-    } else if (method == "ln_tuning") {
-        for (int i = 0; i < 3; ++i)
-            g.bar(2, 2 + 6 * i, 26, 2, i == 1), g.bar(2, 5 + 6 * i, 26, 1.4, true);
-    } else if (method == "adalora") {
-        g.layers();
-        g.bowTie(18, 1, 10, 7);
-        g.bowTie(19.5, 8.5, 7, 5);
-        g.bowTie(21, 14.5, 4, 4);
-    } else if (method == "vera") {
-        g.layers();
-        QPainterPath path;
-        path.moveTo(18, 3);
-        path.lineTo(28, 17);
-        path.lineTo(28, 3);
-        path.lineTo(18, 17);
-        path.closeSubpath();
-        g.stroke(path, 1.2);
-        g.square(22, 0, 2.4);
-        g.square(22, 17, 2.4);
-    } else if (method == "loha") {
-        g.bar(0, 8, 9, 4, false);
-        g.bowTie(12, 2, 9, 7);
-        g.bowTie(12, 11, 9, 7);
-        g.bowTie(24, 7.5, 5, 5);
-    } else if (method == "lokr") {
-        g.bar(0, 8, 4, 4, false);
-        g.square(6.5, 8.7, 2.6);
-        for (int r = 0; r < 3; ++r)
-            for (int c = 0; c < 3; ++c) g.square(13 + 6 * c, 2 + 6 * r, 4.4);
-    } else if (method == "oft") {
-        g.bar(0, 8, 11, 4, false);
-        QPainterPath path;
-        path.arcMoveTo(QRectF(15, 3, 14, 14), 60);
-        path.arcTo(QRectF(15, 3, 14, 14), 60, 300);
-        path.moveTo(29, 6);
-        path.lineTo(29, 10);
-        path.lineTo(25, 10);
-        g.stroke(path);
-    } else if (method == "ia3") {
-        g.layers(2, 26);
-        g.bar(9, 0, 2.2, 20, true);
-        g.bar(19, 0, 2.2, 20, true);
-    } else if (method == "bottleneck") {
-        g.bar(2, 0.5, 26, 3.6, false);
-        g.bar(2, 16, 26, 3.6, false);
-        QPainterPath path;
-        path.moveTo(corner.x() + 5, corner.y() + 5.5);
-        path.lineTo(corner.x() + 25, corner.y() + 5.5);
-        path.lineTo(corner.x() + 18, corner.y() + 10);
-        path.lineTo(corner.x() + 25, corner.y() + 14.5);
-        path.lineTo(corner.x() + 5, corner.y() + 14.5);
-        path.lineTo(corner.x() + 12, corner.y() + 10);
-        path.closeSubpath();
-        painter.fillPath(path, t.acc);
-    } else if (method == "prompt_tuning" || method == "p_tuning") {
-        g.layers(13, 15);
-        g.bar(13, 14, 15, 4, false);
-        g.square(0, 14, 4);
-        g.square(6, 14, 4);
-        if (method == "p_tuning") {
+    const QStringList words = glyph.split(' ', Qt::SkipEmptyParts);
+    for (qsizetype i = 0; i < words.size();) {
+        const QString command = words[i++];
+        std::vector<double> n;
+        for (bool isNumber = true; i < words.size(); ++i) {
+            const double value = words[i].toDouble(&isNumber);
+            if (!isNumber) break;
+            n.push_back(value);
+        }
+        const auto outline = [&](std::size_t first) {
+            QPainterPath path(QPointF(n[first], n[first + 1]));
+            for (std::size_t k = first + 2; k + 1 < n.size(); k += 2) path.lineTo(n[k], n[k + 1]);
+            return path;
+        };
+        if (command == "bar" && n.size() == 4) {
+            g.bar(n[0], n[1], n[2], n[3], true);
+        } else if (command == "frozen" && n.size() == 4) {
+            g.bar(n[0], n[1], n[2], n[3], false);
+        } else if (command == "layers" && n.size() == 3) {
+            g.layers(n[0], n[1], static_cast<int>(n[2]));
+        } else if (command == "tie" && n.size() == 4) {
+            g.bowTie(n[0], n[1], n[2], n[3]);
+        } else if (command == "line" && n.size() > 4) {
+            g.stroke(outline(1), n[0]);
+        } else if (command == "shape" && n.size() > 5) {
+            QPainterPath path = outline(0);
+            path.closeSubpath();
+            painter.fillPath(path.translated(corner), t.acc);
+        } else if (command == "curve" && n.size() == 9) {
+            QPainterPath path(QPointF(n[1], n[2]));
+            path.cubicTo(n[3], n[4], n[5], n[6], n[7], n[8]);
+            g.stroke(path, n[0]);
+        } else if (command == "arc" && n.size() == 7) {
+            const QRectF box(n[1], n[2], n[3], n[4]);
             QPainterPath path;
-            path.moveTo(0, 10);
-            path.cubicTo(2, 4, 4, 14, 6, 8);
-            path.lineTo(9, 8);
-            g.stroke(path, 1.2);
+            path.arcMoveTo(box, n[5]);
+            path.arcTo(box, n[5], n[6]);
+            g.stroke(path, n[0]);
         }
-    } else if (method == "prefix_tuning" || method == "p_tuning_v2") {
-        g.layers(13, method == "prefix_tuning" ? 15 : 9);
-        for (int i = 0; i < 3; ++i) {
-            g.square(0, 2 + 6 * i, 4);
-            g.square(6, 2 + 6 * i, 4);
-            if (method == "p_tuning_v2") g.square(24, 2 + 6 * i, 4);
-        }
-    } else {  // lora and whatever comes
-        g.layers();
-        g.bowTie(18, 1, 10, 8);
-        g.bowTie(18, 11, 10, 8);
     }
     painter.restore();
 }

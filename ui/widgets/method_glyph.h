@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// 32x20 pictures of methods: grey bars are layers, accent shapes are what the method adds.
+// 32x20 pictures of methods: grey bars are layers, accent shapes are what the method adds. The
+// engine brings them as text, one command behind the other (core/peft/method.h says which).
 
 #include <QRectF>
 #include <QString>
@@ -9,6 +10,7 @@ class QPainter;
 
 namespace luthier::ui {
 
-void drawMethodGlyph(QPainter& painter, const QString& method, QPointF corner, bool isAvailable);
+/// @param glyph MethodInfo::glyph
+void drawMethodGlyph(QPainter& painter, const QString& glyph, QPointF corner, bool isAvailable);
 
 }  // namespace luthier::ui

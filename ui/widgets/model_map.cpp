@@ -53,9 +53,9 @@ void ModelMap::setModel(const QJsonObject& inspect) {
     update();
 }
 
-void ModelMap::setTrained(const QString& method, const QSet<QString>& labels,
+void ModelMap::setTrained(const QStringList& marks, const QSet<QString>& labels,
                           const QSet<int>& layers, const QHash<QString, qint64>& added) {
-    m_method = method;
+    m_marks = marks;
     m_trained = labels;
     m_trainedLayers = layers;
     m_added = added;
@@ -66,7 +66,7 @@ void ModelMap::showAs(const ModelMap& other) {
     m_parts = other.m_parts;
     m_layers = other.m_layers;
     layOut();
-    setTrained(other.m_method, other.m_trained, other.m_trainedLayers, other.m_added);
+    setTrained(other.m_marks, other.m_trained, other.m_trainedLayers, other.m_added);
 }
 
 void ModelMap::setEditable(bool modules, bool layers) {
@@ -226,9 +226,9 @@ void ModelMap::paintLayers(QPainter& p) const {
                tr("Layers"));
     if (m_layers <= 0) return;
     const double each = m_strip.width() / m_layers, gap = each > 10 ? 4 : 1;
-    const bool anyTrained = !m_trained.isEmpty() || m_method == "prefix_tuning" ||
-                            m_method == "p_tuning_v2" || m_method == "bottleneck" ||
-                            m_method == "ln_tuning";
+    const bool anyTrained = !m_trained.isEmpty() || m_marks.contains(QLatin1String("prefix")) ||
+                            m_marks.contains(QLatin1String("bottleneck")) ||
+                            m_marks.contains(QLatin1String("norms"));
     int trained = 0;
     p.setFont(themeFont(Type::Caption));
     for (int i = 0; i < m_layers; ++i) {
@@ -337,18 +337,17 @@ void ModelMap::paintEvent(QPaintEvent*) {
         }
     }
     wire({{rise2, m_residualY}, {rise2, centre}, {m_norm2.left(), centre}});
-    const bool norms = m_method == "ln_tuning" || m_method == "full" || m_trained.contains("norm");
+    const bool norms = m_marks.contains(QLatin1String("norms")) || m_trained.contains("norm");
+    const bool hasPrefix = m_marks.contains(QLatin1String("prefix"));
     bar(m_norm1, tr("norm"), norms);
     bar(m_norm2, tr("norm"), norms);
     bar(m_normOut, tr("norm"), norms);
-    bar(m_attention,
-        m_method == "prefix_tuning" || m_method == "p_tuning_v2" ? tr("attention + prefix")
-                                                                 : tr("attention"),
-        m_method == "prefix_tuning" || m_method == "p_tuning_v2");
+    bar(m_attention, hasPrefix ? tr("attention + prefix") : tr("attention"), hasPrefix);
     round(m_plus1, "+");
     round(m_plus2, "+");
     if (m_hasGate) round(m_times, "x");
-    if (m_method == "bottleneck") {  // a small net after each half of the block
+    if (m_marks.contains(
+            QLatin1String("bottleneck"))) {  // a small net after each half of the block
         p.setFont(themeFont(Type::Caption));
         for (const QPointF& at : {m_plus1, m_plus2}) {
             const QRectF box(at.x() - 9, m_residualY - 34, 18, 14);
@@ -365,7 +364,7 @@ void ModelMap::paintEvent(QPaintEvent*) {
             p.drawPath(path);
         }
     }
-    if (m_method == "prompt_tuning" || m_method == "p_tuning") {
+    if (m_marks.contains(QLatin1String("tokens"))) {
         p.setPen(Qt::NoPen);
         p.setBrush(t.acc);
         for (int i = 0; i < 4; ++i)

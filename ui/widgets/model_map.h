@@ -24,9 +24,9 @@ public:
 
     ModelMap();
     void setModel(const QJsonObject& inspect);
-    /// What trains: labels of modules, the layers (empty = all), extra shapes by method; `added`
-    /// counts per part over all layers.
-    void setTrained(const QString& method, const QSet<QString>& labels, const QSet<int>& layers,
+    /// What trains: labels of modules, the layers (empty = all), a method's extra shapes
+    /// (MethodInfo::marks); `added` counts per part over all layers.
+    void setTrained(const QStringList& marks, const QSet<QString>& labels, const QSet<int>& layers,
                     const QHash<QString, qint64>& added);
     void showAs(
         const ModelMap& other);  ///< the same model with the same parts trained, only to look at
@@ -74,7 +74,7 @@ private:
 
     std::vector<Part> m_parts;
     int m_layers = 0;
-    QString m_method;
+    QStringList m_marks;
     QSet<QString> m_trained;
     QSet<int> m_trainedLayers;
     QHash<QString, qint64> m_added;

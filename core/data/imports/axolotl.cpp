@@ -10,8 +10,8 @@ namespace {
 
 void takeMethod(Draft& draft) {
     const std::string adapter = draft.takeText("adapter");
-    if (adapter.empty()) return draft.put("method.type", "full", "adapter");
-    draft.put("method.type", adapter == "qlora" ? "lora" : adapter, "adapter");
+    if (adapter.empty()) return draft.put("method.type", draft.wholeMethod(), "adapter");
+    draft.put("method.type", adapter == "qlora" ? draft.defaultMethod() : adapter, "adapter");
     if (adapter == "qlora")
         draft.take("load_in_4bit"),
             draft.ignore("adapter",

@@ -17,6 +17,10 @@ public:
     Draft(const Json& source, const MethodSchemas& methods)
         : m_source(source), m_methods(methods) {}
 
+    /// Methods that other programs name by their defaults.
+    const std::string& defaultMethod() const { return m_methods.byDefault; }
+    const std::string& wholeMethod() const { return m_methods.whole; }
+
     /// The value of `key`, ticked off; nullptr when it is absent or null.
     const Json* take(const std::string& key);
     bool takeFlag(const std::string& key, bool fallback);

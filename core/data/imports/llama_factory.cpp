@@ -22,9 +22,9 @@ Json listOf(const std::string& text) {
 
 void takeMethod(Draft& draft) {
     const std::string type = draft.takeText("finetuning_type");
-    draft.put("method.type", type.empty() ? "lora" : type, "finetuning_type");
-    if (type == "freeze") return draft.same("freeze_trainable_layers", "method.trainable_layers");
-    if (!type.empty() && type != "lora") return;
+    draft.put("method.type", type.empty() ? draft.defaultMethod() : type, "finetuning_type");
+    draft.same("freeze_trainable_layers", "method.trainable_layers");
+    if (!type.empty() && type != draft.defaultMethod()) return;
     draft.same("lora_rank", "method.r");
     draft.same("lora_alpha", "method.lora_alpha");
     draft.same("lora_dropout", "method.lora_dropout");

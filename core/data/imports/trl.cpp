@@ -8,8 +8,9 @@ namespace luthier::imports {
 namespace {
 
 void takeMethod(Draft& draft) {
-    if (!draft.takeFlag("use_peft", false)) return draft.put("method.type", "full", "use_peft");
-    draft.put("method.type", "lora", "use_peft");
+    if (!draft.takeFlag("use_peft", false))
+        return draft.put("method.type", draft.wholeMethod(), "use_peft");
+    draft.put("method.type", draft.defaultMethod(), "use_peft");
     for (const auto& [key, field] : {std::pair{"lora_r", "r"},
                                      {"lora_alpha", "lora_alpha"},
                                      {"lora_dropout", "lora_dropout"},

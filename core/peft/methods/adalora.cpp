@@ -409,6 +409,13 @@ Method adaloraMethod() {
          share("beta1", "Memory of importance", "How long a value's importance is remembered."),
          share("beta2", "Memory of uncertainty", "How long its swings are remembered.")}};
     for (Setting& setting : targetSettings()) method.schema.settings.push_back(std::move(setting));
+    method.usualRate = {5e-4, "Zhang et al. 2023"};
+    method.ownBias = "lora_only";
+    method.keepsInputs = true;
+    // Its file says by its shapes what rank_pattern says, and does not use these of LoRA's keys.
+    method.unusedKeys = {"r", "rank_pattern", "alpha_pattern", "init_lora_weights", "lora_dropout"};
+    method.glyph = "layers 0 15 0 tie 18 1 10 7 tie 19.5 8.5 7 5 tie 21 14.5 4 4";
+    method.words = {{"init_r", "r %1"}, {"target_r", "%1 in the end"}};
     return method;
 }
 

@@ -15,6 +15,15 @@ namespace luthier {
 
 namespace {
 
+/// How a BitFit run is written for PEFT.
+bool isBitFit(const Json& config) {
+    const Json targets = config.value("target_modules", Json());
+    return config.value("peft_type", Json()) == "LORA" && config.value("bias", Json()) == "all" &&
+           config.value("r", Json()) == 1 && config.value("lora_alpha", Json()) == 1 &&
+           targets.is_array() && targets.size() == 1 && targets[0].is_string() &&
+           targets[0].get<std::string>().find('.') != std::string::npos;
+}
+
 Result<std::shared_ptr<Adapter>> createBitfit(const MethodContext& context) {
     const ModelSites& sites = context.model.sites();
     const LinearSite& carrier = sites.linears.front();
@@ -67,6 +76,12 @@ Method bitfitMethod() {
     initFrom.isUsual = false;
     initFrom.isNullable = true;
     method.schema = {"bitfit", {initFrom}};
+    method.usualRate = {3e-4, "T-Few's baselines (Liu et al. 2022)"};
+    method.owns = &isBitFit;
+    method.readSettings = [](const Json&, const std::string&) -> Result<Json> {
+        return Json::object();
+    };
+    method.glyph = "layers 2 16 0 bar 21 2 4 4 bar 21 8 4 4 bar 21 14 4 4";
     return method;
 }
 

@@ -22,6 +22,9 @@ namespace luthier {
 
 namespace {
 
+/// The adapters library keeps its settings in an object of their own.
+constexpr const char* kConfigKey = "config";
+
 constexpr const char* kAdapterName = "luthier";
 
 enum class Placement { Houlsby, Pfeiffer, Parallel };
@@ -204,6 +207,41 @@ Result<std::shared_ptr<Adapter>> createBottleneck(const MethodContext& context) 
     return std::shared_ptr<Adapter>(adapter);
 }
 
+/// The adapters library puts the adapter's name into every tensor name.
+TensorMap withOurName(const TensorMap& tensors, const Json& config) {
+    const std::string name = config.value("name", "luthier");
+    TensorMap renamed;
+    for (const auto& [key, tensor] : tensors) {
+        const std::string from = ".adapters." + name + ".";
+        const std::size_t at = key.find(from);
+        renamed[at == std::string::npos ? key
+                                        : key.substr(0, at) + ".adapters.luthier." +
+                                              key.substr(at + from.size())] = tensor;
+    }
+    return renamed;
+}
+
+/// The `config` object of the adapters library as our settings.
+Result<Json> settingsOf(const Json& adapterConfig, const std::string& file) {
+    const Json& config = adapterConfig.at(kConfigKey);
+    const auto flag = [&](const char* key) { return config.value(key, false); };
+    for (const char* key : {"ln_before", "ln_after", "use_gating", "phm_layer", "cross_adapter"})
+        if (flag(key))
+            return Problem{"adapter_feature",
+                           file + " sets " + key + ", which Luthier does not compute yet.", "",
+                           key};
+    if (!config.value("reduction_factor", Json(16)).is_number() ||
+        !config.value("scaling", Json(1.0)).is_number())
+        return Problem{"adapter_feature", file + ": reduction_factor and scaling must be numbers.",
+                       "", "reduction_factor"};
+    return Json{{"placement", flag("is_parallel")  ? "parallel"
+                              : flag("mh_adapter") ? "houlsby"
+                                                   : "pfeiffer"},
+                {"reduction_factor", config.value("reduction_factor", Json(16))},
+                {"non_linearity", config.value("non_linearity", "swish")},
+                {"scaling", config.value("scaling", Json(1.0))}};
+}
+
 }  // namespace
 
 Method bottleneckMethod() {
@@ -232,6 +270,19 @@ Method bottleneckMethod() {
     initFrom.isUsual = false;
     initFrom.isNullable = true;
     method.schema = {"bottleneck", {placement, reduction, activation, scaling, initFrom}};
+    method.usualRate = {3e-4, "Houlsby et al. 2019 (3e-5, 3e-4, 3e-3 were tried)"};
+    method.tensorFile = "adapter.safetensors";
+    method.library = "adapters";
+    method.plainNames = &withOurName;
+    method.owns = [](const Json& config) {
+        const auto found = config.find(kConfigKey);
+        return found != config.end() && found->is_object();
+    };
+    method.readSettings = &settingsOf;
+    method.glyph =
+        "frozen 2 0.5 26 3.6 frozen 2 16 26 3.6 shape 5 5.5 25 5.5 18 10 25 14.5 5 14.5 12 10";
+    method.marks = {"bottleneck"};
+    method.words = {{"reduction_factor", "width ÷ %1"}, {"placement", ""}};
     return method;
 }
 

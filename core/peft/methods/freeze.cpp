@@ -114,6 +114,12 @@ Method freezeMethod() {
             resolved["trainable_layers"] = 0;
     };
     for (Setting& setting : depthSettings()) method.schema.settings.push_back(std::move(setting));
+    method.usualRate = {5e-5, "the upper end of full fine-tuning's (Devlin et al. 2019)"};
+    method.leavesModel = true;
+    method.keepsInputs = true;
+    method.trainedBlocksKey = "trainable_layers";
+    method.glyph = "layers 2 26 1";
+    method.words = {{"trainable_layers", "last %1 blocks"}};
     return method;
 }
 

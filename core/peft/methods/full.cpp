@@ -16,9 +16,17 @@ Result<std::shared_ptr<Adapter>> createFull(const MethodContext& context) {
 }  // namespace
 
 Method fullMethod() {
-    return {
+    Method method{
         "full", "Full", "Adjust existing weights", "Trains every weight. Needs the most memory.",
         "",     true,   {"full", depthSettings()}, &createFull};
+    method.usualRate = {2e-5,
+                        "Devlin et al. 2019 (2e-5 to 5e-5), Taori et al. 2023 (Alpaca, 2e-5)"};
+    method.trainsAll = true;
+    method.leavesModel = true;
+    method.keepsInputs = true;
+    method.glyph = "layers 2 26 3";
+    method.marks = {"all", "norms"};
+    return method;
 }
 
 }  // namespace luthier

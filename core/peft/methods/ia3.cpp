@@ -2,6 +2,7 @@
 // IA3 (Liu et al. 2022, "Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than
 // In-Context Learning"): y = l (.) (W x + b) with l [out]; at feed-forward modules y = W (l (.) x)
 // + b with l [in]. l starts at 1. File format: PEFT's `ia3_l`, [out, 1] or [1, in].
+#include "peft/combine_ia3.h"
 #include "peft/method.h"
 #include "peft/targets.h"
 
@@ -184,6 +185,9 @@ Method ia3Method() {
     initFrom.isUsual = false;
     initFrom.isNullable = true;
     method.schema = {"ia3", {targets, feedForward, excluded, initFrom}};
+    method.usualRate = {3e-3, "Liu et al. 2022"};
+    method.combine = &combineIa3;
+    method.glyph = "layers 2 26 0 bar 9 0 2.2 20 bar 19 0 2.2 20";
     return method;
 }
 

@@ -151,6 +151,11 @@ Method lnTuningMethod() {
     initFrom.isUsual = false;
     initFrom.isNullable = true;
     method.schema = {"ln_tuning", {targets, excluded, initFrom}};
+    method.usualRate = {3e-4, "T-Few's baselines (Liu et al. 2022)"};
+    method.glyph =
+        "frozen 2 2 26 2 bar 2 5 26 1.4 bar 2 8 26 2 bar 2 11 26 1.4 frozen 2 14 26 2 bar 2 17 26 "
+        "1.4";
+    method.marks = {"norms"};
     return method;
 }
 

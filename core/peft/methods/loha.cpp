@@ -81,6 +81,9 @@ Method lohaMethod() {
     for (Setting& setting : deltaDropoutSettings())
         method.schema.settings.push_back(std::move(setting));
     for (Setting& setting : targetSettings()) method.schema.settings.push_back(std::move(setting));
+    method.keepsInputs = true;
+    method.glyph = "frozen 0 8 9 4 tie 12 2 9 7 tie 12 11 9 7 tie 24 7.5 5 5";
+    method.words = {{"r", "r %1"}};
     return method;
 }
 

@@ -154,6 +154,12 @@ Method lokrMethod() {
     rescales.isUsual = false;
     method.schema.settings.push_back(std::move(rescales));
     for (Setting& setting : targetSettings()) method.schema.settings.push_back(std::move(setting));
+    method.keepsInputs = true;
+    method.glyph =
+        "frozen 0 8 4 4 bar 6.5 8.7 2.6 2.6 bar 13 2 4.4 4.4 bar 19 2 4.4 4.4 bar 25 2 4.4 4.4 bar "
+        "13 8 4.4 4.4 bar 19 8 4.4 4.4 bar 25 8 4.4 4.4 bar 13 14 4.4 4.4 bar 19 14 4.4 4.4 bar 25 "
+        "14 4.4 4.4";
+    method.words = {{"r", "r %1"}};
     return method;
 }
 

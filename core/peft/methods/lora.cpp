@@ -11,6 +11,7 @@
 //     rank 2 R, and written as one.
 //   lora_bias: B has a bias too, y = ... + s b_B. At an embedding: lora_embedding.h.
 //   LoRA+ (Hayou et al. 2024, arXiv 2402.12354): B and m learn with a rate of their own.
+#include "peft/combine_lora.h"
 #include "peft/method.h"
 #include "contract/json.h"
 #include "peft/dropout.h"
@@ -567,6 +568,13 @@ Method loraMethod() {
                       layers, layersPatternSetting()}};
     for (Setting& setting : patternSettings()) method.schema.settings.push_back(std::move(setting));
     method.schema.settings.push_back(std::move(initFrom));
+    method.usualRate = {2e-4, "Hu et al. 2022 (GPT-2), Dettmers et al. 2023"};
+    method.isDefault = true;
+    method.ownBias = "lora_only";
+    method.keepsInputs = true;
+    method.ggufType = "lora";
+    method.combine = &combineLora;
+    method.words = {{"r", "r %1"}};
     return method;
 }
 

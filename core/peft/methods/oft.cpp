@@ -284,6 +284,10 @@ Method oftMethod() {
     limit.isUsual = false;
     method.schema = {"oft", {size, share, count, series, terms, dropout, constrained, limit}};
     for (Setting& setting : targetSettings()) method.schema.settings.push_back(std::move(setting));
+    method.ownBias = "oft_only";
+    method.keepsInputs = true;
+    method.glyph = "frozen 0 8 11 4 arc 1.4 15 3 14 14 60 300 line 1.4 29 6 29 10 25 10";
+    method.words = {{"r", "r %1"}, {"oft_block_size", "blocks of %1"}};
     return method;
 }
 

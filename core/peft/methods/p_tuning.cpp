@@ -211,6 +211,13 @@ Method pTuningMethod() {
     initFrom.isNullable = true;
     method.schema = {"p_tuning", {count, type, hidden, layers, dropout, initFrom}};
     method.schema.putsTokensBeforeText = true;
+    method.usualRate = {1e-3, "PEFT's guide"};
+    method.isPrompt = true;
+    method.glyph =
+        "layers 13 15 0 frozen 13 14 15 4 bar 0 14 4 4 bar 6 14 4 4 curve 1.2 0 10 2 4 4 14 6 8 "
+        "line 1.2 6 8 9 8";
+    method.marks = {"tokens"};
+    method.words = {{"num_virtual_tokens", "%1 tokens"}, {"encoder_reparameterization_type", ""}};
     return method;
 }
 

@@ -214,6 +214,12 @@ Method prefixTuningMethod() {
     hidden.isUsual = false;
     hidden.appliesWhen = {"prefix_projection", {true}};
     method.schema = {"prefix_tuning", {lengthSetting(), projection, hidden, initFromSetting()}};
+    method.usualRate = {1e-2, "PEFT's guide, T-Few's baselines (Liu et al. 2022)"};
+    method.isPrompt = true;
+    method.glyph =
+        "layers 13 15 0 bar 0 2 4 4 bar 6 2 4 4 bar 0 8 4 4 bar 6 8 4 4 bar 0 14 4 4 bar 6 14 4 4";
+    method.marks = {"prefix"};
+    method.words = {{"num_virtual_tokens", "%1 tokens"}};
     return method;
 }
 
@@ -227,6 +233,14 @@ Method pTuningV2Method() {
                   {},
                   &createDeep};
     method.schema = {"p_tuning_v2", {lengthSetting(), initFromSetting()}};
+    method.usualRate = {7e-3, "Liu et al. 2022 (P-tuning v2: 5e-3 to 1e-2)"};
+    method.isPrompt = true;
+    method.fileType = "prefix_tuning";
+    method.glyph =
+        "layers 13 9 0 bar 0 2 4 4 bar 6 2 4 4 bar 24 2 4 4 bar 0 8 4 4 bar 6 8 4 4 bar 24 8 4 4 "
+        "bar 0 14 4 4 bar 6 14 4 4 bar 24 14 4 4";
+    method.marks = {"prefix"};
+    method.words = {{"num_virtual_tokens", "%1 tokens"}};
     return method;
 }
 

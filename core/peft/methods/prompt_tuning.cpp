@@ -128,6 +128,11 @@ Method promptTuningMethod() {
     initFrom.isNullable = true;
     method.schema = {"prompt_tuning", {count, init, text, initFrom}};
     method.schema.putsTokensBeforeText = true;
+    method.usualRate = {3e-2, "PEFT's guide; Lester et al. 2021 use 0.3 with Adafactor"};
+    method.isPrompt = true;
+    method.glyph = "layers 13 15 0 frozen 13 14 15 4 bar 0 14 4 4 bar 6 14 4 4";
+    method.marks = {"tokens"};
+    method.words = {{"num_virtual_tokens", "%1 tokens"}};
     return method;
 }
 

@@ -125,6 +125,12 @@ Method veraMethod() {
                                      "Share of the adapter's inputs dropped while training."),
                       initial, key, save}};
     for (Setting& setting : targetSettings()) method.schema.settings.push_back(std::move(setting));
+    method.usualRate = {4e-3, "Kopiczko et al. 2024"};
+    method.ownBias = "vera_only";
+    method.keepsInputs = true;
+    method.glyph =
+        "layers 0 15 0 line 1.2 18 3 28 17 28 3 18 17 18 3 bar 22 0 2.4 2.4 bar 22 17 2.4 2.4";
+    method.words = {{"r", "r %1"}};
     return method;
 }
 
