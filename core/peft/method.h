@@ -46,7 +46,7 @@ const Method* findMethod(const std::string& type);
 const Method* findPeftMethod(const std::string& peftType);
 MethodSchemas methodSchemas();
 
-/// `methods --json` (core/README.md).
+/// `methods --json` (core/contract/PROTOCOL.md).
 Json describeMethods();
 
 Method fullMethod();
