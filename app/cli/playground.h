@@ -2,7 +2,7 @@
 #pragma once
 // What the window's playground asks of a serve session: several texts continued side by side on one
 // base, the probability of each token of a given text, and a prompt as the model will see it.
-// Requests and answers: core/README.md.
+// Requests and answers: core/contract/PROTOCOL.md.
 
 #include "loaded.h"
 

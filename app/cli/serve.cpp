@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// serve: the window's session (core/README.md). One thread reads requests, this one works on them
-// in order; a cancel takes effect at the next token or phase. Models stay open between requests, so
-// columns of a playground share one base.
+// serve: the window's session (core/contract/PROTOCOL.md). One thread reads requests, this one
+// works on them in order; a cancel takes effect at the next token or phase. Models stay open
+// between requests, so columns of a playground share one base.
 #include "command.h"
 #include "explain.h"
 #include "exporting.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The documents that describe things on disk, for the commands and for the window's session alike
-// (core/README.md, "Shapes"). All throw Failure.
+// (core/contract/PROTOCOL.md, "Documents"). All throw Failure.
 
 #include "contract/json.h"
 #include "contract/run_config.h"

@@ -114,7 +114,7 @@ const Method& defaultMethod();
 const Method& wholeMethod();
 MethodSchemas methodSchemas();
 
-/// `methods --json` (core/README.md).
+/// `methods --json` (core/contract/PROTOCOL.md).
 Json describeMethods();
 
 /// A seed for the tensor `name`, independent of every other tensor's.

@@ -47,7 +47,7 @@ EvaluationShare evaluationShare(const RunConfig& config, std::int64_t steps,
 /// evaluation_share.
 std::optional<Problem> heavyEvaluation(const EvaluationShare& share);
 
-/// The document of `estimate --json` (core/README.md).
+/// The document of `estimate --json` (core/contract/PROTOCOL.md).
 Result<Json> estimateRun(const RunConfig& config);
 
 /// What train.gradient_checkpointing comes to for this model and adapter: "auto" recomputes when

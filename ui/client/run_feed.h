@@ -57,7 +57,7 @@ private:
     int m_missing = 0;
 };
 
-/// Whether the process that trains in this folder still holds its lock (core/README.md).
+/// Whether the process that trains in this folder still holds its lock (core/contract/PROTOCOL.md).
 bool isWorkerAlive(const QString& runFolder);
 
 }  // namespace luthier::ui

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 #pragma once
-// One `luthier-cli serve` session (core/README.md). Requests carry an id; answers find their
-// handler by it. When the process dies every open request fails with a sentence, and the next
+// One `luthier-cli serve` session (core/contract/PROTOCOL.md). Requests carry an id; answers find
+// their handler by it. When the process dies every open request fails with a sentence, and the next
 // request starts a new process: the window never dies with it. A process that owes an answer and
 // says nothing at all for the silence limit counts as hung and is ended.
 
