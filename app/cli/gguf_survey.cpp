@@ -57,9 +57,9 @@ Json inspectGguf(const fs::path& path) {
         for (const fs::path& part : parts) document["files"].push_back(part.string());
     Problems problems;
     if (isAdapter) {
-        const std::string type = textOf(*file, "adapter.type", "");
-        const Method* method = methodOfGguf(type);
-        document["method"] = method != nullptr ? method->type : type;
+        const std::string held = textOf(*file, "adapter.type", "");
+        const Method* method = methodOfGguf(held);
+        document["method"] = method != nullptr ? method->type : held;
     } else if (const Result<ModelDescription> description = describeGguf(*file, path.string())) {
         document["family"] = description->family;
     } else {

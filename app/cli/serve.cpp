@@ -56,6 +56,12 @@ private:
                     m_cancelled.insert(target->get<std::int64_t>());
                 continue;
             }
+            // A cancellation is for a request that came before it: the number may be used again.
+            if (const auto own = request->find("id");
+                own != request->end() && own->is_number_integer()) {
+                const std::lock_guard lock(m_mutex);
+                m_cancelled.erase(own->get<std::int64_t>());
+            }
             m_work.push(*request);
             if (command == "input_closed") return;
         }

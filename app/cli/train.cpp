@@ -184,6 +184,7 @@ ExitCode train(const TrainOptions& options, const Context& context, Stream& stre
     const int pipe = openEventPipe(options.events, context);
     const std::unique_ptr<EventLog> events =
         EventLog::open(folder.events(), folder.id(), pipe).orThrow();
+    events->alsoAsText(folder.log());
     stream = {folder.id(), true};
     alsoTell([&events](const Problem& problem) {
         if (Result<void> written = events->write(event::failed(problem)); written)

@@ -121,7 +121,7 @@ WorkerOutcome trainInProcess(const Json& config, const fs::path& workspace,
     if (code != 0 && !outcome.isStopped && !outcome.run.failure)
         outcome.run.failure = Problem{
             "worker_ended", "Its process ended with " + std::to_string(code) + ".",
-            "Its messages stand above; the log is in its run folder.", "", ExitCode::RunFailed};
+            "Its messages stand above, and in log.txt of its run folder.", "", ExitCode::RunFailed};
     return outcome;
 }
 

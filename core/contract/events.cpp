@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "contract/events.h"
 
+#include "contract/number_text.h"
+
+#include <ctime>
+
 namespace luthier {
 
 namespace event {
@@ -71,6 +75,28 @@ Json failed(const Problems& problems) {
 Json failed(const Problem& problem) { return failed(Problems{problem}); }
 
 }  // namespace event
+
+std::string logLine(const Json& event, double timeSeconds) {
+    const std::string type = event.value("type", "");
+    if (type == "step" || (type == "phase" && event.value("done", Json(0)) != 0)) return "";
+    const auto time = static_cast<std::time_t>(timeSeconds);
+    std::tm parts{};
+    ::gmtime_r(&time, &parts);
+    char stamp[32];
+    std::strftime(stamp, sizeof stamp, "%Y-%m-%d %H:%M:%SZ ", &parts);
+    std::string line = stamp + type;
+    // A problem is a sentence; anything else says its values.
+    if (event.contains("message")) {
+        line += " " + event.value("code", "") + ": " + event.value("message", "");
+        if (const std::string hint = event.value("hint", ""); !hint.empty()) line += " " + hint;
+    } else {
+        constexpr std::size_t kMostBytes = 4000;
+        for (const auto& [key, value] : event.items())
+            if (key != "type") line += " " + key + "=" + dumpLine(value);
+        if (line.size() > kMostBytes) line = line.substr(0, kMostBytes) + " …";
+    }
+    return printable(line);
+}
 
 std::string eventLine(Json event, const std::string& run, double timeSeconds) {
     Json full{{"type", event.value("type", "")}, {"time", timeSeconds}, {"run", run}};

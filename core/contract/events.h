@@ -56,6 +56,10 @@ Json failed(const Problem& problem);
 
 }  // namespace event
 
+/// The event for people, one line of log.txt without its newline: "2026-11-30 19:04:05Z warning
+/// length_positions: …". Empty for steps and for the parts of a phase, of which there are many.
+std::string logLine(const Json& event, double timeSeconds);
+
 /// Adds `time` and `run` behind `type` and returns the line without newline, cut to kMaxEventBytes
 /// by shortening long texts.
 std::string eventLine(Json event, const std::string& run, double timeSeconds);

@@ -45,7 +45,7 @@ Result<std::vector<LoraPair>> pairsOf(const AdapterFolder& folder) {
     if (folder.method->ggufType.empty())
         return notExpressible(folder, "a " + folder.method->type + " adapter");
     if (folder.settings.at("use_dora") == true) return notExpressible(folder, "a DoRA adapter");
-    Result<TensorMap> tensors = readTensors(folder.tensorFile);
+    Result<TensorMap> tensors = tensorsOf(folder);
     if (!tensors) return tensors.problems();
     std::vector<LoraPair> pairs;
     for (const auto& [name, tensor] : *tensors) {

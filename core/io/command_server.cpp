@@ -211,6 +211,10 @@ void CommandServer::serve() {
                 readers[entry.fd].append(bytes, static_cast<std::size_t>(count));
                 takeLines(readers[entry.fd]);
             } else if (count == 0 || errno != EINTR) {
+                if (!readers[entry.fd].empty()) {  // a last line without its end
+                    readers[entry.fd] += '\n';
+                    takeLines(readers[entry.fd]);
+                }
                 if (entry.fd == 0)
                     m_queue.push({{"command", "input_closed"}});
                 else

@@ -63,12 +63,21 @@ EventLog::~EventLog() {
         offer("");
     }
     ::close(m_file);
+    if (m_text >= 0) ::close(m_text);
+}
+
+void EventLog::alsoAsText(const std::filesystem::path& file) {
+    m_text = ::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
 
 Result<void> EventLog::write(const Json& event) {
     const std::lock_guard lock(m_mutex);
-    const std::string line = eventLine(event, m_run, now()) + "\n";
+    const double time = now();
+    const std::string line = eventLine(event, m_run, time) + "\n";
     m_waiting += line;
+    if (const std::string text = m_text >= 0 ? logLine(event, time) : ""; !text.empty())
+        [[maybe_unused]]
+        const ssize_t written = ::write(m_text, (text + "\n").c_str(), text.size() + 1);
     if (Result<void> written = writeWaiting(); !written) return written;
     if (m_pipe >= 0) offer(line);
     if (m_observer) m_observer(event);

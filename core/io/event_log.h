@@ -36,6 +36,9 @@ public:
     std::size_t waitingBytes();
     /// Tries to write what waits; true when nothing does any more.
     bool catchUp();
+    /// Writes the events for people as well (logLine), at the end of `file`. What cannot be written
+    /// there is left out: the events have it.
+    void alsoAsText(const std::filesystem::path& file);
     /// Sees each event that was written, on the thread that writes it.
     void observe(std::function<void(const Json&)> observer) { m_observer = std::move(observer); }
     /// Makes everything written so far durable.
@@ -49,6 +52,7 @@ private:
 
     int m_file;
     int m_pipe;
+    int m_text = -1;
     std::string m_run;
     std::mutex m_mutex;
     std::function<void(const Json&)> m_observer;

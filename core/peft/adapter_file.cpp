@@ -103,6 +103,8 @@ std::string knownPeftTypes() {
     return text;
 }
 
+}  // namespace
+
 Result<TensorMap> tensorsOf(const AdapterFolder& folder) {
     Result<TensorMap> tensors = readTensors(folder.tensorFile);
     if (!tensors) return tensors;
@@ -116,8 +118,6 @@ Result<TensorMap> tensorsOf(const AdapterFolder& folder) {
     }
     return plain;
 }
-
-}  // namespace
 
 Problems asOfFile(Problems problems, const fs::path& file) {
     const std::string run = "method.";

@@ -41,6 +41,10 @@ Problems asOfFile(Problems problems, const std::filesystem::path& file);
 ModelTask taskOfAdapter(const AdapterFolder& folder);
 Result<ModelTask> taskOfAdapter(const std::filesystem::path& folder);
 
+/// The tensors of an adapter folder under the names that Luthier writes: an adapter's own name in
+/// them is taken out.
+Result<TensorMap> tensorsOf(const AdapterFolder& folder);
+
 /// The tensors of a safetensors file as CPU tensors.
 Result<TensorMap> readTensors(const std::filesystem::path& file);
 

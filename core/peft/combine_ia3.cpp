@@ -36,7 +36,7 @@ Result<LoadedIa3> load(const fs::path& path) {
                             ", the first folder one of IA3.",
                         "Combine adapters of one method.", path.string()};
     if (folder->method->combine != &combineIa3) return other;
-    Result<TensorMap> tensors = readTensors(folder->tensorFile);
+    Result<TensorMap> tensors = tensorsOf(*folder);
     if (!tensors) return tensors.problems();
     for (auto& [name, tensor] : *tensors) {
         if (!name.starts_with(kPrefix) || !name.ends_with(kEnding))

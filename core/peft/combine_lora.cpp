@@ -101,7 +101,11 @@ Result<LoadedLora> load(const CombineRequest::Part& part) {
     if (folder->settings.at("use_dora") == true)
         return notPlain(part.folder,
                         "was trained with DoRA, whose row lengths have no weighted sum");
-    Result<TensorMap> tensors = readTensors(folder->tensorFile);
+    if (folder->settings.at("init_lora_weights").is_string())
+        return notPlain(part.folder,
+                        "was started by PiSSA, which takes part of the base away: the sum of such "
+                        "adapters is not the sum of what they do");
+    Result<TensorMap> tensors = tensorsOf(*folder);
     if (!tensors) return tensors.problems();
     LoadedLora lora{part.folder,
                     part.weight,

@@ -109,13 +109,18 @@ Result<GgufAdapter> readGgufAdapter(const std::filesystem::path& path,
                        "The file is damaged; convert it again.", name};
 
     const std::int64_t rank = ranks.front().second;
+    const double alpha = *file.value<float>("adapter.lora.alpha");
+    // As llama.cpp reads it: no alpha leaves every matrix as it is.
     Json settings{{"r", rank},
-                  {"lora_alpha", *file.value<float>("adapter.lora.alpha")},
+                  {"lora_alpha", alpha != 0 ? Json(alpha) : Json(rank)},
                   {"target_modules", Json::array()},
-                  {"rank_pattern", Json::object()}};
+                  {"rank_pattern", Json::object()},
+                  {"alpha_pattern", Json::object()}};
     for (const auto& [module, own] : ranks) {
         settings["target_modules"].push_back(module);
-        if (own != rank) settings["rank_pattern"][module] = own;
+        if (own == rank) continue;
+        settings["rank_pattern"][module] = own;
+        if (alpha == 0) settings["alpha_pattern"][module] = own;
     }
     adapter.method = methodOfGguf(*file.value<std::string>("adapter.type"));
     adapter.settings = withDefaults(settings, adapter.method->schema);

@@ -302,6 +302,12 @@ Trainer::Wish Trainer::waitForDisk(std::int64_t neededBytes,
             isAsked = name == "resume";
             if (isAsked) break;
             if (name == "stop" || name == "input_closed") return Wish::Stop;
+            if (command && name != "pause")
+                m_ports.emit(event::warning("bad_command",
+                                            "The command " + dumpLine(*command).substr(0, 80) +
+                                                " was not obeyed: the run waits for room on the "
+                                                "disk.",
+                                            "Free some space, then resume or stop."));
         }
         const Result<void> done = retry();
         isFull = !done && done.problem().code == "disk_full";

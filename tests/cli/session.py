@@ -54,6 +54,8 @@ with tempfile.TemporaryDirectory() as base:
     config = json.loads(run_file(base / "run", rows=poems()[:60], train=dict(max_steps=2, eval_every=0, batch_size=2)).read_text())
     trained = call("train", base / "run" / "run.json", "--workspace", base / "w", "--run-id", "one")
     run = str(base / "w" / "runs" / "one")
+    log = (base / "w" / "runs" / "one" / "log.txt").read_text().splitlines()
+    check("log.txt tells the run in words", log[0].split()[2] == "run_started" and log[-1].split()[2] == "finished" and not any(" step " in line for line in log), log)
     session = Session(base / "w")
 
     many = [session.send("methods"), session.send("inspect", path=MODEL), session.send("estimate", config=config, directory=str(base / "run")), session.send("preview", config=config, directory=str(base / "run"), first=0, count=5),
@@ -86,7 +88,17 @@ with tempfile.TemporaryDirectory() as base:
     for _ in range(50):
         session.send("cancel", target=session.send("tokenize", model=MODEL, text="a"))
     check("fifty are cancelled as they come", session.answer(session.send("formats"))["type"] == "result")
-    code, errors = session.close()
+    number = session.send("tokenize", model=MODEL, text="a")
+    session.send("cancel", target=number)
+    session.answer(number)
+    session.number = number - 1
+    again = session.send("formats")
+    check("a number that was cancelled may be used again", again == number and session.until(lambda answer: answer["id"] == number and answer["type"] in ("result", "failed"))["type"] == "result")
+    session.process.stdin.write(json.dumps(dict(id=9000, command="formats")))
+    session.process.stdin.close()
+    last = session.until(lambda answer: answer["id"] == 9000)
+    check("a last line without its end is a request too", last is not None and last["type"] == "result")
+    code, errors = session.process.wait(120), session.process.stderr.read()
     check("closed, it ends with 0 and no word", code == 0 and not errors.strip(), (code, errors[-3000:]))
 
     session = Session(base / "w")

@@ -94,6 +94,28 @@ def one(base, family, make, placement):
 if not PYTHON.exists():
     print(f"missing: {PYTHON} does not exist (it needs adapters 1.2.0 and transformers 4.51.3)")
     sys.exit(78)
+def changed(base):
+    """A folder of the library whose config says null, or another way through the norms."""
+    gpt2().save_pretrained(base / "model")
+    rows = random_rows(2)
+    _, run = train(base / "run", base / "model", dict(type="bottleneck", placement="pfeiffer"), random_rows(8), 1)
+    engine("export", run, "--format", "peft", "--out", base / "export")
+    config = json.loads((base / "export/adapter_config.json").read_text())
+    plain = score(base / "model", rows, base, base / "export")
+    for key in config["config"]:
+        if key in ("mh_adapter", "is_parallel", "output_adapter", "reduction_factor", "non_linearity", "scaling") or config["config"][key]:
+            continue
+        (base / "export/adapter_config.json").write_text(json.dumps({**config, "config": {**config["config"], key: None}}))
+        check(f"null is the library's default ({key})", all(torch.equal(a, b) for a, b in zip(plain, score(base / "model", rows, base, base / "export"))))
+    for key, value in dict(original_ln_before=False, residual_before_ln=False, use_gating=True, residual_before_ln_=None, reduction_factor="wide", non_linearity=3).items():
+        key = key.rstrip("_")
+        (base / "export/adapter_config.json").write_text(json.dumps({**config, "config": {**config["config"], key: "post_add" if value is None else value}}))
+        done = engine("inspect", base / "export", expect=3)
+        check(f"another network is refused ({key} {value})", done.returncode == 3 and '"code":"adapter_feature"' in done.stderr.replace(" ", "") and key in done.stderr, done.stderr[-200:])
+
+
+with temporary() as base:
+    changed(Path(base))
 for family, make in {"gpt2": gpt2, "llama": llama}.items():
     for placement in CASES:
         with temporary() as base:

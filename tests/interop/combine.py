@@ -3,12 +3,13 @@
 for DARE, equal vectors for IA3; and the refusals, which `combine.py refusals` runs alone."""
 import json
 import math
+import shutil
 import sys
 from pathlib import Path
 
 import torch
 from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from common import check, engine, finish, gpt2, llama, logits_of, random_rows, score, taken, temporary
 
@@ -235,6 +236,17 @@ def refusals(base):
     refused("adapters that cancel", base, "combination_zero", ["zero"], "--adapter", f"{a}:1", "--adapter", f"{a}:-1")
     refused("a density outside of its range", base, "combine_density", ["1.5"], "--adapter", a, "--adapter", a, "--method", "ties", "--density", 1.5)
     refused("a folder that is no adapter", base, "adapter_config_missing", ["adapter_config.json"], "--adapter", base, exit_code=3)
+    pissa = base / "pissa"
+    shutil.copytree(a, pissa)
+    config = json.loads((pissa / "adapter_config.json").read_text())
+    (pissa / "adapter_config.json").write_text(json.dumps({**config, "init_lora_weights": "pissa_niter_4"}))
+    refused("one started by PiSSA", base, "combine_method", ["PiSSA"], "--adapter", a, "--adapter", pissa, exit_code=3)
+    named = base / "named"  # PEFT reads files that keep the adapter's name in their keys
+    shutil.copytree(a, named)
+    save_file({key.replace(".weight", ".default.weight"): value for key, value in tensors_of(a).items()}, named / "adapter_model.safetensors")
+    combined([a, named], [0.5, 0.5], base / "with-names")
+    combined([a, a], [0.5, 0.5], base / "without-names")
+    check("keys with the adapter's name are its keys", difference(tensors_of(base / "with-names"), tensors_of(base / "without-names")) == 0)
     (base / "taken").mkdir()
     done = engine("combine", "--adapter", a, "--out", base / "taken", expect=3)
     check("refused: a folder that exists", done.returncode in (2, 3) and "target_exists" in done.stderr and not any((base / "taken").iterdir()), done.stderr[-150:])

@@ -2,6 +2,7 @@
 """GGUF LoRA adapters read back: `--adapter FILE.gguf` gives the logits of the folder that it was exported from, merged or not; exported as a
 PEFT folder it holds the same tensors and loads in peft; a run goes on from it as from the folder. `gguf_import.py FAMILY…` runs a part."""
 import json
+import struct
 import sys
 from pathlib import Path
 
@@ -72,6 +73,16 @@ def refusals(base):
     def scored(folder, adapter):
         return ["score", folder, "--data", base / "rows.jsonl", "--out", base / "x.safetensors", "--adapter", adapter]
 
+    # As llama.cpp reads it, an alpha of 0 leaves the matrices as they are: alpha = rank says the same.
+    scored_with = {}
+    for alpha in (0, json.loads((base / "run" / "run.json").read_text())["method"]["r"]):
+        content = bytearray(Path(file).read_bytes())
+        at = content.index(b"adapter.lora.alpha") + len(b"adapter.lora.alpha") + 4
+        content[at:at + 4] = struct.pack("<f", alpha)
+        (base / f"alpha{alpha}.gguf").write_bytes(content)
+        engine(*scored(base / "model", base / f"alpha{alpha}.gguf"))
+        scored_with[alpha] = (base / "x.safetensors").read_bytes()
+    check("an alpha of 0 is a scale of 1", len(set(scored_with.values())) == 1)
     refused("another architecture", "adapter_base", *scored(base / "qwen2", file))
     refused("another size", "does not fit", *scored(base / "small", file))
     refused("a torn file", "gguf", *scored(base / "model", base / "torn.gguf"))

@@ -85,7 +85,7 @@ QString RunQueue::add(const QJsonObject& config, bool first, QString* error) {
     slug.replace(QRegularExpression("[^a-z0-9]+"), "-");
     slug = slug.left(40).remove(QRegularExpression("^-+|-+$"));
     const QString id = QStringLiteral("%1-%2-%3")
-                           .arg(QDateTime::currentDateTime().toString("yyyyMMdd-HHmmss"),
+                           .arg(QDateTime::currentDateTimeUtc().toString("yyyyMMdd-HHmmss"),
                                 slug.isEmpty() ? "run" : slug,
                                 QString::number(QRandomGenerator::global()->bounded(0x1000), 16)
                                     .rightJustified(3, '0'));

@@ -5,6 +5,7 @@
 //   pfeiffer (Pfeiffer et al. 2020): h + f(h + r)  after feed-forward
 //   parallel (He et al. 2022):       h + f(r)      beside feed-forward
 // on pre-norm models, as the `adapters` library computes it. Files in that library's format.
+#include "contract/fields.h"
 #include "peft/method.h"
 
 #include <ATen/TensorOperators.h>
@@ -223,23 +224,40 @@ TensorMap withOurName(const TensorMap& tensors, const Json& config) {
 
 /// The `config` object of the adapters library as our settings.
 Result<Json> settingsOf(const Json& adapterConfig, const std::string& file) {
-    const Json& config = adapterConfig.at(kConfigKey);
-    const auto flag = [&](const char* key) { return config.value(key, false); };
-    for (const char* key : {"ln_before", "ln_after", "use_gating", "phm_layer", "cross_adapter"})
-        if (flag(key))
-            return Problem{"adapter_feature",
-                           file + " sets " + key + ", which Luthier does not compute yet.", "",
-                           key};
-    if (!config.value("reduction_factor", Json(16)).is_number() ||
-        !config.value("scaling", Json(1.0)).is_number())
-        return Problem{"adapter_feature", file + ": reduction_factor and scaling must be numbers.",
-                       "", "reduction_factor"};
-    return Json{{"placement", flag("is_parallel")  ? "parallel"
-                              : flag("mh_adapter") ? "houlsby"
-                                                   : "pfeiffer"},
-                {"reduction_factor", config.value("reduction_factor", Json(16))},
-                {"non_linearity", config.value("non_linearity", "swish")},
-                {"scaling", config.value("scaling", Json(1.0))}};
+    const Fields config(adapterConfig.at(kConfigKey), "config");
+    const auto refuse = [&](const std::string& key, const std::string& why) {
+        return Problem{"adapter_feature", file + ": " + key + " " + why, "", key};
+    };
+    try {
+        for (const char* key :
+             {"ln_before", "ln_after", "use_gating", "phm_layer", "cross_adapter"})
+            if (config.get(key, false))
+                return refuse(key, "is set, which Luthier does not compute yet.");
+        const bool isParallel = config.get("is_parallel", false);
+        const bool isHoulsby = config.get("mh_adapter", false);
+        // What the placements are by name; other ways through the norms are other networks.
+        const std::pair<const char*, bool> usual[] = {
+            {"original_ln_before", !isParallel && !isHoulsby},
+            {"residual_before_ln", true},
+            {"adapter_residual_before_ln", false},
+            {"output_adapter", true}};
+        for (const auto& [key, value] : usual)
+            if (config.get(key, value) != value)
+                return refuse(key, std::string("is ") + (value ? "false" : "true") +
+                                       ", which Luthier does not compute yet.");
+        const auto numberOf = [&](const char* key, Json fallback) {
+            return config.has(key) ? Json(config.need<double>(key)) : fallback;
+        };
+        return Json{{"placement", isParallel  ? "parallel"
+                                  : isHoulsby ? "houlsby"
+                                              : "pfeiffer"},
+                    {"reduction_factor", numberOf("reduction_factor", 16)},
+                    {"non_linearity", config.get("non_linearity", "swish")},
+                    {"scaling", numberOf("scaling", 1.0)}};
+    } catch (const Failure& failure) {
+        return Problem{"adapter_feature", file + ": " + failure.problem().message,
+                       failure.problem().hint, failure.problem().field};
+    }
 }
 
 }  // namespace
