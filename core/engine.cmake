@@ -103,7 +103,6 @@ add_library(luthier_engine STATIC
   export/merged_exporter.cpp
   export/peft_exporter.cpp
 )
-include(LuthierRegistry)
 luthier_registry(luthier_engine peft/methods Method Method peft/method.h)
 # Help pages are part of the program, so that a copied luthier-cli has them.
 file(GLOB _help_pages CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/../resources/help/*.md)

@@ -235,7 +235,7 @@ const Schema& dataSchema() {
         {"data",
          {
              simple("train.path", SettingType::Path, nullptr, "Training data",
-                    "File (.jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather, .txt) or folder "
+                    "File of rows (JSON lines, JSON, CSV, TSV, Parquet, Arrow, text) or folder "
                     "with the rows to train on."),
              choice("train.format", "auto", "Format",
                     "Shape of the rows; auto looks at the first ones.", kFormats),

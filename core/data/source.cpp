@@ -3,7 +3,7 @@
 
 #include "contract/system_error.h"
 #include "data/sources/folder.h"
-#include "data/sources/readers.h"
+#include "data/sources/file_kind.h"
 #include "io/recognise.h"
 
 #include <algorithm>
@@ -95,41 +95,41 @@ char firstOf(const fs::path& path) {
     return stream >> first ? first : '\0';
 }
 
-Result<OpenSource> openText(const TextFile& file) {
-    std::string extension = file.name.extension().string();
-    std::transform(extension.begin(), extension.end(), extension.begin(),
+std::string endingOf(const fs::path& path) {
+    std::string ending = path.extension().string();
+    std::transform(ending.begin(), ending.end(), ending.begin(),
                    [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return ending;
+}
+
+Result<OpenSource> openText(const TextFile& file) {
     if (isUtf16(file.content))
         return Problem{"data_encoding", file.path.string() + " is UTF-16 text.",
                        "Save it as UTF-8.", file.path.string()};
-    if (extension == ".jsonl" || extension == ".ndjson") return openJson(file, true);
-    if (extension == ".json") return openJson(file, false);
-    if (extension == ".csv") return openTable(file, ',');
-    if (extension == ".tsv") return openTable(file, '\t');
-    if (extension == ".txt" || extension == ".text" || extension == ".md")
-        return openParagraphs(file);
-    if (const char first = firstOf(file.content); first == '{' || first == '[')
-        return openJson(file, false);
+    const std::string ending = endingOf(file.name);
+    if (const FileKind* kind = fileKindOf(ending); kind != nullptr && kind->openText != nullptr)
+        return kind->openText(file, ending);
+    const char first = firstOf(file.content);
+    for (const FileKind& kind : fileKinds())
+        if (kind.begins != nullptr && kind.begins(first)) return kind.openText(file, ending);
     return Problem{"data_kind", file.path.string() + " is of a kind Luthier does not read.",
-                   "Convert it to .jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather or .txt; "
-                   "text files may be compressed (.jsonl.gz, .csv.zst).",
+                   "Convert it to " + endingsOfRows() +
+                       "; text files may be compressed (.jsonl.gz, .csv.zst).",
                    file.path.string()};
 }
 
 /// By what the file holds, and by its ending where that is text.
 Result<OpenSource> openByContent(const fs::path& path) {
-    const Result<Content> content = contentOfFile(path);
-    std::string extension = path.extension().string();
-    std::transform(extension.begin(), extension.end(), extension.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    const bool isArrowEnding =
-        extension == ".arrow" || extension == ".feather";  // Arrow's streams begin with no name
-    if (content && (*content == Content::Parquet ||
-                    (extension == ".parquet" && !looksLike(*content, path, "rows"))))
-        return openParquet(path);
-    if (content &&
-        (*content == Content::Arrow || (isArrowEnding && !looksLike(*content, path, "rows"))))
-        return openArrow(path);
+    const std::string ending = endingOf(path);
+    if (const Result<Content> content = contentOfFile(path)) {
+        for (const FileKind& kind : fileKinds())
+            if (kind.content == *content) return kind.openFile(path);
+        // Its own reader says best what is wrong with a damaged one; Arrow's streams begin with no
+        // name.
+        if (const FileKind* kind = fileKindOf(ending);
+            kind != nullptr && kind->openFile != nullptr && !looksLike(*content, path, "rows"))
+            return kind->openFile(path);
+    }
     const Result<TextFile> file = openTextFile(path);
     if (!file) return file.problems();
     Result<OpenSource> source = openText(*file);
@@ -198,9 +198,28 @@ Result<OpenSource> openJsonSource(const fs::path& path) {
                        path.string()};
     const Result<TextFile> file = openTextFile(path);
     if (!file) return file.problems();
-    Result<OpenSource> source = openJson(*file, false);
+    const std::vector<FileKind>& kinds = fileKinds();
+    // Whatever else it begins with, the reader of JSON says what is wrong with it.
+    const auto kind = std::find_if(kinds.begin(), kinds.end(), [](const FileKind& each) {
+        return each.begins != nullptr && each.begins('{');
+    });
+    Result<OpenSource> source = kind->openText(*file, "");
     if (source) source->bytes = file->bytes;
     return source;
+}
+
+Json fileKindsToJson() {
+    Json list = Json::array();
+    for (const FileKind& kind : fileKinds()) {
+        Json packed = Json::array();
+        if (kind.openText != nullptr)
+            for (const std::string& ending : kind.endings)
+                for (const char* packing : {".gz", ".zst"}) packed.push_back(ending + packing);
+        list.push_back({{"title", kind.title},
+                        {"endings", kind.endings},
+                        {"packed_endings", std::move(packed)}});
+    }
+    return list;
 }
 
 std::string placeOf(const fs::path& path, const SourceRow& row) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// Reads rows one after another from a file (.jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather,
-// .txt, also of gzip or zstd: sources/) or a folder of such files. Every row is a JSON object. A
+// Reads rows one after another from a file (of the kinds of sources.list; text also of gzip or
+// zstd) or a folder of such files. Every row is a JSON object. A
 // row that cannot be read is a problem that names row and byte, and the next call goes on behind
 // it, so one bad line does not cost the file. No file is held in memory as a whole.
 
@@ -54,6 +54,10 @@ Result<OpenSource> openSource(const std::vector<std::filesystem::path>& files);
 
 /// Rows in JSON, one a line or a list of them, whatever the file is called. Problems: as above.
 Result<OpenSource> openJsonSource(const std::filesystem::path& path);
+
+/// Kinds of files that can be opened: [{"title","endings","packed_endings"}]; packed ones are read
+/// as they are too.
+Json fileKindsToJson();
 
 /// "row 17 of poems.jsonl (byte 4821)"
 std::string placeOf(const std::filesystem::path& path, const SourceRow& row);

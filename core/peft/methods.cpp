@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "peft/method.h"
 
+#include "data/source.h"
 #include "peft/help.h"
 #include "peft/saved_modules.h"
 
@@ -127,6 +128,7 @@ Json describeMethods() {
     }
     return Json{{"methods", std::move(list)},
                 {"default", defaultMethod().type},
+                {"file_kinds", fileKindsToJson()},
                 {"sections",
                  {{"model", toJson(modelSchema())},
                   {"data", toJson(dataSchema())},

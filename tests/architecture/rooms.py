@@ -41,7 +41,7 @@ def leaf_folder(path):
     return match and match.group(1)
 
 
-LEAF_SHARED = {"core/data/sources/lines.h", "core/data/sources/text_file.h", "core/data/sources/readers.h", "core/data/sources/row_file.h", "core/model/arch/families.h", "core/model/arch/common.h", "core/peft/methods/own_copies.h", "core/peft/methods/delta_weights.h", "core/peft/methods/lora_embedding.h", "core/peft/methods/base_weights.h"}
+LEAF_SHARED = {"core/data/sources/lines.h", "core/data/sources/text_file.h", "core/data/sources/file_kind.h", "core/data/sources/row_file.h", "core/model/arch/families.h", "core/model/arch/common.h", "core/peft/methods/own_copies.h", "core/peft/methods/delta_weights.h", "core/peft/methods/lora_embedding.h", "core/peft/methods/base_weights.h"}
 
 
 def breaches(path, text, order):

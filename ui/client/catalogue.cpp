@@ -10,10 +10,21 @@
 
 namespace luthier::ui {
 
+namespace {
+
+/// "*.jsonl", "*.csv.gz", … as the engine said when it was asked last.
+QStringList& dataPatterns() {
+    static QStringList patterns;
+    return patterns;
+}
+
+}  // namespace
+
 QString dataFileFilter() {
-    return QCoreApplication::translate("Catalogue",
-                                       "Data (*.jsonl *.ndjson *.json *.csv *.tsv *.parquet "
-                                       "*.arrow *.feather *.txt);;All files (*)");
+    const QString all = QCoreApplication::translate("Catalogue", "All files (*)");
+    if (dataPatterns().isEmpty()) return all;
+    return QCoreApplication::translate("Catalogue", "Data (%1)").arg(dataPatterns().join(' ')) +
+           ";;" + all;
 }
 
 Catalogue::Catalogue(ServeClient& engine, QObject* parent) : QObject(parent), m_engine(engine) {}
@@ -30,18 +41,26 @@ const MethodInfo* Catalogue::method(const QString& name) const {
 }
 
 void Catalogue::refreshMethods() {
-    m_engine.request("methods", {}, this,
-                     {[this](const QJsonValue& value) {
-                          setMethodFacts(value.toObject());
-                          m_problem = {};
-                          m_sections = value["sections"].toObject();
-                          emit methodsChanged();
-                      },
-                      [this](const ServeProblem& problem) {
-                          m_problem = problem;
-                          emit methodsChanged();
-                      },
-                      {}});
+    m_engine.request(
+        "methods", {}, this,
+        {[this](const QJsonValue& value) {
+             setMethodFacts(value.toObject());
+             const bool isFirst = dataPatterns().isEmpty();
+             dataPatterns().clear();
+             for (const QJsonValue& kind : value["file_kinds"].toArray())
+                 for (const char* key : {"endings", "packed_endings"})
+                     for (const QJsonValue& ending : kind[QLatin1String(key)].toArray())
+                         dataPatterns() << "*" + ending.toString();
+             if (isFirst) findDatasets();
+             m_problem = {};
+             m_sections = value["sections"].toObject();
+             emit methodsChanged();
+         },
+         [this](const ServeProblem& problem) {
+             m_problem = problem;
+             emit methodsChanged();
+         },
+         {}});
 }
 
 void Catalogue::refreshModels() {
@@ -74,6 +93,7 @@ void Catalogue::refreshModels() {
 }
 
 void Catalogue::findDatasets() {
+    if (dataPatterns().isEmpty()) return;  // an empty list of patterns would match every file
     auto* watcher = new QFutureWatcher<QStringList>(this);
     connect(watcher, &QFutureWatcherBase::finished, this, [this, watcher] {
         watcher->deleteLater();
@@ -109,7 +129,7 @@ void Catalogue::findDatasets() {
                 });
         }
     });
-    watcher->setFuture(QtConcurrent::run([folders = m_folders] {
+    watcher->setFuture(QtConcurrent::run([folders = m_folders, patterns = dataPatterns()] {
         QStringList files;
         for (const QString& folder : folders) {
             const QFileInfo single(folder);
@@ -118,10 +138,10 @@ void Catalogue::findDatasets() {
                 continue;
             }
             for (const QString& place : {folder, folder + "/data"}) {
-                for (const QFileInfo& file : QDir(place).entryInfoList(
-                         {"*.jsonl", "*.csv", "*.txt", "*.json"}, QDir::Files)) {
-                    if (file.suffix() == "json" && place == folder)
-                        continue;  // run configurations lie there, not rows
+                for (const QFileInfo& file : QDir(place).entryInfoList(patterns, QDir::Files)) {
+                    // Run configurations and notes lie there, not rows.
+                    if (place == folder && (file.suffix() == "json" || file.suffix() == "md"))
+                        continue;
                     files << file.absoluteFilePath();
                 }
             }

@@ -16,7 +16,7 @@
 
 namespace luthier::ui {
 
-/// What a file dialog offers as data: the kinds core/data/source.cpp opens.
+/// What a file dialog offers as data: the kinds that the engine opens.
 QString dataFileFilter();
 
 class Catalogue final : public QObject {

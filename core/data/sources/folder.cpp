@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/sources/folder.h"
 
+#include "data/sources/file_kind.h"
+
 #include <algorithm>
 #include <fstream>
 #include <map>
@@ -13,8 +15,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const std::set<std::string> kKinds{".jsonl",   ".ndjson", ".json",    ".csv", ".tsv",
-                                   ".parquet", ".arrow",  ".feather", ".txt"};
 /// Endings under which rows come that have to be unpacked or converted first.
 const std::set<std::string> kOther{".gz",    ".zst",     ".zip",    ".tar",      ".tgz",  ".bz2",
                                    ".xz",    ".7z",      ".rar",    ".lz4",      ".xlsx", ".xls",
@@ -25,7 +25,7 @@ const std::set<std::string> kAbout{"dataset_info.json", "dataset_infos.json", "d
                                    "state.json",        "config.json",        "README.txt",
                                    "LICENSE.txt",       "requirements.txt"};
 
-std::string lower(std::string text) {
+std::string inSmallLetters(std::string text) {
     std::transform(text.begin(), text.end(), text.begin(),
                    [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     return text;
@@ -46,12 +46,11 @@ fs::path resolved(const fs::path& folder) {
 
 /// ".jsonl" of rows.jsonl and of rows.jsonl.gz
 std::string kindOf(const fs::path& path) {
-    const std::string ending = lower(path.extension().string());
+    const std::string ending = inSmallLetters(path.extension().string());
     const std::string inner =
-        ending == ".gz" || ending == ".zst" ? lower(path.stem().extension().string()) : "";
-    return kKinds.contains(inner) && inner != ".parquet" && inner != ".arrow" && inner != ".feather"
-               ? inner
-               : ending;
+        ending == ".gz" || ending == ".zst" ? inSmallLetters(path.stem().extension().string()) : "";
+    const FileKind* kind = fileKindOf(inner);
+    return kind != nullptr && kind->openText != nullptr ? inner : ending;
 }
 
 enum class Split { None, Train, Validation, Test };
@@ -69,7 +68,7 @@ Split splitOf(const fs::path& file, const fs::path& root) {
             split = Split::Validation;
         word.clear();
     };
-    for (const char c : lower(fs::relative(file, root).string())) {
+    for (const char c : inSmallLetters(fs::relative(file, root).string())) {
         if (std::isalpha(static_cast<unsigned char>(c)))
             word += c;
         else
@@ -81,8 +80,8 @@ Split splitOf(const fs::path& file, const fs::path& root) {
 
 /// Not rows, though its kind is one of rows.
 bool isAside(const std::string& name) {
-    const bool isDerived =
-        name.ends_with(".arrow") && (name.rfind("cache-", 0) == 0 || name.rfind("indices", 0) == 0);
+    const FileKind* kind = fileKindOf(inSmallLetters(fs::path(name).extension().string()));
+    const bool isDerived = kind != nullptr && kind->isAside != nullptr && kind->isAside(name);
     return name[0] == '.' || kAbout.contains(name) || isDerived;
 }
 
@@ -115,7 +114,7 @@ Result<DataFiles> filesOfFolder(const fs::path& folder) {
         if (entry.depth() > 5 || path.filename().string().rfind('.', 0) == 0)
             entry.disable_recursion_pending();
         const std::string kind = kindOf(path);
-        const bool isRows = kKinds.contains(kind);
+        const bool isRows = fileKindOf(kind) != nullptr;
         if ((!isRows && !kOther.contains(kind)) || entry->is_directory(code) ||
             isAside(path.filename().string()))
             continue;
@@ -133,9 +132,7 @@ Result<DataFiles> filesOfFolder(const fs::path& folder) {
                 (files.left.empty() ? std::string()
                                     : ", but " + files.left.front().filename().string()) +
                 ".",
-            "Unpack archives, and put .jsonl, .json, .csv, .tsv, .parquet, .arrow, .feather or "
-            ".txt files there.",
-            folder.string()};
+            "Unpack archives, and put " + endingsOfRows() + " files there.", folder.string()};
     const std::string kind =
         std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) {
             return a.second < b.second;
@@ -144,7 +141,7 @@ Result<DataFiles> filesOfFolder(const fs::path& folder) {
         if (other != kind) files.left.insert(files.left.end(), paths.begin(), paths.end());
     std::map<Split, std::vector<fs::path>> splits;
     for (const fs::path& path : byKind[kind]) splits[splitOf(path, root)].push_back(path);
-    if (kind == ".arrow")
+    if (fileKindOf(kind)->isOfCaches)
         for (const auto& [split, paths] : splits)
             if (const auto [one, other] = twins(paths); !one.empty())
                 return Problem{"data_several",

@@ -5,7 +5,7 @@
 // strings. A row that cannot be read costs itself; every call of next() goes on behind a byte that
 // it read, or ends.
 #include "data/sources/lines.h"
-#include "data/sources/readers.h"
+#include "data/sources/file_kind.h"
 
 #include "contract/python_json.h"
 
@@ -295,9 +295,9 @@ bool isLinesOf(const Beginning& beginning) {
     return first->is_object() ? !beginning.second.empty() : follows;
 }
 
-}  // namespace
-
-Result<OpenSource> openJson(const TextFile& file, bool isLines) {
+/// An ending that promises an object a line is believed where nothing tells otherwise.
+Result<OpenSource> openJson(const TextFile& file, const std::string& ending) {
+    const bool isLines = ending == ".jsonl" || ending == ".ndjson";
     const Beginning beginning = beginningOf(file);
     auto list = std::make_unique<JsonList>(file);
     if (!isLinesOf(beginning) && list->findList()) return OpenSource{std::move(list)};
@@ -307,6 +307,15 @@ Result<OpenSource> openJson(const TextFile& file, bool isLines) {
     return Problem{"data_kind", file.path.string() + " holds no list of rows.",
                    "Write a JSON list of objects, or one object a line in a .jsonl file.",
                    file.path.string()};
+}
+
+}  // namespace
+
+FileKind jsonRowsFileKind() {
+    return {.title = "JSON",
+            .endings = {".jsonl", ".ndjson", ".json"},
+            .openText = &openJson,
+            .begins = [](char first) { return first == '{' || first == '['; }};
 }
 
 }  // namespace luthier

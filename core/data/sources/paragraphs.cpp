@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // .txt, .md: paragraphs parted by blank lines, each {"text": …}.
 #include "data/sources/lines.h"
-#include "data/sources/readers.h"
+#include "data/sources/file_kind.h"
 
 namespace luthier {
 
@@ -48,12 +48,20 @@ private:
     std::int64_t m_row = 0;
 };
 
-}  // namespace
-
-Result<OpenSource> openParagraphs(const TextFile& file) {
+Result<OpenSource> openParagraphs(const TextFile& file, const std::string&) {
     OpenSource source{std::make_unique<Paragraphs>(file)};
     source.isPlainText = true;
     return source;
+}
+
+}  // namespace
+
+FileKind paragraphsFileKind() {
+    return {.title = "Text",
+            .endings = {".txt", ".text", ".md"},
+            .openText = &openParagraphs,
+            // Notes about the rows; one that holds rows is opened by its name.
+            .isAside = [](const std::string& name) { return name.ends_with(".md"); }};
 }
 
 }  // namespace luthier

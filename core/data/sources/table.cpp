@@ -3,7 +3,7 @@
 // quotes and line breaks). A file whose header has no separator of its ending's kind, but tabs,
 // semicolons or commas, is read with these, as spreadsheets in half of the world write it.
 #include "data/sources/lines.h"
-#include "data/sources/readers.h"
+#include "data/sources/file_kind.h"
 
 #include <set>
 #include <vector>
@@ -119,12 +119,16 @@ private:
     std::int64_t m_begin = 0;
 };
 
-}  // namespace
-
-Result<OpenSource> openTable(const TextFile& file, char separator) {
-    auto table = std::make_unique<Table>(file, separator);
+Result<OpenSource> openTable(const TextFile& file, const std::string& ending) {
+    auto table = std::make_unique<Table>(file, ending == ".tsv" ? '\t' : ',');
     if (Result<void> header = table->readHeader(); !header) return header.problems();
     return OpenSource{std::move(table)};
+}
+
+}  // namespace
+
+FileKind tableFileKind() {
+    return {.title = "CSV", .endings = {".csv", ".tsv"}, .openText = &openTable};
 }
 
 }  // namespace luthier
