@@ -92,17 +92,14 @@ add_library(luthier_engine STATIC
   train/trainer.cpp
   generate/generator.cpp
   export/exporter.cpp
-  export/gguf_exporter.cpp
   export/gguf_file.cpp
   export/gguf_importer.cpp
   model/gguf_config.cpp
   model/gguf_layout.cpp
   model/shards.cpp
-  export/gguf_merged_exporter.cpp
   model/gguf_values.cpp
-  export/merged_exporter.cpp
-  export/peft_exporter.cpp
 )
+luthier_registry(luthier_engine export/exporters Exporter Exporter export/exporter.h)
 luthier_registry(luthier_engine peft/methods Method Method peft/method.h)
 # Help pages are part of the program, so that a copied luthier-cli has them.
 file(GLOB _help_pages CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/../resources/help/*.md)
@@ -142,9 +139,5 @@ set_source_files_properties(kernels/elementwise.cpp PROPERTIES COMPILE_OPTIONS "
   SKIP_PRECOMPILE_HEADERS ON)
 
 luthier_room_together(luthier_engine
-  export/gguf_exporter.cpp
   export/gguf_importer.cpp
-  export/gguf_merged_exporter.cpp
-  export/merged_exporter.cpp
-  export/peft_exporter.cpp
   peft/combine_ia3.cpp)

@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace luthier::cli {
 
@@ -41,23 +42,12 @@ struct WeightedPath {
 };
 WeightedPath weightedPath(const std::string& text);
 
-void addTrain(CLI::App& app, Context& context);
-void addEstimate(CLI::App& app, Context& context);
-void addMethods(CLI::App& app, Context& context);
-void addModels(CLI::App& app, Context& context);
-void addImport(CLI::App& app, Context& context);
-void addInspect(CLI::App& app, Context& context);
-void addData(CLI::App& app, Context& context);
-void addTokenize(CLI::App& app, Context& context);
-void addScore(CLI::App& app, Context& context);
-void addEval(CLI::App& app, Context& context);
-void addGenerate(CLI::App& app, Context& context);
-void addMerge(CLI::App& app, Context& context);
-void addCombine(CLI::App& app, Context& context);
-void addCompareMethods(CLI::App& app, Context& context);
-void addExport(CLI::App& app, Context& context);
-void addRuns(CLI::App& app, Context& context);
-void addDevices(CLI::App& app, Context& context);
-void addServe(CLI::App& app, Context& context);
+/// A command is one file in commands/ that makes a Command, and one line of commands.list.
+struct Command {
+    void (*add)(CLI::App& app, Context& context);
+};
+
+/// Made from commands.list, in the order of --help.
+std::vector<Command> listOfCommands();
 
 }  // namespace luthier::cli

@@ -9,7 +9,7 @@
 
 namespace luthier::cli {
 
-/// @param source a run (folder or id) or an adapter folder; for gguf-merged also a model folder.
+/// @param source a run (folder or id) or an adapter folder; of some formats also a model folder.
 /// @param type of a GGUF file's values; "": usual.
 ///  @param model base model's folder; "" takes the run's.
 /// Compared on evaluation rows of the run where its data can still be read, else on drawn token

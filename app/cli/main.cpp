@@ -171,24 +171,7 @@ int run(int argc, char** argv) {
     app.fallthrough();
     app.add_flag("--json", context.isJson, "Print one JSON document instead of a table");
     app.add_flag("--quiet", context.isQuiet, "No progress on standard error");
-    cli::addTrain(app, context);
-    cli::addEstimate(app, context);
-    cli::addMethods(app, context);
-    cli::addModels(app, context);
-    cli::addImport(app, context);
-    cli::addInspect(app, context);
-    cli::addData(app, context);
-    cli::addTokenize(app, context);
-    cli::addScore(app, context);
-    cli::addEval(app, context);
-    cli::addGenerate(app, context);
-    cli::addMerge(app, context);
-    cli::addCombine(app, context);
-    cli::addCompareMethods(app, context);
-    cli::addExport(app, context);
-    cli::addRuns(app, context);
-    cli::addDevices(app, context);
-    cli::addServe(app, context);
+    for (const cli::Command& command : cli::listOfCommands()) command.add(app, context);
     try {
         app.parse(argc, argv);
     } catch (const CLI::CallForHelp&) {

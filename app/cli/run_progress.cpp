@@ -2,6 +2,7 @@
 #include "run_progress.h"
 
 #include "contract/number_text.h"
+#include "export/exporter.h"
 #include "contract/schema.h"
 
 #include <algorithm>
@@ -199,8 +200,8 @@ std::string runEndText(const RunSnapshot& run, const Json& summary, const std::s
         text += "  luthier-cli generate " + model + " --prompt \"…\"\n";
     if (status != "stopped")
         text += "  luthier-cli export " + shellWord(run.id) + in + " --format " +
-                (kind == "model" ? "gguf-merged" : "peft") + " --out " +
-                (kind == "model" ? "MODEL.gguf" : "FOLDER") + "\n";
+                usualExporter(kind == "model").format + " --out " +
+                usualExporter(kind == "model").exampleOut + "\n";
     return text;
 }
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // A fair comparison of methods: the configurations of one run per method, learning rate and seed on
-// the same model, data and steps. Rates start where each method is usually trained (usual_rates.h),
-// in proportion to the rate of the configuration they come from; `rateTries` spreads each around
-// that, since a rate that suits one method and not another is the usual way such comparisons go
-// wrong.
+// the same model, data and steps. Rates start where each method is usually trained
+// (Method::usualRate), in proportion to the rate of the configuration they come from; `rateTries`
+// spreads each around that, since a rate that suits one method and not another is the usual way
+// such comparisons go wrong.
 
 #include "contract/json.h"
 

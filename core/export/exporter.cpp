@@ -19,8 +19,7 @@
 namespace luthier {
 
 const std::vector<Exporter>& exporters() {
-    static const std::vector<Exporter> list{peftExporter(), mergedExporter(), ggufExporter(),
-                                            ggufMergedExporter()};
+    static const std::vector<Exporter> list = listOfExporters();
     return list;
 }
 
@@ -28,6 +27,38 @@ const Exporter* findExporter(const std::string& format) {
     for (const Exporter& exporter : exporters())
         if (exporter.format == format) return &exporter;
     return nullptr;
+}
+
+const Exporter& usualExporter(bool isModel) {
+    for (const Exporter& exporter : exporters())
+        if (isModel ? exporter.takesModels : exporter.isDefault) return exporter;
+    return exporters().front();
+}
+
+Json describeExporters() {
+    Json list = Json::array();
+    for (const Exporter& exporter : exporters()) {
+        Json refused = Json::array(), files = Json::array();
+        for (const auto& [key, why] : exporter.refused) refused.push_back({key, why});
+        for (const PlannedFile& file : exporter.files)
+            files.push_back({{"name", file.name},
+                             {"size", file.size == PlannedFile::Size::Adapter ? "adapter"
+                                      : file.size == PlannedFile::Size::Model ? "model"
+                                                                              : ""}});
+        list.push_back({{"format", exporter.format},
+                        {"title", exporter.title},
+                        {"summary", exporter.summary},
+                        {"default", exporter.isDefault},
+                        {"takes_models", exporter.takesModels},
+                        {"folds", exporter.folds},
+                        {"gguf_adapter", exporter.isGgufAdapter},
+                        {"former_names", exporter.formerNames},
+                        {"refused", std::move(refused)},
+                        {"holds", exporter.holds},
+                        {"files", std::move(files)},
+                        {"icon", exporter.icon}});
+    }
+    return Json{{"formats", std::move(list)}};
 }
 
 namespace {

@@ -17,6 +17,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace luthier {
@@ -29,10 +30,9 @@ struct Probe {
 };
 
 struct ExportRequest {
-    std::filesystem::path model;  ///< folder of the base model
-    std::filesystem::path
-        adapter;  ///< adapter folder; empty: the model itself is the result (gguf-merged)
-    std::filesystem::path out;  ///< must not exist
+    std::filesystem::path model;    ///< folder of the base model
+    std::filesystem::path adapter;  ///< adapter folder; empty: the model itself is the result
+    std::filesystem::path out;      ///< must not exist
     std::string type;  ///< of the values in a GGUF file: f32, f16, bf16, q8_0; "" takes the
                        ///< format's usual one
     std::vector<Probe> probes;  ///< empty: drawn from the vocabulary
@@ -52,20 +52,44 @@ struct ExportResult {
     Json certificate;  ///< what certify() says, "format" and the provenance
 };
 
+/// A file that an export will write, before it is written.
+struct PlannedFile {
+    enum class Size { Unknown, Adapter, Model };
+    std::string name;  ///< empty: as the method calls its file of tensors
+    Size size = Size::Unknown;
+};
+
+/// An exporter is one file in exporters/ that fills in an Exporter, and one line of exporters.list.
 struct Exporter {
-    std::string format;  ///< "peft", "merged", "gguf", "gguf-merged"
+    std::string format;  ///< "gguf"
     std::string title;
     std::string summary;
     Result<ExportResult> (*write)(const ExportRequest& request);
+
+    bool isDefault = false;      ///< what an adapter is offered as first
+    bool takesModels = false;    ///< also of a model folder, and of a run that trained base weights
+    bool folds = false;          ///< the adapter into its base: only of methods that can be merged
+    bool isGgufAdapter = false;  ///< only of methods that GGUF has a type for
+    std::string exampleOut = "FOLDER";
+    std::vector<std::string> formerNames = {};  ///< that certificates may have instead
+    /// Settings of a method that it cannot express when they are true, and why.
+    std::vector<std::pair<std::string, std::string>> refused = {};
+    /// What lies in its folder, for the lines by which other tools load it: folder, gguf-model,
+    /// gguf-adapter.
+    std::string holds = "folder";
+    std::vector<PlannedFile> files = {};
+    std::string icon = "plug";
 };
 
+/// Made from exporters.list.
+std::vector<Exporter> listOfExporters();
 const std::vector<Exporter>& exporters();
 const Exporter* findExporter(const std::string& format);
 
-Exporter peftExporter();
-Exporter mergedExporter();
-Exporter ggufExporter();
-Exporter ggufMergedExporter();
+/// What a run's result is exported as unless something else is asked for.
+const Exporter& usualExporter(bool isModel);
+/// `formats --json`.
+Json describeExporters();
 
 /// What the request's base is opened for: its adapter's task, else its own.
 Result<ModelTask> taskOf(const ExportRequest& request);

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # Lists of leaves. A leaf is one source and one line of a list; this makes the rest.
 #
-#   luthier_registry(TARGET FOLDER TYPE SUFFIX HEADER)
+#   luthier_registry(TARGET FOLDER TYPE SUFFIX HEADER [NAMESPACE])
 #
 # reads FOLDER.list beside the calling file: one leaf a line, in the order in which people see them; # begins a comment. For the line "prefix_tuning" it adds the
 # source FOLDER/prefix_tuning.cpp to TARGET, and the function `TYPE prefixTuningSUFFIX();` that this source defines to the list that
 # `std::vector<TYPE> listOfSUFFIXs();` returns. "p_tuning_v2 in prefix_tuning" says that the leaf stands in another leaf's source. "ia3 together" lets the source be
 # compiled in one piece with its neighbours, which is faster and asks that no two have a function of one name; without it a leaf is compiled by itself.
-# HEADER declares TYPE and listOfSUFFIXs().
+# HEADER declares TYPE and listOfSUFFIXs(), in NAMESPACE (luthier unless given).
 function(luthier_registry target folder type suffix header)
+  set(_namespace luthier)
+  if(ARGC GREATER 5)
+    set(_namespace ${ARGV5})
+  endif()
   set(_list ${CMAKE_CURRENT_SOURCE_DIR}/${folder}.list)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${_list})
   file(STRINGS ${_list} _lines)
@@ -49,7 +53,7 @@ function(luthier_registry target folder type suffix header)
 // Made from @folder@.list by luthier_registry() in packaging/cmake/LuthierRegistry.cmake.
 #include "@header@"
 
-namespace luthier {
+namespace @_namespace@ {
 
 @_declared@
 std::vector<@type@> listOf@suffix@s() {
@@ -57,7 +61,7 @@ std::vector<@type@> listOf@suffix@s() {
 @_listed@    };
 }
 
-}  // namespace luthier
+}  // namespace @_namespace@
 ]])
   target_sources(${target} PRIVATE ${_sources} ${_made})
 endfunction()

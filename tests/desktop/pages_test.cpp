@@ -227,7 +227,8 @@ void PagesTest::ggufExportsSayWhatLoadsThem() {
         QTRY_COMPARE_WITH_TIMEOUT(detail->path(), folder, 10000);
         QVERIFY(isShown("Verified by reloading"));
         QCOMPARE(isShown("Try it"), format == "gguf");  // the playground takes no GGUF model
-        const Elsewhere told = elsewhere(format, folder, base);
+        const Elsewhere told = elsewhere(
+            {format == "gguf" ? "gguf-adapter" : "gguf-model", "gguf-merged"}, folder, base);
         QStringList tools;
         for (const Snippet& snippet : told.snippets) {
             tools << snippet.tool;

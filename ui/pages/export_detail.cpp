@@ -139,8 +139,7 @@ void ExportDetail::showPlan(const QString& title, const QString& explanation) {
 }
 
 void ExportDetail::showFolder(const QString& title, const QString& path, const QString& explanation,
-                              const QStringList& files, const QString& method,
-                              const QString& base) {
+                              const QStringList& files, const QString& base) {
     m_title->setText(title);
     m_chip->hide();
     m_explanation->setText(explanation);
@@ -160,11 +159,12 @@ void ExportDetail::showFolder(const QString& title, const QString& path, const Q
     m_pathBox->show();
     m_filesBox->show();
     m_certificateBox->hide();
-    setSnippets(method, path, base);
+    setSnippets({}, path, base);
     m_show->setEnabled(true);
 }
 
-void ExportDetail::showRecord(const QString& title, const ExportRecord& record, double seconds) {
+void ExportDetail::showRecord(const QString& title, const ExportRecord& record, double seconds,
+                              const Holds& holds) {
     const QJsonObject& c = record.certificate;
     m_title->setText(title);
     m_explanation->hide();
@@ -261,12 +261,12 @@ void ExportDetail::showRecord(const QString& title, const ExportRecord& record, 
                         {}});
     m_certificate->set(std::move(rows));
     for (QWidget* box : {m_pathBox, m_filesBox, m_certificateBox}) box->show();
-    setSnippets(record.format, record.path, c["base_model"].toString());
+    setSnippets(holds, record.path, c["base_model"].toString());
     m_show->setEnabled(true);
 }
 
-void ExportDetail::setSnippets(const QString& format, const QString& path, const QString& base) {
-    m_elsewhere = elsewhere(format, path, base);
+void ExportDetail::setSnippets(const Holds& holds, const QString& path, const QString& base) {
+    m_elsewhere = elsewhere(holds, path, base);
     QStringList tools;
     for (const Snippet& snippet : m_elsewhere.snippets) tools << snippet.tool;
     m_snippetBox->setVisible(!tools.isEmpty());

@@ -26,10 +26,11 @@ public:
     ExportDetail();
     /// What the chosen card would write; nothing is verified yet.
     void showPlan(const QString& title, const QString& explanation);
-    void showRecord(const QString& title, const ExportRecord& record, double seconds);
-    /// A folder that the run wrote itself; `method` made it.
+    void showRecord(const QString& title, const ExportRecord& record, double seconds,
+                    const Holds& holds = {});
+    /// A folder that the run wrote itself.
     void showFolder(const QString& title, const QString& path, const QString& explanation,
-                    const QStringList& files, const QString& method, const QString& base);
+                    const QStringList& files, const QString& base);
     QString path() const;
 
 signals:
@@ -38,7 +39,7 @@ signals:
     void tryWanted(const QString& model, const QString& adapter);
 
 private:
-    void setSnippets(const QString& format, const QString& path, const QString& base);
+    void setSnippets(const Holds& holds, const QString& path, const QString& base);
     void showSnippet(int index);
     void showPath(const QString& path);
 

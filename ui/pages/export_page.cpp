@@ -171,7 +171,7 @@ QWidget* ExportPage::buildCentre() {
         m_path = path;
         for (const ExportRecord& record : m_records)
             if (record.path == path)
-                m_card = record.format == "adapters" ? QStringLiteral("peft") : record.format;
+                m_card = formatOf(record.format) ? formatOf(record.format)->format : record.format;
         showCards();
     });
     return centre;
@@ -211,7 +211,7 @@ void ExportPage::loadFormats() {
              m_formats.clear();
              for (const QJsonValue& each : value["formats"].toArray())
                  m_formats.push_back({each["format"].toString(), each["title"].toString(),
-                                      each["summary"].toString()});
+                                      each["summary"].toString(), each.toObject()});
              m_hasFormats = true;
              buildCards();
              fill();
@@ -252,7 +252,7 @@ void ExportPage::buildCards() {
     add(QLatin1String(kRunFolder), "runs", tr("As the run left it"),
         tr("The folder that training wrote"));
     for (const Format& each : m_formats)
-        add(each.format, each.format == "merged" ? "cube" : "plug", each.title, each.summary);
+        add(each.format, each.facts["icon"].toString(), each.title, each.summary);
     layOutCards();
 }
 
@@ -271,18 +271,23 @@ void ExportPage::resizeEvent(QResizeEvent* event) {
     QMetaObject::invokeMethod(this, &ExportPage::layOutCards, Qt::QueuedConnection);
 }
 
+const ExportPage::Format* ExportPage::formatOf(const QString& name) const {
+    for (const Format& each : m_formats)
+        if (each.format == name || each.facts["former_names"].toArray().contains(name))
+            return &each;
+    return nullptr;
+}
+
 QString ExportPage::cardTitle(const QString& format) const {
     if (format == QLatin1String(kRunFolder)) return tr("As the run left it");
-    for (const Format& each : m_formats)
-        if (each.format == format || (format == "adapters" && each.format == "peft"))
-            return each.title;
-    return format;
+    const Format* known = formatOf(format);
+    return known ? known->title : format;
 }
 
 const ExportRecord* ExportPage::recordOf(const QString& run, const QString& format) const {
+    const Format* wanted = formatOf(format);
     for (const ExportRecord& record : m_records)
-        if (record.run == run &&
-            (record.format == format || (record.format == "adapters" && format == "peft")) &&
+        if (record.run == run && wanted && formatOf(record.format) == wanted &&
             (m_path.isEmpty() || record.path == m_path || format != m_card))
             return &record;
     return nullptr;
@@ -363,16 +368,43 @@ void ExportPage::showRun() {
     m_written->setFixedHeight(
         px(28) + std::clamp(m_written->rows()->rowCount(), 1, 5) * Theme::instance().rowHeight() +
         8);
-    if (m_card.isEmpty())
-        m_card = run->hasAdapter ? QStringLiteral("peft") : QLatin1String(kRunFolder);
+    if (m_card.isEmpty()) {
+        m_card = QLatin1String(kRunFolder);
+        for (const Format& each : m_formats)
+            if (run->hasAdapter && each.has("default")) m_card = each.format;
+    }
     showCards();
+}
+
+QString ExportPage::whyNot(const RunInfo& run, const Format& format) const {
+    const MethodInfo& method = methodFacts(run.method);
+    if (method.leavesModel)
+        return format.has("takes_models")
+                   ? QString()
+                   : tr("%1 trains the base weights, so its result is a whole model and no "
+                        "adapter. "
+                        "The folder that the run left is in Hugging Face format already.")
+                         .arg(method.title);
+    if (format.has("gguf_adapter") && !method.hasGguf)
+        return tr("llama.cpp adapters hold LoRA only, and this is %1. The GGUF model has it folded "
+                  "in.")
+            .arg(method.title);
+    for (const QJsonValue& refused : format.facts["refused"].toArray())
+        if (run.config["method"].toObject()[refused[0].toString()].toBool())
+            return refused[1].toString();
+    // Methods that the engine does not name any more are left to it.
+    if (format.has("folds") && !method.mergeable && m_bench.catalogue.method(run.method))
+        return tr("%1 adds to what the model reads, not to its weights; there is nothing that "
+                  "could "
+                  "be folded into them.")
+            .arg(method.title);
+    return {};
 }
 
 void ExportPage::showCards() {
     const RunInfo* run = m_bench.runs.find(m_run);
     if (!run) return;
     const QString own = run->folder + (run->hasFullModel ? "/model" : "/adapter");
-    const MethodInfo* method = m_bench.catalogue.method(run->method);
     for (ExportCard* card : m_cards) {
         const QString format = card->format();
         const QString key = m_run + "/" + format;
@@ -386,28 +418,8 @@ void ExportPage::showCards() {
                 fact(name, static_cast<double>(QFileInfo(own + "/" + name).size()));
             card->setState(ExportCard::State::ByTheRun);
             card->setNote(tr("not compared yet"));
-        } else if (methodFacts(run->method).leavesModel && format != "gguf-merged") {
-            card->setState(
-                ExportCard::State::NotAvailable,
-                tr("%1 trains the base weights, so its result is a whole model and no adapter. The "
-                   "folder that the run left is in Hugging Face format already.")
-                    .arg(methodTitle(run->method)));
-        } else if ((format == "gguf" || format == "ollama") && !methodFacts(run->method).hasGguf) {
-            card->setState(ExportCard::State::NotAvailable,
-                           tr("llama.cpp adapters hold LoRA only, and this is %1. The GGUF model "
-                              "has it folded in.")
-                               .arg(methodTitle(run->method)));
-        } else if ((format == "gguf" || format == "ollama") &&
-                   run->config["method"].toObject()["use_dora"].toBool()) {
-            card->setState(
-                ExportCard::State::NotAvailable,
-                tr("llama.cpp adapters cannot hold DoRA. The GGUF model has it folded in."));
-        } else if ((format == "merged" || format == "gguf-merged") && method &&
-                   !method->mergeable && !methodFacts(run->method).leavesModel) {
-            card->setState(ExportCard::State::NotAvailable,
-                           tr("%1 adds to what the model reads, not to its weights; there is "
-                              "nothing that could be folded into them.")
-                               .arg(methodTitle(run->method)));
+        } else if (const QString reason = whyNot(*run, *formatOf(format)); !reason.isEmpty()) {
+            card->setState(ExportCard::State::NotAvailable, reason);
         } else if (m_request && m_writingRun == m_run && m_writingFormat == format) {
             card->setState(ExportCard::State::Writing, m_phase);
             card->setProgress(m_phase, m_done, m_total);
@@ -426,14 +438,15 @@ void ExportPage::showCards() {
             card->setState(record->passed() ? ExportCard::State::Verified
                                             : ExportCard::State::Failed);
         } else {
-            if (format == "peft") {
-                fact(methodFacts(run->method).tensorFile, run->adapterBytes);
-                fact("adapter_config.json, README.md", 0);
-            } else if (format == "merged") {
-                fact("model.safetensors", run->total > 0 && run->trainable >= 0
-                                              ? static_cast<double>(run->total - run->trainable) * 4
-                                              : 0);
-                fact("config.json, tokenizer", 0);
+            for (const QJsonValue& file : formatOf(format)->facts["files"].toArray()) {
+                const QString name = file["name"].toString();
+                const QString size = file["size"].toString();
+                const bool isKnown = run->total > 0 && run->trainable >= 0;
+                fact(name.isEmpty() ? methodFacts(run->method).tensorFile : name,
+                     size == "adapter" ? run->adapterBytes
+                     : size == "model" && isKnown
+                         ? static_cast<double>(run->total - run->trainable) * 4
+                         : 0);
             }
             card->setState(ExportCard::State::Ready);
         }
@@ -441,6 +454,14 @@ void ExportPage::showCards() {
         card->setSelected(format == m_card);
     }
     showDetail();
+}
+
+Holds ExportPage::holdsOf(const QString& format) const {
+    Holds holds;
+    if (const Format* known = formatOf(format)) holds.what = known->facts["holds"].toString();
+    for (const Format& each : m_formats)
+        if (each.has("takes_models")) holds.modelFormat = each.format;
+    return holds;
 }
 
 void ExportPage::showDetail() {
@@ -452,16 +473,16 @@ void ExportPage::showDetail() {
         return m_detail->showFolder(title, own,
                                     tr("Loads in the same tools as an export, but nothing has read "
                                        "it back and compared it yet."),
-                                    filesOf(own), run->method, run->modelPath);
+                                    filesOf(own), run->modelPath);
     }
     if (m_request && m_writingRun == m_run && m_writingFormat == m_card)
         return m_detail->showPlan(title, tr("It is being written. The badge comes only after it "
                                             "has been read back and compared."));
     if (const ExportRecord* record = recordOf(m_run, m_card))
-        return m_detail->showRecord(title, *record, m_seconds.value(record->path, 0));
+        return m_detail->showRecord(title, *record, m_seconds.value(record->path, 0),
+                                    holdsOf(record->format));
     QString summary;
-    for (const Format& each : m_formats)
-        if (each.format == m_card) summary = each.summary;
+    if (const Format* format = formatOf(m_card)) summary = format->summary;
     m_detail->showPlan(
         title, summary + ". " +
                    tr("After writing, Luthier opens the files again, runs them on rows that the "

@@ -5,9 +5,11 @@
 // exports made by luthier-cli.
 
 #include "pages/export_records.h"
+#include "pages/export_snippets.h"
 #include "pages/page.h"
 
 #include <QFutureWatcher>
+#include <QJsonObject>
 
 class QComboBox;
 class QGridLayout;
@@ -45,7 +47,12 @@ protected:
 private:
     struct Format {
         QString format, title, summary;
+        QJsonObject facts;  ///< core/export/exporter.h: what it takes, refuses and writes
+        bool has(const char* key) const { return facts[QLatin1String(key)].toBool(); }
     };
+    QString whyNot(const RunInfo& run, const Format& format) const;  ///< empty: it can be written
+    Holds holdsOf(const QString& format) const;
+    const Format* formatOf(const QString& name) const;  ///< also by a name of former times
     QWidget* buildCentre();
     void fill();
     void readRecords();

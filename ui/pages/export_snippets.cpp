@@ -115,7 +115,7 @@ Elsewhere ggufModel(const QString& folder) {
     return result;
 }
 
-Elsewhere ggufAdapter(const QString& folder, const QString& base) {
+Elsewhere ggufAdapter(const QString& folder, const QString& base, const QString& modelFormat) {
     Elsewhere result;
     const QString file = fileIn(folder, "*.gguf");
     if (file.isEmpty()) return result;
@@ -125,11 +125,10 @@ Elsewhere ggufAdapter(const QString& folder, const QString& base) {
     const QString model =
         isFile ? base
                : QFileInfo(folder).absolutePath() + "/" + QFileInfo(base).fileName() + ".gguf";
-    const QString first =
-        isFile || QFileInfo::exists(model)
-            ? QString()
-            : QStringLiteral("luthier-cli export %1 \\\n  --format gguf-merged --out %2\n")
-                  .arg(shellWord(base), shellWord(model));
+    const QString first = isFile || QFileInfo::exists(model)
+                              ? QString()
+                              : QStringLiteral("luthier-cli export %1 \\\n  --format %2 --out %3\n")
+                                    .arg(shellWord(base), modelFormat, shellWord(model));
     result.snippets = {
         {"llama.cpp",
          first +
@@ -194,11 +193,12 @@ QString shellWord(const QString& text) {
     return plain.match(text).hasMatch() ? text : "'" + QString(text).replace('\'', "'\\''") + "'";
 }
 
-Elsewhere elsewhere(const QString& format, const QString& folder, const QString& base) {
-    if (format == "gguf-merged") return ggufModel(folder);
-    if (format == "gguf" || format == "ollama") return ggufAdapter(folder, base);
+Elsewhere elsewhere(const Holds& holds, const QString& folder, const QString& base) {
+    if (holds.what == "gguf-model") return ggufModel(folder);
+    if (holds.what == "gguf-adapter") return ggufAdapter(folder, base, holds.modelFormat);
     if (QFileInfo::exists(folder + "/adapter_config.json"))
-        return adapterFolder(folder, base, format == "adapters");
+        return adapterFolder(folder, base,
+                             !QFileInfo::exists(folder + "/adapter_model.safetensors"));
     if (QFileInfo::exists(folder + "/config.json")) return modelFolder(folder);
     return {};
 }

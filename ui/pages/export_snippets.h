@@ -20,9 +20,14 @@ struct Elsewhere {
     QString tryModel, tryAdapter;
 };
 
-/// @param format an exporter's name, "adapters", or the method of a run's own folder.  @param
-/// folder where the files lie.
-Elsewhere elsewhere(const QString& format, const QString& folder, const QString& base);
+/// What lies in a folder, as its exporter says it.
+struct Holds {
+    QString what = QStringLiteral("folder");  ///< folder, gguf-model, gguf-adapter
+    QString modelFormat;                      ///< export format that writes a base for gguf-adapter
+};
+
+/// @param folder where the files lie.
+Elsewhere elsewhere(const Holds& holds, const QString& folder, const QString& base);
 
 /// A word for a POSIX shell, quoted where it must be.
 QString shellWord(const QString& text);

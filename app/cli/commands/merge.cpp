@@ -90,22 +90,25 @@ ExitCode runMerge(const MergeOptions& options, const Context& context) {
 
 }  // namespace
 
-void addMerge(CLI::App& app, Context& context) {
-    auto options = std::make_shared<MergeOptions>();
-    CLI::App* command = app.add_subcommand("merge", "Fold adapters into a full model");
-    command->add_option("model", options->model, "Model folder")->required();
-    command
-        ->add_option("--adapter", options->adapters,
-                     "Adapter folder, optionally :WEIGHT; may be repeated")
-        ->required();
-    command->add_option("--out", options->out, "Folder to make")->required();
-    command
-        ->add_option("--out-type,--dtype", options->type,
-                     "f32, f16 or bf16; else as the base is stored")
-        ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "float32", "float16", "bfloat16"}));
-    command->callback([options, &context] {
-        context.run = [options, &context] { return runMerge(*options, context); };
-    });
+Command mergeCommand() {
+    return {[](CLI::App& app, Context& context) {
+        auto options = std::make_shared<MergeOptions>();
+        CLI::App* command = app.add_subcommand("merge", "Fold adapters into a full model");
+        command->add_option("model", options->model, "Model folder")->required();
+        command
+            ->add_option("--adapter", options->adapters,
+                         "Adapter folder, optionally :WEIGHT; may be repeated")
+            ->required();
+        command->add_option("--out", options->out, "Folder to make")->required();
+        command
+            ->add_option("--out-type,--dtype", options->type,
+                         "f32, f16 or bf16; else as the base is stored")
+            ->check(
+                CLI::IsMember({"auto", "f32", "f16", "bf16", "float32", "float16", "bfloat16"}));
+        command->callback([options, &context] {
+            context.run = [options, &context] { return runMerge(*options, context); };
+        });
+    }};
 }
 
 }  // namespace luthier::cli

@@ -85,39 +85,41 @@ ExitCode runGenerate(const GenerateOptions& options, const Context& context) {
 
 }  // namespace
 
-void addGenerate(CLI::App& app, Context& context) {
-    auto options = std::make_shared<GenerateOptions>();
-    CLI::App* command = app.add_subcommand("generate", "Continue a text");
-    command->add_option("model", options->model, "Model folder")->required();
-    auto* prompt = command->add_option("--prompt", options->prompt, "Text to continue");
-    command->add_option("--chat", options->chat, "JSON file with a list of messages")
-        ->excludes(prompt);
-    command->add_option("--ids", options->ids, "Token ids to continue, with commas between")
-        ->delimiter(',')
-        ->excludes(prompt);
-    command->add_flag("--ignore-eos", options->ignoresEnd,
-                      "Go on after the end of text, up to --max-new-tokens");
-    command->add_option("--adapter", options->adapters,
-                        "Adapter folder, optionally :WEIGHT; may be repeated");
-    command->add_option("--max-new-tokens", options->sampling.maxNewTokens)
-        ->check(CLI::Range(1, 1 << 20));
-    command
-        ->add_option("--temperature", options->sampling.temperature,
-                     "0: the most probable token each time")
-        ->check(CLI::Range(0.0, 100.0));
-    command->add_option("--top-p", options->sampling.topP)->check(CLI::Range(0.0, 1.0));
-    command->add_option("--top-k", options->sampling.topK)->check(CLI::Range(0, 1 << 24));
-    command
-        ->add_option("--repetition-penalty", options->sampling.repetitionPenalty,
-                     "Above 1: tokens already seen become less likely")
-        ->check(CLI::PositiveNumber);
-    command->add_option("--seed", options->sampling.seed);
-    command->add_option("--dtype", options->dtype)
-        ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}));
-    command->add_option("--device", options->device);
-    command->callback([options, &context] {
-        context.run = [options, &context] { return runGenerate(*options, context); };
-    });
+Command generateCommand() {
+    return {[](CLI::App& app, Context& context) {
+        auto options = std::make_shared<GenerateOptions>();
+        CLI::App* command = app.add_subcommand("generate", "Continue a text");
+        command->add_option("model", options->model, "Model folder")->required();
+        auto* prompt = command->add_option("--prompt", options->prompt, "Text to continue");
+        command->add_option("--chat", options->chat, "JSON file with a list of messages")
+            ->excludes(prompt);
+        command->add_option("--ids", options->ids, "Token ids to continue, with commas between")
+            ->delimiter(',')
+            ->excludes(prompt);
+        command->add_flag("--ignore-eos", options->ignoresEnd,
+                          "Go on after the end of text, up to --max-new-tokens");
+        command->add_option("--adapter", options->adapters,
+                            "Adapter folder, optionally :WEIGHT; may be repeated");
+        command->add_option("--max-new-tokens", options->sampling.maxNewTokens)
+            ->check(CLI::Range(1, 1 << 20));
+        command
+            ->add_option("--temperature", options->sampling.temperature,
+                         "0: the most probable token each time")
+            ->check(CLI::Range(0.0, 100.0));
+        command->add_option("--top-p", options->sampling.topP)->check(CLI::Range(0.0, 1.0));
+        command->add_option("--top-k", options->sampling.topK)->check(CLI::Range(0, 1 << 24));
+        command
+            ->add_option("--repetition-penalty", options->sampling.repetitionPenalty,
+                         "Above 1: tokens already seen become less likely")
+            ->check(CLI::PositiveNumber);
+        command->add_option("--seed", options->sampling.seed);
+        command->add_option("--dtype", options->dtype)
+            ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}));
+        command->add_option("--device", options->device);
+        command->callback([options, &context] {
+            context.run = [options, &context] { return runGenerate(*options, context); };
+        });
+    }};
 }
 
 }  // namespace luthier::cli

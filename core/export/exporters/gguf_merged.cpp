@@ -174,7 +174,7 @@ Result<Trained> openTrained(const ExportRequest& request) {
     return trained;
 }
 
-Result<ExportResult> write(const ExportRequest& request) {
+Result<ExportResult> writeGgufModel(const ExportRequest& request) {
     const at::NoGradGuard guard;
     const auto progress = [&](const std::string& phase, std::int64_t done) {
         if (request.progress) request.progress(phase, done, 4);
@@ -245,8 +245,13 @@ Result<ExportResult> write(const ExportRequest& request) {
 }  // namespace
 
 Exporter ggufMergedExporter() {
-    return {"gguf-merged", "GGUF model", "A whole model for llama.cpp and what is built on it",
-            &write};
+    Exporter exporter{"gguf-merged", "GGUF model",
+                      "A whole model for llama.cpp and what is built on it", &writeGgufModel};
+    exporter.takesModels = true;
+    exporter.folds = true;
+    exporter.exampleOut = "MODEL.gguf";
+    exporter.holds = "gguf-model";
+    return exporter;
 }
 
 }  // namespace luthier

@@ -44,14 +44,16 @@ ExitCode runInspect(const std::string& path, const Context& context) {
 
 }  // namespace
 
-void addInspect(CLI::App& app, Context& context) {
-    auto path = std::make_shared<std::string>();
-    CLI::App* command =
-        app.add_subcommand("inspect", "What a folder or file is, and problems found");
-    command->add_option("path", *path)->required();
-    command->callback([path, &context] {
-        context.run = [path, &context] { return runInspect(*path, context); };
-    });
+Command inspectCommand() {
+    return {[](CLI::App& app, Context& context) {
+        auto path = std::make_shared<std::string>();
+        CLI::App* command =
+            app.add_subcommand("inspect", "What a folder or file is, and problems found");
+        command->add_option("path", *path)->required();
+        command->callback([path, &context] {
+            context.run = [path, &context] { return runInspect(*path, context); };
+        });
+    }};
 }
 
 }  // namespace luthier::cli

@@ -62,21 +62,23 @@ ExitCode runTokenize(const TokenizeOptions& options, const Context& context) {
 
 }  // namespace
 
-void addTokenize(CLI::App& app, Context& context) {
-    auto options = std::make_shared<TokenizeOptions>();
-    CLI::App* command = app.add_subcommand("tokenize", "Token ids of a text or a chat");
-    command->add_option("model", options->model, "Model folder")->required();
-    auto* text = command->add_option("--text", options->text);
-    auto* file = command->add_option("--file", options->file)->excludes(text);
-    command->add_option("--chat", options->chat, "JSON file with a list of messages")
-        ->excludes(text)
-        ->excludes(file);
-    command->add_flag("--generation-prompt", options->generationPrompt);
-    command->add_flag("--no-special", options->noSpecial, "Leave out begin and end tokens");
-    command->callback([options, text, &context] {
-        options->hasText = text->count() > 0;
-        context.run = [options, &context] { return runTokenize(*options, context); };
-    });
+Command tokenizeCommand() {
+    return {[](CLI::App& app, Context& context) {
+        auto options = std::make_shared<TokenizeOptions>();
+        CLI::App* command = app.add_subcommand("tokenize", "Token ids of a text or a chat");
+        command->add_option("model", options->model, "Model folder")->required();
+        auto* text = command->add_option("--text", options->text);
+        auto* file = command->add_option("--file", options->file)->excludes(text);
+        command->add_option("--chat", options->chat, "JSON file with a list of messages")
+            ->excludes(text)
+            ->excludes(file);
+        command->add_flag("--generation-prompt", options->generationPrompt);
+        command->add_flag("--no-special", options->noSpecial, "Leave out begin and end tokens");
+        command->callback([options, text, &context] {
+            options->hasText = text->count() > 0;
+            context.run = [options, &context] { return runTokenize(*options, context); };
+        });
+    }};
 }
 
 }  // namespace luthier::cli

@@ -42,7 +42,7 @@ double worstWeight(const Model& merged, const std::map<std::string, at::ScalarTy
     return worst;
 }
 
-Result<ExportResult> write(const ExportRequest& request) {
+Result<ExportResult> writeMerged(const ExportRequest& request) {
     const at::NoGradGuard guard;
     const auto progress = [&](const std::string& phase, std::int64_t done) {
         if (request.progress) request.progress(phase, done, 4);
@@ -109,7 +109,11 @@ Result<ExportResult> write(const ExportRequest& request) {
 }  // namespace
 
 Exporter mergedExporter() {
-    return {"merged", "Merged model", "Loads wherever its base does", &write};
+    Exporter exporter{"merged", "Merged model", "Loads wherever its base does", &writeMerged};
+    exporter.folds = true;
+    exporter.files = {{"model.safetensors", PlannedFile::Size::Model}, {"config.json, tokenizer"}};
+    exporter.icon = "cube";
+    return exporter;
 }
 
 }  // namespace luthier

@@ -72,7 +72,7 @@ std::string modelCard(const ExportRequest& request, const Adapter& adapter, cons
     return card;
 }
 
-Result<ExportResult> write(const ExportRequest& request) {
+Result<ExportResult> writePeft(const ExportRequest& request) {
     const auto progress = [&](const std::string& phase, std::int64_t done) {
         if (request.progress) request.progress(phase, done, 3);
     };
@@ -127,7 +127,11 @@ Result<ExportResult> write(const ExportRequest& request) {
 }  // namespace
 
 Exporter peftExporter() {
-    return {"peft", "PEFT folder", "Loads in PEFT beside the same base", &write};
+    Exporter exporter{"peft", "PEFT folder", "Loads in PEFT beside the same base", &writePeft};
+    exporter.isDefault = true;
+    exporter.formerNames = {"adapters"};  // the library of bottlenecks
+    exporter.files = {{"", PlannedFile::Size::Adapter}, {"adapter_config.json, README.md"}};
+    return exporter;
 }
 
 }  // namespace luthier

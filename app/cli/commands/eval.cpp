@@ -203,33 +203,35 @@ ExitCode runEval(const EvalOptions& options, const Context& context) {
 
 }  // namespace
 
-void addEval(CLI::App& app, Context& context) {
-    auto options = std::make_shared<EvalOptions>();
-    std::vector<std::string> metrics = kMeasured;
-    metrics.insert(metrics.end(), kWritten.begin(), kWritten.end());
-    CLI::App* command = app.add_subcommand("eval", "Measure a model on a file");
-    command->add_option("model", options->model, "Model folder")->required();
-    command->add_option("--data", options->data, "Rows to measure")->required();
-    command->add_option("--format", options->format, "Shape of the rows");
-    command->add_option("--adapter", options->adapters,
-                        "Adapter folder, optionally :WEIGHT; may be repeated");
-    command
-        ->add_option("--metric", options->metrics,
-                     "exact_match and rouge write each row's answer first")
-        ->check(CLI::IsMember(metrics));
-    command->add_option("--max-length", options->maxLength)->check(CLI::Range(2, 1 << 20));
-    command
-        ->add_option("--max-new-tokens", options->maxNewTokens,
-                     "Longest answer for exact_match and rouge")
-        ->check(CLI::Range(1, 1 << 20));
-    command->add_option("--limit", options->limit, "Only the first rows; 0: all")
-        ->check(CLI::NonNegativeNumber);
-    command->add_option("--dtype", options->dtype, "auto: the model's own")
-        ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}));
-    command->add_option("--device", options->device);
-    command->callback([options, &context] {
-        context.run = [options, &context] { return runEval(*options, context); };
-    });
+Command evalCommand() {
+    return {[](CLI::App& app, Context& context) {
+        auto options = std::make_shared<EvalOptions>();
+        std::vector<std::string> metrics = kMeasured;
+        metrics.insert(metrics.end(), kWritten.begin(), kWritten.end());
+        CLI::App* command = app.add_subcommand("eval", "Measure a model on a file");
+        command->add_option("model", options->model, "Model folder")->required();
+        command->add_option("--data", options->data, "Rows to measure")->required();
+        command->add_option("--format", options->format, "Shape of the rows");
+        command->add_option("--adapter", options->adapters,
+                            "Adapter folder, optionally :WEIGHT; may be repeated");
+        command
+            ->add_option("--metric", options->metrics,
+                         "exact_match and rouge write each row's answer first")
+            ->check(CLI::IsMember(metrics));
+        command->add_option("--max-length", options->maxLength)->check(CLI::Range(2, 1 << 20));
+        command
+            ->add_option("--max-new-tokens", options->maxNewTokens,
+                         "Longest answer for exact_match and rouge")
+            ->check(CLI::Range(1, 1 << 20));
+        command->add_option("--limit", options->limit, "Only the first rows; 0: all")
+            ->check(CLI::NonNegativeNumber);
+        command->add_option("--dtype", options->dtype, "auto: the model's own")
+            ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}));
+        command->add_option("--device", options->device);
+        command->callback([options, &context] {
+            context.run = [options, &context] { return runEval(*options, context); };
+        });
+    }};
 }
 
 }  // namespace luthier::cli

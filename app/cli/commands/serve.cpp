@@ -215,14 +215,16 @@ private:
 
 }  // namespace
 
-void addServe(CLI::App& app, Context& context) {
-    auto workspace = std::make_shared<std::string>();
-    CLI::App* command = app.add_subcommand(
-        "serve", "A session for the window: requests on stdin, answers on stdout");
-    command->add_option("--workspace", *workspace);
-    command->callback([workspace, &context] {
-        context.run = [workspace, &context] { return Session(context, *workspace).serve(); };
-    });
+Command serveCommand() {
+    return {[](CLI::App& app, Context& context) {
+        auto workspace = std::make_shared<std::string>();
+        CLI::App* command = app.add_subcommand(
+            "serve", "A session for the window: requests on stdin, answers on stdout");
+        command->add_option("--workspace", *workspace);
+        command->callback([workspace, &context] {
+            context.run = [workspace, &context] { return Session(context, *workspace).serve(); };
+        });
+    }};
 }
 
 }  // namespace luthier::cli

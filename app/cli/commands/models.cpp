@@ -35,30 +35,32 @@ std::string lineOf(const Json& model) {
 
 }  // namespace
 
-void addModels(CLI::App& app, Context& context) {
-    auto folders = std::make_shared<std::vector<std::string>>();
-    CLI::App* command =
-        app.add_subcommand("models",
-                           "Models on this machine, and whether each trains: trains, import (a "
-                           "GGUF file: import it first), adapter, no");
-    command->add_option("folders", *folders,
-                        "Folders or files to look into besides the workspace, Hugging Face's "
-                        "cache, LM Studio and Ollama");
-    command->callback([folders, &context] {
-        context.run = [folders, &context] {
-            for (const std::string& folder : *folders)
-                if (std::error_code code; !std::filesystem::exists(folder, code))
-                    throw Failure(
-                        {"folder_missing", folder + " does not exist.", "Check the path.", folder});
-            const Json document = listModels(*folders, Workspace::choose().root);
-            std::string table;
-            for (const Json& model : document.at("models")) table += lineOf(model);
-            if (table.empty())
-                table = "No models found. Give a folder: luthier-cli models FOLDER.\n";
-            report(context, document, table);
-            return ExitCode::Done;
-        };
-    });
+Command modelsCommand() {
+    return {[](CLI::App& app, Context& context) {
+        auto folders = std::make_shared<std::vector<std::string>>();
+        CLI::App* command =
+            app.add_subcommand("models",
+                               "Models on this machine, and whether each trains: trains, import (a "
+                               "GGUF file: import it first), adapter, no");
+        command->add_option("folders", *folders,
+                            "Folders or files to look into besides the workspace, Hugging Face's "
+                            "cache, LM Studio and Ollama");
+        command->callback([folders, &context] {
+            context.run = [folders, &context] {
+                for (const std::string& folder : *folders)
+                    if (std::error_code code; !std::filesystem::exists(folder, code))
+                        throw Failure({"folder_missing", folder + " does not exist.",
+                                       "Check the path.", folder});
+                const Json document = listModels(*folders, Workspace::choose().root);
+                std::string table;
+                for (const Json& model : document.at("models")) table += lineOf(model);
+                if (table.empty())
+                    table = "No models found. Give a folder: luthier-cli models FOLDER.\n";
+                report(context, document, table);
+                return ExitCode::Done;
+            };
+        });
+    }};
 }
 
 }  // namespace luthier::cli

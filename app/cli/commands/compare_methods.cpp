@@ -253,43 +253,46 @@ ExitCode runCompareMethods(const CompareMethodsOptions& given, const Context& co
 
 }  // namespace
 
-void addCompareMethods(CLI::App& app, Context& context) {
-    auto options = std::make_shared<CompareMethodsOptions>();
-    CLI::App* command = app.add_subcommand(
-        "compare-methods",
-        "One run per method on the same model and data, then what each reached and cost");
-    command
-        ->add_option("config", options->config,
-                     "RUN.json: model, data, steps and the rate to start from")
-        ->required();
-    command->add_option("--methods", options->methods,
-                        "Comma between them; every method that applies without it");
-    command
-        ->add_option("--with", options->settings,
-                     "METHOD.KEY=JSON, a setting of one method; may be repeated")
-        ->allow_extra_args(false);
-    command
-        ->add_option("--steps", options->steps,
-                     "Optimiser steps of each run (else train.max_steps)")
-        ->check(CLI::PositiveNumber);
-    command
-        ->add_option("--seconds", options->seconds,
-                     "Time for the steps of each run instead of their number")
-        ->check(CLI::PositiveNumber);
-    command->add_option("--seeds", options->shootout.seeds, "Runs of each, with this many seeds");
-    command->add_option(
-        "--rate-tries", options->shootout.rateTries,
-        "Learning rates tried for each method, a factor of 3 apart; the best counts");
-    command->add_option("--group", options->shootout.group,
-                        "Group of the runs (else the configuration's, else \"methods\")");
-    command->add_option("--workspace", options->workspace, "Folder that holds the runs");
-    command->add_option("--out", options->out,
-                        "Report: .html (table and picture), .md, .csv or .svg");
-    command->add_option("--set", options->overrides, "dotted.key=JSON; may be repeated")
-        ->allow_extra_args(false);
-    command->callback([options, &context] {
-        context.run = [options, &context] { return runCompareMethods(*options, context); };
-    });
+Command compareMethodsCommand() {
+    return {[](CLI::App& app, Context& context) {
+        auto options = std::make_shared<CompareMethodsOptions>();
+        CLI::App* command = app.add_subcommand(
+            "compare-methods",
+            "One run per method on the same model and data, then what each reached and cost");
+        command
+            ->add_option("config", options->config,
+                         "RUN.json: model, data, steps and the rate to start from")
+            ->required();
+        command->add_option("--methods", options->methods,
+                            "Comma between them; every method that applies without it");
+        command
+            ->add_option("--with", options->settings,
+                         "METHOD.KEY=JSON, a setting of one method; may be repeated")
+            ->allow_extra_args(false);
+        command
+            ->add_option("--steps", options->steps,
+                         "Optimiser steps of each run (else train.max_steps)")
+            ->check(CLI::PositiveNumber);
+        command
+            ->add_option("--seconds", options->seconds,
+                         "Time for the steps of each run instead of their number")
+            ->check(CLI::PositiveNumber);
+        command->add_option("--seeds", options->shootout.seeds,
+                            "Runs of each, with this many seeds");
+        command->add_option(
+            "--rate-tries", options->shootout.rateTries,
+            "Learning rates tried for each method, a factor of 3 apart; the best counts");
+        command->add_option("--group", options->shootout.group,
+                            "Group of the runs (else the configuration's, else \"methods\")");
+        command->add_option("--workspace", options->workspace, "Folder that holds the runs");
+        command->add_option("--out", options->out,
+                            "Report: .html (table and picture), .md, .csv or .svg");
+        command->add_option("--set", options->overrides, "dotted.key=JSON; may be repeated")
+            ->allow_extra_args(false);
+        command->callback([options, &context] {
+            context.run = [options, &context] { return runCompareMethods(*options, context); };
+        });
+    }};
 }
 
 }  // namespace luthier::cli

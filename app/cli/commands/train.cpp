@@ -243,24 +243,26 @@ ExitCode runTrain(const TrainOptions& options, const Context& context) {
 
 }  // namespace
 
-void addTrain(CLI::App& app, Context& context) {
-    auto options = std::make_shared<TrainOptions>();
-    CLI::App* command = app.add_subcommand("train", "Train a run");
-    command->add_option("config", options->config, "RUN.json");
-    command->add_option("--set", options->overrides, "dotted.key=JSON; may be repeated")
-        ->allow_extra_args(false);
-    command->add_option("--workspace", options->workspace, "Folder that holds the runs");
-    command->add_option("--resume", options->resume, "Run to continue, or \"latest\"");
-    command->add_option("--events", options->events,
-                        "File for the event stream, or - for standard output");
-    command->add_option("--run-id", options->runId, "Id of the new run");
-    command->add_flag("--accept-changed-inputs", options->acceptsChangedInputs,
-                      "With --resume: go on though model or data changed since the run began");
-    command->add_flag("--detached", options->isDetached,
-                      "Keep training when standard input closes");
-    command->callback([options, &context] {
-        context.run = [options, &context] { return runTrain(*options, context); };
-    });
+Command trainCommand() {
+    return {[](CLI::App& app, Context& context) {
+        auto options = std::make_shared<TrainOptions>();
+        CLI::App* command = app.add_subcommand("train", "Train a run");
+        command->add_option("config", options->config, "RUN.json");
+        command->add_option("--set", options->overrides, "dotted.key=JSON; may be repeated")
+            ->allow_extra_args(false);
+        command->add_option("--workspace", options->workspace, "Folder that holds the runs");
+        command->add_option("--resume", options->resume, "Run to continue, or \"latest\"");
+        command->add_option("--events", options->events,
+                            "File for the event stream, or - for standard output");
+        command->add_option("--run-id", options->runId, "Id of the new run");
+        command->add_flag("--accept-changed-inputs", options->acceptsChangedInputs,
+                          "With --resume: go on though model or data changed since the run began");
+        command->add_flag("--detached", options->isDetached,
+                          "Keep training when standard input closes");
+        command->callback([options, &context] {
+            context.run = [options, &context] { return runTrain(*options, context); };
+        });
+    }};
 }
 
 }  // namespace luthier::cli

@@ -121,29 +121,33 @@ Json importedModel(
             {"tokenizer", result.hasTokenizer}};
 }
 
-void addImport(CLI::App& app, Context& context) {
-    auto options = std::make_shared<ImportOptions>();
-    CLI::App* command = app.add_subcommand(
-        "import", "A RUN.json from another program's settings, or a model folder from a GGUF file");
-    command
-        ->add_option(
-            "file", options->file,
-            "adapter_config.json of PEFT, YAML of Axolotl, LLaMA-Factory or TRL, or a GGUF model: "
-            "its file (any part of several), ollama:NAME[:TAG] or lmstudio:NAME")
-        ->required();
-    command->add_option("--from", options->kind, "The program, where its keys do not tell")
-        ->check(CLI::IsMember({"auto", "peft", "axolotl", "llama-factory", "trl"}));
-    command->add_option(
-        "--out", options->out,
-        "File (of a GGUF model: folder) to write; without it the document is shown");
-    command
-        ->add_option("--dtype", options->dtype,
-                     "Of a GGUF model's weights; auto: a file of F32, F16 or BF16 exactly as it "
-                     "is, quantised values as bfloat16")
-        ->check(CLI::IsMember({"auto", "float32", "float16", "bfloat16"}));
-    command->callback([options, &context] {
-        context.run = [options, &context] { return runImport(*options, context); };
-    });
+Command importCommand() {
+    return {[](CLI::App& app, Context& context) {
+        auto options = std::make_shared<ImportOptions>();
+        CLI::App* command = app.add_subcommand(
+            "import",
+            "A RUN.json from another program's settings, or a model folder from a GGUF file");
+        command
+            ->add_option("file", options->file,
+                         "adapter_config.json of PEFT, YAML of Axolotl, LLaMA-Factory or TRL, or a "
+                         "GGUF model: "
+                         "its file (any part of several), ollama:NAME[:TAG] or lmstudio:NAME")
+            ->required();
+        command->add_option("--from", options->kind, "The program, where its keys do not tell")
+            ->check(CLI::IsMember({"auto", "peft", "axolotl", "llama-factory", "trl"}));
+        command->add_option(
+            "--out", options->out,
+            "File (of a GGUF model: folder) to write; without it the document is shown");
+        command
+            ->add_option(
+                "--dtype", options->dtype,
+                "Of a GGUF model's weights; auto: a file of F32, F16 or BF16 exactly as it "
+                "is, quantised values as bfloat16")
+            ->check(CLI::IsMember({"auto", "float32", "float16", "bfloat16"}));
+        command->callback([options, &context] {
+            context.run = [options, &context] { return runImport(*options, context); };
+        });
+    }};
 }
 
 }  // namespace luthier::cli

@@ -37,19 +37,21 @@ ExitCode runEstimate(const std::string& path, const std::vector<std::string>& ov
 
 }  // namespace
 
-void addEstimate(CLI::App& app, Context& context) {
-    auto path = std::make_shared<std::string>();
-    auto overrides = std::make_shared<std::vector<std::string>>();
-    CLI::App* command =
-        app.add_subcommand("estimate", "Parameters and memory of a run, before it starts");
-    command->add_option("config", *path, "RUN.json")->required();
-    command->add_option("--set", *overrides, "dotted.key=JSON; may be repeated")
-        ->allow_extra_args(false);
-    command->callback([path, overrides, &context] {
-        context.run = [path, overrides, &context] {
-            return runEstimate(*path, *overrides, context);
-        };
-    });
+Command estimateCommand() {
+    return {[](CLI::App& app, Context& context) {
+        auto path = std::make_shared<std::string>();
+        auto overrides = std::make_shared<std::vector<std::string>>();
+        CLI::App* command =
+            app.add_subcommand("estimate", "Parameters and memory of a run, before it starts");
+        command->add_option("config", *path, "RUN.json")->required();
+        command->add_option("--set", *overrides, "dotted.key=JSON; may be repeated")
+            ->allow_extra_args(false);
+        command->callback([path, overrides, &context] {
+            context.run = [path, overrides, &context] {
+                return runEstimate(*path, *overrides, context);
+            };
+        });
+    }};
 }
 
 }  // namespace luthier::cli

@@ -41,13 +41,15 @@ ExitCode runMethods(const std::string& name, const Context& context) {
 
 }  // namespace
 
-void addMethods(CLI::App& app, Context& context) {
-    auto name = std::make_shared<std::string>();
-    CLI::App* command = app.add_subcommand("methods", "Fine-tuning methods and their settings");
-    command->add_option("name", *name, "One method");
-    command->callback([name, &context] {
-        context.run = [name, &context] { return runMethods(*name, context); };
-    });
+Command methodsCommand() {
+    return {[](CLI::App& app, Context& context) {
+        auto name = std::make_shared<std::string>();
+        CLI::App* command = app.add_subcommand("methods", "Fine-tuning methods and their settings");
+        command->add_option("name", *name, "One method");
+        command->callback([name, &context] {
+            context.run = [name, &context] { return runMethods(*name, context); };
+        });
+    }};
 }
 
 }  // namespace luthier::cli

@@ -166,40 +166,42 @@ ExitCode remove(const RunsOptions& options, const Context& context) {
 
 }  // namespace
 
-void addRuns(CLI::App& app, Context& context) {
-    auto options = std::make_shared<RunsOptions>();
-    CLI::App* command = app.add_subcommand("runs", "Runs of the workspace");
-    command->require_subcommand(1);
-    command->add_option("--workspace", options->workspace);
-    const auto add = [&](const char* name, const char* help,
-                         ExitCode (*function)(const RunsOptions&, const Context&)) {
-        CLI::App* sub = command->add_subcommand(name, help);
-        sub->fallthrough();
-        sub->callback([options, &context, function] {
-            context.run = [options, &context, function] { return function(*options, context); };
-        });
-        return sub;
-    };
-    add("list", "All runs, newest first", &list);
-    add("show", "One run", &show)
-        ->add_option("id", options->id, "Run id, unique prefix or latest")
-        ->required();
-    add("compare", "Metrics side by side and the configuration difference", &compare)
-        ->add_option("ids", options->ids)
-        ->required()
-        ->expected(2, 64);
-    CLI::App* reporting =
-        add("report", "Table and picture of what runs reached and cost", &makeReportFile);
-    reporting->add_option("ids", options->ids);
-    reporting->add_option("--group", options->group, "Every run of this group");
-    reporting->add_option("--out", options->out,
-                          "File: .html (table and picture), .md, .csv or .svg");
-    add("verify", "Hold checkpoints and result against their manifests", &verify)
-        ->add_option("id", options->id, "Run id, unique prefix or latest")
-        ->required();
-    add("delete", "Delete a run with its files", &remove)
-        ->add_option("id", options->id)
-        ->required();
+Command runsCommand() {
+    return {[](CLI::App& app, Context& context) {
+        auto options = std::make_shared<RunsOptions>();
+        CLI::App* command = app.add_subcommand("runs", "Runs of the workspace");
+        command->require_subcommand(1);
+        command->add_option("--workspace", options->workspace);
+        const auto add = [&](const char* name, const char* help,
+                             ExitCode (*function)(const RunsOptions&, const Context&)) {
+            CLI::App* sub = command->add_subcommand(name, help);
+            sub->fallthrough();
+            sub->callback([options, &context, function] {
+                context.run = [options, &context, function] { return function(*options, context); };
+            });
+            return sub;
+        };
+        add("list", "All runs, newest first", &list);
+        add("show", "One run", &show)
+            ->add_option("id", options->id, "Run id, unique prefix or latest")
+            ->required();
+        add("compare", "Metrics side by side and the configuration difference", &compare)
+            ->add_option("ids", options->ids)
+            ->required()
+            ->expected(2, 64);
+        CLI::App* reporting =
+            add("report", "Table and picture of what runs reached and cost", &makeReportFile);
+        reporting->add_option("ids", options->ids);
+        reporting->add_option("--group", options->group, "Every run of this group");
+        reporting->add_option("--out", options->out,
+                              "File: .html (table and picture), .md, .csv or .svg");
+        add("verify", "Hold checkpoints and result against their manifests", &verify)
+            ->add_option("id", options->id, "Run id, unique prefix or latest")
+            ->required();
+        add("delete", "Delete a run with its files", &remove)
+            ->add_option("id", options->id)
+            ->required();
+    }};
 }
 
 }  // namespace luthier::cli

@@ -325,35 +325,40 @@ ExitCode runScore(const ScoreOptions& options, const Context& context) {
 
 }  // namespace
 
-void addScore(CLI::App& app, Context& context) {
-    auto options = std::make_shared<ScoreOptions>();
-    CLI::App* command = app.add_subcommand("score", "Logits, log-probabilities or losses of rows");
-    command->add_option("model", options->model, "Model folder")->required();
-    command->add_option("--data", options->data, "Rows: JSON objects, one a line or in a list")
-        ->required();
-    command->add_option("--out", options->out, "File to write")->required();
-    command->add_option(
-        "--adapter", options->adapters,
-        "Adapter folder, optionally :WEIGHT or NAME=FOLDER for rows that name it; may be repeated");
-    command->add_option("--what", options->what)
-        ->check(CLI::IsMember({"logits", "logprobs", "loss", "choices", "gradients"}));
-    command->add_option("--dtype", options->dtype)
-        ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}));
-    command->add_option("--device", options->device);
-    command
-        ->add_option("--unlikelihood", options->unlikelihood,
-                     "Weight of T-Few's L_UL in losses and gradients")
-        ->check(CLI::Range(0.0, 1e3));
-    command->add_option("--length-normalized", options->lengthNormalized, "Weight of T-Few's L_LN")
-        ->check(CLI::Range(0.0, 1e3));
-    command->add_option("--unlikelihood-form", options->unlikelihoodForm)
-        ->check(CLI::IsMember({"paper", "code"}));
-    command
-        ->add_option("--label-smoothing", options->labelSmoothing, "Label smoothing in gradients")
-        ->check(CLI::Range(0.0, 0.999));
-    command->callback([options, &context] {
-        context.run = [options, &context] { return runScore(*options, context); };
-    });
+Command scoreCommand() {
+    return {[](CLI::App& app, Context& context) {
+        auto options = std::make_shared<ScoreOptions>();
+        CLI::App* command =
+            app.add_subcommand("score", "Logits, log-probabilities or losses of rows");
+        command->add_option("model", options->model, "Model folder")->required();
+        command->add_option("--data", options->data, "Rows: JSON objects, one a line or in a list")
+            ->required();
+        command->add_option("--out", options->out, "File to write")->required();
+        command->add_option("--adapter", options->adapters,
+                            "Adapter folder, optionally :WEIGHT or NAME=FOLDER for rows that name "
+                            "it; may be repeated");
+        command->add_option("--what", options->what)
+            ->check(CLI::IsMember({"logits", "logprobs", "loss", "choices", "gradients"}));
+        command->add_option("--dtype", options->dtype)
+            ->check(CLI::IsMember({"auto", "float32", "bfloat16", "float16"}));
+        command->add_option("--device", options->device);
+        command
+            ->add_option("--unlikelihood", options->unlikelihood,
+                         "Weight of T-Few's L_UL in losses and gradients")
+            ->check(CLI::Range(0.0, 1e3));
+        command
+            ->add_option("--length-normalized", options->lengthNormalized, "Weight of T-Few's L_LN")
+            ->check(CLI::Range(0.0, 1e3));
+        command->add_option("--unlikelihood-form", options->unlikelihoodForm)
+            ->check(CLI::IsMember({"paper", "code"}));
+        command
+            ->add_option("--label-smoothing", options->labelSmoothing,
+                         "Label smoothing in gradients")
+            ->check(CLI::Range(0.0, 0.999));
+        command->callback([options, &context] {
+            context.run = [options, &context] { return runScore(*options, context); };
+        });
+    }};
 }
 
 }  // namespace luthier::cli

@@ -152,7 +152,7 @@ GgufKeys keysFor(const ExportRequest& request, const GgufLayout& layout, const s
             {"general.quantization_version", std::uint32_t{2}}};
 }
 
-Result<ExportResult> write(const ExportRequest& request) {
+Result<ExportResult> writeGgufAdapter(const ExportRequest& request) {
     const at::NoGradGuard guard;
     const auto progress = [&](const std::string& phase, std::int64_t done) {
         if (request.progress) request.progress(phase, done, 3);
@@ -224,7 +224,13 @@ Result<ExportResult> write(const ExportRequest& request) {
 }  // namespace
 
 Exporter ggufExporter() {
-    return {"gguf", "GGUF adapter", "A LoRA for llama.cpp, beside a GGUF of the same base", &write};
+    Exporter exporter{"gguf", "GGUF adapter",
+                      "A LoRA for llama.cpp, beside a GGUF of the same base", &writeGgufAdapter};
+    exporter.isGgufAdapter = true;
+    exporter.refused = {
+        {"use_dora", "llama.cpp adapters cannot hold DoRA. The GGUF model has it folded in."}};
+    exporter.holds = "gguf-adapter";
+    return exporter;
 }
 
 }  // namespace luthier

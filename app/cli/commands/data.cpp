@@ -118,18 +118,20 @@ ExitCode runData(const DataOptions& options, const Context& context) {
 
 }  // namespace
 
-void addData(CLI::App& app, Context& context) {
-    auto options = std::make_shared<DataOptions>();
-    CLI::App* command = app.add_subcommand("data", "Rows as the trainer will see them");
-    command->add_option("config", options->config, "RUN.json, or a file or folder of rows")
-        ->required();
-    command->add_option("--set", options->overrides, "dotted.key=JSON; may be repeated")
-        ->allow_extra_args(false);
-    command->add_option("--first", options->first, "First row to show");
-    command->add_option("--count", options->count, "Rows to show");
-    command->callback([options, &context] {
-        context.run = [options, &context] { return runData(*options, context); };
-    });
+Command dataCommand() {
+    return {[](CLI::App& app, Context& context) {
+        auto options = std::make_shared<DataOptions>();
+        CLI::App* command = app.add_subcommand("data", "Rows as the trainer will see them");
+        command->add_option("config", options->config, "RUN.json, or a file or folder of rows")
+            ->required();
+        command->add_option("--set", options->overrides, "dotted.key=JSON; may be repeated")
+            ->allow_extra_args(false);
+        command->add_option("--first", options->first, "First row to show");
+        command->add_option("--count", options->count, "Rows to show");
+        command->callback([options, &context] {
+            context.run = [options, &context] { return runData(*options, context); };
+        });
+    }};
 }
 
 }  // namespace luthier::cli

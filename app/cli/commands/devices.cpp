@@ -28,21 +28,23 @@ std::string linesOf(const DeviceInfo& device) {
 
 }  // namespace
 
-void addDevices(CLI::App& app, Context& context) {
-    CLI::App* command = app.add_subcommand(
-        "devices", "What there is to compute on, and whether this build can use it");
-    command->callback([&context] {
-        context.run = [&context] {
-            Json list = Json::array();
-            std::string table;
-            for (const DeviceInfo& device : listDevices(DeviceTrial::Product)) {
-                list.push_back(device.toJson());
-                table += linesOf(device);
-            }
-            report(context, Json{{"devices", list}}, table);
-            return ExitCode::Done;
-        };
-    });
+Command devicesCommand() {
+    return {[](CLI::App& app, Context& context) {
+        CLI::App* command = app.add_subcommand(
+            "devices", "What there is to compute on, and whether this build can use it");
+        command->callback([&context] {
+            context.run = [&context] {
+                Json list = Json::array();
+                std::string table;
+                for (const DeviceInfo& device : listDevices(DeviceTrial::Product)) {
+                    list.push_back(device.toJson());
+                    table += linesOf(device);
+                }
+                report(context, Json{{"devices", list}}, table);
+                return ExitCode::Done;
+            };
+        });
+    }};
 }
 
 }  // namespace luthier::cli

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// export RUN|ADAPTER|MODEL --format peft|merged|gguf|gguf-merged --out PATH: written, read back and
+// export RUN|ADAPTER|MODEL --format FORMAT --out PATH: written, read back and
 // compared.
 #include "exporting.h"
 
@@ -51,10 +51,10 @@ std::string modelOfRun(const fs::path& config) {
     return path != nullptr && path->is_string() ? path->get<std::string>() : "";
 }
 
-/// The adapter folder and base model that `source` names; for gguf-merged also a model folder or a
+/// The adapter folder and base model that `source` names; of some formats also a model folder or a
 /// run that trained base weights.
 ExportRequest requestFor(const std::string& source, const std::string& model,
-                         const std::string& format, const std::string& workspace) {
+                         const Exporter& exporter, const std::string& workspace) {
     ExportRequest request;
     std::error_code code;
     request.model = model;
@@ -65,13 +65,13 @@ ExportRequest requestFor(const std::string& source, const std::string& model,
         const fs::path runConfig = fs::path(source).parent_path() / "run.json";
         if (model.empty() && fs::exists(runConfig, code)) request.model = modelOfRun(runConfig);
         if (request.model.empty()) request.model = baseOfAdapter(source);
-    } else if (format == "gguf-merged" && fs::exists(fs::path(source) / "config.json", code)) {
+    } else if (exporter.takesModels && fs::exists(fs::path(source) / "config.json", code)) {
         request.model = source;
     } else {
         RunFolder folder{source};
         if (!fs::exists(folder.config(), code))
             folder = RunStore(Workspace::choose(workspace)).find(source).orThrow();
-        if (format == "gguf-merged" && !fs::exists(folder.adapter(), code) &&
+        if (exporter.takesModels && !fs::exists(folder.adapter(), code) &&
             fs::exists(folder.model(), code)) {
             request.model = folder.model();
             return request;
@@ -123,14 +123,7 @@ std::vector<Probe> evaluationRows(const fs::path& runConfig, const fs::path& mod
 
 }  // namespace
 
-Json listExportFormats() {
-    Json list = Json::array();
-    for (const Exporter& exporter : exporters())
-        list.push_back({{"format", exporter.format},
-                        {"title", exporter.title},
-                        {"summary", exporter.summary}});
-    return Json{{"formats", std::move(list)}};
-}
+Json listExportFormats() { return describeExporters(); }
 
 Json exportResult(
     const std::string& source, const std::string& model, const std::string& format,
@@ -143,7 +136,7 @@ Json exportResult(
         throw Failure({"unknown_format", "\"" + format + "\" is not an export format.",
                        "Known: " + known + ".", "--format", ExitCode::BadUsage});
     }
-    ExportRequest request = requestFor(source, model, format, workspace);
+    ExportRequest request = requestFor(source, model, *exporter, workspace);
     request.type = type;
     request.out = out;
     request.progress = progress;
@@ -194,28 +187,33 @@ ExitCode runExport(const ExportOptions& options, const Context& context) {
 
 }  // namespace
 
-void addExport(CLI::App& app, Context& context) {
-    auto options = std::make_shared<ExportOptions>();
-    CLI::App* command =
-        app.add_subcommand("export", "Write a result for other tools, and prove it");
-    command
-        ->add_option("source", options->source,
-                     "Run or adapter folder; for gguf-merged also a model folder")
-        ->required();
-    command->add_option("--format", options->format, "peft | merged | gguf | gguf-merged")
-        ->required();
-    command
-        ->add_option("--type,--out-type", options->type,
-                     "Values of a GGUF file, else f32 for an adapter and f16 for a model; of a "
-                     "merged folder, else as the base is stored")
-        ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0"}));
-    command->add_option("--out", options->out, "Folder to make, or a file name ending in .gguf")
-        ->required();
-    command->add_option("--model", options->model, "Base model, when the source does not say");
-    command->add_option("--workspace", options->workspace);
-    command->callback([options, &context] {
-        context.run = [options, &context] { return runExport(*options, context); };
-    });
+Command exportCommand() {
+    return {[](CLI::App& app, Context& context) {
+        auto options = std::make_shared<ExportOptions>();
+        CLI::App* command =
+            app.add_subcommand("export", "Write a result for other tools, and prove it");
+        command
+            ->add_option("source", options->source,
+                         "Run or adapter folder; " + usualExporter(true).format +
+                             " takes a model folder as well")
+            ->required();
+        std::string formats;
+        for (const Exporter& each : exporters())
+            formats += (formats.empty() ? "" : " | ") + each.format;
+        command->add_option("--format", options->format, formats)->required();
+        command
+            ->add_option("--type,--out-type", options->type,
+                         "Values of a GGUF file, else f32 for an adapter and f16 for a model; of a "
+                         "merged folder, else as the base is stored")
+            ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0"}));
+        command->add_option("--out", options->out, "Folder to make, or a file name ending in .gguf")
+            ->required();
+        command->add_option("--model", options->model, "Base model, when the source does not say");
+        command->add_option("--workspace", options->workspace);
+        command->callback([options, &context] {
+            context.run = [options, &context] { return runExport(*options, context); };
+        });
+    }};
 }
 
 }  // namespace luthier::cli
