@@ -5,40 +5,8 @@ add_library(luthier_engine STATIC
   kernels/elementwise.cpp
   kernels/elementwise_reference.cpp
   model/alibi.cpp
-  model/arch/bart.cpp
-  model/arch/bert.cpp
-  model/arch/bloom.cpp
-  model/arch/cohere.cpp
   model/arch/common.cpp
-  model/arch/deberta_v2.cpp
-  model/arch/distilbert.cpp
-  model/arch/falcon.cpp
   model/arch/families.cpp
-  model/arch/gemma.cpp
-  model/arch/gemma2.cpp
-  model/arch/gemma3_text.cpp
-  model/arch/gpt2.cpp
-  model/arch/gpt_neo.cpp
-  model/arch/gpt_neox.cpp
-  model/arch/gptj.cpp
-  model/arch/granite.cpp
-  model/arch/llama.cpp
-  model/arch/mistral.cpp
-  model/arch/mixtral.cpp
-  model/arch/mpt.cpp
-  model/arch/olmo.cpp
-  model/arch/olmo2.cpp
-  model/arch/opt.cpp
-  model/arch/phi.cpp
-  model/arch/phi3.cpp
-  model/arch/qwen2.cpp
-  model/arch/qwen2_moe.cpp
-  model/arch/qwen3.cpp
-  model/arch/qwen3_moe.cpp
-  model/arch/smollm3.cpp
-  model/arch/stablelm.cpp
-  model/arch/starcoder2.cpp
-  model/arch/t5.cpp
   model/attention.cpp
   model/cache.cpp
   model/description.cpp
@@ -100,6 +68,7 @@ add_library(luthier_engine STATIC
   model/gguf_values.cpp
 )
 luthier_registry(luthier_engine export/exporters Exporter Exporter export/exporter.h)
+luthier_registry(luthier_engine model/arch Family Family model/arch/families.h)
 luthier_registry(luthier_engine peft/methods Method Method peft/method.h)
 # Help pages are part of the program, so that a copied luthier-cli has them.
 file(GLOB _help_pages CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/../resources/help/*.md)

@@ -62,6 +62,7 @@ Json inspectGguf(const fs::path& path) {
         document["method"] = method != nullptr ? method->type : held;
     } else if (const Result<ModelDescription> description = describeGguf(*file, path.string())) {
         document["family"] = description->family;
+        document["family_title"] = familyTitle(description->family);
     } else {
         problems = description.problems();
     }

@@ -154,6 +154,8 @@ Json inspectModel(const fs::path& folder) {
     const Result<Json> config = readConfig(folder);
     document["family"] =
         config && config->is_object() ? config->value("model_type", Json("")) : Json("");
+    document["family_title"] =
+        document["family"].is_string() ? Json(familyTitle(document["family"])) : document["family"];
     Result<ModelDescription> description =
         config ? readDescription(folder) : Result<ModelDescription>(config.problems());
     if (!description)

@@ -61,7 +61,7 @@ std::optional<Vocabulary> vocabularyOf(const GgufFile& file) {
         static_cast<std::size_t>(found->second) < vocabulary.kinds.size())
         vocabulary.kinds[static_cast<std::size_t>(found->second)] = TokenKind::Unknown;
     // What llama.cpp does when a file does not say.
-    const bool isSentencePiece = vocabulary.model == "llama";
+    const bool isSentencePiece = vocabulary.model == kSentencePieceModel;
     vocabulary.addsBegin = flagOf(file, "tokenizer.ggml.add_bos_token",
                                   isSentencePiece || beginsTexts(vocabulary.preTokenizer));
     vocabulary.addsEnd = flagOf(file, "tokenizer.ggml.add_eos_token", false);

@@ -180,6 +180,7 @@ ModelSites sitesOf(const ModelDescription& d) {
     sites.layers = d.layers;
     sites.encoderLayers = d.encoder ? d.encoder->layers : 0;
     sites.classes = d.classifier.classes;
+    sites.keepsPooler = d.classifier.isDenseOfModel;
     sites.heads = d.heads;
     sites.keyValueHeads = d.keyValueHeads;
     sites.headSize = d.headSize;
@@ -214,11 +215,9 @@ ModelSites sitesOf(const ModelDescription& d) {
     } else {
         addEmbedding(d.names.embedding);
     }
-    // Keys that a prefix is put before. transformers repeats those of Falcon's new decoder for
-    // every query head before it caches them, so a prefix has one for each; attention over
-    // distances alone (DeBERTa) has no place for one.
-    const std::int64_t prefixHeads =
-        d.family == "falcon" && d.qkvLayout == QkvLayout::Grouped ? d.heads : d.keyValueHeads;
+    // Keys that a prefix is put before; attention over distances alone (DeBERTa) has no place for
+    // one.
+    const std::int64_t prefixHeads = d.prefixHeads > 0 ? d.prefixHeads : d.keyValueHeads;
     for (int layer = 0; layer < d.layers && d.position != PositionKind::Disentangled; ++layer)
         sites.keyValues.push_back({layer, prefixHeads, d.headSize});
     if (d.isClassifier() && !d.classifier.dense.empty()) sites.linears.push_back(poolerOf(d));

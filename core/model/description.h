@@ -119,7 +119,9 @@ enum class PoolActivation { Tanh, Relu, Gelu };
 struct ClassifierSpec {
     std::int64_t classes = 0;  ///< 0: a language model
     Pooling pooling = Pooling::LastToken;
-    std::string dense;  ///< "bert.pooler.dense"; empty: none
+    std::string dense;            ///< "bert.pooler.dense"; empty: none
+    bool isDenseOfModel = false;  ///< the dense layer belongs to the model (BERT's pooler), not to
+                                  ///< the task: a new head keeps it
     PoolActivation activation = PoolActivation::Tanh;
     std::string head = "score";  ///< path of the projection
     bool hasHeadBias = false;
@@ -147,6 +149,7 @@ struct ModelDescription {
     std::int64_t headSize = 0;
     std::int64_t intermediate = 0;
     std::int64_t maxPositions = 0;
+    std::int64_t prefixHeads = 0;  ///< of the keys that a prefix is put before; 0: keyValueHeads
 
     bool isCausal = true;  ///< false: every row of a segment sees every other (encoders)
     /// The encoder of an encoder-decoder, whose decoder this description is; both share the token

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/gguf_config.h"
 
+#include "model/arch/families.h"
 #include "model/gguf_values.h"
 
 #include <ATen/TensorOperators.h>
@@ -18,100 +19,6 @@
 namespace luthier {
 
 namespace {
-
-/// How a family's config.json spells what every decoder has. An empty name: the family has no such
-/// key.
-struct Spelling {
-    const char* architecture;  ///< llama.cpp's
-    const char* family;
-    const char* modelClass;
-    const char* hidden = "hidden_size";
-    const char* layers = "num_hidden_layers";
-    const char* heads = "num_attention_heads";
-    const char* keyValueHeads = "num_key_value_heads";
-    const char* intermediate = "intermediate_size";
-    const char* positions = "max_position_embeddings";
-    const char* normEps = "rms_norm_eps";
-    const char* headSize = "head_dim";
-};
-
-constexpr std::array kSpellings{
-    Spelling{"llama", "llama", "LlamaForCausalLM"},
-    Spelling{"qwen2", "qwen2", "Qwen2ForCausalLM"},
-    Spelling{"qwen2moe", "qwen2_moe", "Qwen2MoeForCausalLM"},
-    Spelling{"qwen3", "qwen3", "Qwen3ForCausalLM"},
-    Spelling{"qwen3moe", "qwen3_moe", "Qwen3MoeForCausalLM"},
-    Spelling{"gemma", "gemma", "GemmaForCausalLM"},
-    Spelling{"gemma2", "gemma2", "Gemma2ForCausalLM"},
-    Spelling{"gemma3", "gemma3_text", "Gemma3ForCausalLM"},
-    Spelling{.architecture = "gpt2",
-             .family = "gpt2",
-             .modelClass = "GPT2LMHeadModel",
-             .hidden = "n_embd",
-             .layers = "n_layer",
-             .heads = "n_head",
-             .keyValueHeads = "",
-             .intermediate = "n_inner",
-             .positions = "n_positions",
-             .normEps = "layer_norm_epsilon",
-             .headSize = ""},
-    Spelling{.architecture = "gptneox",
-             .family = "gpt_neox",
-             .modelClass = "GPTNeoXForCausalLM",
-             .keyValueHeads = "",
-             .normEps = "layer_norm_eps",
-             .headSize = ""},
-    Spelling{.architecture = "bloom",
-             .family = "bloom",
-             .modelClass = "BloomForCausalLM",
-             .layers = "n_layer",
-             .heads = "n_head",
-             .keyValueHeads = "",
-             .intermediate = "",
-             .positions = "seq_length",
-             .normEps = "layer_norm_epsilon",
-             .headSize = ""},
-    Spelling{.architecture = "falcon",
-             .family = "falcon",
-             .modelClass = "FalconForCausalLM",
-             .keyValueHeads = "num_kv_heads",
-             .intermediate = "ffn_hidden_size",
-             .normEps = "layer_norm_epsilon",
-             .headSize = ""},
-    Spelling{.architecture = "mpt",
-             .family = "mpt",
-             .modelClass = "MptForCausalLM",
-             .hidden = "d_model",
-             .layers = "n_layers",
-             .heads = "n_heads",
-             .keyValueHeads = "",
-             .intermediate = "",
-             .positions = "max_seq_len",
-             .normEps = "layer_norm_epsilon",
-             .headSize = ""},
-    Spelling{.architecture = "phi2",
-             .family = "phi",
-             .modelClass = "PhiForCausalLM",
-             .normEps = "layer_norm_eps"},
-    Spelling{"phi3", "phi3", "Phi3ForCausalLM"},
-    Spelling{.architecture = "stablelm",
-             .family = "stablelm",
-             .modelClass = "StableLmForCausalLM",
-             .normEps = "layer_norm_eps"},
-    Spelling{
-        .architecture = "olmo", .family = "olmo", .modelClass = "OlmoForCausalLM", .normEps = ""},
-    Spelling{"olmo2", "olmo2", "Olmo2ForCausalLM"},
-    Spelling{.architecture = "starcoder2",
-             .family = "starcoder2",
-             .modelClass = "Starcoder2ForCausalLM",
-             .normEps = "norm_epsilon"},
-    Spelling{"granite", "granite", "GraniteForCausalLM"},
-    Spelling{"smollm3", "smollm3", "SmolLM3ForCausalLM"},
-    Spelling{.architecture = "command-r",
-             .family = "cohere",
-             .modelClass = "CohereForCausalLM",
-             .normEps = "layer_norm_eps"},
-};
 
 /// The double whose shortest decimal is the float's: 1e-05 and not 9.999999747378752e-06.
 double decimal(float value) {
@@ -132,49 +39,6 @@ std::optional<std::int64_t> wholeOf(const GgufValue& value) {
         return list->front();
     return {};
 }
-
-/// The keys of one file, those of its architecture without its name in front.
-class Keys {
-public:
-    Keys(const GgufFile& file, std::string name, std::string architecture)
-        : m_file(file), m_name(std::move(name)), m_architecture(std::move(architecture)) {}
-
-    std::optional<std::int64_t> whole(const std::string& key) const {
-        for (const auto& [name, value] : m_file.keys())
-            if (name == m_architecture + "." + key) return wholeOf(value);
-        return {};
-    }
-    std::optional<double> number(const std::string& key) const {
-        const float* value = m_file.value<float>(m_architecture + "." + key);
-        return value != nullptr ? std::optional(decimal(*value)) : std::nullopt;
-    }
-    std::string text(const std::string& key) const {
-        const std::string* value = m_file.value<std::string>(m_architecture + "." + key);
-        return value != nullptr ? *value : std::string();
-    }
-    bool isSet(const std::string& key) const {
-        const bool* value = m_file.value<bool>(m_architecture + "." + key);
-        return value != nullptr && *value;
-    }
-    bool hasTensor(const std::string& tensor) const { return m_file.find(tensor) != nullptr; }
-
-    std::int64_t needed(const std::string& key) {
-        const std::optional<std::int64_t> value = whole(key);
-        if (!value)
-            m_problems.push_back(
-                {"gguf_damaged",
-                 m_name + " has no single whole number under " + m_architecture + "." + key + ".",
-                 "Convert the model again, with one value for all its layers.", m_name});
-        return value.value_or(1);
-    }
-    Problems& problems() { return m_problems; }
-    const GgufFile& file() const { return m_file; }
-
-private:
-    const GgufFile& m_file;
-    std::string m_name, m_architecture;
-    Problems m_problems;
-};
 
 bool isTied(const GgufFile& file) {
     const GgufTensor* head = file.find("output.weight");
@@ -228,124 +92,53 @@ Json numbersOf(const GgufTensor& tensor) {
     return list;
 }
 
-void addRope(Json& config, Keys& keys, const std::string& family, std::int64_t headSize) {
-    const double theta = keys.number("rope.freq_base").value_or(10000);
-    config[family == "gpt_neox" ? "rotary_emb_base" : "rope_theta"] = theta;
-    if (const std::optional<double> local = keys.number("rope.freq_base_swa"))
+void addRope(Json& config, GgufFacts& facts, const GgufSpelling& spelling) {
+    const double theta = facts.number("rope.freq_base").value_or(10000);
+    config[spelling.ropeTheta] = theta;
+    if (const std::optional<double> local = facts.number("rope.freq_base_swa"))
         config["rope_local_base_freq"] = *local;
+    const std::int64_t headSize = facts.headSize();
     const double share =
-        static_cast<double>(keys.whole("rope.dimension_count").value_or(headSize)) /
+        static_cast<double>(facts.whole("rope.dimension_count").value_or(headSize)) /
         static_cast<double>(headSize);
-    if (family == "gpt_neox")
-        config["rotary_pct"] = share;
-    else if (share < 1 || family == "phi" || family == "stablelm")
-        config["partial_rotary_factor"] = share;
-    const std::string type = keys.text("rope.scaling.type");
+    if (share < 1 || spelling.saysRotaryShare) config[spelling.rotaryShare] = share;
+    const std::string type = facts.text("rope.scaling.type");
     if (type == "linear" || type == "yarn") {
         Json scaling{{"rope_type", type},
-                     {"factor", keys.number("rope.scaling.factor").value_or(1)}};
+                     {"factor", facts.number("rope.scaling.factor").value_or(1)}};
         if (type == "yarn") {
             scaling["original_max_position_embeddings"] =
-                keys.needed("rope.scaling.original_context_length");
-            scaling["beta_fast"] = keys.number("rope.scaling.yarn_beta_fast").value_or(32);
-            scaling["beta_slow"] = keys.number("rope.scaling.yarn_beta_slow").value_or(1);
+                facts.needed("rope.scaling.original_context_length");
+            scaling["beta_fast"] = facts.number("rope.scaling.yarn_beta_fast").value_or(32);
+            scaling["beta_slow"] = facts.number("rope.scaling.yarn_beta_slow").value_or(1);
         }
         config["rope_scaling"] = std::move(scaling);
     }
-    if (const GgufTensor* divisors = keys.file().find("rope_freqs.weight");
+    if (const GgufTensor* divisors = facts.file().find("rope_freqs.weight");
         divisors != nullptr && !isAllOnes(*divisors))
         config["rope_scaling"] = llama3Scaling(*divisors, theta);
-    const GgufTensor* longFactors = keys.file().find("rope_factors_long.weight");
-    const GgufTensor* shortFactors = keys.file().find("rope_factors_short.weight");
+    const GgufTensor* longFactors = facts.file().find("rope_factors_long.weight");
+    const GgufTensor* shortFactors = facts.file().find("rope_factors_short.weight");
     if (longFactors != nullptr && shortFactors != nullptr) {
         config["original_max_position_embeddings"] =
-            keys.needed("rope.scaling.original_context_length");
+            facts.needed("rope.scaling.original_context_length");
         config["rope_scaling"] = Json{{"rope_type", "longrope"},
                                       {"long_factor", numbersOf(*longFactors)},
                                       {"short_factor", numbersOf(*shortFactors)}};
-        if (const std::optional<double> factor = keys.number("rope.scaling.attn_factor"))
+        if (const std::optional<double> factor = facts.number("rope.scaling.attn_factor"))
             config["rope_scaling"]["attention_factor"] = *factor;
     }
 }
 
-/// What only some families have.
-void addOwn(Json& config, Keys& keys, const std::string& family, std::int64_t headSize) {
-    const auto put = [&](const char* name, const std::optional<double>& value) {
-        if (value) config[name] = *value;
-    };
-    const auto count = [&](const char* name, const std::string& key) {
-        if (const std::optional<std::int64_t> value = keys.whole(key)) config[name] = *value;
-    };
-    const bool hasQkvBias =
-        keys.hasTensor("blk.0.attn_q.bias") || keys.hasTensor("blk.0.attn_qkv.bias");
-    const bool hasUpBias = keys.hasTensor("blk.0.ffn_up.bias");
-    const bool isGemma = family == "gemma" || family == "gemma2" || family == "gemma3_text";
-    if (isGemma) {
-        config["hidden_activation"] = "gelu_pytorch_tanh";
-        config["hidden_act"] = "gelu_pytorch_tanh";
-    }
-    if (family == "gemma2" || family == "gemma3_text") {
-        const bool usesWidth =
-            keys.whole("block_count") ==
-            (family == "gemma2" ? 46 : 62);  // as llama.cpp scales scores: gguf_layout.cpp
-        config["query_pre_attn_scalar"] =
-            usesWidth ? keys.needed("embedding_length") / keys.needed("attention.head_count")
-                      : headSize;
-        const std::optional<double> attention = keys.number("attn_logit_softcapping"),
-                                    logits = keys.number("final_logit_softcapping");
-        config["attn_logit_softcapping"] = attention ? Json(*attention) : Json();
-        config["final_logit_softcapping"] = logits ? Json(*logits) : Json();
-        const std::optional<std::int64_t> window = keys.whole("attention.sliding_window");
-        config["sliding_window"] = window ? *window : keys.needed("context_length");
-    }
-    if (family == "phi3") count("sliding_window", "attention.sliding_window");
-    if (family == "llama" || family == "granite" || family == "smollm3") {
-        config["attention_bias"] = hasQkvBias;
-        config["mlp_bias"] = hasUpBias;
-    }
-    if (family == "qwen2_moe") config["qkv_bias"] = hasQkvBias;
-    if (family == "stablelm") {
-        config["use_qkv_bias"] = hasQkvBias;
-        config["qk_layernorm"] = keys.hasTensor("blk.0.attn_q_norm.weight");
-    }
-    if (family == "gpt_neox" || family == "stablelm")
-        config["use_parallel_residual"] = keys.isSet("use_parallel_residual");
-    if (family == "starcoder2") config["use_bias"] = hasQkvBias;
-    if (family == "falcon") {
-        const bool hasTwoNorms = keys.hasTensor("blk.0.attn_norm_2.weight");
-        const bool isNew = hasTwoNorms || keys.whole("attention.head_count_kv") != 1;
-        config["new_decoder_architecture"] = isNew;
-        config["multi_query"] = !isNew;
-        config["parallel_attn"] = true;
-        config["bias"] = config["alibi"] = false;
-        if (isNew) config["num_ln_in_parallel_attn"] = hasTwoNorms ? 2 : 1;
-    }
-    if (family == "mpt") {
-        config["attn_config"] = Json{{"alibi", true}};
-        if (const std::optional<double> clip = keys.number("attention.clamp_kqv"))
-            config["attn_config"]["clip_qkv"] = *clip;
-        config["no_bias"] = true;
-    }
-    if (family == "olmo") put("clip_qkv", keys.number("attention.clamp_kqv"));
-    if (family == "cohere") {
-        put("logit_scale", keys.number("logit_scale"));
-        config["use_qk_norm"] = keys.hasTensor("blk.0.attn_q_norm.weight");
-    }
-    if (family == "granite") {
-        put("attention_multiplier", keys.number("attention.scale"));
-        put("embedding_multiplier", keys.number("embedding_scale"));
-        put("residual_multiplier", keys.number("residual_scale"));
-        put("logits_scaling", keys.number("logit_scale"));
-    }
-    count(family == "mixtral" ? "num_local_experts" : "num_experts", "expert_count");
-    count("num_experts_per_tok", "expert_used_count");
-    count("shared_expert_intermediate_size", "expert_shared_feed_forward_length");
-    if (family == "qwen2_moe" || family == "qwen3_moe") {
-        count("moe_intermediate_size", "expert_feed_forward_length");
-        config["norm_topk_prob"] = family == "qwen3_moe";
-        config["decoder_sparse_step"] = 1;
-        config["mlp_only_layers"] = Json::array();
-    }
+void addExperts(Json& config, GgufFacts& facts, const GgufSpelling& spelling) {
+    facts.copyWhole(config, spelling.experts.c_str(), "expert_count");
+    facts.copyWhole(config, "num_experts_per_tok", "expert_used_count");
+    facts.copyWhole(config, "shared_expert_intermediate_size", "expert_shared_feed_forward_length");
+    if (!spelling.normalisesExperts) return;
+    facts.copyWhole(config, "moe_intermediate_size", "expert_feed_forward_length");
+    config["norm_topk_prob"] = *spelling.normalisesExperts;
+    config["decoder_sparse_step"] = 1;
+    config["mlp_only_layers"] = Json::array();
 }
 
 bool isSame(const GgufValue& a, const GgufValue& b) {
@@ -422,7 +215,8 @@ bool isHarmless(const std::string& key) {
 bool isOfDescription(const std::string& key, const GgufValue& value,
                      const ModelDescription& description) {
     if (key == "context_length") return wholeOf(value) == description.maxPositions;
-    if (key == "attention.sliding_window" && description.family == "phi3") {
+    const Family* family = findFamily(description.family);
+    if (key == "attention.sliding_window" && family != nullptr && family->gguf.leavesOutWindow) {
         for (std::int64_t layer = 0; layer < description.layers; ++layer)
             if (const std::int64_t window = description.layer(layer).window;
                 window != 0 && wholeOf(value) != window)
@@ -445,58 +239,114 @@ bool isOfDescription(const std::string& key, const GgufValue& value,
 
 }  // namespace
 
+std::optional<std::int64_t> GgufFacts::whole(const std::string& key) const {
+    for (const auto& [name, value] : m_file.keys())
+        if (name == m_architecture + "." + key) return wholeOf(value);
+    return {};
+}
+
+std::optional<double> GgufFacts::number(const std::string& key) const {
+    const float* value = m_file.value<float>(m_architecture + "." + key);
+    return value != nullptr ? std::optional(decimal(*value)) : std::nullopt;
+}
+
+std::string GgufFacts::text(const std::string& key) const {
+    const std::string* value = m_file.value<std::string>(m_architecture + "." + key);
+    return value != nullptr ? *value : std::string();
+}
+
+bool GgufFacts::isSet(const std::string& key) const {
+    const bool* value = m_file.value<bool>(m_architecture + "." + key);
+    return value != nullptr && *value;
+}
+
+bool GgufFacts::hasTensor(const std::string& tensor) const {
+    return m_file.find(tensor) != nullptr;
+}
+
+std::int64_t GgufFacts::needed(const std::string& key) {
+    const std::optional<std::int64_t> value = whole(key);
+    if (!value)
+        m_problems.push_back(
+            {"gguf_damaged",
+             m_name + " has no single whole number under " + m_architecture + "." + key + ".",
+             "Convert the model again, with one value for all its layers.", m_name});
+    return value.value_or(1);
+}
+
+std::int64_t GgufFacts::headSize() const {
+    const std::int64_t hidden = whole("embedding_length").value_or(1),
+                       heads = whole("attention.head_count").value_or(1);
+    return whole("attention.key_length").value_or(heads > 0 ? hidden / heads : 1);
+}
+
+bool GgufFacts::hasQkvBias() const {
+    return hasTensor("blk.0.attn_q.bias") || hasTensor("blk.0.attn_qkv.bias");
+}
+
+bool GgufFacts::hasUpBias() const { return hasTensor("blk.0.ffn_up.bias"); }
+
+void GgufFacts::copyNumber(Json& config, const char* name, const std::string& key) const {
+    if (const std::optional<double> value = number(key)) config[name] = *value;
+}
+
+void GgufFacts::copyWhole(Json& config, const char* name, const std::string& key) const {
+    if (const std::optional<std::int64_t> value = whole(key)) config[name] = *value;
+}
+
 Result<Json> configOfGguf(const GgufFile& file, const std::string& name) {
     const std::string* architecture = file.value<std::string>("general.architecture");
-    const Spelling* spelling = nullptr;
+    GgufFacts facts(file, name, architecture != nullptr ? *architecture : "");
+    const Family* family = nullptr;
+    std::set<std::string> seen;
     std::string known;
-    for (const Spelling& each : kSpellings) {
-        known += (known.empty() ? "" : ", ") + std::string(each.architecture);
-        if (architecture != nullptr && *architecture == each.architecture) spelling = &each;
+    for (const Family& each : families()) {
+        const GgufSpelling& spelling = each.gguf;
+        if (spelling.architecture.empty()) continue;
+        if (seen.insert(spelling.architecture).second)
+            known += (known.empty() ? "" : ", ") + spelling.architecture;
+        if (architecture == nullptr || *architecture != spelling.architecture) continue;
+        if (spelling.owns != nullptr ? spelling.owns(facts) : family == nullptr) family = &each;
     }
-    if (spelling == nullptr)
+    if (family == nullptr)
         return Problem{"gguf_family",
                        name + " holds a model of the architecture \"" +
                            (architecture != nullptr ? *architecture : "") +
                            "\", which Luthier does not know.",
                        "It knows: " + known + ".", name};
-    Keys keys(file, name, *architecture);
+    const GgufSpelling& spelling = family->gguf;
     const GgufTensor* embedding = file.find("token_embd.weight");
     if (embedding == nullptr || embedding->shape.size() != 2)
         return Problem{"gguf_damaged", name + " has no token_embd.weight.",
                        "Copy or convert it again.", name};
-    std::string family = spelling->family, modelClass = spelling->modelClass;
-    if (family == "llama" && keys.whole("expert_count").value_or(0) > 0) {
-        family = "mixtral";
-        modelClass = "MixtralForCausalLM";
-    }
-    const std::int64_t hidden = keys.needed("embedding_length"),
-                       heads = keys.needed("attention.head_count");
-    const std::int64_t headSize =
-        keys.whole("attention.key_length").value_or(heads > 0 ? hidden / heads : 1);
-    Json config{{"architectures", Json::array({modelClass})},
-                {"model_type", family},
+    const std::int64_t hidden = facts.needed("embedding_length"),
+                       heads = facts.needed("attention.head_count");
+    const std::int64_t headSize = facts.headSize();
+    Json config{{"architectures", Json::array({family->architecture})},
+                {"model_type", family->modelType},
                 {"vocab_size", embedding->shape.front()}};
-    const auto put = [&](const char* key, std::int64_t value) {
-        if (*key != '\0') config[key] = value;
+    const auto put = [&](const std::string& key, std::int64_t value) {
+        if (!key.empty()) config[key] = value;
     };
-    put(spelling->hidden, hidden);
-    put(spelling->layers, keys.needed("block_count"));
-    put(spelling->heads, heads);
-    put(spelling->keyValueHeads, keys.whole("attention.head_count_kv").value_or(heads));
-    put(spelling->intermediate, keys.needed("feed_forward_length"));
-    put(spelling->positions, keys.needed("context_length"));
-    put(spelling->headSize, headSize);
-    if (*spelling->normEps != '\0') {
-        std::optional<double> eps = keys.number("attention.layer_norm_rms_epsilon");
-        if (!eps) eps = keys.number("attention.layer_norm_epsilon");
-        config[spelling->normEps] = eps.value_or(1e-5);
+    put(spelling.hidden, hidden);
+    put(spelling.layers, facts.needed("block_count"));
+    put(spelling.heads, heads);
+    put(spelling.keyValueHeads, facts.whole("attention.head_count_kv").value_or(heads));
+    put(spelling.intermediate, facts.needed("feed_forward_length"));
+    put(spelling.positions, facts.needed("context_length"));
+    put(spelling.headSize, headSize);
+    if (!spelling.normEps.empty()) {
+        std::optional<double> eps = facts.number("attention.layer_norm_rms_epsilon");
+        if (!eps) eps = facts.number("attention.layer_norm_epsilon");
+        config[spelling.normEps] = eps.value_or(1e-5);
     }
     config["tie_word_embeddings"] = isTied(file);
     if (headSize > 0) {
-        addRope(config, keys, family, headSize);
-        addOwn(config, keys, family, headSize);
+        addRope(config, facts, spelling);
+        if (spelling.toConfig != nullptr) spelling.toConfig(config, facts);
+        addExperts(config, facts, spelling);
     }
-    if (!keys.problems().empty()) return keys.problems();
+    if (!facts.problems().empty()) return facts.problems();
     return config;
 }
 

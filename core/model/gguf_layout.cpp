@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/gguf_layout.h"
 
+#include "model/arch/families.h"
+
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
@@ -15,55 +17,6 @@ namespace luthier {
 namespace {
 
 using kernels::GateActivation;
-
-/// What a family's graph in llama.cpp demands.
-struct Target {
-    const char* family;
-    const char* architecture;
-    bool isPermuted = false;  ///< its rotation pairs neighbours, so q and k are turned
-    bool needsHead = false;   ///< it wants output.weight though the head is tied
-    bool takesBiases =
-        false;  ///< projections may have biases where the family's usual ones have none
-    bool isGelu = false;
-};
-
-const std::vector<Target>& targets() {
-    static const std::vector<Target> list{
-        {.family = "llama", .architecture = "llama", .isPermuted = true, .takesBiases = true},
-        {.family = "mistral", .architecture = "llama", .isPermuted = true},
-        {.family = "mixtral", .architecture = "llama", .isPermuted = true},
-        {.family = "qwen2", .architecture = "qwen2", .takesBiases = true},
-        {.family = "qwen2_moe", .architecture = "qwen2moe", .takesBiases = true},
-        {.family = "qwen3", .architecture = "qwen3"},
-        {.family = "qwen3_moe", .architecture = "qwen3moe", .needsHead = true},
-        {.family = "gemma", .architecture = "gemma", .isGelu = true},
-        {.family = "gemma2", .architecture = "gemma2", .isGelu = true},
-        {.family = "gemma3_text", .architecture = "gemma3", .isGelu = true},
-        {.family = "gpt2", .architecture = "gpt2", .takesBiases = true, .isGelu = true},
-        {.family = "gpt_neox",
-         .architecture = "gptneox",
-         .needsHead = true,
-         .takesBiases = true,
-         .isGelu = true},
-        {.family = "bloom", .architecture = "bloom", .takesBiases = true, .isGelu = true},
-        {.family = "falcon", .architecture = "falcon", .isGelu = true},
-        {.family = "mpt", .architecture = "mpt", .isGelu = true},
-        {.family = "phi",
-         .architecture = "phi2",
-         .needsHead = true,
-         .takesBiases = true,
-         .isGelu = true},
-        {.family = "phi3", .architecture = "phi3"},
-        {.family = "stablelm", .architecture = "stablelm", .needsHead = true, .takesBiases = true},
-        {.family = "olmo", .architecture = "olmo", .isPermuted = true},
-        {.family = "olmo2", .architecture = "olmo2", .needsHead = true},
-        {.family = "starcoder2", .architecture = "starcoder2", .takesBiases = true, .isGelu = true},
-        {.family = "granite", .architecture = "granite", .isPermuted = true, .takesBiases = true},
-        {.family = "smollm3", .architecture = "smollm3", .isPermuted = true},
-        {.family = "cohere", .architecture = "command-r"},
-    };
-    return list;
-}
 
 const char* partOf(LinearRole role) {
     switch (role) {
@@ -92,9 +45,9 @@ const char* partOf(LinearRole role) {
 /// Collects the entries of one model.
 class Builder {
 public:
-    Builder(const ModelDescription& description, const Target& target)
-        : m_d(description), m_target(target) {
-        m_layout.architecture = target.architecture;
+    Builder(const ModelDescription& description, const GgufSpelling& spelling)
+        : m_d(description), m_spelling(spelling) {
+        m_layout.architecture = spelling.architecture;
     }
 
     GgufLayout build() {
@@ -141,9 +94,7 @@ private:
 
     void addNorms(std::int64_t layer) {
         const ModuleNames& names = m_d.names;
-        const bool isNewFalcon =
-            m_d.family == "falcon" &&
-            !names.feedForwardNorm.empty();  // its first norm feeds the feed-forward part
+        const bool isSwapped = m_spelling.hasNormsSwapped && !names.feedForwardNorm.empty();
         GgufEntry queries{.name = block(layer) + "attn_q_norm.weight", .isAlwaysFloat = true};
         GgufEntry keys{.name = block(layer) + "attn_k_norm.weight", .isAlwaysFloat = true};
         for (const NormShape& norm : normsOf(m_d, layer)) {
@@ -159,20 +110,20 @@ private:
             else if (local == names.keyNorm)
                 addNorm(norm, block(layer) + "attn_k_norm");
             else if (local == names.attentionNorm)
-                addNorm(norm, block(layer) + (isNewFalcon ? "attn_norm_2" : "attn_norm"));
+                addNorm(norm, block(layer) + (isSwapped ? "attn_norm_2" : "attn_norm"));
             else if (local == names.attentionPostNorm)
                 addNorm(norm, block(layer) + "post_attention_norm");
             else if (local == names.feedForwardPostNorm)
                 addNorm(norm, block(layer) + "post_ffw_norm");
             else
-                addNorm(norm, block(layer) + (isNewFalcon ? "attn_norm" : "ffn_norm"));
+                addNorm(norm, block(layer) + (isSwapped ? "attn_norm" : "ffn_norm"));
         }
         for (GgufEntry* stacked : {&queries, &keys})
             if (!stacked->sources.empty()) add(*stacked);
     }
 
     void addLinear(const LinearSite& site) {
-        if (site.role == LinearRole::Head && m_d.isTied && !m_target.needsHead) return;
+        if (site.role == LinearRole::Head && m_d.isTied && !m_spelling.needsHead) return;
         const std::string name = (site.layer < 0 ? "" : block(site.layer)) + partOf(site.role);
         GgufEntry entry{
             .name = name + ".weight",
@@ -180,7 +131,7 @@ private:
                                                                      : site.path) +
                         ".weight"},
             .isTransposed = site.isConv1D};
-        if (m_target.isPermuted &&
+        if (m_spelling.isPermuted &&
             (site.role == LinearRole::Query || site.role == LinearRole::Key)) {
             entry.order = RowOrder::Neighbours;
             entry.heads = site.role == LinearRole::Query ? m_d.heads : m_d.keyValueHeads;
@@ -232,11 +183,9 @@ private:
         return length;
     }
 
-    /// Gemma 2 and 3 with the windows that llama.cpp gives them.
+    /// Whether the model has just the windows that llama.cpp gives its family.
     bool hasWindows() const {
-        const std::int64_t period = m_d.family == "gemma2"        ? 2
-                                    : m_d.family == "gemma3_text" ? 6
-                                                                  : 0;
+        const std::int64_t period = m_spelling.windowPeriod;
         if (period == 0 || m_d.layerSwitches.empty()) return false;
         for (std::int64_t layer = 0; layer < m_d.layers; ++layer)
             if ((m_d.layer(layer).window > 0) != ((layer + 1) % period != 0)) return false;
@@ -256,9 +205,8 @@ private:
         number(m_d.norm == NormKind::RmsNorm ? "attention.layer_norm_rms_epsilon"
                                              : "attention.layer_norm_epsilon",
                m_d.normEps);
-        if (m_d.family == "gpt_neox" || m_d.family == "stablelm")
-            key("use_parallel_residual", m_d.flow == BlockFlow::Parallel);
-        if (m_d.family == "mpt") number("attention.max_alibi_bias", 8);
+        if (m_spelling.ownKeys != nullptr)
+            for (auto& [name, value] : m_spelling.ownKeys(m_d)) key(name, std::move(value));
         if (m_d.clipQkv > 0) number("attention.clamp_kqv", m_d.clipQkv);
         if (m_d.attentionSoftCap > 0) number("attn_logit_softcapping", m_d.attentionSoftCap);
         if (m_d.logitSoftCap > 0) number("final_logit_softcapping", m_d.logitSoftCap);
@@ -268,13 +216,6 @@ private:
                     count("attention.sliding_window", layer.window);
                     break;
                 }
-        if (m_d.family == "cohere") number("logit_scale", m_d.logitScale);
-        if (m_d.family == "granite") {
-            number("attention.scale", m_d.scoreScale());
-            number("embedding_scale", m_d.inputScale);
-            number("residual_scale", m_d.residualScale);
-            number("logit_scale", 1 / m_d.logitScale);
-        }
         if (m_d.mixture.experts > 0) {
             count("expert_count", m_d.mixture.experts);
             count("expert_used_count", m_d.mixture.perToken);
@@ -317,57 +258,44 @@ private:
     }
 
     const ModelDescription& m_d;
-    const Target& m_target;
+    const GgufSpelling& m_spelling;
     GgufLayout m_layout;
 };
 
 /// The first switch of the model that llama.cpp's graph of the family lacks; empty when there is
 /// none.
-std::string missingFeature(const ModelDescription& d, const Target& target) {
+std::string missingFeature(const ModelDescription& d, const GgufSpelling& spelling) {
     if (d.isClassifier()) return "a classifier's head";
-    const std::string family = d.family;
     const bool isGelu =
         d.activation == GateActivation::Gelu || d.activation == GateActivation::GeluTanh;
-    if (target.isGelu ? !isGelu : d.activation != GateActivation::Silu) return "another activation";
+    if (spelling.isGelu ? !isGelu : d.activation != GateActivation::Silu)
+        return "another activation";
     const bool hasBias = d.hasQkvBias || d.hasAttentionOutBias || d.hasFeedForwardBias;
-    if (hasBias && !target.takesBiases) return "biases in its projections";
-    if ((family == "gpt_neox" || family == "starcoder2") && !d.hasQkvBias)
-        return "projections without biases";
-    if (family == "falcon" && (d.flow != BlockFlow::Parallel || d.position != PositionKind::Rope))
-        return "ALiBi or parts one after another (Falcon RW)";
+    if (hasBias && !spelling.takesBiases) return "biases in its projections";
+    if (spelling.lacks != nullptr)
+        if (std::string own = spelling.lacks(d); !own.empty()) return own;
     if (d.isResidualNormed) return "apply_residual_connection_post_layernorm";
-    if (family == "phi" && d.queryKeyNorm != QueryKeyNorm::None) return "qk_layernorm";
-    if ((family == "gemma" || family == "gemma2" || family == "cohere") && !d.isTied)
-        return "a head that is not the embedding";
-    if (family == "gemma3_text" && d.attentionSoftCap > 0) return "attn_logit_softcapping";
-    if (family == "gemma2" && (d.attentionSoftCap <= 0 || d.logitSoftCap <= 0))
-        return "no soft caps";
     if (d.dividesScoresByLayer) return "scale_attn_by_inverse_layer_idx";
     // llama.cpp knows the scale of the scores of the published sizes only: 1/sqrt(head size), and
     // two large models that use the width.
-    const bool usesWidth =
-        (family == "gemma2" && d.layers == 46) || (family == "gemma3_text" && d.layers == 62);
+    const bool usesWidth = d.layers == spelling.widthScaledLayers;
     const double scale =
         1 / std::sqrt(static_cast<double>(usesWidth ? d.hidden / d.heads : d.headSize));
-    if (family != "granite" && std::abs(d.scoreScale() - scale) > 1e-6 * scale)
+    if (!spelling.saysScoreScale && std::abs(d.scoreScale() - scale) > 1e-6 * scale)
         return "another scale of its attention scores than llama.cpp's";
     if (d.position == PositionKind::Rope) {
         const RopeScaling scaling = d.rope.scaling;
         if (scaling == RopeScaling::Dynamic) return "dynamic rope scaling";
-        if (scaling == RopeScaling::LongRope && family != "phi3") return "longrope scaling";
-        if (scaling == RopeScaling::Llama3 && std::string(target.architecture) != "llama" &&
-            family != "granite")
+        if (scaling == RopeScaling::LongRope && !spelling.takesLongRope) return "longrope scaling";
+        if (scaling == RopeScaling::Llama3 && !spelling.takesLlama3Rope)
             return "llama3 rope scaling";
         if (scaling == RopeScaling::Yarn &&
             std::abs(d.rope.attentionFactor - (1 + 0.1 * std::log(d.rope.factor))) > 1e-4)
             return "yarn with an attention factor of its own";
     }
-    if (family == "smollm3")
-        for (std::int64_t layer = 0; layer < d.layers; ++layer)
-            if (d.layer(layer).isRotated != ((layer + 1) % 4 != 0))
-                return "another choice of layers without rotation than every fourth";
     if (d.mixture.experts > 0) {
-        if (d.mixture.isNormalised == (family == "qwen2_moe")) return "another norm_topk_prob";
+        if (d.mixture.isNormalised != spelling.normalisesExperts.value_or(true))
+            return "another norm_topk_prob";
         for (std::int64_t layer = 0; layer < d.layers; ++layer)
             if (!d.layer(layer).isMixture) return "blocks without a mixture";
     }
@@ -398,17 +326,19 @@ const GgufEntry* GgufLayout::find(const std::string& source) const {
 
 Result<GgufLayout> ggufLayout(const ModelDescription& description) {
     std::string known;
-    for (const Target& target : targets()) {
-        known += (known.empty() ? "" : ", ") + std::string(target.family);
-        if (description.family != target.family) continue;
-        if (const std::string missing = missingFeature(description, target); !missing.empty())
+    for (const Family& family : families()) {
+        const GgufSpelling& spelling = family.gguf;
+        if (spelling.architecture.empty()) continue;
+        known += (known.empty() ? "" : ", ") + family.modelType;
+        if (description.family != family.modelType) continue;
+        if (const std::string missing = missingFeature(description, spelling); !missing.empty())
             return Problem{"gguf_feature",
                            "This " + description.family + " model has " + missing +
-                               ", which llama.cpp does not compute for its " + target.architecture +
-                               " models.",
+                               ", which llama.cpp does not compute for its " +
+                               spelling.architecture + " models.",
                            "Export it as a Hugging Face folder (merged) or adapter (peft).", "",
                            ExitCode::BadUsage};
-        return Builder(description, target).build();
+        return Builder(description, spelling).build();
     }
     return Problem{"gguf_family", "llama.cpp does not know the family " + description.family + ".",
                    "It knows: " + known + ".", "", ExitCode::BadUsage};

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // Where the weights of a described decoder stand in a GGUF file and how llama.cpp wants them
-// turned: names by the role that a tensor has in the description, so a family needs a line only for
-// what its graph in llama.cpp demands or cannot do.
+// turned: names by the role that a tensor has in the description, so a family says only what its
+// graph in llama.cpp demands or cannot do (gguf_spelling.h).
 
 #include "contract/problem.h"
 #include "io/gguf.h"
@@ -39,7 +39,7 @@ struct GgufEntry {
 };
 
 struct GgufLayout {
-    std::string architecture;  ///< "llama", "qwen2", …
+    std::string architecture;  ///< llama.cpp's name of it
     std::vector<GgufEntry> entries;
     GgufKeys keys;  ///< the architecture's own: "llama.block_count", …
     std::vector<std::pair<std::string, at::Tensor>>

@@ -99,6 +99,7 @@ struct ModelSites {
     std::int64_t layers = 0;          ///< of the decoder, or of the only stack
     std::int64_t encoderLayers = 0;   ///< of an encoder-decoder's encoder
     std::int64_t classes = 0;         ///< of a sequence classifier; 0: a language model
+    bool keepsPooler = false;         ///< a classifier's pooler is the model's, not the task's
     std::int64_t heads = 0;
     std::int64_t keyValueHeads = 0;
     std::int64_t headSize = 0;

@@ -70,10 +70,8 @@ bool isOfHead(const ModelDescription& description, const std::string& name) {
 /// What a new head replaces: the last projection, and a layer before it that belongs to the task
 /// and not to the encoder (BERT's pooler).
 bool isOfNewHead(const ModelDescription& description, const std::string& name) {
-    const std::string module = name.substr(0, name.rfind('.'));
-    const std::string top = module.substr(0, module.find('.'));
-    return module == description.names.head ||
-           (isOfHead(description, name) && top != "bert" && top != "pooler");
+    return name.substr(0, name.rfind('.')) == description.names.head ||
+           (isOfHead(description, name) && !description.classifier.isDenseOfModel);
 }
 
 /// Whether the folder has no tensor of the module that `name` belongs to.

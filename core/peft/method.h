@@ -90,7 +90,7 @@ struct Method {
     //   curve WIDTH X Y X1 Y1 X2 Y2 X3 Y3 | arc WIDTH X Y W H FROM SPAN
     std::string glyph = "layers 0 15 0 tie 18 1 10 8 tie 18 11 10 8";
     /// What a picture of the model shows beside trained projections: all, norms, prefix,
-    /// bottleneck, tokens.
+    /// nets, tokens.
     std::vector<std::string> marks = {};
     std::vector<SettingWord> words = {};
 };

@@ -274,10 +274,9 @@ SavedHead savedHeadOf(const ModelSites& sites) {
     for (std::size_t i = 0; i < sites.linears.size(); ++i) {
         const LinearSite& site = sites.linears[i];
         if (site.role != LinearRole::Pooler && site.role != LinearRole::Head) continue;
-        // "classifier.dense" belongs to the module "classifier"; "bert.pooler.dense" and
-        // "pooler.dense" are the encoder's.
+        if (site.role == LinearRole::Pooler && sites.keepsPooler) continue;
+        // "classifier.dense" belongs to the module "classifier".
         const std::string module = site.path.substr(0, site.path.find('.'));
-        if (site.role == LinearRole::Pooler && (module == "bert" || module == "pooler")) continue;
         saved.linears.push_back(i);
         if (std::find(saved.modules.begin(), saved.modules.end(), module) == saved.modules.end())
             saved.modules.push_back(module);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "peft/targets.h"
 
+#include "model/arch/families.h"
 #include "model/model.h"
 #include "peft/saved_modules.h"
 #include "text/pattern.h"
@@ -8,7 +9,6 @@
 #include <algorithm>
 #include <cctype>
 #include <functional>
-#include <map>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -18,48 +18,6 @@ namespace luthier {
 namespace {
 
 using Names = std::vector<std::string>;
-
-struct FamilyTargets {
-    Names lora;
-    Names ia3;
-    Names ia3FeedForward;
-};
-
-/// PEFT's defaults of the families this build knows.
-const std::map<std::string, FamilyTargets>& table() {
-    static const std::map<std::string, FamilyTargets> entries{
-        {"gpt2", {{"c_attn"}, {"c_attn", "mlp.c_proj"}, {"mlp.c_proj"}}},
-        {"gptj", {{"q_proj", "v_proj"}, {"q_proj", "v_proj", "fc_out"}, {"fc_out"}}},
-        {"gpt_neo", {{"q_proj", "v_proj"}, {"q_proj", "v_proj", "c_proj"}, {"c_proj"}}},
-        {"gpt_neox",
-         {{"query_key_value"}, {"query_key_value", "dense_4h_to_h"}, {"dense_4h_to_h"}}},
-        {"opt", {{"q_proj", "v_proj"}, {"q_proj", "k_proj", "fc2"}, {"fc2"}}},
-        {"bloom",
-         {{"query_key_value"}, {"query_key_value", "mlp.dense_4h_to_h"}, {"mlp.dense_4h_to_h"}}},
-        {"falcon", {{"query_key_value"}, {"query_key_value", "dense_4h_to_h"}, {"dense_4h_to_h"}}},
-        {"mpt", {{"Wqkv"}, {}, {}}},
-        {"llama", {{"q_proj", "v_proj"}, {"k_proj", "v_proj", "down_proj"}, {"down_proj"}}},
-        {"mistral", {{"q_proj", "v_proj"}, {"k_proj", "v_proj", "down_proj"}, {"down_proj"}}},
-        {"mixtral", {{"q_proj", "v_proj"}, {"k_proj", "v_proj", "w2"}, {"w2"}}},
-        {"qwen2", {{"q_proj", "v_proj"}, {"q_proj", "v_proj", "down_proj"}, {"down_proj"}}},
-        {"qwen3", {{"q_proj", "v_proj"}, {"q_proj", "v_proj", "down_proj"}, {"down_proj"}}},
-        {"gemma", {{"q_proj", "v_proj"}, {"q_proj", "v_proj", "down_proj"}, {"down_proj"}}},
-        {"gemma2", {{"q_proj", "v_proj"}, {"q_proj", "v_proj", "down_proj"}, {"down_proj"}}},
-        {"gemma3_text", {{"q_proj", "v_proj"}, {"q_proj", "v_proj", "down_proj"}, {"down_proj"}}},
-        {"phi", {{"q_proj", "v_proj", "fc1", "fc2"}, {"q_proj", "v_proj", "fc2"}, {"fc2"}}},
-        {"t5", {{"q", "v"}, {"k", "v", "wo"}, {"wo"}}},
-        {"mt5", {{"q", "v"}, {"k", "v", "wi_1"}, {}}},
-        {"bart", {{"q_proj", "v_proj"}, {"q_proj", "v_proj", "fc2"}, {"fc2"}}},
-        {"bert", {{"query", "value"}, {"key", "value", "output.dense"}, {"output.dense"}}},
-        {"roberta", {{"query", "value"}, {"key", "value", "output.dense"}, {"output.dense"}}},
-        {"xlm-roberta", {{"query", "value"}, {}, {}}},
-        {"deberta-v2",
-         {{"query_proj", "value_proj"},
-          {"key_proj", "value_proj", "output.dense"},
-          {"output.dense"}}},
-    };
-    return entries;
-}
 
 Names namesOf(const Json& value) {
     if (value.is_string()) return {value.get<std::string>()};
@@ -191,32 +149,24 @@ std::string lastName(const std::string& path) {
     return dot == std::string::npos ? path : path.substr(dot + 1);
 }
 
-std::vector<std::string> defaultTargets(const std::string& peftType, const std::string& family) {
-    const auto found = table().find(family);
-    if (found == table().end()) return {};
-    if (peftType == "VERA" && family == "phi") return {"q_proj", "v_proj"};
-    if (peftType == "ADALORA") {
-        static const std::map<std::string, Names> own{
-            {"falcon", {}},
-            {"mpt", {}},
-            {"mistral", {}},
-            {"mixtral", {}},
-            {"phi", {}},
-            {"xlm-roberta", {}},
-            {"opt", {"q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"}},
-            {"bart", {"q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"}},
-            {"t5", {"q", "k", "v", "o", "wi", "wo"}},
-            {"mt5", {"q", "k", "v", "o", "wi_0", "wi_1", "wo"}},
-            {"roberta", {"query", "key", "value", "dense"}},
-            {"deberta-v2", {"query_proj", "key_proj", "value_proj", "dense"}}};
-        if (const auto names = own.find(family); names != own.end()) return names->second;
+std::vector<std::string> defaultTargets(DefaultTargets which, const std::string& family) {
+    const Family* found = findFamily(family);
+    if (found == nullptr) return {};
+    const TargetDefaults& targets = found->targets;
+    switch (which) {
+        case DefaultTargets::Adaptive:
+            return targets.adaptive.value_or(targets.lowRank);
+        case DefaultTargets::SharedMatrices:
+            return targets.sharedMatrices.value_or(targets.lowRank);
+        case DefaultTargets::Scaled:
+            return targets.scaled;
+        case DefaultTargets::ScaledFeedForward:
+            return targets.scaledFeedForward;
+        case DefaultTargets::Norms:
+            return targets.norms;
+        default:
+            return targets.lowRank;
     }
-    return peftType == "IA3" ? found->second.ia3 : found->second.lora;
-}
-
-std::vector<std::string> defaultFeedForward(const std::string& family) {
-    const auto found = table().find(family);
-    return found == table().end() ? Names{} : found->second.ia3FeedForward;
 }
 
 bool liesInSavedModule(const std::string& path, const Json& modulesToSave) {
@@ -227,11 +177,11 @@ bool liesInSavedModule(const std::string& path, const Json& modulesToSave) {
 }
 
 Result<MatchedSites> matchSites(const ModelSites& sites, const Json& settings,
-                                const std::string& peftType) {
+                                DefaultTargets defaults) {
     const std::string field = "method.target_modules";
     Json rule = settings.value("target_modules", Json());
     if (rule.is_null()) {
-        rule = defaultTargets(peftType, sites.family);
+        rule = defaultTargets(defaults, sites.family);
         if (rule.empty())
             return Problem{
                 "no_default_targets",
@@ -378,8 +328,8 @@ void untieFor(Model& model, const LinearSite& site) {
 }
 
 Result<std::vector<std::size_t>> matchLinears(const ModelSites& sites, const Json& settings,
-                                              const std::string& peftType) {
-    Result<MatchedSites> matched = matchSites(sites, settings, peftType);
+                                              DefaultTargets defaults) {
+    Result<MatchedSites> matched = matchSites(sites, settings, defaults);
     if (!matched) return matched.problems();
     if (!matched->embeddings.empty())
         return Problem{"unsupported_layer",

@@ -18,10 +18,10 @@
 
 namespace luthier {
 
-/// PEFT's default target modules of a family; empty when it has none. `peftType` "LORA", "IA3", …
-std::vector<std::string> defaultTargets(const std::string& peftType, const std::string& family);
-/// IA3's default feed-forward modules of a family.
-std::vector<std::string> defaultFeedForward(const std::string& family);
+/// Which of PEFT's default modules of a family (TargetDefaults in model/arch/families.h).
+enum class DefaultTargets { LowRank, Adaptive, SharedMatrices, Scaled, ScaledFeedForward, Norms };
+/// Empty when PEFT has none.
+std::vector<std::string> defaultTargets(DefaultTargets which, const std::string& family);
 
 struct MatchedSites {
     std::vector<std::size_t> linears;     ///< indices into sites.linears
@@ -34,10 +34,10 @@ struct MatchedSites {
 /// as PEFT does. Problem codes: no_default_targets, no_target_matches (naming the modules that
 /// exist), bad_pattern.
 Result<MatchedSites> matchSites(const ModelSites& sites, const Json& settings,
-                                const std::string& peftType);
+                                DefaultTargets defaults);
 /// The same for methods that adapt projections alone; also unsupported_layer.
 Result<std::vector<std::size_t>> matchLinears(const ModelSites& sites, const Json& settings,
-                                              const std::string& peftType);
+                                              DefaultTargets defaults);
 
 /// The shortest list that PEFT resolves to exactly these modules: last names, then the last two
 /// names, then whole paths.

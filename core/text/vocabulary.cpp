@@ -3,7 +3,7 @@
 
 #include "contract/json.h"
 #include "text/model_files.h"
-#include "text/split_rules.h"
+#include "text/pre_tokenizers.h"
 
 #include <cstring>
 #include <fstream>
@@ -36,49 +36,12 @@ std::string shown(const Tree& tree) {
     return tree.dump(-1, ' ', false, Tree::error_handler_t::replace).substr(0, 120);
 }
 
-/// The steps of a pre-tokenizer, a sequence flattened.
-std::vector<Tree> steps(const Tree& rule) {
-    if (!rule.is_object()) return {};
-    if (child(rule, "type") != "Sequence") return {rule};
-    const Tree list =
-        rule.contains("pretokenizers") ? rule["pretokenizers"] : child(rule, "normalizers");
-    return list.is_array() ? std::vector<Tree>(list.begin(), list.end()) : std::vector<Tree>{};
-}
-
-/// llama.cpp's name for these steps; empty when it has none.
-std::string preTokenizerOf(const Tree& rule) {
-    std::string text;
-    for (const Tree& step : steps(rule)) {
-        const std::string type =
-            child(step, "type").is_string() ? step["type"].get<std::string>() : "";
-        text += text.empty() ? "" : ", ";
-        if (type == "ByteLevel")
-            text += child(step, "add_prefix_space") == true ? "ByteLevel with a space"
-                    : child(step, "use_regex") == false     ? "ByteLevel without a rule"
-                                                            : "ByteLevel";
-        else if (type == "Digits")
-            text += child(step, "individual_digits") == true ? "single digits" : "Digits";
-        else if (type == "Split")
-            text += "Split " + (child(child(step, "pattern"), "Regex").is_string()
-                                    ? step["pattern"]["Regex"].get<std::string>()
-                                    : shown(step));
-        else
-            text += type;
-    }
-    if (text == "ByteLevel") return "gpt-2";
-    if (text == "single digits, ByteLevel") return "starcoder";
-    if (text == std::string("Split ") + kLlama3 + ", ByteLevel without a rule") return "llama-bpe";
-    if (text == std::string("Split ") + kQwen2 + ", ByteLevel without a rule") return "qwen2";
-    if (text == std::string("Split ") + kBloom + ", ByteLevel without a rule") return "bloom";
-    if (text == "Punctuation, ByteLevel, Digits, Split [0-9][0-9][0-9]") return "falcon";
-    return "";
-}
-
 void pad(Vocabulary& vocabulary, std::int64_t rows) {
     for (std::int64_t id = static_cast<std::int64_t>(vocabulary.tokens.size()); id < rows; ++id)
         vocabulary.tokens.emplace_back();
     vocabulary.kinds.resize(vocabulary.tokens.size(), TokenKind::Unused);
-    if (vocabulary.model == "llama") vocabulary.scores.resize(vocabulary.tokens.size(), -10000);
+    if (vocabulary.model == kSentencePieceModel)
+        vocabulary.scores.resize(vocabulary.tokens.size(), -10000);
     for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id)
         if (vocabulary.tokens[id].empty()) {
             vocabulary.tokens[id] = "[PAD" + std::to_string(id) + "]";
@@ -201,7 +164,7 @@ Result<Vocabulary> fromTokenizerJson(const fs::path& folder, std::int64_t rows,
         return unsupported(folder, "is not a BPE tokenizer");
     Vocabulary vocabulary;
     const bool isSentencePiece = child(model, "byte_fallback") == true;
-    vocabulary.model = isSentencePiece ? "llama" : "gpt2";
+    vocabulary.model = isSentencePiece ? kSentencePieceModel : kByteLevelModel;
     vocabulary.preTokenizer =
         isSentencePiece ? "default" : preTokenizerOf(child(document, "pre_tokenizer"));
     if (vocabulary.preTokenizer.empty())
@@ -243,7 +206,7 @@ Result<Vocabulary> fromTokenizerJson(const fs::path& folder, std::int64_t rows,
         scoreByMerges(vocabulary);
         bool prepends = child(child(document, "pre_tokenizer"), "type") == "Metaspace" &&
                         child(document["pre_tokenizer"], "prepend_scheme") != "never";
-        for (const Tree& step : steps(child(document, "normalizer")))
+        for (const Tree& step : stepsOf(child(document, "normalizer")))
             prepends = prepends || child(step, "type") == "Prepend";
         vocabulary.addsSpacePrefix = prepends;
     }
@@ -295,7 +258,7 @@ Result<Vocabulary> fromSentencePiece(const fs::path& folder, std::int64_t rows,
     std::ifstream stream(file, std::ios::binary);
     const std::string bytes((std::istreambuf_iterator<char>(stream)), {});
     Vocabulary vocabulary;
-    vocabulary.model = "llama";
+    vocabulary.model = kSentencePieceModel;
     vocabulary.preTokenizer = "default";
     vocabulary.addsSpacePrefix = true;
     std::uint64_t algorithm = 1;  // sentencepiece's default: unigram

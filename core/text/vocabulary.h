@@ -2,10 +2,11 @@
 #pragma once
 // The vocabulary of a model folder as llama.cpp wants it told: every token's text, score and kind,
 // merges, and which of its own pre-tokenizers splits text as the folder's does. Byte-level BPE from
-// tokenizer.json ("gpt2"); sentencepiece-like BPE from tokenizer.model or a tokenizer.json with
-// byte fallback ("llama").
+// tokenizer.json (kByteLevelModel); sentencepiece-like BPE from tokenizer.model or a tokenizer.json
+// with byte fallback (kSentencePieceModel).
 
 #include "contract/problem.h"
+#include "io/gguf_names.h"
 
 #include <cstdint>
 #include <filesystem>
@@ -27,16 +28,16 @@ enum class TokenKind : std::int32_t {
 };
 
 struct Vocabulary {
-    std::string model;                ///< "gpt2", "llama"
-    std::string preTokenizer;         ///< "default", "gpt-2", "llama-bpe", "qwen2", …
+    std::string model;                ///< one of io/gguf_names.h
+    std::string preTokenizer;         ///< pre_tokenizers.h: "default", "gpt-2", "llama-bpe", …
     std::vector<std::string> tokens;  ///< as many as the model's embedding has rows
-    std::vector<float> scores;        ///< empty for "gpt2"
+    std::vector<float> scores;        ///< empty for kByteLevelModel
     std::vector<TokenKind> kinds;
-    std::vector<std::string> merges;     ///< "a b"; empty for "llama"
+    std::vector<std::string> merges;     ///< "a b"; empty for kSentencePieceModel
     std::map<std::string, int> special;  ///< "bos", "eos", "unknown", "padding"
     bool addsBegin = false;
     bool addsEnd = false;
-    std::optional<bool> addsSpacePrefix;  ///< only "llama"
+    std::optional<bool> addsSpacePrefix;  ///< only kSentencePieceModel
     std::string chatTemplate;
 };
 

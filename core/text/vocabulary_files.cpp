@@ -3,11 +3,10 @@
 
 #include "contract/json.h"
 #include "io/atomic.h"
-#include "text/split_rules.h"
+#include "text/pre_tokenizers.h"
 
 #include <algorithm>
 #include <cstring>
-#include <initializer_list>
 #include <optional>
 
 namespace luthier {
@@ -16,64 +15,6 @@ namespace {
 
 // Not the project's Json: an ordered object of 128,000 tokens would take quadratic time.
 using Tree = nlohmann::json;
-
-Tree byteLevel(bool usesRule) {
-    return {{"type", "ByteLevel"},
-            {"add_prefix_space", false},
-            {"trim_offsets", true},
-            {"use_regex", usesRule}};
-}
-Tree split(const char* rule) {
-    return {{"type", "Split"},
-            {"pattern", {{"Regex", rule}}},
-            {"behavior", "Isolated"},
-            {"invert", false}};
-}
-Tree sequence(Tree steps) { return {{"type", "Sequence"}, {"pretokenizers", std::move(steps)}}; }
-
-Tree singleDigits() { return {{"type", "Digits"}, {"individual_digits", true}}; }
-
-struct SplitRule {
-    Tree preTokenizer;
-    bool prefersWholeWords =
-        false;  ///< a word that is a token is not put together by merges (ignore_merges)
-    bool beginsTexts = false;
-    bool isComposed = false;  ///< texts are brought into Unicode's form C first
-};
-
-/// What llama.cpp's name of a rule stands for: names that it treats alike stand in one line.
-std::optional<SplitRule> splitting(const std::string& name) {
-    const auto is = [&](std::initializer_list<const char*> names) {
-        return std::find(names.begin(), names.end(), name) != names.end();
-    };
-    if (is({"", "default", "gpt-2", "phi-2", "olmo", "mpt", "jais", "exaone4", "trillion",
-            "granite-docling", "gigachat", "mellum", "modern-bert", "a.x-4.0"}))
-        return SplitRule{byteLevel(true)};
-    if (is({"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b"}))
-        return SplitRule{sequence({singleDigits(), byteLevel(true)})};
-    if (is({"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0",
-            "lfm2"}))
-        return SplitRule{sequence({split(kLlama3), byteLevel(false)}), true, true};
-    if (is({"dbrx", "smaug-bpe", "chatglm-bpe", "glm4"}))
-        return SplitRule{sequence({split(kLlama3), byteLevel(false)})};
-    if (is({"qwen2", "deepseek-r1-qwen", "megrez"}))
-        return SplitRule{.preTokenizer = sequence({split(kQwen2), byteLevel(false)}),
-                         .isComposed = true};  // as Qwen's own files have it
-    if (is({"stablelm2", "hunyuan"})) return SplitRule{sequence({split(kQwen2), byteLevel(false)})};
-    if (is({"tekken"})) return SplitRule{sequence({split(kTekken), byteLevel(false)}), true, true};
-    if (is({"gpt-4o", "llama4"})) return SplitRule{sequence({split(kGpt4o), byteLevel(false)})};
-    if (is({"deepseek-v3", "hunyuan-dense"}))
-        return SplitRule{sequence(
-            {split(kThreeDigits), split(kDeepseekCjk), split(kDeepseek3), byteLevel(false)})};
-    if (is({"bloom", "poro-chat", "gpt3-finnish"}))
-        return SplitRule{sequence({split(kBloom), byteLevel(false)})};
-    if (is({"falcon"}))
-        return SplitRule{sequence({{{"type", "Punctuation"}, {"behavior", "Contiguous"}},
-                                   byteLevel(true),
-                                   {{"type", "Digits"}, {"individual_digits", false}},
-                                   split("[0-9][0-9][0-9]")})};
-    return {};
-}
 
 std::string tokenAt(const Vocabulary& vocabulary, const char* name) {
     const auto found = vocabulary.special.find(name);
@@ -236,7 +177,7 @@ Result<void> writeSentencePiece(const Vocabulary& vocabulary, const std::filesys
 
 Result<void> writeTokenizerConfig(const Vocabulary& vocabulary,
                                   const std::filesystem::path& folder) {
-    const bool isSentencePiece = vocabulary.model == "llama";
+    const bool isSentencePiece = vocabulary.model == kSentencePieceModel;
     Json config{{"tokenizer_class", isSentencePiece ? "LlamaTokenizer" : "PreTrainedTokenizerFast"},
                 {"clean_up_tokenization_spaces", false}};
     for (const auto& [key, name] : {std::pair{"bos_token", "bos"},
@@ -267,19 +208,19 @@ Result<void> writeTokenizerConfig(const Vocabulary& vocabulary,
 }  // namespace
 
 Result<void> checkVocabulary(const Vocabulary& vocabulary) {
-    if (vocabulary.model != "gpt2" && vocabulary.model != "llama")
-        return Problem{
-            "vocabulary_unsupported",
-            "The tokenizer is of the kind \"" + vocabulary.model +
-                "\"; Luthier reads \"gpt2\" (byte-level BPE) and \"llama\" (sentencepiece).",
-            "Use the model's Hugging Face folder instead.", "tokenizer.ggml.model"};
+    if (vocabulary.model != kByteLevelModel && vocabulary.model != kSentencePieceModel)
+        return Problem{"vocabulary_unsupported",
+                       "The tokenizer is of the kind \"" + vocabulary.model +
+                           "\"; Luthier reads \"" + kByteLevelModel + "\" (byte-level BPE) and \"" +
+                           kSentencePieceModel + "\" (sentencepiece).",
+                       "Use the model's Hugging Face folder instead.", "tokenizer.ggml.model"};
     if (vocabulary.kinds.size() != vocabulary.tokens.size())
         return Problem{"tokenizer_invalid",
                        "The tokenizer tells the kinds of " +
                            std::to_string(vocabulary.kinds.size()) + " of its " +
                            std::to_string(vocabulary.tokens.size()) + " tokens.",
                        "Convert the model again.", "tokenizer.ggml.token_type"};
-    if (vocabulary.model != "gpt2") return {};
+    if (vocabulary.model != kByteLevelModel) return {};
     if (!splitting(vocabulary.preTokenizer))
         return Problem{"vocabulary_unsupported",
                        "The tokenizer splits text by the rule \"" + vocabulary.preTokenizer +
@@ -298,8 +239,9 @@ bool beginsTexts(const std::string& preTokenizer) {
 
 Result<void> writeVocabulary(const Vocabulary& vocabulary, const std::filesystem::path& folder) {
     if (Result<void> known = checkVocabulary(vocabulary); !known) return known;
-    Result<void> done = vocabulary.model == "gpt2" ? writeTokenizerJson(vocabulary, folder)
-                                                   : writeSentencePiece(vocabulary, folder);
+    Result<void> done = vocabulary.model == kByteLevelModel
+                            ? writeTokenizerJson(vocabulary, folder)
+                            : writeSentencePiece(vocabulary, folder);
     return done ? writeTokenizerConfig(vocabulary, folder) : done;
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 // The way back from vocabulary.h: a tokenizer as llama.cpp has it, written as the files of a model
-// folder. "gpt2" becomes tokenizer.json, "llama" a sentencepiece tokenizer.model; both with
-// tokenizer_config.json, chat template included.
+// folder. kByteLevelModel becomes tokenizer.json, kSentencePieceModel a sentencepiece
+// tokenizer.model; both with tokenizer_config.json, chat template included.
 
 #include "contract/problem.h"
 #include "text/vocabulary.h"

@@ -5,7 +5,7 @@
 #
 # reads FOLDER.list beside the calling file: one leaf a line, in the order in which people see them; # begins a comment. For the line "prefix_tuning" it adds the
 # source FOLDER/prefix_tuning.cpp to TARGET, and the function `TYPE prefixTuningSUFFIX();` that this source defines to the list that
-# `std::vector<TYPE> listOfSUFFIXs();` returns. "p_tuning_v2 in prefix_tuning" says that the leaf stands in another leaf's source. "ia3 together" lets the source be
+# `std::vector<TYPE> listOfSUFFIXs();` (of Family: listOfFamilies) returns. "p_tuning_v2 in prefix_tuning" says that the leaf stands in another leaf's source. "ia3 together" lets the source be
 # compiled in one piece with its neighbours, which is faster and asks that no two have a function of one name; without it a leaf is compiled by itself.
 # HEADER declares TYPE and listOfSUFFIXs(), in NAMESPACE (luthier unless given).
 function(luthier_registry target folder type suffix header)
@@ -47,6 +47,7 @@ function(luthier_registry target folder type suffix header)
     list(APPEND _sources ${folder}/${_source}.cpp)
   endforeach()
   list(REMOVE_DUPLICATES _sources)
+  string(REGEX REPLACE "y$" "ie" _plural "${suffix}")
   string(MAKE_C_IDENTIFIER "${folder}" _file)
   set(_made ${CMAKE_CURRENT_BINARY_DIR}/registry/${_file}.cpp)
   file(CONFIGURE OUTPUT ${_made} @ONLY CONTENT [[
@@ -56,7 +57,7 @@ function(luthier_registry target folder type suffix header)
 namespace @_namespace@ {
 
 @_declared@
-std::vector<@type@> listOf@suffix@s() {
+std::vector<@type@> listOf@_plural@s() {
     return {
 @_listed@    };
 }

@@ -6,6 +6,7 @@
   - a room of core includes itself and rooms above it in the table of core/README.md;
   - no Qt in core or app/cli; no torch in ui, app/desktop and the rooms contract, io, text, data;
   - leaves (peft/methods, model/arch, export/exporters, data/sources) do not include each other;
+  - a leaf's id (a method's type, a family's model_type) is a string only in the leaf's own file, so that a new leaf is a file and a line of a list;
   - every source says its licence: Apache-2.0, and GPL-3.0-or-later in ui, app/desktop, tests/ui and resources/fonts;
   - no other folders at the top.
 
@@ -42,6 +43,60 @@ def leaf_folder(path):
 
 
 LEAF_SHARED = {"core/data/sources/lines.h", "core/data/sources/text_file.h", "core/data/sources/file_kind.h", "core/data/sources/row_file.h", "core/model/arch/families.h", "core/model/arch/common.h", "core/peft/methods/own_copies.h", "core/peft/methods/delta_weights.h", "core/peft/methods/lora_embedding.h", "core/peft/methods/base_weights.h"}
+
+
+# Leaves with a list: what they are, the list, the folder of their sources.
+KINDS = [
+    ("method", "core/peft/methods.list", "core/peft/methods"),
+    ("family", "core/model/arch.list", "core/model/arch"),
+]
+# Words that only look like a leaf's id, by the one file that may say them.
+WORDS_OF_OTHERS = {
+    "core/io/gguf_names.h": ({"llama", "gpt2"}, "GGUF's names of tokenizer kinds and of LLaMA's network"),
+    "core/text/pre_tokenizers.cpp": ({"olmo", "mpt", "qwen2", "bloom", "falcon"}, "llama.cpp's names of rules that cut text"),
+    "core/data/imports/draft.cpp": ({"full"}, "a word for yes in other trainers' files"),
+    "core/peft/methods/bottleneck.cpp": ({"bert"}, "the adapters library's name of an initialisation"),
+}
+TOKEN = re.compile(r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"|"((?:[^"\\\n]|\\.)*)"|\'(?:[^\'\\\n]|\\.)\'', re.S)
+
+
+def literals(text):
+    """The string literals of a C++ source with their lines, without those in comments."""
+    for match in TOKEN.finditer(text):
+        if match.group(2) is not None:
+            yield match.group(2), text.count("\n", 0, match.start()) + 1
+
+
+def leaves():
+    """{id as the sources spell it: (kind, word of the list, own file)}. "deberta_v2" of a list may be spelled "deberta-v2"."""
+    found = {}
+    for kind, listed, folder in KINDS:
+        for line in (ROOT / listed).read_text().splitlines():
+            words = line.split("#")[0].split()
+            if not words:
+                continue
+            source = words[words.index("in") + 1] if "in" in words else words[0]
+            own = f"{folder}/{source}.cpp"
+            spelled = {text for text, _ in literals((ROOT / own).read_text()) if re.sub(r"\W", "_", text) == words[0]}
+            assert spelled, f"{own} does not say the id of {words[0]} in {listed}"
+            for text in spelled | {words[0]}:
+                found[text] = (kind, words[0], own)
+    return found
+
+
+def leaf_breaches(path, text, known):
+    """Sentences about ids of leaves in a file that is not theirs. A file of core with the id in its name is a part of the leaf."""
+    if Path(path).suffix not in {".h", ".cpp", ".cu", ".cuh"} or path.split("/")[0] not in {"app", "core", "ui"}:
+        return []
+    allowed = WORDS_OF_OTHERS.get(path, (set(), ""))[0]
+    found = []
+    for literal, line in literals(text):
+        if literal not in known or literal in allowed:
+            continue
+        kind, word, own = known[literal]
+        if path != own and not (path.startswith("core/") and f"_{word}_" in f"_{Path(path).stem}_"):
+            found.append(f"{path}:{line} says \"{literal}\": the {kind} {literal} is known to {own} alone")
+    return found
 
 
 def breaches(path, text, order):
@@ -91,6 +146,22 @@ PLANTED = [
     ("ui/pages/live_page.cpp", "// SPDX-License-Identifier: Apache-2.0\n", "must say"),
     ("core/model/model.cpp", "// no licence\n", "must say"),
 ]
+PLANTED_IDS = [
+    ("core/model/weights.cpp", 'if (family == "falcon") {}', "the family falcon"),
+    ("core/model/arch/mistral.cpp", 'd.family = "llama";', "the family llama"),
+    ("app/cli/train.cpp", 'if (type == "xlm-roberta") {}', "the family xlm-roberta"),
+    ("ui/pages/library_page.cpp", 'words{{"qwen2", "Qwen2"}}', "the family qwen2"),
+    ("core/text/pre_tokenizers.cpp", 'x = "llama";', "the family llama"),
+    ("core/train/estimate.cpp", 'if (method == "vera") {}', "the method vera"),
+    ("core/peft/combine_lora.cpp", 'x = "ia3";', "the method ia3"),
+]
+ALLOWED_IDS = [
+    ("core/peft/combine_ia3.cpp", 'x = "ia3";'),
+    ("core/model/arch/roberta.cpp", 'x = "xlm-roberta";'),
+    ("core/io/gguf_names.h", 'x = "gpt2";'),
+    ("core/model/rope.cpp", '// "llama"\nx = "as \\"llama\\" has it"; /* "gpt2" */'),
+    ("tests/model/rope_test.cpp", 'x = "llama";'),
+]
 
 
 def main():
@@ -99,6 +170,12 @@ def main():
     for path, text, sign in PLANTED:
         if not any(sign in line for line in breaches(path, text, order)):
             found.append(f"the rule \"{sign}\" does not catch a planted breach in {path}")
+    known = leaves()
+    for path, text, sign in PLANTED_IDS:
+        if not any(sign in line for line in leaf_breaches(path, text, known)):
+            found.append(f"the rule about ids does not catch \"{sign}\" planted in {path}")
+    for path, text in ALLOWED_IDS:
+        found += [f"allowed, but: {line}" for line in leaf_breaches(path, text, known)]
     for room in sorted(p.name for p in (ROOT / "core").iterdir() if p.is_dir()):
         if room not in order:
             found.append(f"core/{room} is not in the table of core/README.md")
@@ -112,7 +189,8 @@ def main():
             if not file.is_file() or "/target/" in path or "__pycache__" in path or file.suffix not in CODE | {".cu"}:
                 continue
             count += 1
-            found += breaches(path, file.read_text(encoding="utf-8"), order)
+            text = file.read_text(encoding="utf-8")
+            found += breaches(path, text, order) + leaf_breaches(path, text, known)
     print("\n".join(found))
     print(f"{count} files, {len(found)} breaches")
     return 1 if found else 0

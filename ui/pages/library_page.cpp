@@ -65,30 +65,9 @@ QString typesOf(const QJsonObject& model) {
     return largest.isEmpty() ? QStringLiteral("–") : dtypes.size() > 1 ? largest + "+" : largest;
 }
 
-QString familyWords(const QString& type) {
-    static const QHash<QString, QString> words{{"llama", "Llama"},
-                                               {"gpt2", "GPT-2"},
-                                               {"qwen2", "Qwen2"},
-                                               {"mistral", "Mistral"},
-                                               {"t5", "T5"},
-                                               {"bert", "BERT"},
-                                               {"phi3", "Phi-3"},
-                                               {"gemma", "Gemma"},
-                                               {"mt5", "mT5"},
-                                               {"bart", "BART"},
-                                               {"mbart", "mBART"},
-                                               {"roberta", "RoBERTa"},
-                                               {"xlm-roberta", "XLM-R"},
-                                               {"distilbert", "DistilBERT"},
-                                               {"deberta-v2", "DeBERTa"},
-                                               {"gpt_neo", "GPT-Neo"},
-                                               {"gptj", "GPT-J"},
-                                               {"gpt_neox", "GPT-NeoX"},
-                                               {"opt", "OPT"},
-                                               {"bloom", "BLOOM"},
-                                               {"falcon", "Falcon"},
-                                               {"mpt", "MPT"}};
-    return type.isEmpty() ? QStringLiteral("–") : words.value(type, type);
+QString familyWords(const QJsonObject& model) {
+    const QString word = model["family"].toString();
+    return word.isEmpty() ? QStringLiteral("–") : model["family_title"].toString(word);
 }
 
 bool fits(const QString& filter, std::initializer_list<QString> words) {
@@ -291,7 +270,7 @@ void LibraryPage::fillModels(const QString& filter) {
     std::vector<TableRow> rows;
     for (const QJsonObject& m : m_bench.catalogue.models()) {
         if (!fits(filter, {m_bench.modelName(m["path"].toString()), m["family"].toString(),
-                           m["path"].toString()}))
+                           m["family_title"].toString(), m["path"].toString()}))
             continue;
         TableCell name{m_bench.modelName(m["path"].toString())}, chat;
         name.avatar = m["family"].toString(m["name"].toString()).left(1).toUpper();
@@ -309,7 +288,7 @@ void LibraryPage::fillModels(const QString& filter) {
         };
         rows.push_back({m["path"].toString(),
                         {name,
-                         {familyWords(m["family"].toString())},
+                         {familyWords(m)},
                          known("parameters", format::shortCount(m["parameters"].toDouble())),
                          {typesOf(m)},
                          known("layers", QString::number(m["layers"].toInt())),

@@ -227,7 +227,7 @@ void ModelMap::paintLayers(QPainter& p) const {
     if (m_layers <= 0) return;
     const double each = m_strip.width() / m_layers, gap = each > 10 ? 4 : 1;
     const bool anyTrained = !m_trained.isEmpty() || m_marks.contains(QLatin1String("prefix")) ||
-                            m_marks.contains(QLatin1String("bottleneck")) ||
+                            m_marks.contains(QLatin1String("nets")) ||
                             m_marks.contains(QLatin1String("norms"));
     int trained = 0;
     p.setFont(themeFont(Type::Caption));
@@ -346,8 +346,7 @@ void ModelMap::paintEvent(QPaintEvent*) {
     round(m_plus1, "+");
     round(m_plus2, "+");
     if (m_hasGate) round(m_times, "x");
-    if (m_marks.contains(
-            QLatin1String("bottleneck"))) {  // a small net after each half of the block
+    if (m_marks.contains(QLatin1String("nets"))) {  // a small net after each half of the block
         p.setFont(themeFont(Type::Caption));
         for (const QPointF& at : {m_plus1, m_plus2}) {
             const QRectF box(at.x() - 9, m_residualY - 34, 18, 14);

@@ -77,13 +77,38 @@ Result<ModelDescription> readFamily(const Json& config, const std::string& file,
     return finished(read, std::move(d));
 }
 
-}  // namespace
-
 Result<ModelDescription> readBart(const Json& config, const std::string& file) {
     return readFamily(config, file, false);
 }
 Result<ModelDescription> readMbart(const Json& config, const std::string& file) {
     return readFamily(config, file, true);
+}
+
+}  // namespace
+
+Family bartFamily() {
+    Family family{.modelType = "bart",
+                  .title = "BART",
+                  .architecture = "BartForConditionalGeneration",
+                  .classifier = "BartForSequenceClassification",
+                  .read = &readBart};
+    family.targets = {
+        .lowRank = {"q_proj", "v_proj"},
+        .scaled = {"q_proj", "v_proj", "fc2"},
+        .scaledFeedForward = {"fc2"},
+        .adaptive =
+            std::vector<std::string>{"q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"},
+        .norms = {"self_attn_layer_norm", "encoder_attn_layer_norm", "final_layer_norm"}};
+    return family;
+}
+
+Family mbartFamily() {
+    Family family{.modelType = "mbart",
+                  .title = "mBART",
+                  .architecture = "MBartForConditionalGeneration",
+                  .classifier = "MBartForSequenceClassification",
+                  .read = &readMbart};
+    return family;
 }
 
 }  // namespace luthier

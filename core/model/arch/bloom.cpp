@@ -5,6 +5,8 @@
 
 namespace luthier {
 
+namespace {
+
 Result<ModelDescription> readBloom(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     ModelDescription d;
@@ -40,6 +42,31 @@ Result<ModelDescription> readBloom(const Json& config, const std::string& file) 
                .down = "mlp.dense_4h_to_h"};
     d.prefixes = {"transformer."};
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family bloomFamily() {
+    Family family{.modelType = "bloom",
+                  .title = "BLOOM",
+                  .architecture = "BloomForCausalLM",
+                  .classifier = "BloomForSequenceClassification",
+                  .read = &readBloom};
+    family.targets = {.lowRank = {"query_key_value"},
+                      .scaled = {"query_key_value", "mlp.dense_4h_to_h"},
+                      .scaledFeedForward = {"mlp.dense_4h_to_h"},
+                      .norms = {"input_layernorm", "post_attention_layernorm", "ln_f"}};
+    family.gguf = {.architecture = "bloom",
+                   .takesBiases = true,
+                   .isGelu = true,
+                   .layers = "n_layer",
+                   .heads = "n_head",
+                   .keyValueHeads = "",
+                   .intermediate = "",
+                   .positions = "seq_length",
+                   .normEps = "layer_norm_epsilon",
+                   .headSize = ""};
+    return family;
 }
 
 }  // namespace luthier

@@ -141,6 +141,56 @@ ModelDescription bertLike() {
     return d;
 }
 
+ModelDescription readBertLike(ConfigReader& read, const std::string& prefix) {
+    ModelDescription d = bertLike();
+    d.vocabulary = read.integer("vocab_size");
+    d.hidden = read.integer("hidden_size");
+    d.layers = read.integer("num_hidden_layers");
+    d.heads = d.keyValueHeads = read.integer("num_attention_heads");
+    d.headSize = d.heads > 0 ? d.hidden / d.heads : 0;
+    d.intermediate = read.integer("intermediate_size");
+    d.maxPositions = read.integer("max_position_embeddings", 512);
+    d.tokenTypes = read.integer("type_vocab_size", 2);
+    d.normEps = read.number("layer_norm_eps", 1e-12);
+    d.activation = read.activation("hidden_act", "gelu");
+    d.initializerRange = read.number("initializer_range", 0.02);
+    read.require("position_embedding_type",
+                 read.text("position_embedding_type", "absolute") == "absolute", "\"absolute\"");
+    read.require("is_decoder", !read.flag("is_decoder", false), "false");
+    const std::string embeddings = prefix + "embeddings.";
+    d.names = {.embedding = embeddings + "word_embeddings",
+               .positions = embeddings + "position_embeddings",
+               .tokenTypes = embeddings + "token_type_embeddings",
+               .embeddingNorm = embeddings + "LayerNorm",
+               .head = "classifier",
+               .layers = prefix + "encoder.layer.",
+               .attentionNorm = "attention.output.LayerNorm",
+               .query = "attention.self.query",
+               .key = "attention.self.key",
+               .value = "attention.self.value",
+               .attentionOut = "attention.output.dense",
+               .feedForwardNorm = "output.LayerNorm",
+               .up = "intermediate.dense",
+               .down = "output.dense"};
+    d.prefixes = {prefix};
+    d.ignoredSuffixes = {"embeddings.position_ids"};
+    return d;
+}
+
+void cappedConfig(Json& config, GgufFacts& facts, std::int64_t largest) {
+    std::int64_t scalar = facts.headSize();
+    if (facts.whole("block_count") == largest)
+        scalar = facts.needed("embedding_length") /
+                 std::max<std::int64_t>(1, facts.needed("attention.head_count"));
+    config["query_pre_attn_scalar"] = scalar;
+    const std::optional<double> attention = facts.number("attn_logit_softcapping"),
+                                logits = facts.number("final_logit_softcapping");
+    config["attn_logit_softcapping"] = attention ? Json(*attention) : Json();
+    config["final_logit_softcapping"] = logits ? Json(*logits) : Json();
+    const std::optional<std::int64_t> window = facts.whole("attention.sliding_window");
+    config["sliding_window"] = window ? *window : facts.needed("context_length");
+}
+
 void spreadSwitches(ModelDescription& d) {
     if (d.layerSwitches.empty() && d.layers > 0 && d.layers <= 1024)
         d.layerSwitches.resize(static_cast<std::size_t>(d.layers));

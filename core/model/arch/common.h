@@ -6,6 +6,7 @@
 #include "contract/json.h"
 #include "contract/problem.h"
 #include "model/description.h"
+#include "model/gguf_spelling.h"
 
 #include <cmath>
 #include <functional>
@@ -56,6 +57,13 @@ ModelDescription llamaLike(ConfigReader& read, const Json& config, const std::st
 /// BERT's block: an encoder, post-LayerNorm, learned positions, plain feed-forward part, biases
 /// everywhere. Families adjust what differs.
 ModelDescription bertLike();
+
+/// That block by BERT's own keys and, below `prefix` ("bert."), under its names.
+ModelDescription readBertLike(ConfigReader& read, const std::string& prefix);
+
+/// What GGUF files of Gemma 2 and 3 say of scores and windows. `largest`: layers of the size whose
+/// scores llama.cpp scales by the width.
+void cappedConfig(Json& config, GgufFacts& facts, std::int64_t largest);
 
 /// Windows by `layer_types` of config.json ("sliding_attention"), else by `isSliding(layer)`;
 /// `window` 0: none anywhere.

@@ -47,8 +47,6 @@ PoolActivation poolActivation(ConfigReader& read) {
                             : PoolActivation::Gelu;
 }
 
-}  // namespace
-
 Result<ModelDescription> readDebertaV2(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     ModelDescription d = bertLike();
@@ -87,10 +85,27 @@ Result<ModelDescription> readDebertaV2(const Json& config, const std::string& fi
     d.ignoredPrefixes = {"lm_head.", "mask_predictions."};
     d.classifier = {.pooling = Pooling::FirstToken,
                     .dense = "pooler.dense",
+                    .isDenseOfModel = true,
                     .activation = poolActivation(read),
                     .head = "classifier",
                     .hasHeadBias = true};
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family debertaV2Family() {
+    Family family{.modelType = "deberta-v2",
+                  .title = "DeBERTa",
+                  .architecture = nullptr,
+                  .classifier = "DebertaV2ForSequenceClassification",
+                  .read = &readDebertaV2};
+    family.targets = {
+        .lowRank = {"query_proj", "value_proj"},
+        .scaled = {"key_proj", "value_proj", "output.dense"},
+        .scaledFeedForward = {"output.dense"},
+        .adaptive = std::vector<std::string>{"query_proj", "key_proj", "value_proj", "dense"}};
+    return family;
 }
 
 }  // namespace luthier

@@ -5,6 +5,8 @@
 
 namespace luthier {
 
+namespace {
+
 Result<ModelDescription> readDistilBert(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     ModelDescription d = bertLike();
@@ -38,6 +40,17 @@ Result<ModelDescription> readDistilBert(const Json& config, const std::string& f
                     .head = "classifier",
                     .hasHeadBias = true};
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family distilbertFamily() {
+    Family family{.modelType = "distilbert",
+                  .title = "DistilBERT",
+                  .architecture = nullptr,
+                  .classifier = "DistilBertForSequenceClassification",
+                  .read = &readDistilBert};
+    return family;
 }
 
 }  // namespace luthier

@@ -5,6 +5,8 @@
 
 namespace luthier {
 
+namespace {
+
 Result<ModelDescription> readFalcon(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     ModelDescription d;
@@ -29,6 +31,8 @@ Result<ModelDescription> readFalcon(const Json& config, const std::string& file)
     d.initializerRange = read.number("initializer_range", 0.02);
     d.flow = isParallel ? BlockFlow::Parallel : BlockFlow::Sequential;
     d.qkvLayout = isNew || !hasOneKey ? QkvLayout::Grouped : QkvLayout::Blocks;
+    // transformers repeats the keys of the new decoder for every query head before it caches them.
+    if (d.qkvLayout == QkvLayout::Grouped) d.prefixHeads = d.heads;
     if (!read.problems().empty()) return read.problems();
     if (read.flag("alibi", false)) {
         d.position = PositionKind::Alibi;
@@ -55,6 +59,43 @@ Result<ModelDescription> readFalcon(const Json& config, const std::string& file)
     d.prefixes = {"transformer."};
     d.ignoredSuffixes = {".rotary_emb.inv_freq", ".maybe_rotary.inv_freq"};
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family falconFamily() {
+    Family family{.modelType = "falcon",
+                  .title = "Falcon",
+                  .architecture = "FalconForCausalLM",
+                  .classifier = "FalconForSequenceClassification",
+                  .read = &readFalcon};
+    family.targets = {.lowRank = {"query_key_value"},
+                      .scaled = {"query_key_value", "dense_4h_to_h"},
+                      .scaledFeedForward = {"dense_4h_to_h"},
+                      .adaptive = std::vector<std::string>{},
+                      .norms = {"input_layernorm", "post_attention_layernorm", "ln_f"}};
+    family.gguf = {.architecture = "falcon",
+                   .isGelu = true,
+                   .hasNormsSwapped = true,
+                   .keyValueHeads = "num_kv_heads",
+                   .intermediate = "ffn_hidden_size",
+                   .normEps = "layer_norm_epsilon",
+                   .headSize = ""};
+    family.gguf.lacks = [](const ModelDescription& d) -> std::string {
+        return d.flow == BlockFlow::Parallel && d.position == PositionKind::Rope
+                   ? ""
+                   : "ALiBi or parts one after another (Falcon RW)";
+    };
+    family.gguf.toConfig = [](Json& config, GgufFacts& facts) {
+        const bool hasTwoNorms = facts.hasTensor("blk.0.attn_norm_2.weight");
+        const bool isNew = hasTwoNorms || facts.whole("attention.head_count_kv") != 1;
+        config["new_decoder_architecture"] = isNew;
+        config["multi_query"] = !isNew;
+        config["parallel_attn"] = true;
+        config["bias"] = config["alibi"] = false;
+        if (isNew) config["num_ln_in_parallel_attn"] = hasTwoNorms ? 2 : 1;
+    };
+    return family;
 }
 
 }  // namespace luthier

@@ -4,47 +4,19 @@
 namespace luthier {
 
 const std::vector<Family>& families() {
-    static const std::vector<Family> list{
-        {"llama", "LlamaForCausalLM", "LlamaForSequenceClassification", &readLlama},
-        {"gpt2", "GPT2LMHeadModel", "GPT2ForSequenceClassification", &readGpt2},
-        {"gpt_neo", "GPTNeoForCausalLM", "GPTNeoForSequenceClassification", &readGptNeo},
-        {"gptj", "GPTJForCausalLM", "GPTJForSequenceClassification", &readGptJ},
-        {"gpt_neox", "GPTNeoXForCausalLM", "GPTNeoXForSequenceClassification", &readGptNeoX},
-        {"opt", "OPTForCausalLM", "OPTForSequenceClassification", &readOpt},
-        {"bloom", "BloomForCausalLM", "BloomForSequenceClassification", &readBloom},
-        {"falcon", "FalconForCausalLM", "FalconForSequenceClassification", &readFalcon},
-        {"mpt", "MptForCausalLM", "MptForSequenceClassification", &readMpt},
-        {"mistral", "MistralForCausalLM", "MistralForSequenceClassification", &readMistral},
-        {"mixtral", "MixtralForCausalLM", "MixtralForSequenceClassification", &readMixtral},
-        {"qwen2", "Qwen2ForCausalLM", "Qwen2ForSequenceClassification", &readQwen2},
-        {"qwen2_moe", "Qwen2MoeForCausalLM", "Qwen2MoeForSequenceClassification", &readQwen2Moe},
-        {"qwen3", "Qwen3ForCausalLM", "Qwen3ForSequenceClassification", &readQwen3},
-        {"qwen3_moe", "Qwen3MoeForCausalLM", "Qwen3MoeForSequenceClassification", &readQwen3Moe},
-        {"gemma", "GemmaForCausalLM", "GemmaForSequenceClassification", &readGemma},
-        {"gemma2", "Gemma2ForCausalLM", "Gemma2ForSequenceClassification", &readGemma2},
-        {"gemma3_text", "Gemma3ForCausalLM", "Gemma3TextForSequenceClassification",
-         &readGemma3Text},
-        {"phi", "PhiForCausalLM", "PhiForSequenceClassification", &readPhi},
-        {"phi3", "Phi3ForCausalLM", "Phi3ForSequenceClassification", &readPhi3},
-        {"stablelm", "StableLmForCausalLM", "StableLmForSequenceClassification", &readStableLm},
-        {"olmo", "OlmoForCausalLM", "OlmoForSequenceClassification", &readOlmo},
-        {"olmo2", "Olmo2ForCausalLM", "Olmo2ForSequenceClassification", &readOlmo2},
-        {"starcoder2", "Starcoder2ForCausalLM", "Starcoder2ForSequenceClassification",
-         &readStarcoder2},
-        {"granite", "GraniteForCausalLM", nullptr, &readGranite},
-        {"smollm3", "SmolLM3ForCausalLM", "SmolLM3ForSequenceClassification", &readSmolLm3},
-        {"cohere", "CohereForCausalLM", nullptr, &readCohere},
-        {"t5", "T5ForConditionalGeneration", "T5ForSequenceClassification", &readT5},
-        {"mt5", "MT5ForConditionalGeneration", "MT5ForSequenceClassification", &readMt5},
-        {"bart", "BartForConditionalGeneration", "BartForSequenceClassification", &readBart},
-        {"mbart", "MBartForConditionalGeneration", "MBartForSequenceClassification", &readMbart},
-        {"bert", nullptr, "BertForSequenceClassification", &readBert},
-        {"roberta", nullptr, "RobertaForSequenceClassification", &readRoberta},
-        {"xlm-roberta", nullptr, "XLMRobertaForSequenceClassification", &readRoberta},
-        {"distilbert", nullptr, "DistilBertForSequenceClassification", &readDistilBert},
-        {"deberta-v2", nullptr, "DebertaV2ForSequenceClassification", &readDebertaV2},
-    };
+    static const std::vector<Family> list = listOfFamilies();
     return list;
+}
+
+const Family* findFamily(const std::string& modelType) {
+    for (const Family& family : families())
+        if (family.modelType == modelType) return &family;
+    return nullptr;
+}
+
+std::string familyTitle(const std::string& modelType) {
+    const Family* family = findFamily(modelType);
+    return family != nullptr ? family->title : modelType;
 }
 
 namespace {

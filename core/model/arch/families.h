@@ -1,24 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-// The list of model families. A family is one file that reads config.json into a description, and
-// one line in families.cpp.
+// The list of model families. A family is one file here that fills in a Family, and one line of
+// core/model/arch.list. All that other rooms and the window know of a family stands in it: no other
+// file names one.
 
 #include "model/arch/common.h"
+#include "model/gguf_spelling.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace luthier {
 
-struct Family {
-    const char* modelType;     ///< config.json's "model_type"
-    const char* architecture;  ///< its language model class; nullptr: an encoder, which only
-                               ///< classifies here
-    const char* classifier;  ///< its sequence classification class; nullptr: Hugging Face has none
-    Result<ModelDescription> (*read)(const Json& config, const std::string& file);
+/// Modules that PEFT adapts by default, by what is put there. Empty: it has no default for the
+/// family.
+struct TargetDefaults {
+    using Names = std::vector<std::string>;
+    Names lowRank = {};                        ///< matrices of low rank
+    Names scaled = {};                         ///< scales of activations
+    Names scaledFeedForward = {};              ///< those of `scaled` that scale what enters
+    std::optional<Names> adaptive = {};        ///< ranks shared out in training; none: lowRank
+    std::optional<Names> sharedMatrices = {};  ///< one pair for all layers; none: lowRank
+    Names norms = {};                          ///< copies of norms
 };
 
+struct Family {
+    std::string modelType;             ///< config.json's "model_type"
+    std::string title;                 ///< as people write it: "Qwen 2"
+    const char* architecture;          ///< its language model class; nullptr: an encoder, which
+                                       ///< only classifies here
+    const char* classifier = nullptr;  ///< its sequence classification class; nullptr: Hugging Face
+                                       ///< has none
+    Result<ModelDescription> (*read)(const Json& config, const std::string& file);
+    TargetDefaults targets = {};
+    GgufSpelling gguf = {};
+};
+
+/// Made from arch.list.
+std::vector<Family> listOfFamilies();
+
 const std::vector<Family>& families();
+const Family* findFamily(const std::string& modelType);
+/// Its title; the word itself of a family that nobody knows.
+std::string familyTitle(const std::string& modelType);
 
 /// What a model is opened for.
 struct ModelTask {
@@ -32,41 +57,5 @@ struct ModelTask {
 /// task_unsupported).
 Result<ModelDescription> describeModel(const Json& config, const std::string& file,
                                        const ModelTask& task = {});
-
-Result<ModelDescription> readLlama(const Json& config, const std::string& file);
-Result<ModelDescription> readGpt2(const Json& config, const std::string& file);
-Result<ModelDescription> readGptNeo(const Json& config, const std::string& file);
-Result<ModelDescription> readGptJ(const Json& config, const std::string& file);
-Result<ModelDescription> readGptNeoX(const Json& config, const std::string& file);
-Result<ModelDescription> readOpt(const Json& config, const std::string& file);
-Result<ModelDescription> readBloom(const Json& config, const std::string& file);
-Result<ModelDescription> readFalcon(const Json& config, const std::string& file);
-Result<ModelDescription> readMpt(const Json& config, const std::string& file);
-Result<ModelDescription> readMistral(const Json& config, const std::string& file);
-Result<ModelDescription> readMixtral(const Json& config, const std::string& file);
-Result<ModelDescription> readQwen2(const Json& config, const std::string& file);
-Result<ModelDescription> readQwen2Moe(const Json& config, const std::string& file);
-Result<ModelDescription> readQwen3(const Json& config, const std::string& file);
-Result<ModelDescription> readQwen3Moe(const Json& config, const std::string& file);
-Result<ModelDescription> readGemma(const Json& config, const std::string& file);
-Result<ModelDescription> readGemma2(const Json& config, const std::string& file);
-Result<ModelDescription> readGemma3Text(const Json& config, const std::string& file);
-Result<ModelDescription> readPhi(const Json& config, const std::string& file);
-Result<ModelDescription> readPhi3(const Json& config, const std::string& file);
-Result<ModelDescription> readStableLm(const Json& config, const std::string& file);
-Result<ModelDescription> readOlmo(const Json& config, const std::string& file);
-Result<ModelDescription> readOlmo2(const Json& config, const std::string& file);
-Result<ModelDescription> readStarcoder2(const Json& config, const std::string& file);
-Result<ModelDescription> readGranite(const Json& config, const std::string& file);
-Result<ModelDescription> readSmolLm3(const Json& config, const std::string& file);
-Result<ModelDescription> readCohere(const Json& config, const std::string& file);
-Result<ModelDescription> readT5(const Json& config, const std::string& file);
-Result<ModelDescription> readMt5(const Json& config, const std::string& file);
-Result<ModelDescription> readBart(const Json& config, const std::string& file);
-Result<ModelDescription> readMbart(const Json& config, const std::string& file);
-Result<ModelDescription> readBert(const Json& config, const std::string& file);
-Result<ModelDescription> readRoberta(const Json& config, const std::string& file);
-Result<ModelDescription> readDistilBert(const Json& config, const std::string& file);
-Result<ModelDescription> readDebertaV2(const Json& config, const std::string& file);
 
 }  // namespace luthier

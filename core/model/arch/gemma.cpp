@@ -7,6 +7,8 @@
 
 namespace luthier {
 
+namespace {
+
 Result<ModelDescription> readGemma(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     ModelDescription d = llamaLike(read, config, file, 10000, 1.0, 256);
@@ -19,6 +21,29 @@ Result<ModelDescription> readGemma(const Json& config, const std::string& file) 
                        ? kernels::GateActivation::GeluTanh
                        : read.activation("hidden_act", "gelu_pytorch_tanh");
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family gemmaFamily() {
+    Family family{.modelType = "gemma",
+                  .title = "Gemma",
+                  .architecture = "GemmaForCausalLM",
+                  .classifier = "GemmaForSequenceClassification",
+                  .read = &readGemma};
+    family.targets = {.lowRank = {"q_proj", "v_proj"},
+                      .scaled = {"q_proj", "v_proj", "down_proj"},
+                      .scaledFeedForward = {"down_proj"},
+                      .norms = {"input_layernorm", "post_attention_layernorm", "norm"}};
+    family.gguf = {.architecture = "gemma", .isGelu = true};
+    family.gguf.lacks = [](const ModelDescription& d) -> std::string {
+        return d.isTied ? "" : "a head that is not the embedding";
+    };
+    family.gguf.toConfig = [](Json& config, GgufFacts&) {
+        config["hidden_activation"] = "gelu_pytorch_tanh";
+        config["hidden_act"] = "gelu_pytorch_tanh";
+    };
+    return family;
 }
 
 }  // namespace luthier

@@ -7,6 +7,11 @@
 
 namespace luthier {
 
+namespace {
+
+/// llama.cpp scales the scores of the largest published size, told by its layers, by the width.
+constexpr std::int64_t kLargestGemma2 = 46;
+
 Result<ModelDescription> readGemma2(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     ModelDescription d = llamaLike(read, config, file, 10000, 1.0, 256);
@@ -33,6 +38,35 @@ Result<ModelDescription> readGemma2(const Json& config, const std::string& file)
                 read.integer("sliding_window", config.contains("sliding_window") ? 0 : 4096),
                 [](std::int64_t layer) { return layer % 2 == 0; });
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family gemma2Family() {
+    Family family{.modelType = "gemma2",
+                  .title = "Gemma 2",
+                  .architecture = "Gemma2ForCausalLM",
+                  .classifier = "Gemma2ForSequenceClassification",
+                  .read = &readGemma2};
+    family.targets = {.lowRank = {"q_proj", "v_proj"},
+                      .scaled = {"q_proj", "v_proj", "down_proj"},
+                      .scaledFeedForward = {"down_proj"},
+                      .norms = {"input_layernorm", "post_attention_layernorm",
+                                "pre_feedforward_layernorm", "post_feedforward_layernorm", "norm"}};
+    family.gguf = {.architecture = "gemma2",
+                   .isGelu = true,
+                   .widthScaledLayers = kLargestGemma2,
+                   .windowPeriod = 2};
+    family.gguf.lacks = [](const ModelDescription& d) -> std::string {
+        if (!d.isTied) return "a head that is not the embedding";
+        return d.attentionSoftCap <= 0 || d.logitSoftCap <= 0 ? "no soft caps" : "";
+    };
+    family.gguf.toConfig = [](Json& config, GgufFacts& facts) {
+        config["hidden_activation"] = "gelu_pytorch_tanh";
+        config["hidden_act"] = "gelu_pytorch_tanh";
+        cappedConfig(config, facts, kLargestGemma2);
+    };
+    return family;
 }
 
 }  // namespace luthier

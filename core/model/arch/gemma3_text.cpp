@@ -7,6 +7,11 @@
 
 namespace luthier {
 
+namespace {
+
+/// llama.cpp scales the scores of the largest published size, told by its layers, by the width.
+constexpr std::int64_t kLargestGemma3 = 62;
+
 Result<ModelDescription> readGemma3Text(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     // Two rotations: nested in rope_parameters, or in older files rope_theta with rope_scaling and
@@ -50,6 +55,34 @@ Result<ModelDescription> readGemma3Text(const Json& config, const std::string& f
         [pattern](std::int64_t layer) { return pattern > 0 && (layer + 1) % pattern != 0; });
     for (LayerSwitches& layer : d.layerSwitches) layer.usesLocalRope = layer.window > 0;
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family gemma3TextFamily() {
+    Family family{.modelType = "gemma3_text",
+                  .title = "Gemma 3",
+                  .architecture = "Gemma3ForCausalLM",
+                  .classifier = "Gemma3TextForSequenceClassification",
+                  .read = &readGemma3Text};
+    family.targets = {.lowRank = {"q_proj", "v_proj"},
+                      .scaled = {"q_proj", "v_proj", "down_proj"},
+                      .scaledFeedForward = {"down_proj"},
+                      .norms = {"input_layernorm", "post_attention_layernorm",
+                                "pre_feedforward_layernorm", "post_feedforward_layernorm", "norm"}};
+    family.gguf = {.architecture = "gemma3",
+                   .isGelu = true,
+                   .widthScaledLayers = kLargestGemma3,
+                   .windowPeriod = 6};
+    family.gguf.lacks = [](const ModelDescription& d) -> std::string {
+        return d.attentionSoftCap > 0 ? "attn_logit_softcapping" : "";
+    };
+    family.gguf.toConfig = [](Json& config, GgufFacts& facts) {
+        config["hidden_activation"] = "gelu_pytorch_tanh";
+        config["hidden_act"] = "gelu_pytorch_tanh";
+        cappedConfig(config, facts, kLargestGemma3);
+    };
+    return family;
 }
 
 }  // namespace luthier

@@ -5,6 +5,8 @@
 
 namespace luthier {
 
+namespace {
+
 Result<ModelDescription> readGpt2(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     ModelDescription d;
@@ -45,6 +47,32 @@ Result<ModelDescription> readGpt2(const Json& config, const std::string& file) {
     d.prefixes = {"transformer."};
     d.ignoredSuffixes = {".attn.bias", ".attn.masked_bias"};
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family gpt2Family() {
+    Family family{.modelType = "gpt2",
+                  .title = "GPT-2",
+                  .architecture = "GPT2LMHeadModel",
+                  .classifier = "GPT2ForSequenceClassification",
+                  .read = &readGpt2};
+    family.targets = {.lowRank = {"c_attn"},
+                      .scaled = {"c_attn", "mlp.c_proj"},
+                      .scaledFeedForward = {"mlp.c_proj"},
+                      .norms = {"ln_1", "ln_2", "ln_f"}};
+    family.gguf = {.architecture = "gpt2",
+                   .takesBiases = true,
+                   .isGelu = true,
+                   .hidden = "n_embd",
+                   .layers = "n_layer",
+                   .heads = "n_head",
+                   .keyValueHeads = "",
+                   .intermediate = "n_inner",
+                   .positions = "n_positions",
+                   .normEps = "layer_norm_epsilon",
+                   .headSize = ""};
+    return family;
 }
 
 }  // namespace luthier

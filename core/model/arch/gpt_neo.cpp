@@ -5,6 +5,8 @@
 
 namespace luthier {
 
+namespace {
+
 Result<ModelDescription> readGptNeo(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     ModelDescription d;
@@ -64,6 +66,20 @@ Result<ModelDescription> readGptNeo(const Json& config, const std::string& file)
     d.prefixes = {"transformer."};
     d.ignoredSuffixes = {".attn.attention.bias", ".attn.attention.masked_bias"};
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family gptNeoFamily() {
+    Family family{.modelType = "gpt_neo",
+                  .title = "GPT-Neo",
+                  .architecture = "GPTNeoForCausalLM",
+                  .classifier = "GPTNeoForSequenceClassification",
+                  .read = &readGptNeo};
+    family.targets = {.lowRank = {"q_proj", "v_proj"},
+                      .scaled = {"q_proj", "v_proj", "c_proj"},
+                      .scaledFeedForward = {"c_proj"}};
+    return family;
 }
 
 }  // namespace luthier

@@ -5,6 +5,8 @@
 
 namespace luthier {
 
+namespace {
+
 Result<ModelDescription> readGptNeoX(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     Json known = config;  // older files spell the rotation differently
@@ -36,6 +38,39 @@ Result<ModelDescription> readGptNeoX(const Json& config, const std::string& file
     d.prefixes = {"gpt_neox."};
     d.ignoredSuffixes = {".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq"};
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family gptNeoxFamily() {
+    Family family{.modelType = "gpt_neox",
+                  .title = "GPT-NeoX",
+                  .architecture = "GPTNeoXForCausalLM",
+                  .classifier = "GPTNeoXForSequenceClassification",
+                  .read = &readGptNeoX};
+    family.targets = {.lowRank = {"query_key_value"},
+                      .scaled = {"query_key_value", "dense_4h_to_h"},
+                      .scaledFeedForward = {"dense_4h_to_h"}};
+    family.gguf = {.architecture = "gptneox",
+                   .needsHead = true,
+                   .takesBiases = true,
+                   .isGelu = true,
+                   .keyValueHeads = "",
+                   .normEps = "layer_norm_eps",
+                   .headSize = "",
+                   .ropeTheta = "rotary_emb_base",
+                   .rotaryShare = "rotary_pct",
+                   .saysRotaryShare = true};
+    family.gguf.lacks = [](const ModelDescription& d) -> std::string {
+        return d.hasQkvBias ? "" : "projections without biases";
+    };
+    family.gguf.ownKeys = [](const ModelDescription& d) {
+        return GgufKeys{{"use_parallel_residual", d.flow == BlockFlow::Parallel}};
+    };
+    family.gguf.toConfig = [](Json& config, GgufFacts& facts) {
+        config["use_parallel_residual"] = facts.isSet("use_parallel_residual");
+    };
+    return family;
 }
 
 }  // namespace luthier

@@ -5,6 +5,8 @@
 
 namespace luthier {
 
+namespace {
+
 Result<ModelDescription> readGptJ(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     ModelDescription d;
@@ -44,6 +46,21 @@ Result<ModelDescription> readGptJ(const Json& config, const std::string& file) {
     d.prefixes = {"transformer."};
     d.ignoredSuffixes = {".attn.bias", ".attn.masked_bias", ".attn.embed_positions"};
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family gptjFamily() {
+    Family family{.modelType = "gptj",
+                  .title = "GPT-J",
+                  .architecture = "GPTJForCausalLM",
+                  .classifier = "GPTJForSequenceClassification",
+                  .read = &readGptJ};
+    family.targets = {.lowRank = {"q_proj", "v_proj"},
+                      .scaled = {"q_proj", "v_proj", "fc_out"},
+                      .scaledFeedForward = {"fc_out"},
+                      .norms = {"ln_1", "ln_f"}};
+    return family;
 }
 
 }  // namespace luthier

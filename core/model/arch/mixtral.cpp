@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Mixtral (Jiang et al. 2024; Hugging Face `MixtralForCausalLM`): Mistral with a mixture of experts
 // in every block.
+#include "io/gguf_names.h"
 #include "model/arch/families.h"
 
 namespace luthier {
+
+namespace {
 
 Result<ModelDescription> readMixtral(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
@@ -22,6 +25,28 @@ Result<ModelDescription> readMixtral(const Json& config, const std::string& file
     spreadSwitches(d);
     for (LayerSwitches& layer : d.layerSwitches) layer.isMixture = true;
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family mixtralFamily() {
+    Family family{.modelType = "mixtral",
+                  .title = "Mixtral",
+                  .architecture = "MixtralForCausalLM",
+                  .classifier = "MixtralForSequenceClassification",
+                  .read = &readMixtral};
+    family.targets = {.lowRank = {"q_proj", "v_proj"},
+                      .scaled = {"k_proj", "v_proj", "w2"},
+                      .scaledFeedForward = {"w2"},
+                      .adaptive = std::vector<std::string>{}};
+    family.gguf = {.architecture = kLlamaArchitecture,
+                   .isPermuted = true,
+                   .takesLlama3Rope = true,
+                   .experts = "num_local_experts"};
+    family.gguf.owns = [](const GgufFacts& facts) {
+        return facts.whole("expert_count").value_or(0) > 0;
+    };
+    return family;
 }
 
 }  // namespace luthier

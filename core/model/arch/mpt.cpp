@@ -5,6 +5,8 @@
 
 namespace luthier {
 
+namespace {
+
 Result<ModelDescription> readMpt(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     ModelDescription d;
@@ -52,6 +54,36 @@ Result<ModelDescription> readMpt(const Json& config, const std::string& file) {
                .down = "ffn.down_proj"};
     d.prefixes = {"transformer."};
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family mptFamily() {
+    Family family{.modelType = "mpt",
+                  .title = "MPT",
+                  .architecture = "MptForCausalLM",
+                  .classifier = "MptForSequenceClassification",
+                  .read = &readMpt};
+    family.targets = {.lowRank = {"Wqkv"}, .adaptive = std::vector<std::string>{}};
+    family.gguf = {.architecture = "mpt",
+                   .isGelu = true,
+                   .hidden = "d_model",
+                   .layers = "n_layers",
+                   .heads = "n_heads",
+                   .keyValueHeads = "",
+                   .intermediate = "",
+                   .positions = "max_seq_len",
+                   .normEps = "layer_norm_epsilon",
+                   .headSize = ""};
+    family.gguf.ownKeys = [](const ModelDescription&) {
+        return GgufKeys{{"attention.max_alibi_bias", 8.0f}};
+    };
+    family.gguf.toConfig = [](Json& config, GgufFacts& facts) {
+        config["attn_config"] = Json{{"alibi", true}};
+        facts.copyNumber(config["attn_config"], "clip_qkv", "attention.clamp_kqv");
+        config["no_bias"] = true;
+    };
+    return family;
 }
 
 }  // namespace luthier

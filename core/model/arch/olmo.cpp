@@ -5,6 +5,8 @@
 
 namespace luthier {
 
+namespace {
+
 Result<ModelDescription> readOlmo(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     ModelDescription d = llamaLike(read, config, file);
@@ -14,6 +16,21 @@ Result<ModelDescription> readOlmo(const Json& config, const std::string& file) {
     d.clipQkv = read.number("clip_qkv", 0);
     d.hasQkvBias = d.hasAttentionOutBias = read.flag("attention_bias", false);
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family olmoFamily() {
+    Family family{.modelType = "olmo",
+                  .title = "OLMo",
+                  .architecture = "OlmoForCausalLM",
+                  .classifier = "OlmoForSequenceClassification",
+                  .read = &readOlmo};
+    family.gguf = {.architecture = "olmo", .isPermuted = true, .normEps = ""};
+    family.gguf.toConfig = [](Json& config, GgufFacts& facts) {
+        facts.copyNumber(config, "clip_qkv", "attention.clamp_kqv");
+    };
+    return family;
 }
 
 }  // namespace luthier

@@ -5,6 +5,8 @@
 
 namespace luthier {
 
+namespace {
+
 Result<ModelDescription> readOlmo2(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     ModelDescription d = llamaLike(read, config, file);
@@ -17,6 +19,18 @@ Result<ModelDescription> readOlmo2(const Json& config, const std::string& file) 
     d.names.attentionPostNorm = "post_attention_layernorm";
     d.names.feedForwardPostNorm = "post_feedforward_layernorm";
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family olmo2Family() {
+    Family family{.modelType = "olmo2",
+                  .title = "OLMo 2",
+                  .architecture = "Olmo2ForCausalLM",
+                  .classifier = "Olmo2ForSequenceClassification",
+                  .read = &readOlmo2};
+    family.gguf = {.architecture = "olmo2", .needsHead = true};
+    return family;
 }
 
 }  // namespace luthier

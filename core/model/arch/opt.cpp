@@ -5,6 +5,8 @@
 
 namespace luthier {
 
+namespace {
+
 Result<ModelDescription> readOpt(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     ModelDescription d;
@@ -49,6 +51,22 @@ Result<ModelDescription> readOpt(const Json& config, const std::string& file) {
     }
     d.prefixes = {"model."};
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family optFamily() {
+    Family family{.modelType = "opt",
+                  .title = "OPT",
+                  .architecture = "OPTForCausalLM",
+                  .classifier = "OPTForSequenceClassification",
+                  .read = &readOpt};
+    family.targets = {.lowRank = {"q_proj", "v_proj"},
+                      .scaled = {"q_proj", "k_proj", "fc2"},
+                      .scaledFeedForward = {"fc2"},
+                      .adaptive = std::vector<std::string>{"q_proj", "k_proj", "v_proj", "out_proj",
+                                                           "fc1", "fc2"}};
+    return family;
 }
 
 }  // namespace luthier

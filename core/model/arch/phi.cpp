@@ -5,6 +5,8 @@
 
 namespace luthier {
 
+namespace {
+
 Result<ModelDescription> readPhi(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     ModelDescription d = llamaLike(read, config, file, 10000, 0.5);
@@ -28,6 +30,32 @@ Result<ModelDescription> readPhi(const Json& config, const std::string& file) {
         d.names.keyNorm = "self_attn.k_layernorm";
     }
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family phiFamily() {
+    Family family{.modelType = "phi",
+                  .title = "Phi",
+                  .architecture = "PhiForCausalLM",
+                  .classifier = "PhiForSequenceClassification",
+                  .read = &readPhi};
+    family.targets = {.lowRank = {"q_proj", "v_proj", "fc1", "fc2"},
+                      .scaled = {"q_proj", "v_proj", "fc2"},
+                      .scaledFeedForward = {"fc2"},
+                      .adaptive = std::vector<std::string>{},
+                      .sharedMatrices = std::vector<std::string>{"q_proj", "v_proj"},
+                      .norms = {"input_layernorm", "final_layernorm"}};
+    family.gguf = {.architecture = "phi2",
+                   .needsHead = true,
+                   .takesBiases = true,
+                   .isGelu = true,
+                   .normEps = "layer_norm_eps",
+                   .saysRotaryShare = true};
+    family.gguf.lacks = [](const ModelDescription& d) -> std::string {
+        return d.queryKeyNorm == QueryKeyNorm::None ? "" : "qk_layernorm";
+    };
+    return family;
 }
 
 }  // namespace luthier

@@ -5,6 +5,8 @@
 
 namespace luthier {
 
+namespace {
+
 Result<ModelDescription> readPhi3(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     Json known = config;
@@ -24,6 +26,21 @@ Result<ModelDescription> readPhi3(const Json& config, const std::string& file) {
     readWindows(read, config, d, read.integer("sliding_window", 0),
                 [](std::int64_t) { return true; });
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family phi3Family() {
+    Family family{.modelType = "phi3",
+                  .title = "Phi-3",
+                  .architecture = "Phi3ForCausalLM",
+                  .classifier = "Phi3ForSequenceClassification",
+                  .read = &readPhi3};
+    family.gguf = {.architecture = "phi3", .takesLongRope = true, .leavesOutWindow = true};
+    family.gguf.toConfig = [](Json& config, GgufFacts& facts) {
+        facts.copyWhole(config, "sliding_window", "attention.sliding_window");
+    };
+    return family;
 }
 
 }  // namespace luthier

@@ -5,6 +5,8 @@
 
 namespace luthier {
 
+namespace {
+
 Result<ModelDescription> readQwen2(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     ModelDescription d = llamaLike(read, config, file);
@@ -14,6 +16,22 @@ Result<ModelDescription> readQwen2(const Json& config, const std::string& file) 
                 read.flag("use_sliding_window", false) ? read.integer("sliding_window", 0) : 0,
                 [first](std::int64_t layer) { return layer >= first; });
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family qwen2Family() {
+    Family family{.modelType = "qwen2",
+                  .title = "Qwen 2",
+                  .architecture = "Qwen2ForCausalLM",
+                  .classifier = "Qwen2ForSequenceClassification",
+                  .read = &readQwen2};
+    family.targets = {.lowRank = {"q_proj", "v_proj"},
+                      .scaled = {"q_proj", "v_proj", "down_proj"},
+                      .scaledFeedForward = {"down_proj"},
+                      .norms = {"post_attention_layernorm"}};
+    family.gguf = {.architecture = "qwen2", .takesBiases = true};
+    return family;
 }
 
 }  // namespace luthier

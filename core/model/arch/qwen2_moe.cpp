@@ -5,6 +5,8 @@
 
 namespace luthier {
 
+namespace {
+
 Result<ModelDescription> readQwen2Moe(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     ModelDescription d = llamaLike(read, config, file);
@@ -27,6 +29,21 @@ Result<ModelDescription> readQwen2Moe(const Json& config, const std::string& fil
                  .sharedGate = "mlp.shared_expert_gate"};
     readSparseLayers(read, config, d);
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family qwen2MoeFamily() {
+    Family family{.modelType = "qwen2_moe",
+                  .title = "Qwen 2 MoE",
+                  .architecture = "Qwen2MoeForCausalLM",
+                  .classifier = "Qwen2MoeForSequenceClassification",
+                  .read = &readQwen2Moe};
+    family.gguf = {.architecture = "qwen2moe", .takesBiases = true, .normalisesExperts = false};
+    family.gguf.toConfig = [](Json& config, GgufFacts& facts) {
+        config["qkv_bias"] = facts.hasQkvBias();
+    };
+    return family;
 }
 
 }  // namespace luthier

@@ -5,6 +5,8 @@
 
 namespace luthier {
 
+namespace {
+
 Result<ModelDescription> readQwen3(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     ModelDescription d = llamaLike(read, config, file, 10000, 1.0, 128);
@@ -17,6 +19,22 @@ Result<ModelDescription> readQwen3(const Json& config, const std::string& file) 
                 read.flag("use_sliding_window", false) ? read.integer("sliding_window", 0) : 0,
                 [first](std::int64_t layer) { return layer >= first; });
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family qwen3Family() {
+    Family family{.modelType = "qwen3",
+                  .title = "Qwen 3",
+                  .architecture = "Qwen3ForCausalLM",
+                  .classifier = "Qwen3ForSequenceClassification",
+                  .read = &readQwen3};
+    family.targets = {.lowRank = {"q_proj", "v_proj"},
+                      .scaled = {"q_proj", "v_proj", "down_proj"},
+                      .scaledFeedForward = {"down_proj"},
+                      .norms = {"post_attention_layernorm"}};
+    family.gguf = {.architecture = "qwen3"};
+    return family;
 }
 
 }  // namespace luthier

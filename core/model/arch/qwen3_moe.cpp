@@ -4,6 +4,8 @@
 
 namespace luthier {
 
+namespace {
+
 Result<ModelDescription> readQwen3Moe(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     ModelDescription d = llamaLike(read, config, file);
@@ -26,6 +28,18 @@ Result<ModelDescription> readQwen3Moe(const Json& config, const std::string& fil
                  .down = "down_proj"};
     readSparseLayers(read, config, d);
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family qwen3MoeFamily() {
+    Family family{.modelType = "qwen3_moe",
+                  .title = "Qwen 3 MoE",
+                  .architecture = "Qwen3MoeForCausalLM",
+                  .classifier = "Qwen3MoeForSequenceClassification",
+                  .read = &readQwen3Moe};
+    family.gguf = {.architecture = "qwen3moe", .needsHead = true, .normalisesExperts = true};
+    return family;
 }
 
 }  // namespace luthier

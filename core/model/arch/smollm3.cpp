@@ -4,6 +4,8 @@
 
 namespace luthier {
 
+namespace {
+
 Result<ModelDescription> readSmolLm3(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     ModelDescription d = llamaLike(read, config, file, 2e6);
@@ -28,6 +30,28 @@ Result<ModelDescription> readSmolLm3(const Json& config, const std::string& file
                     return !d.layerSwitches[static_cast<std::size_t>(layer)].isRotated;
                 });
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family smollm3Family() {
+    Family family{.modelType = "smollm3",
+                  .title = "SmolLM 3",
+                  .architecture = "SmolLM3ForCausalLM",
+                  .classifier = "SmolLM3ForSequenceClassification",
+                  .read = &readSmolLm3};
+    family.gguf = {.architecture = "smollm3", .isPermuted = true};
+    family.gguf.lacks = [](const ModelDescription& d) -> std::string {
+        for (std::int64_t layer = 0; layer < d.layers; ++layer)
+            if (d.layer(layer).isRotated != ((layer + 1) % 4 != 0))
+                return "another choice of layers without rotation than every fourth";
+        return "";
+    };
+    family.gguf.toConfig = [](Json& config, GgufFacts& facts) {
+        config["attention_bias"] = facts.hasQkvBias();
+        config["mlp_bias"] = facts.hasUpBias();
+    };
+    return family;
 }
 
 }  // namespace luthier

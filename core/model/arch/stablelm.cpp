@@ -5,6 +5,8 @@
 
 namespace luthier {
 
+namespace {
+
 Result<ModelDescription> readStableLm(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     ModelDescription d = llamaLike(read, config, file, 10000, 0.25);
@@ -22,6 +24,30 @@ Result<ModelDescription> readStableLm(const Json& config, const std::string& fil
         d.names.keyNorm = "self_attn.k_layernorm";
     }
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family stablelmFamily() {
+    Family family{.modelType = "stablelm",
+                  .title = "StableLM",
+                  .architecture = "StableLmForCausalLM",
+                  .classifier = "StableLmForSequenceClassification",
+                  .read = &readStableLm};
+    family.gguf = {.architecture = "stablelm",
+                   .needsHead = true,
+                   .takesBiases = true,
+                   .normEps = "layer_norm_eps",
+                   .saysRotaryShare = true};
+    family.gguf.ownKeys = [](const ModelDescription& d) {
+        return GgufKeys{{"use_parallel_residual", d.flow == BlockFlow::Parallel}};
+    };
+    family.gguf.toConfig = [](Json& config, GgufFacts& facts) {
+        config["use_qkv_bias"] = facts.hasQkvBias();
+        config["qk_layernorm"] = facts.hasTensor("blk.0.attn_q_norm.weight");
+        config["use_parallel_residual"] = facts.isSet("use_parallel_residual");
+    };
+    return family;
 }
 
 }  // namespace luthier

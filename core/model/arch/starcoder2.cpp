@@ -5,6 +5,8 @@
 
 namespace luthier {
 
+namespace {
+
 Result<ModelDescription> readStarcoder2(const Json& config, const std::string& file) {
     ConfigReader read(config, file);
     ModelDescription d = llamaLike(read, config, file);
@@ -21,6 +23,27 @@ Result<ModelDescription> readStarcoder2(const Json& config, const std::string& f
     readWindows(read, config, d, read.integer("sliding_window", 0),
                 [](std::int64_t) { return true; });
     return finished(read, std::move(d));
+}
+
+}  // namespace
+
+Family starcoder2Family() {
+    Family family{.modelType = "starcoder2",
+                  .title = "StarCoder 2",
+                  .architecture = "Starcoder2ForCausalLM",
+                  .classifier = "Starcoder2ForSequenceClassification",
+                  .read = &readStarcoder2};
+    family.gguf = {.architecture = "starcoder2",
+                   .takesBiases = true,
+                   .isGelu = true,
+                   .normEps = "norm_epsilon"};
+    family.gguf.lacks = [](const ModelDescription& d) -> std::string {
+        return d.hasQkvBias ? "" : "projections without biases";
+    };
+    family.gguf.toConfig = [](Json& config, GgufFacts& facts) {
+        config["use_bias"] = facts.hasQkvBias();
+    };
+    return family;
 }
 
 }  // namespace luthier

@@ -94,13 +94,39 @@ Result<ModelDescription> readFamily(const Json& config, const std::string& file,
     return finished(read, std::move(d));
 }
 
-}  // namespace
-
 Result<ModelDescription> readT5(const Json& config, const std::string& file) {
     return readFamily(config, file, "relu", HeadInput::ScaledWhenTied);
 }
 Result<ModelDescription> readMt5(const Json& config, const std::string& file) {
     return readFamily(config, file, "gated-gelu", HeadInput::Plain);
+}
+
+}  // namespace
+
+Family t5Family() {
+    Family family{.modelType = "t5",
+                  .title = "T5",
+                  .architecture = "T5ForConditionalGeneration",
+                  .classifier = "T5ForSequenceClassification",
+                  .read = &readT5};
+    family.targets = {.lowRank = {"q", "v"},
+                      .scaled = {"k", "v", "wo"},
+                      .scaledFeedForward = {"wo"},
+                      .adaptive = std::vector<std::string>{"q", "k", "v", "o", "wi", "wo"}};
+    return family;
+}
+
+Family mt5Family() {
+    Family family{.modelType = "mt5",
+                  .title = "mT5",
+                  .architecture = "MT5ForConditionalGeneration",
+                  .classifier = "MT5ForSequenceClassification",
+                  .read = &readMt5};
+    family.targets = {
+        .lowRank = {"q", "v"},
+        .scaled = {"k", "v", "wi_1"},
+        .adaptive = std::vector<std::string>{"q", "k", "v", "o", "wi_0", "wi_1", "wo"}};
+    return family;
 }
 
 }  // namespace luthier

@@ -335,7 +335,7 @@ Result<std::shared_ptr<Adapter>> createAdalora(const MethodContext& context) {
     const Json& settings = context.settings;
     if (Problems problems = contradictions(settings); !problems.empty()) return problems;
     const ModelSites& sites = context.model.sites();
-    Result<std::vector<std::size_t>> matched = targetsOf(context, "ADALORA");
+    Result<std::vector<std::size_t>> matched = targetsOf(context, DefaultTargets::Adaptive);
     if (!matched) return matched.problems();
     const auto R = settings.at("init_r").get<std::int64_t>();
     auto adapter = std::make_shared<AdaLoraAdapter>(settings, targetNames(sites, *matched),

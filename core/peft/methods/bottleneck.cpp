@@ -299,7 +299,7 @@ Method bottleneckMethod() {
     method.readSettings = &settingsOf;
     method.glyph =
         "frozen 2 0.5 26 3.6 frozen 2 16 26 3.6 shape 5 5.5 25 5.5 18 10 25 14.5 5 14.5 12 10";
-    method.marks = {"bottleneck"};
+    method.marks = {"nets"};
     method.words = {{"reduction_factor", "width ÷ %1"}, {"placement", ""}};
     return method;
 }

@@ -77,9 +77,8 @@ Result<void> DeltaAdapter::merge(Model& model) {
     return {};
 }
 
-Result<std::vector<std::size_t>> targetsOf(const MethodContext& context,
-                                           const std::string& peftType) {
-    return matchLinears(context.model.sites(), context.settings, peftType);
+Result<std::vector<std::size_t>> targetsOf(const MethodContext& context, DefaultTargets defaults) {
+    return matchLinears(context.model.sites(), context.settings, defaults);
 }
 
 Result<void> refuseConv1D(const ModelSites& sites, const std::vector<std::size_t>& matched,

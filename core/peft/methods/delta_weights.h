@@ -6,6 +6,7 @@
 
 #include "peft/adapter.h"
 #include "peft/method.h"
+#include "peft/targets.h"
 
 #include <memory>
 #include <string>
@@ -83,9 +84,9 @@ private:
 };
 
 /// The layers that target_modules, exclude_modules and layers_to_transform of these settings name;
-/// `peftType` as for matchLinears.
+/// `defaults` where they name none.
 Result<std::vector<std::size_t>> targetsOf(const MethodContext& context,
-                                           const std::string& peftType);
+                                           DefaultTargets defaults = DefaultTargets::LowRank);
 /// Refuses Conv1D layers (GPT-2), which PEFT's `method` does not take.
 Result<void> refuseConv1D(const ModelSites& sites, const std::vector<std::size_t>& matched,
                           const std::string& method);

@@ -124,12 +124,14 @@ std::vector<std::string> namesOf(const Json& value) {
 Result<std::shared_ptr<Adapter>> createIa3(const MethodContext& context) {
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
-    Result<std::vector<std::size_t>> matched = matchLinears(sites, settings, "IA3");
+    Result<std::vector<std::size_t>> matched =
+        matchLinears(sites, settings, DefaultTargets::Scaled);
     if (!matched) return matched.problems();
     const bool isDefault =
         settings.at("feedforward_modules").is_null() && settings.at("target_modules").is_null();
     const std::vector<std::string> feedForward =
-        isDefault ? defaultFeedForward(sites.family) : namesOf(settings.at("feedforward_modules"));
+        isDefault ? defaultTargets(DefaultTargets::ScaledFeedForward, sites.family)
+                  : namesOf(settings.at("feedforward_modules"));
     // PEFT compares ends as plain text, without a segment boundary.
     const auto isFeedForwardSite = [&](const LinearSite& site) {
         return std::any_of(feedForward.begin(), feedForward.end(),

@@ -7,7 +7,6 @@
 #include "text/pattern.h"
 
 #include <algorithm>
-#include <map>
 #include <optional>
 #include <set>
 
@@ -19,25 +18,8 @@ using Names = std::vector<std::string>;
 
 /// PEFT's defaults; every norm of the model where PEFT has none.
 Json defaultNorms(const ModelSites& sites) {
-    static const Names usual{"input_layernorm", "post_attention_layernorm", "norm"};
-    static const Names four{"input_layernorm", "post_attention_layernorm",
-                            "pre_feedforward_layernorm", "post_feedforward_layernorm", "norm"};
-    static const Names ln_f{"input_layernorm", "post_attention_layernorm", "ln_f"};
-    static const std::map<std::string, Names> table{
-        {"gpt2", {"ln_1", "ln_2", "ln_f"}},
-        {"gptj", {"ln_1", "ln_f"}},
-        {"bloom", ln_f},
-        {"falcon", ln_f},
-        {"llama", usual},
-        {"mistral", usual},
-        {"gemma", usual},
-        {"gemma2", four},
-        {"gemma3_text", four},
-        {"phi", {"input_layernorm", "final_layernorm"}},
-        {"bart", {"self_attn_layer_norm", "encoder_attn_layer_norm", "final_layer_norm"}},
-        {"qwen2", {"post_attention_layernorm"}},
-        {"qwen3", {"post_attention_layernorm"}}};
-    if (const auto found = table.find(sites.family); found != table.end()) return found->second;
+    const Names known = defaultTargets(DefaultTargets::Norms, sites.family);
+    if (!known.empty()) return known;
     Names all;
     for (const NormSite& norm : sites.norms) all.push_back(norm.path);
     return all;

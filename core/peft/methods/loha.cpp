@@ -29,7 +29,7 @@ private:
 Result<std::shared_ptr<Adapter>> createLoha(const MethodContext& context) {
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
-    Result<std::vector<std::size_t>> matched = targetsOf(context, "LOHA");
+    Result<std::vector<std::size_t>> matched = targetsOf(context);
     if (!matched) return matched.problems();
     if (Result<void> taken = refuseConv1D(sites, *matched, "LoHa"); !taken) return taken.problems();
     Json config{{"peft_type", "LOHA"},

@@ -62,7 +62,7 @@ private:
 Result<std::shared_ptr<Adapter>> createLokr(const MethodContext& context) {
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
-    Result<std::vector<std::size_t>> matched = targetsOf(context, "LOKR");
+    Result<std::vector<std::size_t>> matched = targetsOf(context);
     if (!matched) return matched.problems();
     if (Result<void> taken = refuseConv1D(sites, *matched, "LoKr"); !taken) return taken.problems();
     const auto factor = settings.at("decompose_factor").get<std::int64_t>();

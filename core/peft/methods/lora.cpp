@@ -462,7 +462,7 @@ Result<std::shared_ptr<Adapter>> createLora(const MethodContext& context) {
     if (Problems problems = contradictions(context.settings); !problems.empty()) return problems;
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
-    Result<MatchedSites> matched = matchSites(sites, settings, "LORA");
+    Result<MatchedSites> matched = matchSites(sites, settings, DefaultTargets::LowRank);
     if (!matched) return matched.problems();
     auto adapter = std::make_shared<LoraAdapter>(settings, targetNames(sites, *matched));
     const Json& init = settings.at("init_lora_weights");

@@ -189,7 +189,7 @@ std::int64_t nearestDivisor(std::int64_t in, std::int64_t wanted) {
 Result<std::shared_ptr<Adapter>> createOft(const MethodContext& context) {
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
-    Result<std::vector<std::size_t>> matched = targetsOf(context, "OFT");
+    Result<std::vector<std::size_t>> matched = targetsOf(context);
     if (!matched) return matched.problems();
     Result<void> allowed = refuseConv1D(sites, *matched, "OFT");
     if (!allowed) return allowed.problems();

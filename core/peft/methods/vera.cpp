@@ -60,7 +60,7 @@ std::pair<at::Tensor, at::Tensor> projections(std::int64_t R, std::int64_t in, s
 Result<std::shared_ptr<Adapter>> createVera(const MethodContext& context) {
     const Json& settings = context.settings;
     const ModelSites& sites = context.model.sites();
-    Result<std::vector<std::size_t>> matched = targetsOf(context, "VERA");
+    Result<std::vector<std::size_t>> matched = targetsOf(context, DefaultTargets::SharedMatrices);
     if (!matched) return matched.problems();
     const auto R = settings.at("r").get<std::int64_t>();
     std::int64_t in = 0;
