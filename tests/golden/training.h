@@ -51,7 +51,9 @@ public:
         : m_model(model),
           m_json(jsonOf(root() / "peft" / (model + ".json"))),
           m_tensors(readTensors(root() / "peft" / (model + ".safetensors")).orThrow()),
-          m_rows(m_json.at("rows")) {}
+          m_rows(m_json.at("rows")) {
+        at::set_num_threads(1);
+    }
 
     std::vector<std::string> names() const {
         std::vector<std::string> names;

@@ -32,7 +32,7 @@ def tried(build, log):
     """@returns whether the tests saw the fault, and which of them."""
     if run(["cmake", "--build", build, "--target", *PROGRAMS], log) != 0:
         return "does not compile", ""
-    found = subprocess.run(["ctest", "--test-dir", build, "-L", "fast", "-R", f"^({'|'.join(PROGRAMS)})", "-j", "2", "--timeout", "120"], cwd=ROOT, capture_output=True, text=True)
+    found = subprocess.run(["ctest", "--test-dir", build, "--stop-on-failure", "-L", "fast", "-R", f"^({'|'.join(PROGRAMS)})", "-j", "2", "--timeout", "120"], cwd=ROOT, capture_output=True, text=True)
     with open(log, "a") as out:
         out.write(found.stdout[-4000:])
     failed = [line.split(" - ", 1)[1].rsplit(" (", 1)[0] for line in found.stdout.splitlines() if " - " in line and line.rstrip().endswith(")") and "(" in line and line.strip()[0].isdigit()]
