@@ -13,7 +13,8 @@ every model is random, tiny and made here.
   models/NAME/golden.safetensors  logits.ROW, gradient.PARAMETER (of that loss, under the file's names)
   peft/NAME.json                  rows, steps, batch and for each method its RUN.json settings, learning rate, start, losses and gradient norms
   peft/NAME.safetensors           METHOD/start/TENSOR, METHOD/end/TENSOR, METHOD/logits (of row 0, after the last step)
-  optimizers.json, .safetensors   CASE/start, CASE/gradient.STEP, CASE/after.STEP
+  optimizers.json, .safetensors   CASE/start, CASE/gradient.STEP, CASE/after.STEP; "adamw_8bit/after": every seventh value after three steps from
+                                  numbers that a formula gives (write_8bit)
 
 A method's "start" is "file" (what peft saved, with its adapter_config.json in "config"), "parameters" (of a network that no file holds, by their
 names) or "none" (base weights). Training: AdamW with epsilon 1e-6, no decay, a linear schedule without warm-up, clipping at 1, no dropout.
@@ -507,8 +508,41 @@ OPTIMIZERS = {
 }
 
 
+def dynamic_map(is_signed):
+    """Dettmers et al. 2022: for i = 0 … 6 the middles of equal parts of [0.1, 1], times 10^(i - 6); with 0 and 1."""
+    codes = [0.0, 1.0]
+    for i in range(7):
+        edges = torch.linspace(0.1, 1, 2 ** (i if is_signed else i + 1) + 1)
+        middles = (10 ** (i - 6) * ((edges[:-1] + edges[1:]) / 2)).tolist()
+        codes += middles + [-x for x in middles if is_signed]
+    return torch.tensor(sorted(codes))
+
+
+def coded(values, codes):
+    """Values as the nearest codes of each 256, over their largest magnitude, and back."""
+    blocks = torch.nn.functional.pad(values, (0, -len(values) % 256)).view(-1, 256)
+    largest = blocks.abs().amax(1, keepdim=True)
+    nearest = ((blocks / largest.clamp(min=1e-38))[..., None] - codes).abs().argmin(-1)
+    return (codes[nearest] * largest).view(-1)[:len(values)]
+
+
+def write_8bit(tensors, count=4200, rate=0.01, decay=0.01):
+    """AdamW with moments of 8 bits, three steps."""
+    i = torch.arange(count)
+    p = ((i * 31) % 257 - 128) / 256
+    m, v = torch.zeros(count), torch.zeros(count)
+    for step in range(1, 4):
+        g = ((i * 7919 * step) % 1013 - 506) / 512
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        c1, c2 = 1 - 0.9**step, (1 - 0.999**step) ** 0.5
+        p = p * (1 - rate * decay) - rate * c2 / c1 * m / (v.sqrt() + 1e-8 * c2)
+        m, v = coded(m, dynamic_map(True)), coded(v, dynamic_map(False))
+    tensors["adamw_8bit/after"] = p[::7]
+
+
 def write_optimizers(folder):
     golden, tensors = [], {}
+    write_8bit(tensors)
     for name, (kind, settings, maker) in OPTIMIZERS.items():
         for shape in ([19], [6, 9], [2, 3, 5]):
             generator = torch.Generator().manual_seed(3)

@@ -3,6 +3,8 @@
 // loss over rows that pass together, and the gradient of every parameter.
 #include "golden/golden.h"
 
+#include "model/cache.h"
+
 #include <ATen/ops/zeros_like.h>
 
 #include <cmath>
@@ -94,6 +96,80 @@ TEST_CASE("so they are when activations are computed again") {
         golden::Golden golden(name);
         backward(golden, Activations::Recompute);
         checkGradients(golden);
+    }
+}
+
+namespace {
+
+/// What is read of a row token by token: of an encoder-decoder what its decoder reads.
+struct Reading {
+    Reading(const golden::Golden& golden, std::size_t row)
+        : cache(golden.model->description().layers),
+          wanted(golden.tensors.at("logits." + std::to_string(row))) {
+        const ModelDescription& d = golden.model->description();
+        const Example example = golden.rows[row];
+        ids.assign(example.ids.begin(), example.ids.end());
+        if (!d.encoder) {
+            // LongRoPE's factors are those of a whole text longer than its original length.
+            first = std::min<std::size_t>(ids.size(),
+                                          d.rope.scaling == RopeScaling::LongRope ? 17 : 3 + row);
+            return;
+        }
+        const AdapterStack none(*golden.model);
+        golden.model->readSource(ids, cache, none.hooks());
+        ids = shiftedRight(example.labels, d);
+        first = 1;
+    }
+
+    KeyValueCache cache;
+    at::Tensor wanted;  // [T, V]
+    std::vector<std::int64_t> ids;
+    std::size_t first = 0;  // tokens read at once at the start
+};
+
+}  // namespace
+
+TEST_CASE("logits are transformers', token by token with a cache") {
+    for (const std::string& name : golden::modelNames()) {
+        CAPTURE(name);
+        const golden::Golden golden(name);
+        if (golden.model->description().isClassifier()) continue;
+        const at::NoGradGuard guard;
+        const AdapterStack none(*golden.model);
+        std::vector<std::unique_ptr<Reading>> readings;
+        for (std::size_t row = 0; row < golden.rows.size(); ++row) {
+            Reading& own = *readings.emplace_back(std::make_unique<Reading>(golden, row));
+            Reading alone(golden, row);
+            for (std::size_t place = 0; place < own.ids.size();) {
+                const std::size_t count = place == 0 ? own.first : 1;
+                const std::vector<std::int64_t> ids(
+                    own.ids.begin() + static_cast<long>(place),
+                    own.ids.begin() + static_cast<long>(place + count));
+                const at::Tensor logits = golden.model->next(ids, alone.cache, none.hooks());
+                if (place == 0) golden.model->next(ids, own.cache, none.hooks());
+                place += count;
+                CAPTURE(place);
+                CHECK(golden::difference(logits, own.wanted[static_cast<long>(place) - 1]) < 1e-4);
+            }
+        }
+        if (!golden.model->canGoOnTogether()) continue;
+        // All three on from there, a token of each at a time, until the shortest ends.
+        for (std::size_t step = 0;; ++step) {
+            std::vector<std::int64_t> ids;
+            std::vector<KeyValueCache*> caches;
+            for (const auto& reading : readings)
+                if (reading->first + step < reading->ids.size()) {
+                    ids.push_back(reading->ids[reading->first + step]);
+                    caches.push_back(&reading->cache);
+                }
+            if (ids.size() < readings.size()) break;
+            const at::Tensor logits = golden.model->nextOfEach(ids, caches, none.hooks());
+            for (std::size_t row = 0; row < readings.size(); ++row)
+                CHECK(golden::difference(
+                          logits[static_cast<long>(row)],
+                          readings[row]->wanted[static_cast<long>(readings[row]->first + step)]) <
+                      1e-4);
+        }
     }
 }
 

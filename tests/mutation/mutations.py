@@ -2,7 +2,7 @@
 """Single signs, indices and orders that somebody could get wrong: (name, file, exact text that stands there once, what stands there instead).
 Each changes a result; a change that no test of `ctest -L fast` sees is a hole in the net."""
 MUTATIONS = [
-    ("kept-bias-of-alibi", "core/model/stack_attention.cpp", "shape.keyBias.narrow(1, stored - seen, seen)", "shape.keyBias.narrow(1, 0, seen)"),
+    ("cached-keys", "core/model/stack_attention.cpp", "keys = keys.narrow(1, stored - seen, seen);", "keys = keys.narrow(1, 0, seen);"),
     ("cached-window", "core/model/stack_attention.cpp", "std::min(shape.window, stored)", "std::min(shape.window + 1, stored)"),
     ("deberta-distance", "core/model/stack_attention.cpp", "(span - distance).clamp(0, 2 * span - 1)", "(span + distance).clamp(0, 2 * span - 1)"),
     ("deberta-transpose", "core/model/stack_attention.cpp", "at::bmm(k, positionQuery.transpose(1, 2))", "at::bmm(q, positionQuery.transpose(1, 2))"),

@@ -2,7 +2,9 @@
 // Every method against peft on tests/golden's models: from peft's start, five steps through the
 // trainer follow its losses and gradient norms and end in its tensors and logits; merged weights
 // give the logits of the adapter.
+#include "generate/generator.h"
 #include "golden/training.h"
+#include "peft/mixed_stack.h"
 
 #include <ATen/ops/mm.h>
 
@@ -113,6 +115,122 @@ TEST_CASE("every method of the product is among the golden ones") {
     }
     for (const Method& method : luthier::methods())
         CHECK_MESSAGE(seen.contains(method.type), method.type);
+}
+
+namespace {
+
+/// Every method's adapter on one model, as peft started them.
+struct AllOnOne {
+    explicit AllOnOne(const std::string& name)
+        : methods(name), model(golden::open(name)), task(makeTask(*model)) {
+        for (const std::string& method : methods.names()) {
+            if (methods.entry(method).at("start") == "none" && method != "bitfit") continue;
+            names.push_back(method);
+            adapters.push_back(methods.start(method, *model));
+            if (method == "bitfit" || method == "pissa") {  // these start as the base
+                const at::NoGradGuard guard;
+                for (const TrainedParameter& parameter : adapters.back()->parameters())
+                    at::Tensor(parameter.tensor)
+                        .add_(normalTensor(parameter.tensor.sizes(), 0.05,
+                                           tensorSeed(1, parameter.name), at::kCPU));
+            }
+            stacks.push_back(std::make_unique<AdapterStack>(*model));
+            stacks.back()->add(adapters.back());
+        }
+        names.push_back("the base");
+        stacks.push_back(std::make_unique<AdapterStack>(*model));
+    }
+    Example row(std::size_t i) const { return methods.rows()[i % methods.rows().size()]; }
+
+    golden::Methods methods;
+    std::unique_ptr<Model> model;
+    std::unique_ptr<Task> task;
+    std::vector<std::string> names;
+    std::vector<std::shared_ptr<Adapter>> adapters;
+    std::vector<std::unique_ptr<AdapterStack>> stacks;  // one an adapter, and the base's
+};
+
+}  // namespace
+
+TEST_CASE("rows of all adapters pass together as alone") {
+    for (const char* name : {"llama", "gpt2", "t5", "bert"}) {
+        CAPTURE(std::string(name));
+        const AllOnOne all(name);
+        const at::NoGradGuard guard;
+        std::vector<Example> rows;
+        std::vector<AdapterStack*> stacks;
+        for (std::size_t i = 0; i < all.stacks.size(); ++i) {
+            rows.push_back(all.row(i));
+            stacks.push_back(all.stacks[i].get());
+        }
+        const std::unique_ptr<MixedStack> mixed = MixedStack::create(*all.model, stacks).orThrow();
+        mixed->beginPass();
+        const std::vector<at::Tensor> logits =
+            all.task->logitsOfEach(*all.model, rows, mixed->hooks());
+        REQUIRE(logits.size() == rows.size());
+        AdapterStack none(*all.model);
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            CAPTURE(all.names[i]);
+            CHECK(golden::difference(logits[i], logitsOf(*all.model, *stacks[i], rows[i])) < 1e-4);
+            if (i + 1 < rows.size())
+                CHECK(golden::difference(logits[i], logitsOf(*all.model, none, rows[i])) > 1e-4);
+        }
+    }
+}
+
+TEST_CASE("texts of all adapters go on together as alone") {
+    for (const char* name : {"llama", "gpt2", "t5"}) {
+        CAPTURE(std::string(name));
+        const AllOnOne all(name);
+        SamplingSettings settings;
+        settings.maxNewTokens = 8;
+        std::vector<std::unique_ptr<Continuation>> texts;
+        std::vector<Continuation*> together;
+        std::vector<std::vector<std::int64_t>> prompts;
+        for (std::size_t i = 0; i < all.stacks.size(); ++i) {
+            const Example row = all.row(i);
+            prompts.emplace_back(row.ids.begin(), row.ids.end());
+            texts.push_back(std::make_unique<Continuation>(*all.model, *all.stacks[i], prompts[i],
+                                                           std::vector<std::int64_t>{}, settings));
+            together.push_back(texts.back().get());
+        }
+        for (std::int64_t step = 0; step < settings.maxNewTokens; ++step)
+            nextOfEach(*all.model, together);
+        for (std::size_t i = 0; i < texts.size(); ++i) {
+            CAPTURE(all.names[i]);
+            const Generated alone = generate(*all.model, *all.stacks[i], prompts[i], {}, settings);
+            CHECK(texts[i]->result().ids == alone.ids);
+            // With the cache as without: the text is what its own logits choose.
+            if (all.model->description().encoder) continue;
+            std::vector<std::int32_t> ids(prompts[i].begin(), prompts[i].end());
+            ids.insert(ids.end(), alone.ids.begin(), alone.ids.end());
+            const at::Tensor logits =
+                logitsOf(*all.model, *all.stacks[i], {.ids = ids, .labels = ids});
+            for (std::size_t place = prompts[i].size(); place < ids.size(); ++place) {
+                const at::Tensor before = logits[static_cast<std::int64_t>(place) - 1];
+                CHECK((before.max() - before[ids[place]]).item<double>() <
+                      1e-4 * logits.std().item<double>());
+            }
+        }
+    }
+}
+
+TEST_CASE("an adapter of weight 0 is the base, and of 1 itself") {
+    for (const char* name : {"llama", "gpt2", "t5", "bert"}) {
+        CAPTURE(std::string(name));
+        const AllOnOne all(name);
+        AdapterStack none(*all.model);
+        const Example row = all.row(0);
+        const at::Tensor base = logitsOf(*all.model, none, row);
+        for (std::size_t i = 0; i < all.adapters.size(); ++i) {
+            CAPTURE(all.names[i]);
+            const at::Tensor whole = logitsOf(*all.model, *all.stacks[i], row);
+            if (!all.adapters[i]->setWeight(0)) continue;  // rotations and virtual tokens
+            CHECK(golden::difference(logitsOf(*all.model, *all.stacks[i], row), base) < 1e-5);
+            CHECK(all.adapters[i]->setWeight(1));
+            CHECK(golden::difference(logitsOf(*all.model, *all.stacks[i], row), whole) < 1e-5);
+        }
+    }
 }
 
 TEST_CASE("BitFit's file is a LoRA of rank 1 that is zero, above the bias of its layer") {

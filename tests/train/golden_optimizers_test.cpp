@@ -3,6 +3,8 @@
 #include "golden/golden.h"
 #include "train/optimizer.h"
 
+#include <ATen/ops/arange.h>
+
 using namespace luthier;
 
 namespace {
@@ -42,4 +44,25 @@ TEST_CASE("every rule takes the steps of the library that has it") {
                                   tensors.at(name + "/after." + std::to_string(step))) < 1e-6);
         }
     }
+}
+
+TEST_CASE("moments of 8 bits take the steps of their rule") {
+    const at::Tensor i = at::arange(4200, at::kLong);
+    const TrainedParameter parameter{
+        "p", ((i * 31).remainder(257) - 128).to(at::kFloat).div(256).set_requires_grad(true), "p"};
+    OptimizerSettings settings;
+    settings.weightDecay = 0.01;
+    const auto optimizer = createOptimizer("adamw_8bit", {parameter}, settings);
+    for (std::int64_t step = 1; step <= 3; ++step) {
+        parameter.tensor.mutable_grad() =
+            ((i * 7919 * step).remainder(1013) - 506).to(at::kFloat).div(512);
+        optimizer->step(0.01);
+    }
+    const at::Tensor wanted =
+        readTensors(golden::root() / "optimizers.safetensors").orThrow().at("adamw_8bit/after");
+    const at::Tensor distance =
+        (parameter.tensor.detach().slice(0, 0, std::nullopt, 7) - wanted).abs();
+    // A code may fall to either side of the middle between two.
+    CHECK(distance.gt(1e-6).sum().item<std::int64_t>() <= distance.numel() / 100);
+    CHECK(golden::largest(distance) < 1e-2);
 }
