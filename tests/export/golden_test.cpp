@@ -13,7 +13,7 @@ namespace {
 /// peft's folders of every method that has one.
 template <class Check>
 void forEachStart(const Check& check) {
-    for (const char* model : {"llama", "gpt2", "t5", "bert"}) {
+    for (const char* model : {"llama", "gpt2", "t5", "bert", "gemma2", "bloom"}) {
         CAPTURE(std::string(model));
         const golden::Methods methods(model);
         for (const std::string& name : methods.names()) {

@@ -261,10 +261,14 @@ def write_model(name, folder):
 STEPS = 5
 BATCH = 2
 EPSILON = 1e-6  # gradients that are rounding noise shall not become steps of full size, which differ from CPU to CPU
-PEFT_MODELS = ("llama", "gpt2", "t5", "bert")
+PEFT_MODELS = ("llama", "gpt2", "t5", "bert", "gemma2", "bloom")
+# Of these two only what their attention makes different: a window and capped scores, ALiBi.
+PARTS = dict.fromkeys(("gemma2", "bloom"), ("lora", "ia3", "ln_tuning", "prompt_tuning", "prefix_tuning"))
 TASK = {"t5": "SEQ_2_SEQ_LM", "bert": "SEQ_CLS"}
-LAYERS = {"llama": ["q_proj", "v_proj", "up_proj", "down_proj"], "gpt2": ["c_attn", "c_fc"], "t5": ["q", "v", "wo"], "bert": ["query", "value", "intermediate.dense"]}
-NORMS = {"llama": ["input_layernorm", "post_attention_layernorm", "norm"], "gpt2": ["ln_1", "ln_2", "ln_f"], "t5": ["layer_norm", "final_layer_norm"], "bert": ["LayerNorm"]}
+LAYERS = {"llama": ["q_proj", "v_proj", "up_proj", "down_proj"], "gpt2": ["c_attn", "c_fc"], "t5": ["q", "v", "wo"], "bert": ["query", "value", "intermediate.dense"],
+          "gemma2": ["q_proj", "v_proj"], "bloom": ["query_key_value", "dense_h_to_4h"]}
+NORMS = {"llama": ["input_layernorm", "post_attention_layernorm", "norm"], "gpt2": ["ln_1", "ln_2", "ln_f"], "t5": ["layer_norm", "final_layer_norm"], "bert": ["LayerNorm"],
+         "gemma2": ["input_layernorm", "pre_feedforward_layernorm", "norm"], "bloom": ["input_layernorm", "post_attention_layernorm", "ln_f"]}
 LORA = dict(r=2, lora_alpha=4)
 TABLE = dict(encoder_hidden_size=12, num_virtual_tokens=3)
 ON_LAYERS = {
@@ -460,7 +464,7 @@ def write_peft(family, folder):
     tensors = {}
     bottlenecks = ["bottleneck houlsby", "bottleneck pfeiffer", "bottleneck parallel"] if family in ("llama", "gpt2") else []
     for name in [*ON_LAYERS, *OTHERS, *BASE_WEIGHTS, *bottlenecks]:
-        if (name, family) in REFUSED:
+        if (name, family) in REFUSED or name not in PARTS.get(family, [name]):
             continue
         make_entry = with_base_weights if name in BASE_WEIGHTS else with_bottlenecks if name in bottlenecks else with_adapter
         entry, start, end, logits = make_entry(name, family, make_model, rows)

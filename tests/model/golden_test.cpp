@@ -143,13 +143,14 @@ TEST_CASE("logits are transformers', token by token with a cache") {
             for (std::size_t place = 0; place < own.ids.size();) {
                 const std::size_t count = place == 0 ? own.first : 1;
                 const std::vector<std::int64_t> ids(
-                    own.ids.begin() + static_cast<long>(place),
-                    own.ids.begin() + static_cast<long>(place + count));
+                    own.ids.begin() + static_cast<std::int64_t>(place),
+                    own.ids.begin() + static_cast<std::int64_t>(place + count));
                 const at::Tensor logits = golden.model->next(ids, alone.cache, none.hooks());
                 if (place == 0) golden.model->next(ids, own.cache, none.hooks());
                 place += count;
                 CAPTURE(place);
-                CHECK(golden::difference(logits, own.wanted[static_cast<long>(place) - 1]) < 1e-4);
+                CHECK(golden::difference(logits, own.wanted[static_cast<std::int64_t>(place) - 1]) <
+                      1e-4);
             }
         }
         if (!golden.model->canGoOnTogether()) continue;
@@ -165,10 +166,9 @@ TEST_CASE("logits are transformers', token by token with a cache") {
             if (ids.size() < readings.size()) break;
             const at::Tensor logits = golden.model->nextOfEach(ids, caches, none.hooks());
             for (std::size_t row = 0; row < readings.size(); ++row)
-                CHECK(golden::difference(
-                          logits[static_cast<long>(row)],
-                          readings[row]->wanted[static_cast<long>(readings[row]->first + step)]) <
-                      1e-4);
+                CHECK(golden::difference(logits[static_cast<std::int64_t>(row)],
+                                         readings[row]->wanted[static_cast<std::int64_t>(
+                                             readings[row]->first + step)]) < 1e-4);
         }
     }
 }

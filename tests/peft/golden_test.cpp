@@ -73,9 +73,9 @@ at::Tensor logitsOf(const Model& model, AdapterStack& stack, const Example& row)
     return makeTask(model)->logits(model, row, stack.hooks());
 }
 
-void checkModel(const std::string& model) {
+void checkModel(const std::string& model, std::size_t least = 15) {
     const golden::Methods methods(model);
-    REQUIRE(methods.names().size() >= 15);
+    REQUIRE(methods.names().size() >= least);
     for (const std::string& name : methods.names()) {
         CAPTURE(name);
         const Json& entry = methods.entry(name);
@@ -106,9 +106,14 @@ TEST_CASE("every method on GPT-2 ends where peft ends") { checkModel("gpt2"); }
 TEST_CASE("every method on T5 ends where peft ends") { checkModel("t5"); }
 TEST_CASE("every method on a BERT classifier ends where peft ends") { checkModel("bert"); }
 
+TEST_CASE("capped scores, a window and ALiBi do not show in methods") {
+    checkModel("gemma2", 5);
+    checkModel("bloom", 5);
+}
+
 TEST_CASE("every method of the product is among the golden ones") {
     std::set<std::string> seen;
-    for (const char* model : {"llama", "gpt2", "t5", "bert"}) {
+    for (const char* model : {"llama", "gpt2", "t5", "bert", "gemma2", "bloom"}) {
         const golden::Methods methods(model);
         for (const std::string& name : methods.names())
             seen.insert(methods.entry(name).at("settings").at("type").get<std::string>());
@@ -153,7 +158,7 @@ struct AllOnOne {
 }  // namespace
 
 TEST_CASE("rows of all adapters pass together as alone") {
-    for (const char* name : {"llama", "gpt2", "t5", "bert"}) {
+    for (const char* name : {"llama", "gpt2", "t5", "bert", "gemma2", "bloom"}) {
         CAPTURE(std::string(name));
         const AllOnOne all(name);
         const at::NoGradGuard guard;
@@ -179,7 +184,7 @@ TEST_CASE("rows of all adapters pass together as alone") {
 }
 
 TEST_CASE("texts of all adapters go on together as alone") {
-    for (const char* name : {"llama", "gpt2", "t5"}) {
+    for (const char* name : {"llama", "gpt2", "t5", "gemma2", "bloom"}) {
         CAPTURE(std::string(name));
         const AllOnOne all(name);
         SamplingSettings settings;
@@ -216,7 +221,7 @@ TEST_CASE("texts of all adapters go on together as alone") {
 }
 
 TEST_CASE("an adapter of weight 0 is the base, and of 1 itself") {
-    for (const char* name : {"llama", "gpt2", "t5", "bert"}) {
+    for (const char* name : {"llama", "gpt2", "t5", "bert", "gemma2", "bloom"}) {
         CAPTURE(std::string(name));
         const AllOnOne all(name);
         AdapterStack none(*all.model);
