@@ -50,4 +50,12 @@ MUTATIONS = [
     ("lion-betas", "core/train/optimizers/lion.cpp", "m_first[i].mul_(m_settings.beta2)", "m_first[i].mul_(m_settings.beta1)"),
     ("sgd-nesterov", "core/train/optimizers/sgd.cpp", "gradient.add(m_buffers[i], m_settings.momentum)", "gradient.sub(m_buffers[i], m_settings.momentum)"),
     ("adamw-steps", "core/train/adamw.cpp", "m_steps[i].add_(1);", "m_steps[i].add_(2);"),
+    ("t5-direction", "core/model/relative.cpp", "bucket = (distance > 0).to(at::kLong) * buckets;", "bucket = (distance < 0).to(at::kLong) * buckets;"),
+    ("pissa-alpha", "core/peft/methods/lora.cpp", "std::sqrt(2.0) : 2.0;", "std::sqrt(2.0) : 1.0;"),
+    ("lora-plus-ratio", "core/peft/methods/lora.cpp", "layer->tensors().B, lastName(path), ratio});", "layer->tensors().B, lastName(path), 1 / ratio});"),
+    ("8bit-second-moment", "core/train/optimizers/adamw_8bit.cpp", ".addcmul_(gradient, gradient, 1 - m_settings.beta2);", ".addcmul_(gradient, gradient, m_settings.beta2);"),
+    ("repetition-penalty", "core/generate/generator.cpp", "values < 0, values * penalty, values / penalty", "values < 0, values / penalty, values * penalty"),
+    ("mixed-prefix", "core/model/stack_attention.cpp", "hooks.prefixLength() - table.prefixLength();", "table.prefixLength() - table.prefixLength();"),
+    ("early-stop-gain", "core/train/trainer.cpp", "m_state.bestEvalLoss - loss > m_settings.smallestGain", "loss - m_state.bestEvalLoss > m_settings.smallestGain"),
+    ("virtual-rows", "core/model/stack.cpp", "before.push_back(static_cast<std::int64_t>(gather.size()) - 1);", "before.push_back(static_cast<std::int64_t>(gather.size()) - 2);"),
 ]

@@ -194,6 +194,23 @@ TEST_CASE("a run whose evaluation loss stops falling ends early") {
     CHECK(loop.all("early_stopped").size() == 1);
 }
 
+TEST_CASE("a run whose evaluation loss falls goes on") {
+    Loop rows(nothing);
+    const std::vector<Example> held{rows.methods.rows()[0]};
+    Loop loop([&](TrainerSettings& settings, TrainerPorts& ports) {
+        settings.evalEvery = 1;
+        settings.totalSteps = 6;
+        settings.patience = 2;
+        ports.evalRows = held;
+        ports.batch = [&](std::int64_t, std::int64_t) { return held; };
+    });
+    CHECK(loop.trainer->run() == TrainEnd::Finished);
+    CHECK_FALSE(loop.trainer->isPatienceOver());
+    CHECK(loop.trainer->state().step == 6);
+    CHECK(loop.trainer->state().bestEvalStep == 6);
+    CHECK(loop.trainer->state().evalsWithoutGain == 0);
+}
+
 TEST_CASE("commands change the rate, save and stop") {
     Loop loop(nothing);
     loop.commands.push({{"command", "set"}, {"learning_rate", 5e-4}});
