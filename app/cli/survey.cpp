@@ -381,6 +381,12 @@ Json withLengthWarning(Json document, const RunConfig& config) {
 
 }  // namespace
 
+Json listMethods() {
+    Json document = describeMethods();
+    document["file_kinds"] = fileKindsToJson();
+    return document;
+}
+
 Json previewData(
     const RunConfig& config, std::int64_t first, std::int64_t count,
     const std::function<void(const std::string&, std::int64_t, std::int64_t)>& progress) {

@@ -15,6 +15,9 @@
 
 namespace luthier::cli {
 
+/// `methods --json`: methods, their schemas and the kinds of files that rows come in.
+Json listMethods();
+
 /// Problems have a "level": an error keeps the thing from being used, a warning does not.
 Json inspectPath(const std::filesystem::path& path);
 Json previewData(

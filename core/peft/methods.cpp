@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "peft/method.h"
 
-#include "data/source.h"
 #include "peft/help.h"
 #include "peft/saved_modules.h"
 
@@ -116,7 +115,7 @@ Json describeMethods() {
                         {"usual_learning_rate", method.usualRate.rate},
                         {"rate_source", method.usualRate.source},
                         {"leaves_model", method.leavesModel},
-                        {"gguf", !method.ggufType.empty()},
+                        {"in_gguf", !method.ggufType.empty()},
                         {"trained_blocks_key", method.trainedBlocksKey},
                         {"library", method.library},
                         {"tensor_file", method.tensorFile},
@@ -128,7 +127,6 @@ Json describeMethods() {
     }
     return Json{{"methods", std::move(list)},
                 {"default", defaultMethod().type},
-                {"file_kinds", fileKindsToJson()},
                 {"sections",
                  {{"model", toJson(modelSchema())},
                   {"data", toJson(dataSchema())},

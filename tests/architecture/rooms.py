@@ -49,12 +49,17 @@ LEAF_SHARED = {"core/data/sources/lines.h", "core/data/sources/text_file.h", "co
 KINDS = [
     ("method", "core/peft/methods.list", "core/peft/methods"),
     ("family", "core/model/arch.list", "core/model/arch"),
+    ("exporter", "core/export/exporters.list", "core/export/exporters"),
 ]
 # Words that only look like a leaf's id, by the one file that may say them.
 WORDS_OF_OTHERS = {
     "core/io/gguf_names.h": ({"llama", "gpt2"}, "GGUF's names of tokenizer kinds and of LLaMA's network"),
     "core/text/pre_tokenizers.cpp": ({"olmo", "mpt", "qwen2", "bloom", "falcon"}, "llama.cpp's names of rules that cut text"),
     "core/data/imports/draft.cpp": ({"full"}, "a word for yes in other trainers' files"),
+    "core/data/imports.cpp": ({"peft"}, "the library whose settings are taken over"),
+    "app/cli/commands/import.cpp": ({"peft", "gguf"}, "the library whose settings are taken over; the kind of a file"),
+    "app/cli/gguf_survey.cpp": ({"gguf"}, "the kind of a file"),
+    "ui/pages/library_page.cpp": ({"gguf"}, "the kind of a file"),
     "core/peft/methods/bottleneck.cpp": ({"bert"}, "the adapters library's name of an initialisation"),
 }
 TOKEN = re.compile(r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"|"((?:[^"\\\n]|\\.)*)"|\'(?:[^\'\\\n]|\\.)\'', re.S)

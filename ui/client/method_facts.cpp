@@ -40,7 +40,7 @@ void setMethodFacts(const QJsonObject& answer) {
         info.usualRate = entry["usual_learning_rate"].toDouble();
         info.rateSource = entry["rate_source"].toString();
         info.leavesModel = entry["leaves_model"].toBool();
-        info.hasGguf = entry["gguf"].toBool();
+        info.hasGguf = entry["in_gguf"].toBool();
         info.trainedBlocksKey = entry["trained_blocks_key"].toString();
         info.library = entry["library"].toString();
         info.tensorFile = entry["tensor_file"].toString();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // methods [NAME]: every method with its settings; the window builds its forms from this.
 #include "command.h"
+#include "survey.h"
 
 #include "peft/help.h"
 #include "peft/method.h"
@@ -21,7 +22,7 @@ ExitCode runMethods(const std::string& name, const Context& context) {
     if (name.empty()) {
         std::string text;
         for (const Method& method : methods()) text += table(method);
-        report(context, describeMethods(), text);
+        report(context, listMethods(), text);
         return ExitCode::Done;
     }
     const Method* method = findMethod(name);
@@ -32,7 +33,7 @@ ExitCode runMethods(const std::string& name, const Context& context) {
              near.empty() ? "luthier-cli methods lists them." : "Did you mean \"" + near + "\"?",
              "", ExitCode::BadUsage});
     }
-    const Json all = describeMethods();
+    const Json all = listMethods();
     for (const Json& entry : all.at("methods"))
         if (entry.at("name") == name)
             report(context, entry, methodHelp(name) + "\n" + table(*method));

@@ -112,7 +112,7 @@ private:
             if (isCancelled(id)) throw Failure({"cancelled", "The request was cancelled.", "", ""});
             send(id, "phase", Json{{"name", phase}, {"done", done}, {"total", total}});
         };
-        if (command == "methods") return describeMethods();
+        if (command == "methods") return listMethods();
         if (command == "inspect") return inspectPath(request.need<std::string>("path"));
         if (command == "models")
             return listModels(request.get("folders", std::vector<std::string>{}),
