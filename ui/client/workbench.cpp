@@ -8,6 +8,7 @@
 #include <QFile>
 #include <QFileInfo>
 #include <QJsonDocument>
+#include <QTimer>
 
 namespace luthier::ui {
 
@@ -17,7 +18,9 @@ Workbench::Workbench(const QString& workspace, QObject* parent)
       heavy(cliPath(), 900000),
       queue(cliPath(), runs),
       catalogue(quick) {
-    connect(&catalogue, &Catalogue::methodsChanged, &runs, &RunLibrary::changed);  // titles
+    // Titles of methods; in a turn of its own, the pages fill their forms in this one.
+    connect(&catalogue, &Catalogue::methodsChanged, this,
+            [this] { QTimer::singleShot(150, &runs, &RunLibrary::changed); });
     setWorkspace(workspace);
 }
 
