@@ -236,8 +236,11 @@ std::optional<Info> readInfo(Cursor& cursor) {
     for (std::uint32_t i = 0; i < dimensions; ++i) {
         const auto size = cursor.number<std::uint64_t>();
         if (size > (std::uint64_t{1} << 31)) return {};
-        values *= size;
-        if (values > kMaxValues) return {};
+        // A tensor without values has parts of its other sizes: they count too. Divided, since the
+        // product of three sizes can come to 0 again.
+        const std::uint64_t factor = std::max<std::uint64_t>(1, size);
+        if (values > kMaxValues / factor) return {};
+        values *= factor;
         info.tensor.shape.insert(info.tensor.shape.begin(), static_cast<std::int64_t>(size));
     }
     info.type = cursor.number<std::uint32_t>();

@@ -248,6 +248,25 @@ TEST_CASE("aShapeOfMoreValuesThanAnyFileHasIsDamage") {
     CHECK_FALSE(GgufFile::open(folder / "a.gguf").ok());
 }
 
+TEST_CASE("sizesWhoseProductWrapsToNothingAreDamage") {
+    const TemporaryFolder folder;
+    for (const auto& sizes :
+         {std::vector<std::uint64_t>{std::uint64_t{1} << 21, std::uint64_t{1} << 21,
+                                     std::uint64_t{1} << 22},
+          {0, std::uint64_t{1} << 31, std::uint64_t{1} << 31},
+          {std::uint64_t{1} << 31, std::uint64_t{1} << 31, 0}}) {
+        std::string bytes = reference();
+        const std::size_t at = bytes.find("lora_b") + 6;
+        std::string table(4 + 8 * sizes.size(), '\0');
+        const auto dimensions = static_cast<std::uint32_t>(sizes.size());
+        std::memcpy(table.data(), &dimensions, 4);
+        std::memcpy(table.data() + 4, sizes.data(), 8 * sizes.size());
+        bytes.replace(at, 4 + 2 * 8, table);
+        writeBytes(folder / "a.gguf", bytes);
+        CHECK_FALSE(GgufFile::open(folder / "a.gguf").ok());
+    }
+}
+
 TEST_CASE("ggufTensorsLieWhereTheFilesOwnAlignmentPutsThem") {
     const TemporaryFolder folder;
     std::string bytes = "GGUF";
