@@ -2,8 +2,8 @@
 #include "data/source.h"
 
 #include "contract/system_error.h"
-#include "data/sources/folder.h"
 #include "data/sources/file_kind.h"
+#include "data/sources/folder.h"
 #include "io/recognise.h"
 
 #include <algorithm>
@@ -93,13 +93,6 @@ char firstOf(const fs::path& path) {
     std::ifstream stream(path, std::ios::binary);
     char first = 0;
     return stream >> first ? first : '\0';
-}
-
-std::string endingOf(const fs::path& path) {
-    std::string ending = path.extension().string();
-    std::transform(ending.begin(), ending.end(), ending.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return ending;
 }
 
 Result<OpenSource> openText(const TextFile& file) {
@@ -211,12 +204,15 @@ Result<OpenSource> openJsonSource(const fs::path& path) {
 Json fileKindsToJson() {
     Json list = Json::array();
     for (const FileKind& kind : fileKinds()) {
-        Json packed = Json::array();
-        if (kind.openText != nullptr)
-            for (const std::string& ending : kind.endings)
-                for (const char* packing : {".gz", ".zst"}) packed.push_back(ending + packing);
+        Json endings = Json::array(), packed = Json::array();
+        for (const std::string& ending : kind.endings) {
+            if (kind.isAside != nullptr && kind.isAside("rows" + ending)) continue;  // notes
+            endings.push_back(ending);
+            if (kind.openText == nullptr) continue;
+            for (const char* packing : {".gz", ".zst"}) packed.push_back(ending + packing);
+        }
         list.push_back({{"title", kind.title},
-                        {"endings", kind.endings},
+                        {"endings", std::move(endings)},
                         {"packed_endings", std::move(packed)}});
     }
     return list;

@@ -56,7 +56,7 @@ Result<OpenSource> openSource(const std::vector<std::filesystem::path>& files);
 Result<OpenSource> openJsonSource(const std::filesystem::path& path);
 
 /// Kinds of files that can be opened: [{"title","endings","packed_endings"}]; packed ones are read
-/// as they are too.
+/// as they are too. Without the endings of notes about rows (.md), which are opened by name.
 Json fileKindsToJson();
 
 /// "row 17 of poems.jsonl (byte 4821)"

@@ -139,9 +139,8 @@ void Catalogue::findDatasets() {
             }
             for (const QString& place : {folder, folder + "/data"}) {
                 for (const QFileInfo& file : QDir(place).entryInfoList(patterns, QDir::Files)) {
-                    // Run configurations and notes lie there, not rows.
-                    if (place == folder && (file.suffix() == "json" || file.suffix() == "md"))
-                        continue;
+                    // Run configurations lie there, not rows.
+                    if (place == folder && file.suffix() == "json") continue;
                     files << file.absoluteFilePath();
                 }
             }

@@ -6,6 +6,8 @@
 #include <QCoreApplication>
 #include <QJsonObject>
 
+#include <map>
+
 namespace luthier::ui {
 
 namespace {
@@ -13,7 +15,7 @@ namespace {
 struct Facts {
     std::vector<MethodInfo> methods;
     QString byDefault;
-    QHash<QString, MethodInfo> unknown;
+    std::map<QString, MethodInfo> unknown;  // callers keep references into it
 };
 
 Facts& facts() {

@@ -4,7 +4,6 @@
 // itself. Filled by the catalogue when the session answers; until then a method is called by its
 // type.
 
-#include <QHash>
 #include <QJsonArray>
 #include <QString>
 #include <QStringList>

@@ -2,6 +2,7 @@
 #include "data/sources/file_kind.h"
 
 #include <algorithm>
+#include <cctype>
 
 namespace luthier {
 
@@ -15,6 +16,13 @@ const FileKind* fileKindOf(const std::string& ending) {
         if (std::find(kind.endings.begin(), kind.endings.end(), ending) != kind.endings.end())
             return &kind;
     return nullptr;
+}
+
+std::string endingOf(const std::filesystem::path& path) {
+    std::string ending = path.extension().string();
+    std::transform(ending.begin(), ending.end(), ending.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return ending;
 }
 
 std::string endingsOfRows() {

@@ -37,7 +37,10 @@ const std::vector<FileKind>& fileKinds();
 /// The kind of this ending, in small letters; nullptr: none has it.
 const FileKind* fileKindOf(const std::string& ending);
 
-/// ".jsonl, .json, .csv and .txt"
+/// ".jsonl" of rows.JSONL
+std::string endingOf(const std::filesystem::path& path);
+
+/// ".jsonl, .json, .csv or .txt"
 std::string endingsOfRows();
 
 }  // namespace luthier

@@ -46,9 +46,8 @@ fs::path resolved(const fs::path& folder) {
 
 /// ".jsonl" of rows.jsonl and of rows.jsonl.gz
 std::string kindOf(const fs::path& path) {
-    const std::string ending = inSmallLetters(path.extension().string());
-    const std::string inner =
-        ending == ".gz" || ending == ".zst" ? inSmallLetters(path.stem().extension().string()) : "";
+    const std::string ending = endingOf(path);
+    const std::string inner = ending == ".gz" || ending == ".zst" ? endingOf(path.stem()) : "";
     const FileKind* kind = fileKindOf(inner);
     return kind != nullptr && kind->openText != nullptr ? inner : ending;
 }
@@ -80,7 +79,7 @@ Split splitOf(const fs::path& file, const fs::path& root) {
 
 /// Not rows, though its kind is one of rows.
 bool isAside(const std::string& name) {
-    const FileKind* kind = fileKindOf(inSmallLetters(fs::path(name).extension().string()));
+    const FileKind* kind = fileKindOf(endingOf(name));
     const bool isDerived = kind != nullptr && kind->isAside != nullptr && kind->isAside(name);
     return name[0] == '.' || kAbout.contains(name) || isDerived;
 }
