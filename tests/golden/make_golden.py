@@ -36,6 +36,9 @@ from peft.optimizers import create_loraplus_optimizer
 from safetensors.torch import load_file, save_file
 from transformers.utils import logging
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "interop"))
+from optimizer_rules import Lion, dynamic_map  # noqa: E402
+
 logging.set_verbosity_error()
 logging.disable_progress_bar()
 torch.set_num_threads(1)
@@ -478,23 +481,6 @@ def write_peft(family, folder):
 
 
 # Optimisers
-class Lion(torch.optim.Optimizer):
-    """Chen et al. 2023, algorithm 2."""
-
-    def __init__(self, parameters, lr, betas, weight_decay):
-        super().__init__(parameters, dict(lr=lr, betas=betas, weight_decay=weight_decay))
-
-    @torch.no_grad()
-    def step(self):
-        for group in self.param_groups:
-            b1, b2 = group["betas"]
-            for p in group["params"]:
-                m = self.state[p].setdefault("m", torch.zeros_like(p))
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(torch.sign(b1 * m + (1 - b1) * p.grad), alpha=-group["lr"])
-                m.mul_(b2).add_(p.grad, alpha=1 - b2)
-
-
 def adafactor(**settings):
     return lambda p: transformers.Adafactor(p, **{**dict(lr=0.01, scale_parameter=False, relative_step=False, warmup_init=False), **settings})
 
@@ -510,16 +496,6 @@ OPTIMIZERS = {
     "adafactor relative": ("adafactor", dict(scale_parameter=True, relative_step=True, warmup_init=True), adafactor(lr=None, scale_parameter=True, relative_step=True, warmup_init=True)),
     "lion": ("lion", dict(beta1=0.9, beta2=0.99, weight_decay=0.1), lambda p: Lion(p, lr=0.01, betas=(0.9, 0.99), weight_decay=0.1)),
 }
-
-
-def dynamic_map(is_signed):
-    """Dettmers et al. 2022: for i = 0 … 6 the middles of equal parts of [0.1, 1], times 10^(i - 6); with 0 and 1."""
-    codes = [0.0, 1.0]
-    for i in range(7):
-        edges = torch.linspace(0.1, 1, 2 ** (i if is_signed else i + 1) + 1)
-        middles = (10 ** (i - 6) * ((edges[:-1] + edges[1:]) / 2)).tolist()
-        codes += middles + [-x for x in middles if is_signed]
-    return torch.tensor(sorted(codes))
 
 
 def coded(values, codes):

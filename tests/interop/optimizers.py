@@ -10,6 +10,8 @@ import sys
 import torch
 from transformers import Adafactor, get_scheduler
 
+from optimizer_rules import Lion, dynamic_map
+
 STEPS = 50
 # A float32 update of numbers of order 1 rounds to 6e-8 a step; fifty of them, some through roots, stay below this.
 TOLERANCE = 5e-6
@@ -31,32 +33,6 @@ def check(name, good, figure=""):
 
 def worst(ours, theirs):
     return max((torch.tensor(a) - torch.as_tensor(b).reshape(-1)).abs().max().item() for a, b in zip(ours, theirs, strict=True))
-
-
-class Lion(torch.optim.Optimizer):
-    """Chen et al. 2023, algorithm 2."""
-
-    def __init__(self, parameters, lr, betas, weight_decay):
-        super().__init__(parameters, dict(lr=lr, betas=betas, weight_decay=weight_decay))
-
-    @torch.no_grad()
-    def step(self):
-        for group in self.param_groups:
-            b1, b2 = group["betas"]
-            for p in group["params"]:
-                m = self.state[p].setdefault("m", torch.zeros_like(p))
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(torch.sign(b1 * m + (1 - b1) * p.grad), alpha=-group["lr"])
-                m.mul_(b2).add_(p.grad, alpha=1 - b2)
-
-
-def dynamic_map(signed):
-    data = [0.0, 1.0]
-    for i in range(7):
-        edges = torch.linspace(0.1, 1, 2 ** (i if signed else i + 1) + 1)
-        middles = (10 ** (i - 6) * ((edges[:-1] + edges[1:]) / 2)).tolist()
-        data += middles + [-x for x in middles if signed]
-    return torch.tensor(sorted(data))
 
 
 class AdamW8bit(torch.optim.Optimizer):

@@ -251,7 +251,7 @@ void ExportDetail::showRecord(const QString& title, const ExportRecord& record, 
                     false,
                     {}});
     if (c.contains("loss_before"))
-        rows.push_back({tr("Loss on these rows, before and after"),
+        rows.push_back({tr("Loss, before and after"),
                         QStringLiteral("%1, %2")
                             .arg(c["loss_before"].toDouble(), 0, 'f', 4)
                             .arg(c["loss_after"].toDouble(), 0, 'f', 4),
